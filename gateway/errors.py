@@ -1,0 +1,472 @@
+"""Every error the gateway can answer with: one class each, with its code, place and advice.
+
+A door renders an error as OperationOutcome, as ACK + ERR, as a Chinese sentence or as a log event,
+from the class attributes alone. Texts say what failed, where, and what to do next; they never carry
+a name, a card number or a phone (design §5, reliability-security T12).
+
+Families: CFG configuration · INB doors and inbox · TRN translation · IDN identity · VAL validation ·
+STO store · FHR FHIR interactions · SEC access.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from .model.outcome import Finding
+from .model.resource import Json
+
+
+class GatewayError(Exception):
+    """Base of all. `place` is where the fault is; `detail` completes the sentence."""
+
+    code: ClassVar[str] = "GW-000"
+    issue: ClassVar[str] = "exception"  # OperationOutcome.issue.code, FHIR R4 IssueType
+    http: ClassVar[int] = 500
+    ack: ClassVar[tuple[str, str]] = ("AE", "207")  # HL7 tables 0008 and 0357
+    retry: ClassVar[bool] = False  # True: the same bytes may pass later
+    zh: ClassVar[str] = "网关内部错误，已记录。"
+    en: ClassVar[str] = "Internal error; it was recorded."
+
+    def __init__(self, place: str = "", detail: str = "", *, detail_zh: str = "") -> None:
+        self.place = place
+        self.detail = detail
+        self.detail_zh = detail_zh or detail
+        super().__init__(f"{self.code} {place} {self.en} {detail}".strip())
+
+    def sentence_zh(self) -> str:
+        """One Chinese sentence: what, where, what next."""
+        return _sentence(self.zh, self.place, self.detail_zh, "位置：")
+
+    def sentence_en(self) -> str:
+        """The same in English."""
+        return _sentence(self.en, self.place, self.detail, "at ")
+
+    def finding(self) -> Finding:
+        """As a finding of severity error, for the outcome kept beside the raw message."""
+        return Finding(self.code, "error", self.place, self.sentence_zh(), self.sentence_en())
+
+    def operation_outcome(self) -> Json:
+        """FHIR R4 OperationOutcome with one issue."""
+        return operation_outcome(self.finding(), issue=self.issue)
+
+
+def _sentence(text: str, place: str, detail: str, at: str) -> str:
+    tail = f" [{at}{place}]" if place else ""
+    return f"{text} {detail}{tail}".strip() if detail else f"{text}{tail}"
+
+
+def operation_outcome(*findings: Finding, issue: str = "invalid") -> Json:
+    """OperationOutcome from findings; Chinese in `details.text`, English in `diagnostics`."""
+    return {"resourceType": "OperationOutcome", "issue": [_issue(f, issue) for f in findings]}
+
+
+def _issue(finding: Finding, issue: str) -> Json:
+    out: Json = {
+        "severity": finding.severity,
+        "code": issue,
+        "details": {
+            "coding": [{"system": "urn:alliance-gateway:codesystem:error", "code": finding.code}],
+            "text": finding.zh,
+        },
+        "diagnostics": finding.en,
+    }
+    if finding.place:
+        out["expression"] = [finding.place]
+    return out
+
+
+# ---- CFG ------------------------------------------------------------------------------------
+class ConfigError(GatewayError):
+    """The configuration cannot be used; the start is refused."""
+
+    code = "GW-CFG-001"
+    issue = "invalid"
+    zh = "配置无法使用，网关没有启动。"
+    en = "The configuration cannot be used; the gateway did not start."
+
+
+class UnsafeStore(ConfigError):
+    """The database engine or its settings could lose acknowledged data."""
+
+    code = "GW-CFG-002"
+    zh = "数据库设置不安全，可能丢失已应答的数据。"
+    en = "The database is set up in a way that may lose acknowledged data."
+
+
+class MappingError(ConfigError):
+    """A mapping file is wrong; place is file:line."""
+
+    code = "GW-CFG-003"
+    zh = "映射文件有错。"
+    en = "A mapping file is wrong."
+
+
+# ---- INB ------------------------------------------------------------------------------------
+class InboundError(GatewayError):
+    """A door could not take the bytes."""
+
+    code = "GW-INB-001"
+    issue = "structure"
+    http = 400
+    ack = ("AR", "207")
+    zh = "收到的内容无法识别。"
+    en = "What was received cannot be recognised."
+
+
+class BrokenFrame(InboundError):
+    """MLLP framing is broken: no start byte, or the end never came."""
+
+    code = "GW-INB-002"
+    zh = "MLLP 帧不完整：缺少起始符 0x0B 或结束符 0x1C 0x0D。"
+    en = "The MLLP frame is broken: start byte 0x0B or end bytes 0x1C 0x0D are missing."
+
+
+class TooLarge(InboundError):
+    """Body above the limit of the door."""
+
+    code = "GW-INB-003"
+    issue = "too-long"
+    http = 413
+    zh = "内容超过大小上限。请拆分后再发。"
+    en = "The body is larger than allowed; split it and send again."
+
+
+class UnknownSource(InboundError):
+    """No configured source fits this sender."""
+
+    code = "GW-INB-004"
+    issue = "not-found"
+    http = 404
+    ack = ("AR", "207")
+    zh = "没有登记的来源与此发送方相符。请核对 MSH-3/MSH-4 或推送地址里的来源名。"
+    en = "No configured source fits this sender; check MSH-3/MSH-4 or the source name in the address."
+
+
+class ControlIdReused(InboundError):
+    """The same control or document id came with different content."""
+
+    code = "GW-INB-005"
+    issue = "duplicate"
+    http = 409
+    ack = ("AE", "205")
+    zh = "同一消息编号带来了不同内容，已单独保存，没有处理。"
+    en = "The same control id came with different content; it was kept apart and not processed."
+
+
+class InboxFull(InboundError):
+    """Back-pressure: nothing was kept; send again later."""
+
+    code = "GW-INB-006"
+    issue = "throttled"
+    http = 503
+    ack = ("AE", "207")
+    retry = True
+    zh = "收件箱已满，请 30 秒后重发。"
+    en = "The inbox is full; send again in 30 seconds."
+
+
+class StorageFull(InboxFull):
+    """The disk took no more bytes; nothing was acknowledged."""
+
+    code = "GW-INB-007"
+    zh = "存储空间不足，消息未保存，请稍后重发。"
+    en = "No space left to keep the message; send again later."
+
+
+# ---- TRN ------------------------------------------------------------------------------------
+class TranslateError(GatewayError):
+    """A kept message could not be translated; it is quarantined."""
+
+    code = "GW-TRN-001"
+    issue = "structure"
+    http = 422
+    ack = ("AE", "207")
+    zh = "消息无法解析，原文已保存，等待处理。"
+    en = "The message cannot be read; the original is kept for replay."
+
+
+class MissingField(TranslateError):
+    """A field the target resource cannot exist without is empty."""
+
+    code = "GW-TRN-002"
+    issue = "required"
+    ack = ("AE", "101")
+    zh = "必填字段为空。"
+    en = "A required field is empty."
+
+
+class UnknownTrigger(TranslateError):
+    """No mapping serves this message type."""
+
+    code = "GW-TRN-003"
+    issue = "not-supported"
+    ack = ("AR", "201")
+    zh = "没有映射能处理这种消息类型或事件。"
+    en = "No mapping serves this message type or event."
+
+
+class BadValue(TranslateError):
+    """A value cannot be what its field says: a date that does not exist, a number that is none."""
+
+    code = "GW-TRN-004"
+    issue = "value"
+    ack = ("AE", "102")
+    zh = "字段的值不合规。"
+    en = "A field holds a value it cannot have."
+
+
+class WrongCharset(TranslateError):
+    """Bytes are valid in no charset of the ladder."""
+
+    code = "GW-TRN-005"
+    zh = "字符编码无法判定，请按 UTF-8 或 GB18030 发送。"
+    en = "The bytes are valid in no known charset; send UTF-8 or GB18030."
+
+
+class BadXml(TranslateError):
+    """XML is not well-formed, or carries a DOCTYPE (refused: a CDA never needs one)."""
+
+    code = "GW-TRN-006"
+    zh = "XML 不完整或含有 DOCTYPE。"
+    en = "The XML is not well-formed or carries a DOCTYPE."
+
+
+class ShiftedColumns(TranslateError):
+    """A CSV row has another number of columns than its header."""
+
+    code = "GW-TRN-007"
+    zh = "CSV 行的列数与表头不符。"
+    en = "A CSV row has another number of columns than the header."
+
+
+class BadDicom(TranslateError):
+    """Not a DICOM file, cut off, or beyond the limits for depth and size."""
+
+    code = "GW-TRN-008"
+    zh = "DICOM 文件不完整或超出解析上限。"
+    en = "The DICOM file is cut off or beyond the parsing limits."
+
+
+class FutureDate(TranslateError):
+    """A clinical time lies in the future by more than the tolerance."""
+
+    code = "GW-TRN-009"
+    issue = "value"
+    ack = ("AE", "102")
+    zh = "时间在未来，超出允许的偏差。"
+    en = "A clinical time lies in the future beyond the tolerance."
+
+
+class BadJson(TranslateError):
+    """JSON that cannot be read: syntax, depth, duplicate keys."""
+
+    code = "GW-TRN-010"
+    zh = "JSON 无法解析。"
+    en = "The JSON cannot be read."
+
+
+# ---- IDN ------------------------------------------------------------------------------------
+class IdentityError(GatewayError):
+    """The person index refused."""
+
+    code = "GW-IDN-001"
+    issue = "business-rule"
+    http = 422
+    zh = "主索引拒绝了这次操作。"
+    en = "The person index refused this."
+
+
+class UnknownNumber(IdentityError):
+    """A merge names a local number nobody ever sent."""
+
+    code = "GW-IDN-002"
+    issue = "not-found"
+    ack = ("AE", "204")
+    zh = "要合并的本地号不存在。"
+    en = "The local number to be merged is unknown."
+
+
+# ---- VAL ------------------------------------------------------------------------------------
+class Invalid(GatewayError):
+    """A resource breaks R4; `findings` lists every fault with its path."""
+
+    code = "GW-VAL-001"
+    issue = "invalid"
+    http = 422
+    ack = ("AE", "207")
+    zh = "资源不符合 FHIR R4。"
+    en = "The resource breaks FHIR R4."
+
+    def __init__(self, findings: tuple[Finding, ...], place: str = "") -> None:
+        super().__init__(place or (findings[0].place if findings else ""))
+        self.findings = findings
+
+    def operation_outcome(self) -> Json:
+        """One issue a fault."""
+        return operation_outcome(*(self.findings or (self.finding(),)), issue=self.issue)
+
+
+class Unparseable(GatewayError):
+    """A FHIR body is not JSON, nests too deep, or repeats a key."""
+
+    code = "GW-VAL-002"
+    issue = "structure"
+    http = 400
+    zh = "请求体不是可解析的 JSON。"
+    en = "The body is not JSON that can be read."
+
+
+# ---- STO ------------------------------------------------------------------------------------
+class StoreError(GatewayError):
+    """The store could not do it."""
+
+    code = "GW-STO-001"
+    retry = True
+    zh = "存储暂时不可用，请稍后再试。"
+    en = "The store is not available; try again."
+    http = 503
+    issue = "transient"
+
+
+class Conflict(GatewayError):
+    """Another write came first, also after our own retries."""
+
+    code = "GW-STO-002"
+    issue = "conflict"
+    http = 409
+    retry = True
+    zh = "数据刚被他人修改，请重新读取后再试。"
+    en = "Somebody else changed it meanwhile; read again and retry."
+
+
+class PreconditionFailed(GatewayError):
+    """If-Match or a conditional criterion does not hold."""
+
+    code = "GW-STO-003"
+    issue = "conflict"
+    http = 412
+    zh = "前提条件不成立：版本不符，或条件匹配到多条。"
+    en = "A precondition failed: another version, or more than one match."
+
+
+class TooCostly(GatewayError):
+    """The query would need more than its limits."""
+
+    code = "GW-STO-004"
+    issue = "too-costly"
+    http = 400
+    zh = "查询过大，请加上居民或日期条件。"
+    en = "The query is too costly; add a patient or a date."
+
+
+# ---- FHR ------------------------------------------------------------------------------------
+class NotFound(GatewayError):
+    """No such resource, or none the caller may know of."""
+
+    code = "GW-FHR-001"
+    issue = "not-found"
+    http = 404
+    zh = "没有这个资源。"
+    en = "There is no such resource."
+
+
+class Gone(GatewayError):
+    """The resource was deleted."""
+
+    code = "GW-FHR-002"
+    issue = "deleted"
+    http = 410
+    zh = "资源已删除。"
+    en = "The resource was deleted."
+
+
+class UnknownParameter(GatewayError):
+    """A search parameter this server does not know (D16)."""
+
+    code = "GW-FHR-003"
+    issue = "not-supported"
+    http = 400
+    zh = "不支持的查询参数。"
+    en = "Unknown search parameter."
+
+
+class BadParameter(GatewayError):
+    """A search parameter with a value it cannot have."""
+
+    code = "GW-FHR-004"
+    issue = "value"
+    http = 400
+    zh = "查询参数的值不正确。"
+    en = "A search parameter has a value it cannot have."
+
+
+class NotSupported(GatewayError):
+    """A method, media type or interaction that is not offered here."""
+
+    code = "GW-FHR-005"
+    issue = "not-supported"
+    http = 405
+    zh = "不支持这种操作。"
+    en = "This interaction is not supported."
+
+
+class ExpiredPage(GatewayError):
+    """A paging link older than its life."""
+
+    code = "GW-FHR-006"
+    issue = "expired"
+    http = 410
+    zh = "翻页链接已过期，请重新查询。"
+    en = "The paging link has expired; search again."
+
+
+class NotAcceptable(NotSupported):
+    """The client asks for a format other than JSON."""
+
+    code = "GW-FHR-007"
+    http = 406
+    zh = "只提供 JSON 格式。"
+    en = "Only JSON is offered."
+
+
+class BadReference(GatewayError):
+    """A reference that cannot be resolved where it must be."""
+
+    code = "GW-FHR-008"
+    issue = "not-found"
+    http = 422
+    zh = "引用无法解析。"
+    en = "A reference cannot be resolved."
+
+
+# ---- SEC ------------------------------------------------------------------------------------
+class NotSignedIn(GatewayError):
+    """No token, or one nobody knows."""
+
+    code = "GW-SEC-001"
+    issue = "login"
+    http = 401
+    ack = ("AR", "207")
+    zh = "需要登录或有效令牌。"
+    en = "Sign in or send a valid token."
+
+
+class Forbidden(GatewayError):
+    """The caller's role does not reach here."""
+
+    code = "GW-SEC-002"
+    issue = "forbidden"
+    http = 403
+    ack = ("AR", "207")
+    zh = "当前角色无权进行此操作。"
+    en = "Your role does not allow this."
+
+
+class ActiveNarrative(GatewayError):
+    """Narrative with script, `on*` handlers or `javascript:` links (D27)."""
+
+    code = "GW-SEC-003"
+    issue = "security"
+    http = 422
+    zh = "叙述文本含有可执行内容，已拒绝。"
+    en = "The narrative carries active content and was refused."

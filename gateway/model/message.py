@@ -1,0 +1,82 @@
+"""A message on its way in: raw bytes, then a draft of what it says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from .outcome import Finding, Unused
+from .resource import Json, loads
+
+
+@dataclass(frozen=True, slots=True)
+class RawMessage:
+    """Bytes exactly as received; `key` is the inbox key, unique in this gateway."""
+
+    key: str
+    source: str
+    format: str  # v2 | cda | csv | json | dicom | fhir
+    body: bytes
+    received_at: datetime
+    name: str = ""  # file name, where there was one
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRecord:
+    """One patient as one member's system knows them (D8).
+
+    patient: FHIR Patient elements as that system states them, without id: identifier, name,
+    gender, birthDate, telecom, address, … `said_at` is the message's own time, aware.
+    """
+
+    member: str
+    local_number: str
+    patient: Json
+    said_at: datetime
+
+
+SUBJECT = "Patient/@{}"
+"""How a draft spells the reference to its n-th source record until identity has resolved it."""
+
+
+@dataclass(frozen=True, slots=True)
+class DraftResource:
+    """One resource a message makes; `body` has resourceType and id, no meta, subject as `Patient/@n`."""
+
+    type: str
+    id: str
+    body: bytes
+    record: int = 0  # which of Draft.records is its subject; -1 when it has none
+
+    @property
+    def json(self) -> Json:
+        """The body as a dict (tests, revisions; not the hot path)."""
+        return loads(self.body)
+
+
+@dataclass(frozen=True, slots=True)
+class MergeRequest:
+    """A40: `retired_number` of `member` is the same patient as record `survivor`."""
+
+    survivor: int
+    member: str
+    retired_number: str
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """Everything one message says, before anybody asked who the patient is.
+
+    kind: `ORU^R01`, `C0007`, `visits`, `dicom`. mapping: hash of the compiled mapping that made it.
+    document: the id under which a newer issue replaces this one (report number, CDA set id), or "".
+    """
+
+    kind: str
+    mapping: str
+    records: tuple[SourceRecord, ...]
+    resources: tuple[DraftResource, ...]
+    merges: tuple[MergeRequest, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    unused: tuple[Unused, ...] = ()
+    said_at: datetime | None = None
+    facts: dict[str, str] = field(default_factory=dict)  # charset declared/actual, trigger, version
