@@ -1,0 +1,81 @@
+"""Members, their source systems and the alliances they form (D24). Loaded from `mappings/` by `translate/mapping.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Level = Literal["tertiary", "secondary", "primary"]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One system that sends: `mappings/<member>/source.yaml`, key `sources`.
+
+    control_id: whether the sender's message or document ids are unique for good (D23).
+    report_mode: snapshot (a newer issue of a report is whole) or delta.
+    settings: what only one format needs (msh3, msh4, csv kind, PACS address, …).
+    """
+
+    name: str
+    member: str
+    format: str  # v2 | cda | csv | json | dicom | fhir
+    title: str = ""
+    charset: str = "auto"
+    timezone: str = "+08:00"
+    control_id: Literal["trusted", "untrusted"] = "trusted"
+    report_mode: Literal["snapshot", "delta"] = "snapshot"
+    ack: Literal["stored", "always_aa"] = "stored"
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One institution. `provides`: kinds of data it is connected for; a kind outside reads 来源未接入, not 无记录.
+
+    provides ⊆ {"visits", "labs", "imaging", "images", "medication", "documents"}.
+    """
+
+    key: str
+    name: str
+    level: Level
+    short: str = ""
+    provides: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Alliance:
+    """`members` are member keys; a nested alliance lists what it contains in `contains`."""
+
+    key: str
+    name: str
+    lead: str
+    members: frozenset[str]
+    contains: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """Everybody the gateway knows."""
+
+    members: Mapping[str, Member]
+    sources: Mapping[str, Source]
+    alliances: Mapping[str, Alliance]
+
+    def member_of(self, source: str) -> str:
+        """Member key of a source, "" when unknown."""
+        found = self.sources.get(source)
+        return found.member if found else ""
+
+    def within(self, alliance: str) -> frozenset[str]:
+        """Member keys of an alliance and of the alliances inside it."""
+        found = self.alliances.get(alliance)
+        if found is None:
+            return frozenset()
+        inner = [self.within(key) for key in found.contains]
+        return found.members.union(*inner)
+
+    def alliances_of(self, member: str) -> tuple[str, ...]:
+        """Keys of the alliances a member belongs to, directly or through a nested one."""
+        return tuple(key for key in self.alliances if member in self.within(key))

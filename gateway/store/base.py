@@ -1,0 +1,309 @@
+"""The store's contract: versioned FHIR resources, written by plans, read with a caller in hand.
+
+Every engine passes tests/contract. Reads are `async def` on every engine; a write is one call,
+`commit(plan)`, and a Plan is data: parsing, validation and key extraction happen before it, outside
+any lock. Decisions: design-store §1–§10.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from ..model.context import AccessContext
+from ..model.query import Query
+
+NO_TILL = (1 << 62)
+"""`till_tx` of a current version."""
+
+
+def hash64(*parts: str) -> int:
+    """Signed 64-bit hash of the parts, the number under which things are found."""
+    digest = hashlib.blake2b("|".join(parts).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
+
+
+def fh_of(resource_type: str, resource_id: str) -> int:
+    """Directory key of a resource."""
+    return hash64(resource_type, resource_id)
+
+
+def src_of(member: str, local_number: str) -> int:
+    """Key of a source record: one patient as one member knows them. 0 is kept for "none"."""
+    return hash64("src", member, local_number)
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What searching needs to know of one version; made by `store/index.py`.
+
+    tokens: postings, `hash64(type, param, value)`, `hash64(type, param, system, value)`, … (design-store §2).
+    refs: (param number, fh of target). dates: (param number, first ms, last ms), epoch UTC.
+    numbers: (param number, unit hash, value). texts: (param number, normalised text).
+    """
+
+    tokens: tuple[int, ...] = ()
+    refs: tuple[tuple[int, int], ...] = ()
+    dates: tuple[tuple[int, int, int], ...] = ()
+    numbers: tuple[tuple[int, int, float], ...] = ()
+    texts: tuple[tuple[int, str], ...] = ()
+
+
+def param_number(code: str) -> int:
+    """31-bit number of a search parameter code, the same for every type and release."""
+    return int.from_bytes(hashlib.blake2b(code.encode(), digest_size=4).digest(), "big") & 0x7FFFFFFF
+
+
+# ---- what a plan is made of -------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Put:
+    """A new version of one resource. `body` is JSON without `id` and `meta`, members in order.
+
+    meta: the client's or the pipeline's meta members as JSON object (source, tag, profile, security), b"{}" if none.
+    patient: id of the Patient in whose compartment it lies, "" for none (gives the home, design-store §1).
+    expect: None = whatever is there; 0 = must not exist yet (a deleted one counts as absent); n = current version is n.
+    Equal content is a no-op: no new version, `Written.changed` is False.
+    """
+
+    type: str
+    id: str
+    body: bytes
+    keys: Keys
+    meta: bytes = b"{}"
+    patient: str = ""
+    src: int = 0
+    member: str = ""
+    acl: int = 0
+    expect: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Logical deletion: a version without body; history stays."""
+
+    type: str
+    id: str
+    expect: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordPut:
+    """A source record and the Patient it belongs to. `content`: the demographics as JSON."""
+
+    member: str
+    local_number: str
+    patient: str
+    content: bytes
+    said_at: str
+    state: str = ""  # "" linked normally | "provisional"
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Move every row of the source records `srcs` from one Patient to another (merge, unlink, undo).
+
+    Moved resources get a new version with `Patient/<from>` replaced by `Patient/<to>` (design-store §8).
+    """
+
+    srcs: tuple[int, ...]
+    from_patient: str
+    to_patient: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The message this plan settles: its raw key and the outcome as JSON, written with the effect."""
+
+    raw_key: str
+    outcome: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """One audited event (IHE BALP is rendered from it). Never carries names or card numbers in clear.
+
+    action: C R U D E. kind: rest | export | login | merge | message | page. subtype: read, search, create, ….
+    entities: "Observation/abc" or "Observation/abc/_history/2". query: the request as sent (searches).
+    """
+
+    at: datetime
+    action: str
+    kind: str
+    subtype: str
+    outcome: str  # 0 success, 4 refused, 8 error
+    user: str
+    display: str
+    role: str
+    member: str
+    purpose: str
+    client: str = ""
+    address: str = ""
+    request_id: str = ""
+    patients: tuple[str, ...] = ()
+    entities: tuple[str, ...] = ()
+    query: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One transaction as data. Order: preconditions, records, moves, puts, deletes, audit, done.
+
+    unclaimed: (system, value) identifiers that no current resource of `type` may hold: (type, system, value).
+    """
+
+    puts: tuple[Put, ...] = ()
+    deletes: tuple[Delete, ...] = ()
+    records: tuple[RecordPut, ...] = ()
+    moves: tuple[Move, ...] = ()
+    unclaimed: tuple[tuple[str, str, str], ...] = ()
+    audits: tuple[AuditRow, ...] = ()
+    done: tuple[Done, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of one Put or Delete, in the plan's order."""
+
+    type: str
+    id: str
+    version: int
+    changed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """tx numbers the order of commits; `at` never goes backwards."""
+
+    tx: int
+    at: datetime
+    written: tuple[Written, ...]
+
+
+# ---- what a read gives ------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One version. `body` is the whole JSON with id and meta spliced in; b"" when deleted."""
+
+    type: str
+    id: str
+    version: int
+    at: datetime
+    member: str
+    src: int
+    body: bytes
+    deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a search. `next` is "" on the last page. Nothing above `as_of` (a tx) is in it."""
+
+    matches: tuple[Resource, ...]
+    included: tuple[Resource, ...]
+    next: str
+    total: int | None
+    as_of: int
+    at: datetime  # Bundle.meta.lastUpdated: the horizon
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRecordRow:
+    """A stored source record."""
+
+    src: int
+    member: str
+    local_number: str
+    patient: str
+    content: bytes
+    said_at: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditQuery:
+    """Filter of the gateway's own audit rows; None = any. Newest first."""
+
+    patient: str | None = None
+    user: str | None = None
+    entity: str | None = None
+    action: str | None = None
+    kind: str | None = None
+    subtype: str | None = None
+    outcome: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    id: str | None = None
+    limit: int = 50
+    before: str = ""
+
+
+class Store(Protocol):
+    """What the rest of the gateway sees. `who` has no default: nobody reads without saying for whom."""
+
+    store_key: bytes
+
+    async def read(self, type_: str, id_: str, who: AccessContext) -> Resource | None:
+        """The current version, also a deleted one; None when absent or not the caller's to know."""
+
+    async def read_many(self, refs: list[tuple[str, str]], who: AccessContext) -> list[Resource]:
+        """Current, not deleted versions of (type, id) pairs, in the order asked; absent ones left out."""
+
+    async def vread(self, type_: str, id_: str, version: int, who: AccessContext) -> Resource | None:
+        """One version."""
+
+    async def history(
+        self, type_: str, id_: str, who: AccessContext, *, count: int, before: int = 0
+    ) -> list[Resource]:
+        """Versions of one resource, newest first; `before` is a version number to go on from."""
+
+    async def search(self, query: Query, who: AccessContext) -> Page:
+        """Current versions that match; all pages of one search see the same moment."""
+
+    async def everything(
+        self, patient_id: str, who: AccessContext, *, types: frozenset[str] | None = None
+    ) -> list[Resource]:
+        """The Patient and every current resource of the person; superseded Patients lead to their survivor."""
+
+    async def find_identifier(self, type_: str, system: str, value: str) -> list[Resource]:
+        """Current resources of the type with exactly this identifier, verified on the decoded value.
+
+        For identity and conditional writes: the gateway's own eyes, no caller.
+        """
+
+    async def records(self, keys: list[tuple[str, str]]) -> list[SourceRecordRow | None]:
+        """Source records by (member, local number), in the order asked."""
+
+    async def records_of(self, patient_id: str) -> list[SourceRecordRow]:
+        """All source records that belong to a Patient now."""
+
+    async def done(self, raw_keys: list[str]) -> dict[str, bytes]:
+        """Outcomes of messages already settled, by raw key."""
+
+    async def commit(self, plan: Plan) -> Committed:
+        """All or nothing. Raises Conflict when an `expect` or `unclaimed` does not hold; nothing was written."""
+
+    async def disclose(self, row: AuditRow) -> None:
+        """Returns once the disclosure is durable in the audit log; never waits for the store's writer."""
+
+    async def audits(self, query: AuditQuery) -> list[tuple[str, AuditRow]]:
+        """Audit rows with their ids (effects and disclosures merged by time), newest first."""
+
+    async def freshness(self) -> dict[str, datetime]:
+        """Per member, the instant of the newest row it sent."""
+
+    def horizon(self) -> tuple[int, datetime]:
+        """The newest committed transaction and its instant; nothing can still commit at or below it."""
+
+    async def close(self) -> None:
+        """Stops writers, checkpoints, closes files."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """`url`: `sqlite:///path/dir` or `postgresql://…`."""
+
+    url: str
+    page_life_s: int = field(default=3600)
