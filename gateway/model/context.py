@@ -49,7 +49,13 @@ class AccessContext:
 
 
 SYSTEM = AccessContext(
-    user="gateway", display="gateway", role=Role.ADMIN, member="", alliance="", purpose="SYSDEV",
-    write_types=None, labels=-1,
+    user="gateway",
+    display="gateway",
+    role=Role.ADMIN,
+    member="",
+    alliance="",
+    purpose="SYSDEV",
+    write_types=None,
+    labels=-1,
 )
 """The gateway's own hands: the pipeline, replay and maintenance. Never given to a request."""

@@ -1,4 +1,4 @@
-"""Members, their source systems and the alliances they form (D24). Loaded from `mappings/` by `translate/mapping.py`."""
+"""Members, their source systems, the alliances they form (D24). Loaded from `mappings/` by `translate/mapping.py`."""
 
 from __future__ import annotations
 

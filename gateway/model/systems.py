@@ -69,5 +69,5 @@ def source_of(meta_source: str) -> tuple[str, str]:
     prefix = _OWN + "source:"
     if not meta_source.startswith(prefix):
         return "", ""
-    source, _, key = meta_source[len(prefix):].partition("#")
+    source, _, key = meta_source[len(prefix) :].partition("#")
     return source, key

@@ -15,7 +15,7 @@ from typing import Protocol
 from ..model.context import AccessContext
 from ..model.query import Query
 
-NO_TILL = (1 << 62)
+NO_TILL = 1 << 62
 """`till_tx` of a current version."""
 
 
@@ -254,9 +254,7 @@ class Store(Protocol):
     async def vread(self, type_: str, id_: str, version: int, who: AccessContext) -> Resource | None:
         """One version."""
 
-    async def history(
-        self, type_: str, id_: str, who: AccessContext, *, count: int, before: int = 0
-    ) -> list[Resource]:
+    async def history(self, type_: str, id_: str, who: AccessContext, *, count: int, before: int = 0) -> list[Resource]:
         """Versions of one resource, newest first; `before` is a version number to go on from."""
 
     async def search(self, query: Query, who: AccessContext) -> Page:
