@@ -1,0 +1,168 @@
+"""Takes kept messages to their outcome: many at once, but never two of one patient out of order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, Protocol, TypeVar
+
+import msgspec
+
+from ..errors import GatewayError
+from ..model.message import RawMessage
+from ..model.outcome import Outcome, State
+from .queue import Inbox, Settled
+
+log = logging.getLogger("gateway.inbox")
+
+
+class Prepared(Protocol):
+    """One or several messages, read and translated, waiting for their turn.
+
+    lanes: what must not be overtaken (a patient's number, a study): same lane, arrival order.
+    """
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Raw keys of the messages in it."""
+
+    @property
+    def lanes(self) -> tuple[str, ...]:
+        """See above."""
+
+
+P = TypeVar("P", bound=Prepared)
+Prepare = Callable[[Sequence[RawMessage]], "tuple[list[P], list[Outcome]]"]
+Finish = Callable[[P], Awaitable[Sequence[Outcome]]]
+
+
+class Worker(Generic[P]):
+    """`prepare` is pure and says which messages it refuses; `finish` commits, one outcome a message."""
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        prepare: Prepare[P],
+        finish: Finish[P],
+        done: Callable[[list[str]], Awaitable[dict[str, bytes]]],
+        *,
+        at_once: int = 48,
+    ) -> None:
+        self._inbox = inbox
+        self._prepare = prepare
+        self._finish = finish
+        self._done = done
+        self._free = asyncio.Semaphore(at_once)
+        self._tails: dict[str, asyncio.Task[None]] = {}
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._settled: list[Settled] = []
+        self._idle = asyncio.Event()
+        self._stopping = False
+        self._cursor = 0
+
+    async def run(self) -> None:
+        """Work until `stop`; first settles what a crash left between the store and the inbox."""
+        await self._after_crash()
+        while not self._stopping:
+            self._inbox.arrived.clear()
+            if self._inbox.rewound():
+                self._cursor = 0
+            started = await self._start_open()
+            await self._settle()
+            if not started:
+                if not self._running:
+                    self._idle.set()
+                await self._inbox.arrived.wait()
+
+    async def stop(self) -> None:
+        """Finish what is running, then return; what is still open stays in the inbox."""
+        self._stopping = True
+        self._inbox.arrived.set()
+        await asyncio.gather(*self._running.values(), return_exceptions=True)
+        await self._settle()
+
+    async def drained(self) -> None:
+        """Returns when everything kept so far has its outcome (demo loading, tests)."""
+        while True:
+            self._idle.clear()
+            self._inbox.arrived.set()
+            await self._idle.wait()
+            if not self._running and not self._settled and not self._inbox.file.open_after(0, 1):
+                return
+
+    async def _after_crash(self) -> None:
+        after = 0
+        while rows := self._inbox.file.open_after(after, 500):
+            after = rows[-1][0]
+            known = await self._done([raw.key for _, raw in rows])
+            fresh = self._inbox.file.replays([raw.key for _, raw in rows])
+            self._settled += [Settled(key, State.PROCESSED) for key in known if key not in fresh]
+        await self._settle()
+
+    async def _start_open(self) -> int:
+        """Start what is open and not yet running, a page at a time; returns how many were started."""
+        started = 0
+        while rows := self._inbox.file.open_after(self._cursor, 256):
+            self._cursor = rows[-1][0]
+            fresh = [raw for _, raw in rows if raw.key not in self._running]
+            prepared, refused = self._prepare(fresh)
+            self._settled += [_settled(outcome) for outcome in refused]
+            for one in prepared:
+                await self._free.acquire()
+                self._launch(one)
+            started += len(fresh)
+            await self._settle()
+        return started
+
+    def _launch(self, one: P) -> None:
+        before = {self._tails[lane] for lane in one.lanes if lane in self._tails}
+        task = asyncio.create_task(self._carry(one, before))
+        for lane in one.lanes:
+            self._tails[lane] = task
+        for key in one.keys:
+            self._running[key] = task
+
+    async def _carry(self, one: P, before: set[asyncio.Task[None]]) -> None:
+        if before:
+            await asyncio.wait(before)
+        outcomes = await self._outcomes(one)
+        self._settled += [_settled(outcome) for outcome in outcomes]
+        me = asyncio.current_task()
+        for key in one.keys:
+            self._running.pop(key, None)
+        for lane in one.lanes:
+            if self._tails.get(lane) is me:
+                del self._tails[lane]
+        self._free.release()
+        self._inbox.arrived.set()
+
+    async def _outcomes(self, one: P) -> Sequence[Outcome]:
+        pause_s = 0.5
+        while True:
+            try:
+                return await self._finish(one)
+            except GatewayError as fault:
+                if not fault.retry or self._stopping:
+                    return [_refused(key, fault) for key in one.keys if not fault.retry]
+            except Exception:
+                log.exception("message failed: %s", " ".join(one.keys))
+                return [_refused(key, GatewayError()) for key in one.keys]
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, 60)
+
+    async def _settle(self) -> None:
+        batch, self._settled = self._settled, []
+        if batch:
+            await self._inbox.file.settle(batch)
+
+
+def _refused(key: str, fault: GatewayError) -> Outcome:
+    return Outcome(key, State.QUARANTINED, findings=(fault.finding(),))
+
+
+def _settled(outcome: Outcome) -> Settled:
+    if outcome.state is State.PROCESSED:
+        return Settled(outcome.key, State.PROCESSED)
+    reason = next((one.code for one in outcome.findings if one.severity in ("error", "fatal")), "GW-000")
+    return Settled(outcome.key, outcome.state, reason, msgspec.json.encode(outcome).decode())
