@@ -1,0 +1,85 @@
+"""Configuration: flags > environment (`GATEWAY_*`) > `gateway.toml` > defaults.
+
+An unknown key stops the start and names the nearest one. No other module reads the environment.
+Every setting is described in `gateway/docs/operations.md` (a test compares).
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from .errors import ConfigError
+from .settings import Settings
+
+_PREFIX = "GATEWAY_"
+
+
+def load(path: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
+    """Settings from a TOML file (optional) and the environment. Raises ConfigError with the key's place."""
+    tree = _from_file(path) if path else {}
+    _check_keys(tree, Settings, str(path or "gateway.toml"))
+    _overlay(tree, os.environ if environment is None else environment)
+    try:
+        return msgspec.convert(tree, Settings, strict=False)
+    except msgspec.ValidationError as fault:
+        raise ConfigError(str(path or "gateway.toml"), str(fault)) from fault
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
+        raise ConfigError(str(path), str(fault)) from fault
+
+
+def _check_keys(tree: Mapping[str, Any], shape: type, place: str) -> None:
+    hints = get_type_hints(shape)
+    known = {one.name for one in fields(shape)}
+    for key, value in tree.items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1, 0.0)
+            raise ConfigError(f"{place}: {key}", f"unknown key; did you mean {near[0]!r}?" if near else "unknown key")
+        inner = _shape_of(hints[key])
+        for part in value if isinstance(value, list) else [value]:
+            if inner and isinstance(part, dict):
+                _check_keys(part, inner, f"{place}: {key}")
+
+
+def _shape_of(hint: object) -> type | None:
+    if isinstance(hint, type) and is_dataclass(hint):
+        return hint
+    if get_origin(hint) is tuple:
+        return _shape_of(get_args(hint)[0])
+    return None
+
+
+def _overlay(tree: dict[str, Any], environment: Mapping[str, str]) -> None:
+    """`GATEWAY_HTTP_PORT=9000` sets `http.port`; an unknown name under the prefix stops the start."""
+    names = {f"{_PREFIX}{group}_{key}".upper(): (group, key) for group, key in _scalars()}
+    for name, value in environment.items():
+        if not name.startswith(_PREFIX):
+            continue
+        if name not in names:
+            near = difflib.get_close_matches(name, names, 1, 0.0)
+            raise ConfigError(name, f"unknown; did you mean {near[0]}?" if near else "unknown")
+        group, key = names[name]
+        tree.setdefault(group, {})[key] = value
+
+
+def _scalars() -> list[tuple[str, str]]:
+    """(group, key) of every setting one environment variable can hold."""
+    hints = get_type_hints(Settings)
+    return [
+        (group, one.name)
+        for group, shape in hints.items()
+        if isinstance(shape, type) and is_dataclass(shape)
+        for one in fields(shape)
+    ]

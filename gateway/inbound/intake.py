@@ -1,0 +1,133 @@
+"""What every door does with the bytes it got: find the source, keep them, say what became of them.
+
+No clinical knowledge here: a door only peeks at the envelope (who sends, which id, which kind).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from ..errors import ControlIdReused, GatewayError, MissingField, TooLarge, UnknownSource, UnknownTrigger
+from ..inbox.queue import Arrival, Inbox, Kept
+from ..model.directory import Source
+from ..model.outcome import Outcome, State
+from ..model.times import Clock
+from ..translate.engine import Mappings
+from ..translate.read_v2 import Peek, ack, peek_v2
+
+BODY_LIMIT = 16 * 1024 * 1024
+_HEAD = 64 * 1024  # what is kept of a body above the limit
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What the sender is told. `ack` is the HL7 v2 answer, in the sender's charset, for v2 only."""
+
+    kept: Kept
+    error: GatewayError | None = None
+    ack: bytes = b""
+
+
+class Intake:
+    """The way from any door into the inbox."""
+
+    def __init__(self, inbox: Inbox, mappings: Mappings, clock: Clock) -> None:
+        self._inbox = inbox
+        self._mappings = mappings
+        self._clock = clock
+        self._by_sender = {
+            (source.settings.get("msh3", ""), source.settings.get("msh4", "")): source
+            for source in mappings.directory.sources.values()
+            if source.format == "v2" and source.name != "sandbox"
+        }
+
+    async def v2(self, body: bytes, source: Source | None = None, name: str = "") -> Receipt:
+        """Keep one v2 message; the answer is ready when the bytes are on disk."""
+        try:
+            peek = peek_v2(body)
+        except GatewayError as fault:
+            return await self.broken(body, fault, source)
+        source = source or self._by_sender.get((peek.msh3, peek.msh4))
+        error = self._v2_fault(peek, source)
+        arrival = Arrival(
+            source=source.name if source else "",
+            format="v2",
+            body=body,
+            at=self._clock(),
+            control=peek.control_id if source and source.control_id == "trusted" else "",
+            name=name,
+            content=_without_time(body, peek),
+            refused=error.code if error else "",
+            outcome=_refusal(error),
+        )
+        kept = await self._inbox.keep(arrival)
+        if kept.clash and error is None:
+            error = ControlIdReused("MSH-10")
+        return Receipt(kept, error, self._answer(peek, source, error))
+
+    async def broken(self, body: bytes, fault: GatewayError, source: Source | None = None) -> Receipt:
+        """Keep bytes no reader could make sense of, quarantined, and refuse them."""
+        large = len(body) > BODY_LIMIT
+        arrival = Arrival(
+            source=source.name if source else "",
+            format=source.format if source else "v2",
+            body=body[:_HEAD] if large else body,
+            at=self._clock(),
+            refused=fault.code,
+            outcome=_refusal(fault),
+        )
+        kept = await self._inbox.keep(arrival)
+        return Receipt(kept, fault, ack(Peek.empty(), fault.ack[0], fault, self._clock()))
+
+    async def push(self, source: Source, body: bytes, name: str = "") -> Receipt:
+        """Keep one body of any format for a named source."""
+        format_ = self._mappings.sniff(body) if source.format == "any" else source.format
+        if len(body) > BODY_LIMIT:
+            return await self.broken(body, TooLarge(detail=f"{len(body)} > {BODY_LIMIT}"), source)
+        if format_ == "v2":
+            return await self.v2(body, source, name)
+        control = self._mappings.document_id(body, format_) if source.control_id == "trusted" else ""
+        arrival = Arrival(source.name, format_, body, self._clock(), control=control, name=name)
+        kept = await self._inbox.keep(arrival)
+        return Receipt(kept, ControlIdReused() if kept.clash else None)
+
+    async def push_all(self, source: Source, bodies: Sequence[tuple[str, bytes]]) -> list[Receipt]:
+        """`push` for (file name, bytes) pairs, in order."""
+        return [await self.push(source, body, name) for name, body in bodies]
+
+    def _v2_fault(self, peek: Peek, source: Source | None) -> GatewayError | None:
+        if source is None:
+            return UnknownSource("MSH-3, MSH-4")
+        if not peek.control_id:
+            return MissingField("MSH-10")
+        if not self._mappings.serves(source, peek.kind):
+            return UnknownTrigger("MSH-9", peek.kind)
+        return None
+
+    def _answer(self, peek: Peek, source: Source | None, error: GatewayError | None) -> bytes:
+        code = error.ack[0] if error else "AA"
+        if source is not None and source.ack == "always_aa":
+            code, error = "AA", None
+        return ack(peek, code, error, self._clock())
+
+
+def _without_time(body: bytes, peek: Peek) -> bytes:
+    """MSH-7 cut out: a resend with a new clock is still the same message."""
+    end = body.find(b"\r")
+    head = body[: end if end > 0 else None].split(peek.separators[:1].encode("latin-1"), 8)
+    if len(head) < 8:
+        return body
+    digest = hashlib.blake2b(b"|".join(head[:6] + head[7:]), digest_size=16)
+    digest.update(body[end:] if end > 0 else b"")
+    return digest.digest()
+
+
+def _refusal(error: GatewayError | None) -> str:
+    if error is None:
+        return ""
+    outcome = Outcome("", State.QUARANTINED, findings=(error.finding(),))
+    return msgspec.json.encode(outcome).decode()

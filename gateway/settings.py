@@ -1,0 +1,78 @@
+"""The settings themselves, as the parts are given them. `config.py` fills them in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class General:
+    """home: folder of the embedded store, inbox and audit log. rules: name of the recognition sheet.
+
+    mappings, profiles: the operator's own folders; what is in them wins over what is shipped.
+    """
+
+    home: str = "gateway-home"
+    alliance: str = ""
+    rules: str = "990101-2026"
+    mappings: str = ""
+    profiles: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Http:
+    """Where HTTP listens. Any address but loopback needs `tls_cert` and `tls_key`."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    tls_cert: str = ""
+    tls_key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Mllp:
+    """Where MLLP listens; port 0 takes a free one, -1 switches it off. Loopback only."""
+
+    host: str = "127.0.0.1"
+    port: int = 2575
+
+
+@dataclass(frozen=True, slots=True)
+class StoreUrl:
+    """`sqlite:///folder` (default: the home) or `postgresql://…`."""
+
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A bearer token: its SHA-256 in hex, never the token. user and display stand on pages and in the audit."""
+
+    sha256: str
+    role: str
+    user: str
+    display: str
+    member: str = ""
+    alliance: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder that is watched for a source."""
+
+    path: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything. `source` overrides settings of a mapping's source, e.g. `source.city_first_pacs.address`."""
+
+    gateway: General = field(default_factory=General)
+    http: Http = field(default_factory=Http)
+    mllp: Mllp = field(default_factory=Mllp)
+    store: StoreUrl = field(default_factory=StoreUrl)
+    token: tuple[Token, ...] = ()
+    folder: tuple[Folder, ...] = ()
+    source: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

@@ -1,0 +1,52 @@
+"""An unknown key stops the start; flags beat environment beat file beat defaults."""
+
+from pathlib import Path
+
+import pytest
+
+from gateway.config import load
+from gateway.errors import ConfigError
+
+
+def _file(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "gateway.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_defaults_listen_on_loopback_only() -> None:
+    settings = load(None, {})
+    assert (settings.http.host, settings.mllp.host) == ("127.0.0.1", "127.0.0.1")
+
+
+def test_the_file_is_read_and_the_environment_wins(tmp_path: Path) -> None:
+    path = _file(tmp_path, '[http]\nport = 9000\n[gateway]\nhome = "/srv/a"\n')
+    settings = load(path, {"GATEWAY_HTTP_PORT": "9001", "PATH": "/bin"})
+    assert settings.http.port == 9001
+    assert settings.gateway.home == "/srv/a"
+
+
+@pytest.mark.parametrize(
+    ("text", "near"),
+    [
+        ("[http]\nprot = 1\n", "'port'"),
+        ("[htp]\nport = 1\n", "'http'"),
+        ('[[token]]\nsha255 = "x"\n', "'sha256'"),
+    ],
+)
+def test_an_unknown_key_stops_the_start_and_names_the_nearest(tmp_path: Path, text: str, near: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(_file(tmp_path, text), {})
+    assert near in caught.value.detail
+
+
+def test_an_unknown_environment_variable_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(None, {"GATEWAY_HTTP_PROT": "1"})
+    assert "GATEWAY_HTTP_PORT" in caught.value.detail
+
+
+def test_a_wrong_type_is_an_error_with_its_place(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(_file(tmp_path, '[http]\nport = "many"\n'), {})
+    assert "port" in caught.value.detail
