@@ -1,0 +1,89 @@
+"""From a request's headers to an AccessContext: bearer token first, else the page's session cookie."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Mapping
+
+from ..errors import NotSignedIn
+from ..model.context import AccessContext
+from ..model.directory import Directory
+from ..model.times import Clock
+from .scopes import Asked, Door, allow, context
+from .signin import CSRF_HEADER, Session, Sessions, SignIn, check_csrf, cookie_value
+from .tokens import Credential, TokenBook
+
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:\-]{8,64}")
+
+
+class Access:
+    """Knows everybody who may ask. One per process; sessions are lost with it."""
+
+    __slots__ = ("_book", "_directory", "sessions", "sign_in", "trusted_proxies")
+
+    def __init__(
+        self,
+        book: TokenBook,
+        directory: Directory,
+        *,
+        key: bytes,
+        clock: Clock,
+        trusted_proxies: frozenset[str] = frozenset(),
+    ) -> None:
+        self._book = book
+        self._directory = directory
+        self.trusted_proxies = trusted_proxies
+        self.sessions = Sessions(key, clock)
+        self.sign_in = SignIn(book, self.sessions, clock)
+
+    def of(self, method: str, headers: Mapping[str, str], address: str, request_id: str = "") -> AccessContext:
+        """The caller. Header names are lower case. Raises NotSignedIn.
+
+        A cookie travels with requests the user never meant, so a changing request by cookie must also
+        carry the session's CSRF token; a bearer token needs none.
+        """
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        if scheme:
+            found = self._book.by_token(token.strip()) if scheme.lower() == "bearer" else None
+            if found is None:
+                raise NotSignedIn("Authorization")
+            return self.context(found, headers, address, request_id)
+        session = self.session(headers)
+        if method not in _SAFE_METHODS:
+            check_csrf(session, headers.get(CSRF_HEADER, ""))
+        return self.context(session.who, headers, address, request_id)
+
+    def enter(
+        self, door: Door, method: str, headers: Mapping[str, str], address: str, request_id: str = ""
+    ) -> AccessContext:
+        """`of`, and the role may pass this door. Raises NotSignedIn, Forbidden."""
+        return allow(self.of(method, headers, address, request_id), door)
+
+    def session(self, headers: Mapping[str, str]) -> Session:
+        """The page session of the request's cookie. Raises NotSignedIn."""
+        found = self.sessions.find(cookie_value(headers.get("cookie", "")))
+        if found is None:
+            raise NotSignedIn()
+        return found
+
+    def context(
+        self, found: Credential, headers: Mapping[str, str], address: str, request_id: str = ""
+    ) -> AccessContext:
+        """The context of a known credential; purpose of use from `X-Purpose-Of-Use`."""
+        asked = Asked(address, request_id, headers.get("x-purpose-of-use", ""), headers.get("user-agent", "")[:120])
+        return context(found, self._directory, asked)
+
+    def address(self, peer: str, headers: Mapping[str, str]) -> str:
+        """Where the request comes from; `X-Forwarded-For` counts only when a listed proxy sends it."""
+        forwarded = headers.get("x-forwarded-for", "")
+        if forwarded and peer in self.trusted_proxies:
+            return forwarded.rpartition(",")[2].strip()[:64]
+        return peer
+
+
+def request_id_of(headers: Mapping[str, str]) -> str:
+    """The client's X-Request-Id when it is harmless, else a fresh one."""
+    sent = headers.get("x-request-id", "")
+    return sent if _REQUEST_ID.fullmatch(sent) else secrets.token_hex(12)

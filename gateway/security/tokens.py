@@ -1,0 +1,129 @@
+"""Who holds which token. Only hashes are kept; a token is compared in constant time.
+
+A token here is a long random text (256 bits), so a plain hash is enough: there is nothing to guess
+offline. Passwords are another matter, see `signin.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import ConfigError
+from ..model.context import Role
+
+_MIN_LENGTH = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """One account or machine. `digest` is the SHA-256 of its token in hex, "" when it has none.
+
+    password: scrypt text as `signin.hash_password` makes it, "" when the account cannot sign in by password.
+    members: member keys whose rows it may read; None = by its own member's alliances.
+    """
+
+    user: str
+    display: str
+    role: Role
+    member: str = ""
+    alliance: str = ""
+    digest: str = ""
+    password: str = ""
+    members: frozenset[str] | None = None
+
+
+def token_digest(token: str) -> str:
+    """SHA-256 in hex, the only form in which a token is kept."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def credential(entry: Mapping[str, str]) -> Credential:
+    """A credential from one configuration entry: user, role, member, and `token` or `token_sha256`, `password_scrypt`.
+
+    Raises ConfigError for an unknown role, a missing user and a token short enough to be guessed.
+    """
+    user = entry.get("user", "")
+    place = f"tokens.{user or '?'}"
+    if not user:
+        raise ConfigError(place, "user is missing", detail_zh="缺少 user")
+    if entry.get("role") not in {role.value for role in Role}:
+        raise ConfigError(f"{place}.role", "one of doctor, vendor, platform, admin")
+    token = entry.get("token", "")
+    if token and len(token) < _MIN_LENGTH:
+        raise ConfigError(f"{place}.token", f"shorter than {_MIN_LENGTH} characters")
+    return Credential(
+        user=user,
+        display=entry.get("display", user),
+        role=Role(entry["role"]),
+        member=entry.get("member", ""),
+        alliance=entry.get("alliance", ""),
+        digest=token_digest(token) if token else entry.get("token_sha256", "").lower(),
+        password=entry.get("password_scrypt", ""),
+    )
+
+
+class TokenBook:
+    """All credentials of this gateway."""
+
+    __slots__ = ("_by_digest", "_by_user")
+
+    def __init__(self, credentials: Iterable[Credential]) -> None:
+        self._by_user = {one.user: one for one in credentials}
+        self._by_digest = {one.digest: one for one in self._by_user.values() if one.digest}
+
+    def by_token(self, token: str) -> Credential | None:
+        """Whose token this is, or None.
+
+        The lookup is on the hash, which a caller cannot steer, so its timing says nothing about a
+        stored token; the comparison of what was found is constant in time as well.
+        """
+        digest = token_digest(token)
+        found = self._by_digest.get(digest)
+        if found is None or not hmac.compare_digest(found.digest, digest):
+            return None
+        return found
+
+    def by_user(self, user: str) -> Credential | None:
+        """The account of that name."""
+        return self._by_user.get(user)
+
+
+def demo_tokens(home: Path) -> dict[str, str]:
+    """Tokens of the four roles for the demo in `home`: random at the first start, the same afterwards.
+
+    Kept in `home/tokens.json`, readable by its owner alone.
+    """
+    path = home / "tokens.json"
+    if path.exists():
+        kept: dict[str, str] = json.loads(path.read_text())
+        if kept.keys() >= {role.value for role in Role}:
+            return kept
+    tokens = {role.value: f"{role.value}-{secrets.token_urlsafe(32)}" for role in Role}
+    home.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w") as file:
+        json.dump(tokens, file)
+    return tokens
+
+
+def demo_credentials(tokens: Mapping[str, str], *, doctor_member: str, platform_member: str = "") -> list[Credential]:
+    """The four accounts of the demo; the doctor works at `doctor_member`."""
+    names = {"doctor": "演示医生", "vendor": "演示厂商", "platform": "区域平台", "admin": "演示管理员"}
+    members = {"doctor": doctor_member, "platform": platform_member}
+    return [
+        Credential(
+            user=f"demo-{role}",
+            display=names[role],
+            role=Role(role),
+            member=members.get(role, ""),
+            digest=token_digest(token),
+        )
+        for role, token in tokens.items()
+    ]
