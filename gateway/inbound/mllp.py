@@ -31,6 +31,7 @@ class Frames:
     def __init__(self, limit: int = BODY_LIMIT) -> None:
         self._buffer = bytearray()
         self._limit = limit
+        self._scanned = 0  # bytes already searched for an end, so that a long frame is searched once
 
     @property
     def open(self) -> bool:
@@ -41,20 +42,23 @@ class Frames:
         """Add bytes; returns what became complete."""
         self._buffer += data
         out: list[tuple[bytes, GatewayError | None]] = []
-        while (end := self._buffer.find(END)) >= 0:
+        while (end := self._buffer.find(END, self._scanned)) >= 0:
             out += _frames(bytes(self._buffer[:end]))
-            del self._buffer[: end + 1]
-            while self._buffer[:1] in (b"\r", b"\n"):
-                del self._buffer[:1]
+            rest = bytes(self._buffer[end + 1 :]).lstrip(b"\r\n")
+            self._buffer[:] = rest
+            self._scanned = 0
+        self._scanned = len(self._buffer)
         if len(self._buffer) > self._limit:
             out.append((bytes(self._buffer), TooLarge(detail=f"> {self._limit}")))
             self._buffer.clear()
+            self._scanned = 0
         return out
 
     def rest(self) -> list[tuple[bytes, GatewayError | None]]:
         """What was cut off when the connection ended."""
         left = bytes(self._buffer).strip(b"\x0b\r\n\x00 ")
         self._buffer.clear()
+        self._scanned = 0
         return [(left, BrokenFrame("MLLP"))] if left else []
 
 

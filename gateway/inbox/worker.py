@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, Protocol, TypeVar
@@ -73,7 +74,14 @@ class Worker(Generic[P]):
             if not started:
                 if not self._running:
                     self._idle.set()
-                await self._inbox.arrived.wait()
+                await self._wake()
+
+    async def _wake(self) -> None:
+        """Wait for news; look for replays asked by another process every two seconds."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._inbox.arrived.wait(), 2.0)
+        if not self._running and self._inbox.file.replay_waiting():
+            self._cursor = 0
 
     async def stop(self) -> None:
         """Finish what is running, then return; what is still open stays in the inbox."""

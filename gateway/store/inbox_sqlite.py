@@ -161,6 +161,11 @@ class InboxFile:
         )
         return {_key(row[0]) for row in rows}
 
+    def replay_waiting(self) -> bool:
+        """True when a message was set back and waits for its turn."""
+        rows = self._reader.execute("SELECT 1 FROM message WHERE state = 0 AND reason = 'replay' LIMIT 1")
+        return rows.fetchone() is not None
+
     def raw(self, key: str) -> RawMessage | None:
         """One message with its bytes, exactly as received."""
         rows = list(
