@@ -47,14 +47,18 @@ class StoreUrl:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A bearer token: its SHA-256 in hex, never the token. user and display stand on pages and in the audit."""
+    """One account: `token_sha256` (hex) and/or `password_scrypt`; never the secret itself.
 
-    sha256: str
-    role: str
+    user and display stand on pages and in the audit.
+    """
+
     user: str
-    display: str
+    role: str
+    display: str = ""
     member: str = ""
     alliance: str = ""
+    token_sha256: str = ""
+    password_scrypt: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ def test_the_file_is_read_and_the_environment_wins(tmp_path: Path) -> None:
     [
         ("[http]\nprot = 1\n", "'port'"),
         ("[htp]\nport = 1\n", "'http'"),
-        ('[[token]]\nsha255 = "x"\n', "'sha256'"),
+        ('[[token]]\ntoken_sha255 = "x"\n', "'token_sha256'"),
     ],
 )
 def test_an_unknown_key_stops_the_start_and_names_the_nearest(tmp_path: Path, text: str, near: str) -> None:

@@ -1,0 +1,1 @@
+"""What each command of `gateway` does. stdout is data, stderr is talk."""

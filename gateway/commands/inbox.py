@@ -1,0 +1,85 @@
+"""`gateway inbox list|show|replay`: what was received, what became of it, and once more."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+from pathlib import Path
+
+from ..inbox.queue import Entry, Inbox
+from ..model.outcome import State
+from ..model.times import instant_text, system_clock
+from ..store.resources import open_store
+from .talk import Exit, emit, say
+
+
+def run(args: argparse.Namespace) -> int:
+    """Dispatch."""
+    inbox = Inbox(Path(args.home))
+    try:
+        if args.action == "list":
+            return _list(inbox, args)
+        if args.action == "show":
+            return _show(inbox, args)
+        return _replay(inbox, args)
+    finally:
+        inbox.close()
+
+
+def _list(inbox: Inbox, args: argparse.Namespace) -> int:
+    state = State(args.state) if args.state else None
+    entries = inbox.file.entries(state=state, source=args.source, reason=args.reason, limit=args.limit)
+    for entry in entries:
+        if args.json:
+            emit(_fields(entry))
+        else:
+            at = instant_text(entry.at)[:19]
+            print(f"{entry.key:>8}  {at}  {entry.state:<11} {entry.reason:<10} {entry.source}  {entry.name}")
+    return Exit.OK
+
+
+def _show(inbox: Inbox, args: argparse.Namespace) -> int:
+    entry, raw = inbox.file.entry(args.key), inbox.raw(args.key)
+    if entry is None or raw is None:
+        say(f"{args.key}: 没有这条消息 / no such message")
+        return Exit.USAGE
+    outcome = entry.outcome or asyncio.run(_stored_outcome(args.home, entry.key))
+    fields = _fields(entry) | {"outcome": json.loads(outcome) if outcome else None}
+    if args.json:
+        emit(fields | {"body": raw.body.decode("utf-8", "replace")})
+        return Exit.OK
+    print(json.dumps(fields, ensure_ascii=False, indent=2))
+    if raw.format != "dicom":
+        print(raw.body.decode("utf-8", "replace").replace("\r", "\n"))
+    return Exit.OK
+
+
+async def _stored_outcome(home: str, key: str) -> str:
+    store = await open_store(f"sqlite:///{home}", clock=system_clock)
+    try:
+        return (await store.done([key])).get(key, b"").decode()
+    finally:
+        await store.close()
+
+
+def _replay(inbox: Inbox, args: argparse.Namespace) -> int:
+    keys = list(args.keys)
+    if args.state or args.reason or args.source:
+        state = State(args.state) if args.state else State.QUARANTINED
+        found = inbox.file.entries(state=state, source=args.source, reason=args.reason, limit=100_000)
+        keys += [entry.key for entry in found]
+    if not keys:
+        say("没有选中消息：给出编号，或 --state、--reason、--source / nothing chosen")
+        return Exit.USAGE
+    count = asyncio.run(inbox.replay(keys))
+    say(f"{count} 条消息等待重新处理 / {count} messages will be processed again")
+    return Exit.OK
+
+
+def _fields(entry: Entry) -> dict[str, object]:
+    return {
+        "key": entry.key, "source": entry.source, "format": entry.format, "name": entry.name,
+        "control": entry.control, "at": instant_text(entry.at), "state": entry.state.value,
+        "reason": entry.reason, "size": entry.size,
+    }  # fmt: skip

@@ -1,0 +1,45 @@
+"""How commands speak: progress and remarks on stderr, data on stdout, exit codes by name."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from enum import IntEnum
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+T = TypeVar("T")
+_console = Console(stderr=True, highlight=False)
+
+
+class Exit(IntEnum):
+    """Exit codes (design §5)."""
+
+    OK = 0
+    USAGE = 2
+    CONFIG = 3
+    UPSTREAM = 4
+    PARTIAL = 5
+
+
+def say(text: str) -> None:
+    """One line to a person."""
+    _console.print(text, markup=False, soft_wrap=True)
+
+
+def emit(data: object) -> None:
+    """One JSON line to a program."""
+    sys.stdout.write(json.dumps(data, ensure_ascii=False, default=str) + "\n")
+
+
+def tracked(items: Iterable[T], total: int, title: str) -> Iterator[T]:
+    """The items, with a progress bar where stderr is a terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=_console, disable=not sys.stderr.isatty(), transient=True) as progress:
+        task = progress.add_task(title, total=total)
+        for item in items:
+            yield item
+            progress.advance(task)
