@@ -439,6 +439,16 @@ class BadReference(GatewayError):
     en = "A reference cannot be resolved."
 
 
+class UnsupportedMedia(GatewayError):
+    """A body in a format other than JSON."""
+
+    code = "GW-FHR-009"
+    issue = "not-supported"
+    http = 415
+    zh = "请求体只接受 JSON（application/fhir+json 或 application/json，UTF-8）。"
+    en = "A body must be JSON: application/fhir+json or application/json, UTF-8."
+
+
 # ---- SEC ------------------------------------------------------------------------------------
 class NotSignedIn(GatewayError):
     """No token, or one nobody knows."""

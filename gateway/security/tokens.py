@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,8 +18,9 @@ from pathlib import Path
 
 from ..errors import ConfigError
 from ..model.context import Role
+from ..settings import Token
 
-_MIN_LENGTH = 20
+_HASH = re.compile(r"[0-9a-fA-F]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,28 +46,26 @@ def token_digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def credential(entry: Mapping[str, str]) -> Credential:
-    """A credential from one configuration entry: user, role, member, and `token` or `token_sha256`, `password_scrypt`.
+def credential(entry: Token) -> Credential:
+    """A credential from one configured account.
 
-    Raises ConfigError for an unknown role, a missing user and a token short enough to be guessed.
+    Raises ConfigError for an unknown role, a missing user and a hash that is none.
     """
-    user = entry.get("user", "")
-    place = f"tokens.{user or '?'}"
-    if not user:
+    place = f"token.{entry.user or '?'}"
+    if not entry.user:
         raise ConfigError(place, "user is missing", detail_zh="缺少 user")
-    if entry.get("role") not in {role.value for role in Role}:
+    if entry.role not in {role.value for role in Role}:
         raise ConfigError(f"{place}.role", "one of doctor, vendor, platform, admin")
-    token = entry.get("token", "")
-    if token and len(token) < _MIN_LENGTH:
-        raise ConfigError(f"{place}.token", f"shorter than {_MIN_LENGTH} characters")
+    if entry.token_sha256 and not _HASH.fullmatch(entry.token_sha256):
+        raise ConfigError(f"{place}.token_sha256", "64 hexadecimal digits, never the token itself")
     return Credential(
-        user=user,
-        display=entry.get("display", user),
-        role=Role(entry["role"]),
-        member=entry.get("member", ""),
-        alliance=entry.get("alliance", ""),
-        digest=token_digest(token) if token else entry.get("token_sha256", "").lower(),
-        password=entry.get("password_scrypt", ""),
+        user=entry.user,
+        display=entry.display or entry.user,
+        role=Role(entry.role),
+        member=entry.member,
+        alliance=entry.alliance,
+        digest=entry.token_sha256.lower(),
+        password=entry.password_scrypt,
     )
 
 
