@@ -173,6 +173,17 @@ class StorageFull(InboxFull):
     en = "No space left to keep the message; send again later."
 
 
+class SlowBody(InboundError):
+    """The body did not arrive within its time."""
+
+    code = "GW-INB-008"
+    issue = "timeout"
+    http = 408
+    retry = True
+    zh = "请求体接收超时，请重新发送。"
+    en = "The body took too long to arrive; send it again."
+
+
 # ---- TRN ------------------------------------------------------------------------------------
 class TranslateError(GatewayError):
     """A kept message could not be translated; it is quarantined."""
