@@ -1,0 +1,162 @@
+"""XML in and out: the only home of lxml, and the only parser settings the gateway has.
+
+Bytes are decoded by us before the parser sees them, a DOCTYPE in whatever encoding ends the reading, and
+nothing is ever fetched or expanded. Source: reliability-security T18; XML 1.0 §2.8, §4.3.3 and appendix F.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from lxml import etree
+
+from ..errors import BadXml, TooLarge, WrongCharset
+from .outcome import Finding
+
+Element = etree._Element
+
+MAX_BYTES = 16 * 1024 * 1024
+"""A CDA with an embedded PDF fits; text nodes above 10 MB are refused by libxml2 itself."""
+
+V3 = "urn:hl7-org:v3"
+XSI = "http://www.w3.org/2001/XMLSchema-instance"
+
+_CHINESE = {"gb2312", "gb18030", "gbk", "gb_2312-80", "cp936", "gb18030-2000", "gb18030-2005", "hz-gb-2312"}
+_BOMS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
+_DECLARATION = re.compile(r"""<\?xml\s[^>]*?\?>""")
+_ENCODING = re.compile(rb"""<\?xml\s[^>]*?encoding\s*=\s*["']([A-Za-z][\w.:-]*)["']""")
+_SKIP = re.compile(r"\s+|<!--.*?-->|<\?.*?\?>", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A parsed document: `declared` and `charset` are lower-case names, `declared` is "" when nothing was declared."""
+
+    root: Element
+    declared: str
+    charset: str
+    findings: tuple[Finding, ...] = ()
+
+
+def parse(body: bytes, *, max_bytes: int = MAX_BYTES) -> Document:
+    """The document in `body`, read in the charset its bytes are in, whatever it declares.
+
+    Raises TooLarge, WrongCharset, and BadXml with the line for a DOCTYPE or for anything not well-formed.
+    """
+    if len(body) > max_bytes:
+        raise TooLarge(detail=f"{len(body)} > {max_bytes} bytes")
+    text, declared, charset = decode(body)
+    text = _DECLARATION.sub(_blank, text, count=1)
+    _refuse_doctype(text)
+    return Document(_root(text), declared, charset, _charset_finding(declared, charset))
+
+
+def decode(body: bytes) -> tuple[str, str, str]:
+    """(text, declared charset, actual charset) of XML bytes.
+
+    Ladder: byte order mark, UTF-16 without one, strict UTF-8, GB18030. A declared Chinese charset wins over UTF-8
+    only for so few bytes beyond ASCII that they may be valid in both. Raises WrongCharset when nothing fits.
+    """
+    for mark, charset in _BOMS:
+        if body.startswith(mark):
+            return _strictly(body[len(mark) :], charset), _declared(body), charset
+    if body[:2] in (b"<\x00", b"\x00<"):
+        charset = "utf-16-le" if body[0] == 0x3C else "utf-16-be"
+        return _strictly(body, charset), "", charset
+    declared = _declared(body)
+    for charset in _ladder(body, declared):
+        try:
+            return body.decode(charset), declared, charset
+        except UnicodeDecodeError:
+            continue
+    raise WrongCharset(detail=f"declared {declared or 'nothing'}")
+
+
+def _ladder(body: bytes, declared: str) -> tuple[str, str]:
+    few = sum(1 for byte in body if byte > 0x7F) < 12 if declared in _CHINESE else False
+    return ("gb18030", "utf-8") if few else ("utf-8", "gb18030")
+
+
+def _strictly(body: bytes, charset: str) -> str:
+    try:
+        return body.decode(charset)
+    except UnicodeDecodeError as error:
+        raise WrongCharset(detail=f"byte {error.start} is not {charset}") from None
+
+
+def _declared(body: bytes) -> str:
+    found = _ENCODING.search(body[:300].replace(b"\x00", b""))
+    return found.group(1).decode().lower() if found else ""
+
+
+def _blank(declaration: re.Match[str]) -> str:
+    # The declaration speaks of bytes that are gone; its line breaks stay, so that line numbers stay right.
+    return "\n" * declaration.group().count("\n")
+
+
+def _refuse_doctype(text: str) -> None:
+    """A document type can only stand before the root element; a CDATA text that shows one is no DOCTYPE."""
+    at = 0
+    while found := _SKIP.match(text, at):
+        at = found.end()
+    if text.startswith("<!", at):
+        raise BadXml(f"line {text.count(chr(10), 0, at) + 1}", "DOCTYPE", detail_zh="文件含有 DOCTYPE，已拒绝。")
+
+
+def _root(text: str) -> Element:
+    parser = etree.XMLParser(
+        encoding="utf-8",
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        dtd_validation=False,
+        huge_tree=False,
+        remove_comments=True,
+        remove_pis=True,
+    )
+    try:
+        return etree.fromstring(text.encode("utf-8"), parser)
+    except etree.XMLSyntaxError as error:
+        # The parser's own words may quote the document, so only its place and number go on.
+        raise BadXml(f"line {error.lineno}", f"parser error {error.code}") from None
+    except UnicodeEncodeError:
+        raise WrongCharset(detail="lone surrogates") from None
+
+
+def _charset_finding(declared: str, charset: str) -> tuple[Finding, ...]:
+    family = "gb18030" if declared in _CHINESE else declared.replace("utf8", "utf-8").replace("us-ascii", "utf-8")
+    if not declared or family == charset or (family == "utf-16" and charset.startswith("utf-16")):
+        return ()
+    zh = f"声明的编码是 {declared}，实际内容是 {charset}；已按实际内容读取。"
+    en = f"Declared as {declared}, in fact {charset}; read as what it is."
+    return (Finding("GW-TRN-005", "warning", "line 1", zh, en),)
+
+
+def local_name(element: Element) -> str:
+    """The element's name without namespace."""
+    tag = element.tag
+    return tag.rpartition("}")[2] if isinstance(tag, str) else ""
+
+
+def all_text(element: Element) -> str:
+    """The text of an element and everything in it, white space at both ends removed."""
+    return "".join(element.itertext(tag=etree.Element)).strip() if len(element) else (element.text or "").strip()
+
+
+def path_of(element: Element) -> str:
+    """`/ClinicalDocument/component[2]/section#118`: names, 1-based positions where a name repeats, then the line."""
+    steps: list[str] = []
+    node: Element | None = element
+    while node is not None:
+        steps.append(_step(node))
+        node = node.getparent()
+    return "/" + "/".join(reversed(steps)) + f"#{element.sourceline}"
+
+
+def _step(element: Element) -> str:
+    name, parent = local_name(element), element.getparent()
+    if parent is None:
+        return name
+    same = [child for child in parent if child.tag == element.tag]
+    return f"{name}[{same.index(element) + 1}]" if len(same) > 1 else name
