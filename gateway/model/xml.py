@@ -118,8 +118,8 @@ def _root(text: str) -> Element:
     try:
         return etree.fromstring(text.encode("utf-8"), parser)
     except etree.XMLSyntaxError as error:
-        # The parser's own words may quote the document, so only its place and number go on.
-        raise BadXml(f"line {error.lineno}", f"parser error {error.code}") from None
+        # The parser's own words may quote the document, so only its place goes on.
+        raise BadXml(f"line {error.lineno}", "not well-formed", detail_zh="格式不完整") from None
     except UnicodeEncodeError:
         raise WrongCharset(detail="lone surrogates") from None
 
@@ -141,7 +141,7 @@ def local_name(element: Element) -> str:
 
 def all_text(element: Element) -> str:
     """The text of an element and everything in it, white space at both ends removed."""
-    return "".join(element.itertext(tag=etree.Element)).strip() if len(element) else (element.text or "").strip()
+    return "".join(str(part) for part in element.itertext()).strip() if len(element) else (element.text or "").strip()
 
 
 def path_of(element: Element) -> str:
