@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import secrets
+
+_BYTES = 13  # 104 bits: two of 10^12 resources meet with probability 2.5e-8
 
 
 class Ids:
     """FHIR ids of one store: `of` for what a message makes, `random` for what a client creates."""
 
-    __slots__ = ("_key",)
+    __slots__ = ("_keyed",)
 
     def __init__(self, store_key: bytes) -> None:
-        self._key = store_key
+        self._keyed = hashlib.blake2b(digest_size=_BYTES, key=store_key)
 
     def of(self, *parts: str) -> str:
-        """26 lower-case letters and digits, the same for the same parts and store key."""
-        text = "\x1f".join(parts).encode()
-        return _text(hashlib.blake2b(text, digest_size=16, key=self._key).digest())
+        """26 lower-case hexadecimal digits, the same for the same parts and store key."""
+        digest = self._keyed.copy()  # the key is absorbed once: a quarter of the cost
+        digest.update("\x1f".join(parts).encode())
+        return digest.hexdigest()
 
     @staticmethod
     def random() -> str:
         """A fresh id of the same look."""
-        return _text(secrets.token_bytes(16))
-
-
-def _text(digest: bytes) -> str:
-    return base64.b32encode(digest)[:26].decode().lower()
+        return secrets.token_hex(_BYTES)
