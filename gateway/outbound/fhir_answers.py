@@ -1,0 +1,160 @@
+"""Answers made of stored bytes: one resource with its validators, and Bundles spliced without parsing.
+
+Source: FHIR R4 http.html (read, 304, ETag), bundle.html (searchset, history).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from ..errors import Gone, NotFound
+from ..model.outcome import Finding
+from ..model.resource import Json, dumps, loads
+from ..model.rest import Answer, Call, Seen, etag, etag_versions, http_date, parse_http_date
+from ..model.times import instant_text
+from ..store.base import Resource
+
+MANDATORY = frozenset(
+    {"resourceType", "id", "meta", "implicitRules", "status", "code", "subject", "intent", "modifierExtension"}
+)
+"""Top-level elements `_elements` never takes away: identity, modifiers and what is mandatory in clinical types."""
+
+_SUBSETTED = {"system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "code": "SUBSETTED"}
+
+
+class _Subject(msgspec.Struct):
+    subject: Any = None
+    patient: Any = None
+    for_: Any = msgspec.field(default=None, name="for")
+    beneficiary: Any = None
+    individual: Any = None
+
+
+_subject = msgspec.json.Decoder(_Subject)
+
+
+def patient_of(resource: Resource) -> str:
+    """Id of the Patient a resource is about; "" when it is about nobody."""
+    if resource.type == "Patient":
+        return resource.id
+    if not resource.body:
+        return ""
+    found = _subject.decode(resource.body)
+    for place in (found.subject, found.patient, found.for_, found.beneficiary, found.individual):
+        reference = place.get("reference", "") if isinstance(place, dict) else ""
+        if isinstance(reference, str) and reference.startswith("Patient/"):
+            return reference[8:].partition("/")[0]
+    return ""
+
+
+def patients_of(resources: Iterable[Resource]) -> tuple[str, ...]:
+    """Every Patient the resources are about, once, in order."""
+    found = dict.fromkeys(patient_of(resource) for resource in resources)
+    found.pop("", None)
+    return tuple(found)
+
+
+def current(resource: Resource | None, place: str) -> Resource:
+    """The resource, when there is one. Raises NotFound (also for what the caller may not know) and Gone."""
+    if resource is None:
+        raise NotFound(place)
+    if resource.deleted:
+        raise Gone(place)
+    return resource
+
+
+def resource_answer(resource: Resource, call: Call, seen: Seen) -> Answer:
+    """200 with the stored bytes, or 304 when the client holds this version; validators in both."""
+    headers = (("etag", etag(resource.version)), ("last-modified", http_date(resource.at)))
+    if _held(resource, call):
+        return Answer(304, b"", headers, seen=replace(seen, detail="304"))
+    return Answer(200, resource.body, headers, seen=seen)
+
+
+def _held(resource: Resource, call: Call) -> bool:
+    match = call.header("if-none-match")
+    if match:
+        versions = etag_versions(match)
+        return "*" in versions or str(resource.version) in versions
+    since = call.header("if-modified-since")
+    if not since:
+        return False
+    at = parse_http_date(since)
+    return at is not None and resource.at.astimezone(UTC).replace(microsecond=0) <= at
+
+
+def entry(resource: Resource, base: str, mode: str, body: bytes | None = None) -> bytes:
+    """One searchset entry; `body` replaces the stored bytes when a subset was asked for."""
+    url = f'{{"fullUrl":"{base}/{resource.type}/{resource.id}","resource":'.encode()
+    return url + (resource.body if body is None else body) + b',"search":{"mode":"' + mode.encode() + b'"}}'
+
+
+def outcome_entry(findings: Sequence[Finding]) -> bytes:
+    """What the server has to say about a search, as an entry of mode outcome."""
+    outcome: Json = {"resourceType": "OperationOutcome", "issue": [_remark(one) for one in findings]}
+    return b'{"resource":' + dumps(outcome) + b',"search":{"mode":"outcome"}}'
+
+
+def _remark(finding: Finding) -> Json:
+    remark: Json = {
+        "severity": finding.severity,
+        "code": "informational" if finding.severity == "information" else "not-supported",
+        "details": {"text": finding.zh},
+        "diagnostics": finding.en,
+    }
+    if finding.place:
+        remark["expression"] = [finding.place]
+    return remark
+
+
+def history_entry(resource: Resource, base: str) -> bytes:
+    """One history entry: what was done and what it gave."""
+    if resource.deleted:
+        method, status = "DELETE", "204"
+    else:
+        method, status = ("POST", "201") if resource.version == 1 else ("PUT", "200")
+    place = resource.type if method == "POST" else f"{resource.type}/{resource.id}"
+    response = dumps({"status": status, "etag": etag(resource.version), "lastModified": instant_text(resource.at)})
+    head = f'{{"fullUrl":"{base}/{resource.type}/{resource.id}"'.encode()
+    body = b"" if resource.deleted else b',"resource":' + resource.body
+    request = f',"request":{{"method":"{method}","url":"{place}"}},"response":'.encode()
+    return head + body + request + response + b"}"
+
+
+def bundle(
+    kind: str,
+    entries: Sequence[bytes],
+    *,
+    links: Sequence[tuple[str, str]],
+    at: datetime,
+    total: int | None = None,
+) -> bytes:
+    """A Bundle; `links` are (relation, url), `at` the moment it shows. An empty one has no `entry`."""
+    head = f'{{"resourceType":"Bundle","meta":{{"lastUpdated":"{instant_text(at)}"}},"type":"{kind}"'.encode()
+    if total is not None:
+        head += f',"total":{total}'.encode()
+    head += b',"link":' + dumps([{"relation": relation, "url": url} for relation, url in links])
+    if not entries:
+        return head + b"}"
+    return head + b',"entry":[' + b",".join(entries) + b"]}"
+
+
+def subset(body: bytes, *, elements: frozenset[str] = frozenset(), summary: str = "") -> bytes:
+    """The resource with only what was asked for, tagged SUBSETTED. summary: text | data | "" (then `elements`)."""
+    whole = loads(body)
+    if summary == "data":
+        kept = {key: value for key, value in whole.items() if key != "text"}
+    elif summary == "text":
+        kept = {key: value for key, value in whole.items() if key in MANDATORY or key == "text"}
+    else:
+        wanted = elements | MANDATORY
+        kept = {key: value for key, value in whole.items() if key.lstrip("_") in wanted}
+    meta = dict(kept.get("meta", {}))
+    meta["tag"] = [*meta.get("tag", []), _SUBSETTED]
+    kept["meta"] = meta
+    return dumps(kept)
