@@ -1,0 +1,182 @@
+"""Straight-line checks of decoded structs, one generated function a type; True means clean.
+
+A type is visited only when it, or something below it, has a rule. Bodies without extensions and without `_x`
+siblings take the lean set of functions, which skips both. A failed check says nothing about where: the caller
+then runs the collecting walk. The code is generated from the R4 tables, never from input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from .definitions import Element, elements
+from .invariants import INVARIANTS
+from .terminology import concept_bound, pairs
+
+Walker = Callable[[Any], bool]
+_spaces: dict[bool, dict[str, Any]] = {True: {"bound": concept_bound}, False: {"bound": concept_bound}}
+
+
+def walker(path: str, lean: bool) -> Walker:
+    """The check of a type and everything below it."""
+    space = _spaces[lean]
+    name = _name(path)
+    if name not in space:
+        _compile(path, lean)
+    found: Walker = space[name]
+    return found
+
+
+def _name(path: str) -> str:
+    return "w_" + path.replace(".", "_")
+
+
+def _compile(path: str, lean: bool) -> None:
+    space = _spaces[lean]
+    todo = [path]
+    while todo:
+        at = todo.pop()
+        if _name(at) in space:
+            continue
+        source, needed = _source(at, lean, space)
+        exec(compile(source, f"<check {at}>", "exec"), space)
+        todo += needed
+
+
+@cache
+def _matters(path: str, lean: bool, above: tuple[str, ...] = ()) -> bool:
+    """True when the type or anything it reaches has a rule."""
+    return any(_own_rules(at, lean) for at in _reachable(path, lean))
+
+
+@cache
+def _reachable(path: str, lean: bool) -> frozenset[str]:
+    found: set[str] = set()
+    todo = [path]
+    while todo:
+        at = todo.pop()
+        if at not in found:
+            found.add(at)
+            todo += [e.type for e in _children(at, lean)]
+    return frozenset(found)
+
+
+def _children(path: str, lean: bool) -> list[Element]:
+    skip = {"Extension"} if lean else set()
+    return [e for e in elements(path) if not e.primitive and e.type != "Resource" and e.type not in skip]
+
+
+@cache
+def _own_rules(path: str, lean: bool) -> bool:
+    return len(_rule_lines(path, lean, {})) > 0
+
+
+def _rule_lines(path: str, lean: bool, space: dict[str, Any]) -> list[str]:
+    lines = _choice_lines(path, lean)
+    for e in elements(path):
+        lines += _element_lines(path, e, lean, space)
+    for number, rule in enumerate(INVARIANTS.get(path, ())):
+        key = f"{_name(path)}_r{number}"
+        space[key] = rule.test
+        lines.append(f"if not {key}(n): return False")
+    return lines
+
+
+def _choice_lines(path: str, lean: bool) -> list[str]:
+    groups: dict[str, list[Element]] = {}
+    for e in elements(path):
+        if e.choice:
+            groups.setdefault(e.choice, []).append(e)
+    lines = []
+    for members in groups.values():
+        least = members[0].least
+        if len(members) == 1 and not least:
+            continue
+        present = " + ".join(_present(e, lean) for e in members)
+        lines.append(f"if not {least} <= {present} <= 1: return False")
+    return lines
+
+
+def _present(e: Element, lean: bool) -> str:
+    if e.primitive and not lean:
+        return f"(n.{e.attr} is not None or n.{e.sibling} is not None)"
+    return f"(n.{e.attr} is not None)"
+
+
+def _element_lines(path: str, e: Element, lean: bool, space: dict[str, Any]) -> list[str]:
+    lines = []
+    if e.primitive and e.least and not e.choice:
+        sibling = "" if lean or (path, e.name) == ("Extension", "url") or e.name == "id" else f" and n.{e.sibling} is None"
+        lines.append(f"if n.{e.attr} is None{sibling}: return False")
+    if e.primitive and e.many:
+        lines.append(f"if n.{e.attr} is not None and None in n.{e.attr}: return False")
+    if e.targets or (e.binding and not e.primitive and pairs(e.binding)):
+        lines += _value_lines(path, e, space)
+    return lines
+
+
+def _value_lines(path: str, e: Element, space: dict[str, Any]) -> list[str]:
+    key = f"{_name(path)}_{e.attr}_x"
+    space[key] = e.targets or pairs(e.binding)
+    if e.targets:
+        # `#contained`, urn: and absolute addresses have no plain head; the collecting walk judges them
+        bad = f"if v.reference is not None and v.reference.partition('/')[0] not in {key} and not other(v, {key}): return False"
+        space["other"] = reference_fits
+    else:
+        bad = f"if not bound(v, {key}): return False"
+    if e.many:
+        return [f"for v in n.{e.attr} or (): ", "    " + bad]
+    return [f"v = n.{e.attr}", f"if v is not None: \n        {bad}"]
+
+
+def reference_fits(reference: Any, targets: frozenset[str]) -> bool:
+    """True unless the reference names, by its text or its `type`, an R4 type that is not allowed here."""
+    found = target_type(reference.reference or "") or reference.type or ""
+    return not found or found in targets
+
+
+def target_type(text: str) -> str:
+    """Resource type a literal reference points at; "" when the text does not tell (urn:, #, other systems)."""
+    if text.startswith(("#", "urn:")):
+        return ""
+    head = text.split("?")[0].split("/_history/")[0]
+    parts = head.split("/")
+    if "?" in text and len(parts) == 1:
+        return parts[0]
+    return parts[-2] if len(parts) == 2 or ("://" in head and len(parts) > 4 and parts[-2] in _types()) else ""
+
+
+@cache
+def _types() -> frozenset[str]:
+    from .definitions import resource_types
+
+    return resource_types()
+
+
+def _source(path: str, lean: bool, space: dict[str, Any]) -> tuple[str, list[str]]:
+    lines = _rule_lines(path, lean, space)
+    needed = []
+    for e in _children(path, lean):
+        if not _matters(e.type, lean):
+            continue
+        needed.append(e.type)
+        check = f"if not {_name(e.type)}(v): return False"
+        if e.many:
+            lines += [f"for v in n.{e.attr} or (): ", "    " + check]
+        else:
+            lines += [f"v = n.{e.attr}", f"if v is not None: \n        {check}"]
+    if not lean:
+        for e in elements(path):
+            if e.primitive and e.name != "id" and (path, e.name) != ("Extension", "url"):
+                needed.append("Element")
+                lines += _sibling_lines(e)
+    body = "".join(f"    {line}\n" for line in lines)
+    return f"def {_name(path)}(n):\n{body}    return True\n", needed
+
+
+def _sibling_lines(e: Element) -> list[str]:
+    if e.many:
+        return [f"if n.{e.sibling} is not None: return False"]
+    return [f"if n.{e.sibling} is not None and not w_Element(n.{e.sibling}): return False"]
