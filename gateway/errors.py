@@ -297,6 +297,15 @@ class UnknownNumber(IdentityError):
     en = "The local number to be merged is unknown."
 
 
+class NumberReused(IdentityError):
+    """A local number whose card, name and birth date or sex all became another resident's."""
+
+    code = "GW-IDN-003"
+    ack = ("AE", "204")
+    zh = "本地号已属于另一位居民：证件、姓名和出生日期（或性别）都变了。请核对后改用新号。"
+    en = "The local number belongs to another resident: card, name and birth date or sex all changed."
+
+
 # ---- VAL ------------------------------------------------------------------------------------
 class Invalid(GatewayError):
     """A resource breaks R4; `findings` lists every fault with its path."""

@@ -38,7 +38,9 @@ _WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 _CHECK = "10X98765432"
 _CARD18 = re.compile(r"\d{17}[\dX]")
 _CARD15 = re.compile(r"\d{15}")
-_NOTHING = frozenset({"", "/", "无", "不详", "未知", "未提供", "没有", "空", "NULL", "NONE", "NA", "N/A", "暂无", "无证件"})
+_NOTHING = frozenset(
+    {"", "/", "无", "不详", "未知", "未提供", "没有", "空", "暂无", "无证件", "NULL", "NONE", "NA", "N/A"}
+)
 _RUN = "01234567890123456789"
 _OLDEST_YEARS = 130
 

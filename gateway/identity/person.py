@@ -10,7 +10,7 @@ Pure. A record's stored content is its Patient elements plus three members no FH
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
@@ -21,10 +21,11 @@ from .normalise import CardVerdict, has_han, is_mothers, verify_card
 
 _OWN = ("_said", "_refused", "_door")
 _NEVER = frozenset({"resourceType", "id", "meta", "text", "active", "link", "implicitRules", "contained", *_OWN})
-_ORDER = (
+_FHIR_ORDER = (
     "identifier active name telecom gender birthDate deceased address maritalStatus multipleBirth photo contact "
     "communication generalPractitioner managingOrganization link"
-).split()
+)
+_PLACE = {element: place for place, element in enumerate(_FHIR_ORDER.split(" "))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +91,7 @@ def card_of(patient: Json, today: date) -> CardVerdict:
 def verified_cards(patient: Json, today: date) -> frozenset[str]:
     """The verified card numbers a stored Patient holds; worked out from its body, whoever wrote it."""
     return frozenset(
-        verdict.value18
-        for one, verdict in verdicts(patient, today)
-        if verdict.verified and not _marked_unverified(one)
+        verdict.value18 for one, verdict in verdicts(patient, today) if verdict.verified and not _marked_unverified(one)
     )
 
 
@@ -196,7 +195,7 @@ def _assemble(slots: Mapping[str, Any], said: Mapping[str, str], at: str, extra:
 def _place(element: str) -> tuple[int, str]:
     """Where FHIR lists the element; strangers go last, by name."""
     group = _group(element)
-    return (_ORDER.index(group) if group in _ORDER else len(_ORDER), element)
+    return _PLACE.get(group, len(_PLACE)), element
 
 
 def _group(element: str) -> str:
@@ -327,3 +326,8 @@ def content_bytes(record: Record) -> bytes:
 def record_from(member: str, local_number: str, content: bytes, said_at: str, state: str) -> Record:
     """A stored record."""
     return Record(member, local_number, loads(content), said_at, state == "provisional")
+
+
+def settled(record: Record) -> Record:
+    """The record once nothing speaks against it any more."""
+    return replace(record, provisional=False) if record.provisional else record

@@ -1,0 +1,234 @@
+"""The person index: which resident a source record is, and what the Patient then says (D8, D21, D22)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from ..errors import NumberReused
+from ..model import systems
+from ..model.directory import Directory
+from ..model.ids import Ids
+from ..model.message import MergeRequest, SourceRecord
+from ..model.resource import Json, dumps
+from ..model.times import CHINA, Clock, instant_text
+from ..store.base import Store
+from . import merge
+from .match import Candidate, Code, Review, decide, traits
+from .normalise import CardVerdict
+from .person import Record, card_of, first_content, overlay, settled
+from .workspace import Key, Person, Resolution, Workspace
+
+_LOOKED_UP = ("ok", "birth-contradicts", "sex-contradicts", "birth-unknown", "sex-unknown")
+
+
+@dataclass(frozen=True, slots=True)
+class CreateDecision:
+    """What a FHIR create of a Patient becomes (D21).
+
+    patient: the id to answer with. known: True when it is an existing person's: 201 with their Location,
+    what was sent is kept as a source record. The plan takes `resolution` as it is; when not known it
+    holds the new Patient itself, as written.
+    """
+
+    patient: str
+    known: bool
+    resolution: Resolution
+
+
+class PersonIndex:
+    """Resolves source records to Patients. Reads the store, writes nothing."""
+
+    def __init__(self, store: Store, ids: Ids, clock: Clock, directory: Directory) -> None:
+        self._store, self._ids, self._clock, self._directory = store, ids, clock, directory
+
+    def workspace(self) -> Workspace:
+        """A fresh desk for one act."""
+        today = self._clock().astimezone(CHINA).date()
+        return Workspace(self._store, self._ids, self._directory, today)
+
+    async def resolve(self, records: Sequence[SourceRecord], merges: Sequence[MergeRequest] = ()) -> Resolution:
+        """Patient ids of the records and what to write about them; one read when nothing changed.
+
+        Raises UnknownNumber for a merge of a number nobody sent, NumberReused for a local number
+        that came to name another resident.
+        """
+        keys = [(one.member, one.local_number) for one in records]
+        desk = self.workspace()
+        desk.seed(await self._store.records(list(dict.fromkeys(keys))))
+        for key, source in zip(keys, records, strict=True):
+            await self._take(desk, key, source)
+        for request in merges:
+            survivor = records[request.survivor]
+            await merge.apply(desk, keys[request.survivor], request, survivor.said_at)
+        return desk.render(keys)
+
+    async def _take(self, desk: Workspace, key: Key, source: SourceRecord) -> None:
+        stored = desk.record(key)
+        if stored is None:
+            await self._first(desk, self._new_record(key, source.patient, source.said_at), source.said_at)
+            return
+        new = overlay(stored, source.patient, source.said_at, desk.today)
+        if new is not stored:
+            await self._changed(desk, stored, new, source.said_at)
+
+    def _new_record(self, key: Key, patient: Json, said_at: datetime, *, door: str = "") -> Record:
+        return Record(*key, first_content(patient, door=door), instant_text(said_at))
+
+    async def _first(self, desk: Workspace, record: Record, said_at: datetime) -> None:
+        """A record nobody sent before: to the person its verified card names, or to a person of its own."""
+        verdict = record.card(desk.today)
+        by_card = await _by_card(desk, verdict)
+        known = verdict.verified and any(c.active and verdict.value18 in c.cards for c in by_card)
+        alike = [] if known else await desk.alike(record)
+        decision = decide(record, verdict, by_card, alike)
+        if decision.patient:
+            person = await desk.person(decision.patient)
+        else:
+            person = desk.new_person(self._ids.of("Patient", *record.key), record.member)
+            record = replace(record, provisional=decision.provisional)
+        desk.attach(person, record)
+        for review in decision.reviews:
+            await desk.ask(review, record, said_at)
+        if not decision.patient and not decision.provisional:
+            await _announce(desk, person, verdict, by_card, alike, said_at)
+
+    async def _changed(self, desk: Workspace, old: Record, new: Record, said_at: datetime) -> None:
+        """A known record says something new; its place is looked at again when its card changed."""
+        person = await desk.person(desk.home(old.key))
+        before, after = old.card(desk.today), new.card(desk.today)
+        _same_resident(old, new, before, after)
+        desk.attach(person, new)
+        refused = new.content.get("_refused")
+        if refused and refused != old.content.get("_refused"):
+            await _ask_refused(desk, new, refused, said_at)
+        if after.verified and (not before.verified or before.value18 != after.value18):
+            await self._rematch(desk, person, settled(new), after, said_at)
+        elif after.contradicts and not before.contradicts:
+            await _doubt(desk, person, new, after, said_at)
+        elif new.provisional and not after.contradicts:
+            desk.attach(person, settled(new))
+            await desk.settle(new, Code.CARD_CONTRADICTS)
+        elif traits(old) != traits(new) and not after.verified:
+            same = [c.id for c in await desk.alike(new) if c.active]
+            if same:
+                review = Review(Code.SAME_TRAITS, "姓名、出生日期、性别相同，无证件可核对", tuple(sorted(same)))
+                await desk.ask(review, new, said_at)
+
+    async def _rematch(
+        self, desk: Workspace, person: Person, record: Record, verdict: CardVerdict, said_at: datetime
+    ) -> None:
+        """The record's card is verified now: join who holds it, part from who holds another, or keep it."""
+        desk.attach(person, record)
+        by_card = [c for c in await _by_card(desk, verdict) if c.id != person.id]
+        theirs = {one.card(desk.today) for key, one in person.records.items() if key != record.key}
+        others = {one.value18 for one in theirs if one.verified}
+        holders = sorted(c.id for c in by_card if c.active and verdict.value18 in c.cards)
+        if verdict.value18 in others:
+            pass
+        elif holders:
+            target = await desk.person(holders[0])
+            desk.move([record.key] if others else list(person.records), person, target)
+        else:
+            if others:
+                own = desk.new_person(self._ids.of("Patient", *record.key, verdict.value18), record.member)
+                desk.move([record.key], person, own)
+                person = own
+            await _announce(desk, person, verdict, by_card, (), said_at)
+        await desk.settle(record, Code.CARD_CONTRADICTS, Code.CARD_UNVERIFIED, Code.SAME_TRAITS)
+
+    async def create(self, patient: Json, member: str, client_id: str) -> CreateDecision:
+        """A FHIR create: the existing person when a verified card is known, else a new Patient `client_id`."""
+        desk, said_at = self.workspace(), self._clock()
+        key = (member, client_id)
+        record = self._new_record(key, patient, said_at, door="fhir")
+        verdict = record.card(desk.today)
+        by_card = await _by_card(desk, verdict)
+        alike = [] if verdict.verified and by_card else await desk.alike(record)
+        decision = decide(record, verdict, by_card, alike)
+        if decision.patient:
+            person = await desk.person(decision.patient)
+            desk.attach(person, record)
+            for review in decision.reviews:
+                await desk.ask(review, record, said_at)
+            return CreateDecision(person.id, True, desk.render([key]))
+        person = desk.new_person(client_id, member)
+        desk.attach(person, record)
+        for review in decision.reviews:
+            await desk.ask(review, record, said_at)
+        await _announce(desk, person, verdict, by_card, alike, said_at)
+        return CreateDecision(client_id, False, _as_written(desk.render([key]), patient, verdict))
+
+    async def undo(self, task_id: str) -> Resolution:
+        """The plan parts that take a merge back, by the id of its Task. Raises NotFound, IdentityError."""
+        desk = self.workspace()
+        await merge.undo(desk, task_id)
+        return desk.render(())
+
+    async def current(self, member: str, local_number: str) -> str:
+        """Patient id a local number stands for now, "" when nobody sent it."""
+        row = (await self._store.records([(member, local_number)]))[0]
+        return row.patient if row else ""
+
+
+async def _by_card(desk: Workspace, verdict: CardVerdict) -> list[Candidate]:
+    if verdict.code not in _LOOKED_UP:
+        return []
+    return await desk.holders(systems.ID_CARD, verdict.value18)
+
+
+async def _announce(
+    desk: Workspace,
+    person: Person,
+    verdict: CardVerdict,
+    by_card: Sequence[Candidate],
+    alike: Sequence[Candidate],
+    said_at: datetime,
+) -> None:
+    """A person newly holds a card or is new: claim the card, and tell the open reviews it may answer."""
+    if verdict.verified and not by_card:
+        desk.claim(verdict.value18)
+    doubtful = [c for c in by_card if verdict.value18 not in c.cards] + [c for c in alike if not c.active]
+    for one in {c.id: c for c in doubtful}.values():
+        await desk.mention(one, person.id, said_at)
+
+
+async def _ask_refused(desk: Workspace, record: Record, refused: Json, said_at: datetime) -> None:
+    claimed = {**record.content, **{k: v for k, v in refused.items() if not k.startswith("identifier:")}}
+    cards = [one for slot, value in refused.items() if slot.startswith("identifier:") for one in value]
+    verdict = card_of({**claimed, "identifier": cards or record.content.get("identifier", [])}, desk.today)
+    found = await _by_card(desk, verdict) if cards else []
+    candidates = tuple(sorted(c.id for c in found if c.active and c.id != desk.home(record.key)))
+    await desk.ask(Review(Code.CARD_CONTRADICTS, verdict.reason_zh, candidates), record, said_at)
+
+
+async def _doubt(desk: Workspace, person: Person, record: Record, verdict: CardVerdict, said_at: datetime) -> None:
+    """A card that was never verified contradicts now: alone, the person becomes provisional; else only ask."""
+    if len(person.records) == 1 and person.records[record.key].content.get("_door") != "fhir":
+        record = replace(record, provisional=True)
+        desk.attach(person, record)
+    found = [*await _by_card(desk, verdict), *await desk.alike(record)]
+    candidates = tuple(sorted({c.id for c in found if c.active and c.id != person.id}))
+    await desk.ask(Review(Code.CARD_CONTRADICTS, verdict.reason_zh, candidates), record, said_at)
+
+
+def _same_resident(old: Record, new: Record, before: CardVerdict, after: CardVerdict) -> None:
+    """Refuse a local number that was given to somebody else: filing on would mix two residents."""
+    if not (before.verified and after.verified) or before.value18 == after.value18:
+        return
+    mine, theirs = traits(old), traits(new)
+    if mine[0] != theirs[0] and mine[1:] != theirs[1:]:
+        raise NumberReused("Patient.identifier")
+
+
+def _as_written(made: Resolution, patient: Json, verdict: CardVerdict) -> Resolution:
+    """The new Patient keeps what the client wrote; only a card in another spelling is added as it is searched."""
+    body = {key: value for key, value in patient.items() if key not in ("id", "meta")}
+    held = [one.get("value") for one in body.get("identifier", ()) if one.get("system") == systems.ID_CARD]
+    if verdict.verified and verdict.value18 not in held:
+        added = {"system": systems.ID_CARD, "value": verdict.value18}
+        body["identifier"] = [*body.get("identifier", ()), added]
+    new = made.records[0].patient
+    resources = tuple(replace(r, body=dumps(body), meta={}) if r.id == new else r for r in made.resources)
+    return replace(made, resources=resources)

@@ -1,0 +1,356 @@
+"""The people one message touches, loaded once, changed in memory, rendered as parts of one plan.
+
+Nothing is written here: `render` gives record puts, moves, Patients and Tasks with the versions they
+were made from, so that a concurrent change of the same people fails the commit and is made again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import date, datetime
+
+from ..model import systems
+from ..model.context import SYSTEM
+from ..model.directory import Directory
+from ..model.ids import Ids
+from ..model.outcome import Finding
+from ..model.query import Filter, Query
+from ..model.resource import Json, dumps, loads, reference_id
+from ..store.base import Move, RecordPut, SourceRecordRow, Store, src_of
+from . import reviews
+from .match import Candidate, Code, Review, traits
+from .person import Names, Record, compose, content_bytes, record_from, retired
+
+Key = tuple[str, str]
+_PAGE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityResource:
+    """A Patient or Task version for the plan. `body`: JSON without id and meta; `meta`: tags only."""
+
+    type: str
+    id: str
+    body: bytes
+    expect: int | None
+    patient: str
+    src: int
+    member: str
+    meta: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """What identity adds to the plan of a message. `patients`: a Patient id for each record asked, in order."""
+
+    patients: tuple[str, ...] = ()
+    records: tuple[RecordPut, ...] = ()
+    moves: tuple[Move, ...] = ()
+    resources: tuple[IdentityResource, ...] = ()
+    unclaimed: tuple[tuple[str, str, str], ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(slots=True)
+class Person:
+    """One person while the message is worked on. version 0: not stored yet."""
+
+    id: str
+    version: int
+    owner: str
+    records: dict[Key, Record] = field(default_factory=dict)
+    stored: Json = field(default_factory=dict)
+    replaces: list[str] = field(default_factory=list)
+    survivor: str = ""
+    touched: bool = False
+
+
+@dataclass(slots=True)
+class _Task:
+    body: Json
+    stored: Json
+    version: int
+    member: str
+
+
+class Workspace:
+    """People, records and Tasks of one message or one steward's act."""
+
+    def __init__(self, store: Store, ids: Ids, directory: Directory, today: date) -> None:
+        self.ids, self.today = ids, today
+        self._store, self._directory = store, directory
+        self._people: dict[str, Person] = {}
+        self._home: dict[Key, str] = {}
+        self._records: dict[Key, Record] = {}
+        self._changed: set[Key] = set()
+        self._moves: list[Move] = []
+        self._tasks: dict[str, _Task] = {}
+        self._unclaimed: list[str] = []
+        self._findings: list[Finding] = []
+
+    # ---- records and people
+    def seed(self, rows: Iterable[SourceRecordRow | None]) -> None:
+        """Remember stored records without reading their people."""
+        for row in rows:
+            if row is not None and (row.member, row.local_number) not in self._records:
+                self._remember(row)
+
+    def _remember(self, row: SourceRecordRow) -> Record:
+        record = record_from(row.member, row.local_number, row.content, row.said_at, row.state)
+        self._records[record.key], self._home[record.key] = record, row.patient
+        return record
+
+    def record(self, key: Key) -> Record | None:
+        """The record as this message leaves it, None when nobody ever sent it."""
+        return self._records.get(key)
+
+    async def load(self, key: Key) -> Record | None:
+        """The record, read when not seen yet."""
+        if key not in self._records:
+            self.seed(await self._store.records([key]))
+        return self._records.get(key)
+
+    def home(self, key: Key) -> str:
+        """Patient id of a known record."""
+        return self._home[key]
+
+    async def person(self, patient_id: str) -> Person:
+        """The person with every record, read once."""
+        if patient_id in self._people:
+            return self._people[patient_id]
+        found = await self._store.read("Patient", patient_id, SYSTEM)
+        stored = loads(found.body) if found is not None and found.body else {}
+        person = Person(patient_id, found.version if found else 0, found.member if found else "", stored=stored)
+        for link in stored.get("link", ()):
+            other = reference_id(link.get("other"), "Patient")
+            if link.get("type") == "replaced-by":
+                person.survivor = other
+            elif link.get("type") == "replaces":
+                person.replaces.append(other)
+        for row in await self._store.records_of(patient_id):
+            key = (row.member, row.local_number)
+            if self._home.get(key, patient_id) == patient_id:
+                person.records[key] = self._records.get(key) or self._remember(row)
+        self._people[patient_id] = person
+        return person
+
+    def new_person(self, patient_id: str, owner: str) -> Person:
+        """A person nobody knew."""
+        person = Person(patient_id, 0, owner)
+        self._people[patient_id] = person
+        return person
+
+    def attach(self, person: Person, record: Record) -> None:
+        """The record, new or changed, belongs to the person."""
+        person.records[record.key] = record
+        person.touched = True
+        self._records[record.key], self._home[record.key] = record, person.id
+        self._changed.add(record.key)
+
+    def move(self, keys: Iterable[Key], origin: Person, target: Person) -> None:
+        """Records and everything known through them go from one person to another; an emptied one retires."""
+        moved = [key for key in keys if key in origin.records]
+        srcs = [src_of(*key) for key in moved]
+        for key in moved:
+            self.attach(target, origin.records.pop(key))
+        if not origin.records:
+            srcs += self.written_srcs([origin.id, *origin.replaces])
+            origin.survivor = target.id
+            target.replaces += [one for one in (origin.id, *origin.replaces) if one not in target.replaces]
+        origin.touched = target.touched = True
+        self.add_move(srcs, origin, target)
+
+    def take_back(self, keys: Iterable[Key], holder: Person, origin: Person) -> None:
+        """The reverse of a `move` that emptied `origin`: it lives again with these records."""
+        moved = list(keys)
+        own = [origin.id, *origin.replaces]
+        self.add_move([*(src_of(*key) for key in moved), *self.written_srcs(own)], holder, origin)
+        origin.survivor, origin.touched, holder.touched = "", True, True
+        holder.replaces = [one for one in holder.replaces if one not in own]
+        for key in moved:
+            self.attach(origin, holder.records.pop(key))
+
+    def add_move(self, srcs: Iterable[int], origin: Person, target: Person) -> None:
+        """Ask the store to move the rows; people not stored yet have none."""
+        found = tuple(srcs)
+        if origin.version and found:
+            self._moves.append(Move(found, origin.id, target.id))
+
+    def written_srcs(self, patient_ids: Iterable[str]) -> list[int]:
+        """Source keys under which members' clients wrote FHIR resources about these Patients directly."""
+        return [src_of(member, one) for one in patient_ids for member in ("", *self._directory.members)]
+
+    # ---- candidates
+    async def holders(self, system: str, value: str) -> list[Candidate]:
+        """Persons, merged ones left out, that carry exactly this identifier."""
+        stored = await self._store.find_identifier("Patient", system, value)
+        found = {one.id: loads(one.body) for one in stored} | self._bodies()
+        wanted = {"system": system, "value": value}
+        return self._candidates({i: p for i, p in found.items() if _carries(p, wanted)})
+
+    async def alike(self, record: Record) -> list[Candidate]:
+        """Persons with the record's name, birth date and sex, provisional ones too; [] when one is unknown."""
+        name, birth, sex = traits(record)
+        if not name or len(birth) != 10 or sex not in ("male", "female"):
+            return []
+        filters: tuple[Filter, ...] = (Filter("birthdate", "date", ("eq" + birth,)), Filter("gender", "token", (sex,)))
+        page = await self._store.search(Query("Patient", filters, count=_PAGE, retired=True), SYSTEM)
+        if page.next:
+            filters += (Filter("name", "string", (record.name,)),)
+            page = await self._store.search(Query("Patient", filters, count=_PAGE, retired=True), SYSTEM)
+        found = {one.id: loads(one.body) for one in page.matches} | self._bodies()
+        mine = self._home.get(record.key, "")
+        return [c for c in self._candidates(found) if c.same_traits(record) and c.id != mine]
+
+    def _bodies(self) -> dict[str, Json]:
+        return {p.id: self._body(p) for p in self._people.values() if p.records and (p.touched or not p.version)}
+
+    def _candidates(self, found: dict[str, Json]) -> list[Candidate]:
+        gone = {p.id for p in self._people.values() if p.survivor}
+        return [
+            Candidate.of(one, patient, self.today)
+            for one, patient in found.items()
+            if one not in gone and not any(link.get("type") == "replaced-by" for link in patient.get("link", ()))
+        ]
+
+    def claim(self, card: str) -> None:
+        """The commit fails when somebody else came to hold this card meanwhile."""
+        self._unclaimed.append(card)
+
+    # ---- reviews
+    async def ask(self, review: Review, record: Record, said_at: datetime) -> None:
+        """Put a review before a person; asking again adds candidates."""
+        patient = self._home[record.key]
+        task = await self._task(record.key, review.code)
+        asked = reviews.review_task(review, record, patient, said_at)
+        task.body = reviews.with_candidates(task.body, review.candidates) if task.body else asked
+        task.member = record.member
+        self._findings.append(_finding(review))
+
+    async def mention(self, holder: Candidate, newcomer: str, said_at: datetime) -> None:
+        """Tell the review of a doubtful person that `newcomer` may be who its records are about."""
+        person = await self.person(holder.id)
+        for record in list(person.records.values()):
+            verdict = record.card(self.today)
+            if verdict.contradicts and (record.provisional or not holder.active):
+                await self.ask(Review(Code.CARD_CONTRADICTS, verdict.reason_zh, (newcomer,)), record, said_at)
+            elif verdict.code in ("birth-unknown", "sex-unknown"):
+                await self.ask(Review(Code.CARD_UNVERIFIED, verdict.reason_zh, (newcomer,)), record, said_at)
+
+    async def settle(self, record: Record, *codes: Code) -> None:
+        """Close the reviews that the record's new place answers."""
+        for code in codes:
+            task = await self._task(record.key, code)
+            if task.body and task.body.get("status") not in reviews.CLOSED:
+                task.body, task.member = reviews.closed(task.body, self._home[record.key]), record.member
+
+    async def reopen(self, record: Record, code: Code) -> None:
+        """Ask again what an undone merge had answered."""
+        task = await self._task(record.key, code)
+        if task.body:
+            home = {"reference": f"Patient/{self._home[record.key]}"}
+            task.body, task.member = {**task.body, "status": "requested", "for": home}, record.member
+
+    def put_task(self, task_id: str, body: Json, member: str, version: int, stored: Json) -> None:
+        """A Task made elsewhere (merges)."""
+        self._tasks[task_id] = _Task(body, stored, version, member)
+
+    async def read_task(self, task_id: str) -> tuple[Json, int, str]:
+        """(body without id and meta, version, member) of a stored Task; ({}, 0, "") when absent."""
+        found = await self._store.read("Task", task_id, SYSTEM)
+        if found is None:
+            return {}, 0, ""
+        return _bare(loads(found.body)) if found.body else {}, found.version, found.member
+
+    async def _task(self, key: Key, code: str) -> _Task:
+        task_id = reviews.task_id(self.ids, code, key)
+        if task_id not in self._tasks:
+            body, version, member = await self.read_task(task_id)
+            self._tasks[task_id] = _Task(body, body, version, member)
+        return self._tasks[task_id]
+
+    # ---- the result
+    def render(self, asked: Iterable[Key]) -> Resolution:
+        """Everything that changed, as parts of a plan."""
+        people = [p for p in self._people.values() if p.touched and (p.version or p.records)]
+        return Resolution(
+            patients=tuple(self._home[key] for key in asked),
+            records=tuple(self._record_put(key) for key in sorted(self._changed)),
+            moves=tuple(self._moves),
+            resources=(*self._patients(people), *self._task_resources()),
+            unclaimed=tuple(("Patient", systems.ID_CARD, card) for card in dict.fromkeys(self._unclaimed)),
+            findings=tuple(self._findings),
+        )
+
+    def _record_put(self, key: Key) -> RecordPut:
+        record = self._records[key]
+        state = "provisional" if record.provisional else ""
+        return RecordPut(*key, self._home[key], content_bytes(record), record.said_at, state)
+
+    def _patients(self, people: list[Person]) -> list[IdentityResource]:
+        out = []
+        for person in people:
+            body = self._body(person)
+            if body == _bare(person.stored):
+                continue
+            tag = {"tag": [{"system": systems.RECORD_TAG, "code": "provisional"}]}
+            provisional = not person.survivor and body["active"] is False
+            out.append(
+                IdentityResource(
+                    type="Patient",
+                    id=person.id,
+                    body=dumps(body),
+                    expect=person.version,
+                    patient=person.id,
+                    src=0,  # a person is nobody's row: moving a source record must not move the person
+                    member=person.owner,
+                    meta=tag if provisional else {},
+                )
+            )
+        return out
+
+    def _body(self, person: Person) -> Json:
+        if person.survivor:
+            return retired(person.stored, person.survivor)
+        body = compose(person.records.values(), self._names(person.owner), self.today)
+        if person.replaces:
+            links = [{"other": {"reference": f"Patient/{one}"}, "type": "replaces"} for one in person.replaces]
+            body["link"] = links
+        return body
+
+    def _names(self, owner: str) -> Names:
+        display = {key: member.name for key, member in self._directory.members.items()}
+        if owner not in display:
+            return Names(display)
+        reference = f"Organization/{self.ids.of('Organization', owner)}"
+        return Names(display, {"reference": reference, "display": display[owner]})
+
+    def _task_resources(self) -> list[IdentityResource]:
+        return [
+            IdentityResource(
+                type="Task",
+                id=task_id,
+                body=dumps(task.body),
+                expect=task.version,
+                patient=reference_id(task.body.get("for"), "Patient"),
+                src=0,
+                member=task.member,
+                meta={},
+            )
+            for task_id, task in self._tasks.items()
+            if task.body and task.body != task.stored
+        ]
+
+
+def _bare(patient: Json) -> Json:
+    return {key: value for key, value in patient.items() if key not in ("id", "meta")}
+
+
+def _carries(patient: Json, wanted: Json) -> bool:
+    return any(wanted.items() <= one.items() for one in patient.get("identifier", ()))
+
+
+def _finding(review: Review) -> Finding:
+    zh = f"{review.reason_zh}，已交人工复核。"
+    return Finding("GW-IDN-010", "warning", "Patient.identifier", zh, f"Identity review: {review.code}.")
