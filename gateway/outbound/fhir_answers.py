@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -18,11 +19,7 @@ from ..model.resource import Json, dumps, loads
 from ..model.rest import Answer, Call, Seen, etag, etag_versions, http_date, parse_http_date
 from ..model.times import instant_text
 from ..store.base import Resource
-
-MANDATORY = frozenset(
-    {"resourceType", "id", "meta", "implicitRules", "status", "code", "subject", "intent", "modifierExtension"}
-)
-"""Top-level elements `_elements` never takes away: identity, modifiers and what is mandatory in clinical types."""
+from ..validate import definitions
 
 _SUBSETTED = {"system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "code": "SUBSETTED"}
 
@@ -144,17 +141,24 @@ def bundle(
     return head + b',"entry":[' + b",".join(entries) + b"]}"
 
 
-def subset(body: bytes, *, elements: frozenset[str] = frozenset(), summary: str = "") -> bytes:
-    """The resource with only what was asked for, tagged SUBSETTED. summary: text | data | "" (then `elements`)."""
+def subset(type_: str, body: bytes, *, elements: frozenset[str] = frozenset(), summary: str = "") -> bytes:
+    """The resource with only what was asked for, tagged SUBSETTED. summary: text | data | "" (then `elements`).
+
+    What identifies the resource, changes its meaning or is mandatory in R4 always stays.
+    """
     whole = loads(body)
     if summary == "data":
         kept = {key: value for key, value in whole.items() if key != "text"}
-    elif summary == "text":
-        kept = {key: value for key, value in whole.items() if key in MANDATORY or key == "text"}
     else:
-        wanted = elements | MANDATORY
+        wanted = _kept_always(type_) | (frozenset({"text"}) if summary == "text" else elements)
         kept = {key: value for key, value in whole.items() if key.lstrip("_") in wanted}
     meta = dict(kept.get("meta", {}))
     meta["tag"] = [*meta.get("tag", []), _SUBSETTED]
     kept["meta"] = meta
     return dumps(kept)
+
+
+@cache
+def _kept_always(type_: str) -> frozenset[str]:
+    required = {one.name for one in definitions.elements(type_) if one.least}
+    return frozenset(required | {"resourceType", "id", "meta", "implicitRules", "modifierExtension"})

@@ -1,0 +1,3 @@
+"""The named operations of the FHIR door."""
+
+from __future__ import annotations

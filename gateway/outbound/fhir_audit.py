@@ -1,0 +1,185 @@
+"""AuditEvent read and search, rendered from the gateway's own audit rows (design-store §10).
+
+Only these parameters are served, and only these stand in the CapabilityStatement: patient, agent, entity,
+date, action, type, subtype, outcome, _id, _lastUpdated. Reading the audit is audited like any other reading.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+
+from ..errors import BadParameter, NotFound
+from ..model.query import Filter
+from ..model.resource import Json, dumps
+from ..model.rest import Answer, Call, Seen, etag, http_date
+from ..model.times import parse_fhir
+from ..security.audit import KINDS, events
+from ..store.base import AuditQuery, AuditRow
+from .fhir_answers import bundle, outcome_entry
+from .fhir_parts import FhirParts, Handler, On
+from .fhir_query import Parsed, pairs, parse, query_text
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A search parameter of AuditEvent as served here."""
+
+    kind: str
+    targets: tuple[str, ...] = ()
+
+
+PARAMETERS = MappingProxyType(
+    {
+        "_id": _Known("token"),
+        "patient": _Known("reference", ("Patient",)),
+        "agent": _Known("reference", ("Practitioner",)),
+        "entity": _Known("reference"),
+        "date": _Known("date"),
+        "_lastUpdated": _Known("date"),
+        "action": _Known("token"),
+        "type": _Known("token"),
+        "subtype": _Known("token"),
+        "outcome": _Known("token"),
+    }
+)
+"""What can be asked of the audit."""
+
+_NEWEST_FIRST = ((), (("date", True),), (("_lastUpdated", True),))
+
+
+async def read(parts: FhirParts, call: Call, on: On) -> Answer:
+    """One event. 404 when there is none."""
+    row_id, _, number = on.id.partition("-")
+    for candidate in {on.id, row_id if number.isdigit() else on.id}:
+        for found_id, row in await parts.store.audits(AuditQuery(id=candidate, limit=1)):
+            event = next((one for one in events(found_id, row) if one["id"] == on.id), None)
+            if event is not None:
+                return _one(event, row, on)
+    raise NotFound(on.place)
+
+
+def _one(event: Json, row: AuditRow, on: On) -> Answer:
+    headers = (("etag", etag(1)), ("last-modified", http_date(row.at)))
+    return Answer(200, dumps(event), headers, seen=Seen("R", "read", row.patients, (on.place,)))
+
+
+async def search(parts: FhirParts, call: Call, on: On) -> Answer:
+    """Events newest first. `_count` counts rows; a row about several patients gives one event for each."""
+    given = pairs(call.query if call.method == "GET" else call.body.decode("utf-8", "replace"))
+    parsed = parse("AuditEvent", given, lambda _: PARAMETERS, parts.rules(call))
+    if parsed.query.sort not in _NEWEST_FIRST or parsed.query.includes or parsed.query.total != "none":
+        raise BadParameter(
+            "AuditEvent", "newest first, no _include, no _total", detail_zh="审计按时间倒序，不支持包含与总数。"
+        )
+    wanted = replace(_audit_query(parsed), limit=parsed.query.count + 1, before=_before(parts, parsed))
+    rows = await parts.store.audits(wanted)
+    shown = rows[: parsed.query.count]
+    found = [event for row_id, row in shown for event in events(row_id, row) if _about(event, wanted.patient)]
+    entries = [_entry(event, call.base) for event in found]
+    if parsed.ignored:
+        entries.append(outcome_entry(parsed.ignored))
+    links = _links(parts, call, parsed, shown[-1][0] if len(rows) > len(shown) and shown else "")
+    seen = Seen("E", "search-type", (), (), f"AuditEvent?{call.query}", f"{len(found)} events")
+    at = shown[0][1].at if shown else parts.clock()
+    return Answer(200, bundle("searchset", entries, links=links, at=at), seen=seen)
+
+
+def _entry(event: Json, base: str) -> bytes:
+    url = f"{base}/AuditEvent/{event['id']}"
+    return dumps({"fullUrl": url, "resource": event, "search": {"mode": "match"}})
+
+
+def _about(event: Json, patient: str | None) -> bool:
+    """Of a row that names several patients, only the event of the one asked for."""
+    if patient is None:
+        return True
+    wanted = f"Patient/{patient}"
+    return any(one.get("what", {}).get("reference") == wanted for one in event.get("entity", ()))
+
+
+def _links(parts: FhirParts, call: Call, parsed: Parsed, last: str) -> list[tuple[str, str]]:
+    place = f"{call.base}/AuditEvent"
+    applied = tuple(one for one in parsed.applied if one[0] != "_page")
+    links = [("self", f"{place}?{query_text(parsed.applied)}" if parsed.applied else place)]
+    if last:
+        links.append(("next", f"{place}?{query_text((*applied, ('_page', parts.seal().close(last.encode()))))}"))
+    return links
+
+
+def _before(parts: FhirParts, parsed: Parsed) -> str:
+    if not parsed.page:
+        return ""
+    clear = parts.seal().open(parsed.page)
+    if clear is None:
+        raise BadParameter("_page", "not a link of this server", detail_zh="不是本服务器的翻页链接。")
+    return clear.decode()
+
+
+def _audit_query(parsed: Parsed) -> AuditQuery:
+    query = AuditQuery()
+    for one in parsed.query.filters:
+        if one.code in ("date", "_lastUpdated"):
+            query = _with_date(query, one)
+            continue
+        if len(one.values) > 1 or one.modifier:
+            raise BadParameter(one.code, "one value, no modifier", detail_zh="只接受一个值，不支持修饰符。")
+        value = one.values[0].rpartition("|")[2]
+        match one.code:
+            case "_id":
+                query = replace(query, id=value)
+            case "patient":
+                query = replace(query, patient=value.removeprefix("Patient/"))
+            case "agent":
+                query = replace(query, user=value)
+            case "entity":
+                query = replace(query, entity=value)
+            case "action":
+                query = replace(query, action=value)
+            case "type":
+                query = replace(query, kind=_kind(value))
+            case "subtype":
+                query = replace(query, subtype=value)
+            case "outcome":
+                query = replace(query, outcome=value)
+    return query
+
+
+def _kind(code: str) -> str:
+    found = next((kind for kind, (_, known, _) in KINDS.items() if known == code), "")
+    if not found:
+        raise BadParameter("type", "one of " + " ".join(sorted({known for _, known, _ in KINDS.values()})))
+    return found
+
+
+def _with_date(query: AuditQuery, one: Filter) -> AuditQuery:
+    for value in one.values[:1]:
+        prefix, text = (value[:2], value[2:]) if value[:2].isalpha() else ("eq", value)
+        try:
+            start, end = parse_fhir(text), _end(text)
+        except ValueError as fault:
+            raise BadParameter("date", "a FHIR date", detail_zh="日期不正确。") from fault
+        if prefix in ("eq", "ge", "sa", "gt"):
+            query = replace(query, since=start if prefix in ("eq", "ge") else end)
+        if prefix in ("eq", "le", "lt", "eb"):
+            query = replace(query, until=end if prefix in ("eq", "le") else start)
+        if prefix not in ("eq", "ge", "gt", "sa", "le", "lt", "eb"):
+            raise BadParameter("date", "prefix eq, ge, gt, sa, le, lt or eb")
+    return query
+
+
+def _end(text: str) -> datetime:
+    """The first instant after the period a date of this precision covers."""
+    start = parse_fhir(text)
+    if len(text) == 4:
+        return start.replace(year=start.year + 1)
+    if len(text) == 7:
+        return (start.replace(day=28) + timedelta(days=4)).replace(day=1)
+    if len(text) == 10:
+        return start + timedelta(days=1)
+    return start.astimezone(UTC) + timedelta(milliseconds=1 if "." in text else 1000)
+
+
+HANDLERS: dict[str, Handler] = {"read": read, "search-type": search}
+"""The interactions AuditEvent offers."""

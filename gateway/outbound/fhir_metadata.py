@@ -1,0 +1,107 @@
+"""`/fhir/metadata`: the CapabilityStatement, made from what is really mounted. Open to everybody.
+
+Source: FHIR R4 capabilitystatement.html.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+from ..errors import NotAcceptable
+from ..model.resource import Json, dumps
+from ..model.rest import Answer, accepts_json, etag_versions
+from ..model.times import instant_text
+from .fhir_audit import PARAMETERS as AUDIT_PARAMETERS
+from .fhir_parts import FhirParts
+from .fhir_query import Parameter
+
+_MAX_BASES = 16
+_READ = ("read", "vread", "history-instance", "search-type")
+_WRITE = ("create", "update", "delete")
+
+
+def answer(parts: FhirParts, base: str, headers: Mapping[str, str]) -> Answer:
+    """The statement with a strong ETag, or 304. Made once for each address the gateway is reached under."""
+    if not accepts_json(headers.get("accept", "")):
+        raise NotAcceptable("Accept")
+    if base not in parts.caches:
+        if len(parts.caches) >= _MAX_BASES:
+            parts.caches.clear()
+        body = dumps(statement(parts, base))
+        parts.caches[base] = (hashlib.sha256(body).hexdigest()[:32], body)
+    tag, body = parts.caches[base]
+    own = (("etag", f'"{tag}"'), ("cache-control", "public, max-age=60"))
+    held = etag_versions(headers.get("if-none-match", "")) if "if-none-match" in headers else ()
+    if tag in held or "*" in held:
+        return Answer(304, b"", own)
+    return Answer(200, body, own)
+
+
+def statement(parts: FhirParts, base: str) -> Json:
+    """CapabilityStatement of kind instance."""
+    return {
+        "resourceType": "CapabilityStatement",
+        "status": "active",
+        "date": instant_text(parts.clock()),
+        "kind": "instance",
+        "software": {"name": "alliance-gateway", "version": parts.version},
+        "implementation": {"description": "医联体网关 FHIR R4 接口", "url": base},
+        "fhirVersion": "4.0.1",
+        "format": ["json", "application/fhir+json"],
+        "rest": [_rest(parts)],
+    }
+
+
+def _rest(parts: FhirParts) -> Json:
+    rest: Json = {
+        "mode": "server",
+        "security": {"cors": False, "description": "Authorization: Bearer <token>，令牌由网关管理员发放。"},
+        "resource": [_resource(parts, type_) for type_ in sorted(parts.types)],
+    }
+    if parts.write is not None:
+        rest["interaction"] = [{"code": "transaction"}, {"code": "batch"}]
+    return rest
+
+
+def _resource(parts: FhirParts, type_: str) -> Json:
+    if type_ == "AuditEvent":
+        return _entry(type_, ("read", "search-type"), AUDIT_PARAMETERS) | {"versioning": "no-version"}
+    writes = _WRITE if parts.write is not None else ()
+    found = _entry(type_, _READ + writes, parts.lookup(type_))
+    found |= {"versioning": "versioned-update" if writes else "versioned", "readHistory": True}
+    if writes:
+        found |= {"updateCreate": True, "conditionalCreate": True, "conditionalRead": "full-support"}
+    references = [key for key, one in parts.lookup(type_).items() if one.kind == "reference"]
+    found |= _unless_empty("searchInclude", [f"{type_}:{key}" for key in sorted(references)])
+    found |= _unless_empty("searchRevInclude", _reverse(parts, type_))
+    return found | _unless_empty("operation", _operations(parts, type_))
+
+
+def _entry(type_: str, interactions: tuple[str, ...], parameters: Mapping[str, Parameter]) -> Json:
+    return {
+        "type": type_,
+        "interaction": [{"code": code} for code in interactions],
+        "searchParam": [{"name": key, "type": parameters[key].kind} for key in sorted(parameters)],
+    }
+
+
+def _reverse(parts: FhirParts, target: str) -> list[str]:
+    found = []
+    for type_ in sorted(parts.types):
+        for key, one in parts.lookup(type_).items():
+            if one.kind == "reference" and target in one.targets:
+                found.append(f"{type_}:{key}")
+    return found
+
+
+def _operations(parts: FhirParts, type_: str) -> list[Json]:
+    return [
+        {"name": one.code.lstrip("$"), "definition": one.definition, "documentation": one.documentation}
+        for one in parts.operations
+        if one.type == type_
+    ]
+
+
+def _unless_empty(name: str, values: list[str] | list[Json]) -> Json:
+    return {name: values} if values else {}

@@ -1,0 +1,92 @@
+"""What the FHIR doors are joined from, and the words they share."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from ..model.context import AccessContext
+from ..model.rest import Answer, Call, prefer
+from ..model.times import Clock
+from ..security.access import Access
+from ..security.seal import Seal
+from ..store.base import Store
+from .fhir_query import CLIENT_CONTROLS, Lookup, Rules
+
+
+@dataclass(frozen=True, slots=True)
+class On:
+    """What a request is about. name: FHIR restful-interaction code; operation: with its dollar sign."""
+
+    name: str
+    type: str = ""
+    id: str = ""
+    version: int = 0
+    operation: str = ""
+
+    @property
+    def place(self) -> str:
+        """`Patient/1`, `Patient`, or "" for the whole system."""
+        return f"{self.type}/{self.id}" if self.id else self.type
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """A kept original as it was received: bytes, media type, and the Patients it speaks of."""
+
+    body: bytes
+    media: str
+    patients: tuple[str, ...] = ()
+
+
+Originals = Callable[[str, AccessContext], Awaitable[Original | None]]
+"""The original under a raw key, None when there is none or the caller may not have it."""
+
+Handler = Callable[["FhirParts", Call, On], Awaitable[Answer]]
+Write = Callable[[Call, On], Awaitable[Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One named operation on one instance. `definition`: canonical of its OperationDefinition.
+
+    parameters: query parameters it knows.
+    """
+
+    code: str
+    type: str
+    handler: Handler
+    definition: str
+    parameters: frozenset[str] = frozenset()
+    documentation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FhirParts:
+    """lookup: search parameters of a type (`store.index.params`). types: resource types served.
+
+    write: the writing door, None for a read-only gateway. base: public address of `/fhir`, "" = as the client
+    addressed it. originals: reads kept originals for `Binary/<raw key>`.
+    """
+
+    store: Store
+    access: Access
+    clock: Clock
+    lookup: Lookup
+    types: frozenset[str]
+    version: str
+    operations: tuple[Operation, ...] = ()
+    write: Write | None = None
+    originals: Originals | None = None
+    base: str = ""
+    client_controls: frozenset[str] = CLIENT_CONTROLS
+    page_life_s: int = 3600
+    caches: dict[str, tuple[str, bytes]] = field(default_factory=dict)
+
+    def rules(self, call: Call) -> Rules:
+        """How strict this request wants to be treated."""
+        return Rules(prefer(call.header("prefer"), "handling") == "lenient", self.client_controls)
+
+    def seal(self) -> Seal:
+        """Closes and opens paging links; the same on every process of one store."""
+        return Seal(self.store.store_key, "fhir-page")

@@ -1,0 +1,123 @@
+"""read, vread and the history of one instance. Source: FHIR R4 http.html §3.1.0.1–3.1.0.9."""
+
+from __future__ import annotations
+
+import base64
+from datetime import datetime
+
+from ..errors import BadParameter, NotFound
+from ..model.resource import dumps
+from ..model.rest import Answer, Call, Seen, accepts_json, etag
+from ..model.times import parse_fhir
+from ..store.base import Resource
+from .fhir_answers import bundle, current, history_entry, patient_of, patients_of, resource_answer, subset
+from .fhir_parts import FhirParts, On, Original
+from .fhir_query import DEFAULT_COUNT, MAX_COUNT, Shape, pairs, shape_of
+
+_PLAIN = Shape()
+
+
+async def read(parts: FhirParts, call: Call, on: On) -> Answer:
+    """The current version. 404 for absent and forbidden alike, 410 when deleted, 304 when the client has it."""
+    found = await parts.store.read(on.type, on.id, call.who)
+    if found is None and on.type == "Binary" and parts.originals is not None:
+        return await _original(parts, call, on)
+    resource = current(found, on.place)
+    shape = shape_of(pairs(call.query), rules=parts.rules(call)) if call.query else _PLAIN
+    patient = patient_of(resource)
+    seen = Seen("R", "read", (patient,) if patient else (), (on.place,))
+    return resource_answer(_shaped(resource, shape), call, seen)
+
+
+async def vread(parts: FhirParts, call: Call, on: On) -> Answer:
+    """One version; it never changes, so its validators hold for good."""
+    place = f"{on.place}/_history/{on.version}"
+    resource = current(await parts.store.vread(on.type, on.id, on.version, call.who), place)
+    shape = shape_of(pairs(call.query), rules=parts.rules(call)) if call.query else _PLAIN
+    patient = patient_of(resource)
+    seen = Seen("R", "vread", (patient,) if patient else (), (place,))
+    return resource_answer(_shaped(resource, shape), call, seen)
+
+
+def _shaped(resource: Resource, shape: Shape) -> Resource:
+    if not shape.elements and shape.summary not in ("text", "data"):
+        return resource
+    body = subset(resource.type, resource.body, elements=shape.elements, summary=shape.summary)
+    return Resource(resource.type, resource.id, resource.version, resource.at, resource.member, resource.src, body)
+
+
+async def history(parts: FhirParts, call: Call, on: On) -> Answer:
+    """Versions newest first, `_count` a page, `_since` an instant."""
+    given = dict(pairs(call.query))
+    shape_of(list(given.items()), frozenset({"_count", "_since", "_page"}), parts.rules(call))
+    count, before = _count(given), _before(given)
+    since = _since(given)
+    found = await parts.store.history(on.type, on.id, call.who, count=count + 1, before=before)
+    if not found and not before:
+        raise NotFound(on.place)
+    shown = [one for one in found[:count] if since is None or one.at >= since]
+    links = [("self", f"{call.base}/{on.place}/_history" + (f"?{call.query}" if call.query else ""))]
+    if len(found) > count and len(shown) == count:
+        links.append(("next", _next(call, on, given, shown[-1].version)))
+    at = max((one.at for one in shown), default=parts.store.horizon()[1])
+    seen = Seen("R", "history-instance", patients_of(shown), (on.place,), detail=f"{len(shown)} versions")
+    return Answer(
+        200, bundle("history", [history_entry(one, call.base) for one in shown], links=links, at=at), seen=seen
+    )
+
+
+def _next(call: Call, on: On, given: dict[str, str], before: int) -> str:
+    kept = {key: value for key, value in given.items() if key in ("_count", "_since")}
+    kept["_page"] = str(before)
+    return f"{call.base}/{on.place}/_history?" + "&".join(f"{key}={value}" for key, value in kept.items())
+
+
+def _count(given: dict[str, str]) -> int:
+    text = given.get("_count", str(DEFAULT_COUNT))
+    if not text.isascii() or not text.isdigit() or len(text) > 9 or int(text) == 0:
+        raise BadParameter("_count", "a whole number above 0", detail_zh="应为正整数。")
+    return min(int(text), MAX_COUNT)
+
+
+def _before(given: dict[str, str]) -> int:
+    text = given.get("_page", "0")
+    if not text.isascii() or not text.isdigit() or len(text) > 9:
+        raise BadParameter("_page")
+    return int(text)
+
+
+def _since(given: dict[str, str]) -> datetime | None:
+    text = given.get("_since", "")
+    if not text:
+        return None
+    try:
+        return parse_fhir(text.replace(" ", "+"))
+    except ValueError as fault:
+        raise BadParameter("_since", "an instant", detail_zh="应为时间点。") from fault
+
+
+async def _original(parts: FhirParts, call: Call, on: On) -> Answer:
+    """The kept original itself, or wrapped as Binary for a client that asks for FHIR JSON."""
+    assert parts.originals is not None
+    found = await parts.originals(on.id, call.who)
+    if found is None:
+        raise NotFound(on.place)
+    seen = Seen("R", "read", found.patients, (on.place,))
+    accept = call.header("accept")
+    if "json" in accept and accepts_json(accept):
+        return Answer(200, _binary(on.id, found), (("etag", etag(1)),), seen=seen)
+    return Answer(200, found.body, _as_download(on.id), media=found.media, seen=seen)
+
+
+def _binary(id_: str, found: Original) -> bytes:
+    data = base64.b64encode(found.body).decode()
+    return dumps({"resourceType": "Binary", "id": id_, "contentType": found.media, "data": data})
+
+
+def _as_download(id_: str) -> tuple[tuple[str, str], ...]:
+    # A document of somebody else's must not run in our origin: saved, never shown, and without rights if shown.
+    return (
+        ("etag", etag(1)),
+        ("content-disposition", f'attachment; filename="{id_}"'),
+        ("content-security-policy", "sandbox; default-src 'none'"),
+    )

@@ -1,0 +1,243 @@
+"""The FHIR door: one ASGI endpoint that knows who asks and what about, runs it, audits it, answers it.
+
+Every interaction leaves exactly one audit row: writes in their own transaction, everything else in the
+disclosure log, durable before the first byte leaves (D20). A refusal is audited like an answer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+
+import msgspec
+from starlette.routing import Route
+
+from ..errors import Forbidden, GatewayError, NotAcceptable, NotFound, NotSupported, StoreError
+from ..model.context import AccessContext
+from ..model.rest import Answer, Call, Seen, accepts_json
+from ..security.access import request_id_of
+from ..security.audit import anonymous_row, audit_row, refused_row
+from ..security.http import (
+    REQUEST_ID,
+    Receive,
+    Scope,
+    Send,
+    error_answer,
+    headers_of,
+    note_fault,
+    send_answer,
+)
+from ..security.scopes import Door
+from ..store.base import AuditRow
+from . import fhir_audit, fhir_metadata, fhir_read, fhir_search
+from .fhir_parts import FhirParts, Handler, On
+from .fhir_query import pairs
+
+_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+_HOST = re.compile(r"[A-Za-z0-9.\-\[\]:]{1,255}")
+
+ACTIONS = {
+    "read": "R",
+    "vread": "R",
+    "history-instance": "R",
+    "search-type": "E",
+    "operation": "E",
+    "create": "C",
+    "update": "U",
+    "patch": "U",
+    "delete": "D",
+    "batch": "E",
+    "transaction": "E",
+    "capabilities": "R",
+}
+"""Restful-interaction code → AuditEvent.action."""
+
+_READS: dict[str, Handler] = {
+    "read": fhir_read.read,
+    "vread": fhir_read.vread,
+    "history-instance": fhir_read.history,
+    "search-type": fhir_search.search,
+}
+_WRITES = frozenset({"create", "update", "delete", "batch"})
+
+
+def fhir_routes(parts: FhirParts) -> list[Route]:
+    """`/fhir`, `/fhir/` and everything below."""
+    door = FhirDoor(parts)
+    return [Route("/fhir", door), Route("/fhir/{path:path}", door)]
+
+
+class FhirDoor:
+    """The endpoint. `answer` is also what a batch uses for its reading entries."""
+
+    def __init__(self, parts: FhirParts) -> None:
+        self._parts = parts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One HTTP request."""
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        head = scope["method"] == "HEAD"
+        try:
+            answer = await self._respond(scope, method, receive, head=head)
+        except GatewayError as error:
+            answer = error_answer(error)
+        except Exception as fault:
+            note_fault(fault, scope.get(REQUEST_ID, ""))
+            answer = error_answer(GatewayError())
+        await send_answer(send, answer, head=head)
+
+    async def _respond(self, scope: Scope, method: str, receive: Receive, *, head: bool) -> Answer:
+        parts, headers = self._parts, headers_of(scope)
+        peer = scope["client"][0] if scope.get("client") else ""
+        address = parts.access.address(peer, headers)
+        request_id = scope.get(REQUEST_ID) or request_id_of(headers)
+        path = scope["path"][5:].strip("/")
+        on = classify(method, path, parts.types)
+        base = parts.base or _base_of(scope, headers)
+        if on.name == "capabilities":
+            return fhir_metadata.answer(parts, base, headers)
+        try:
+            who = parts.access.enter(Door.FHIR, method, headers, address, request_id)
+        except GatewayError as error:
+            await self._note(anonymous_row(parts.clock(), _seen(on), error, address=address, request_id=request_id))
+            raise
+        body = await _body(receive) if method in ("POST", "PUT", "PATCH") else b""
+        query = scope["query_string"].decode("latin-1")
+        call = Call(method, path, query, headers, body, who, base)
+        return await self._audited(call, on, head=head)
+
+    async def _audited(self, call: Call, on: On, *, head: bool) -> Answer:
+        parts = self._parts
+        try:
+            answer = await self.answer(call, on)
+        except GatewayError as error:
+            await self._note(refused_row(parts.clock(), call.who, _seen(on, call), error))
+            raise
+        except Exception as fault:
+            note_fault(fault, call.who.request_id)
+            await self._note(refused_row(parts.clock(), call.who, _seen(on, call), GatewayError()))
+            raise GatewayError() from fault
+        if answer.seen is not None:
+            seen = replace(answer.seen, detail=f"HEAD {answer.seen.detail}".strip()) if head else answer.seen
+            await parts.store.disclose(audit_row(parts.clock(), call.who, seen))
+        return answer
+
+    async def answer(self, call: Call, on: On) -> Answer:
+        """The interaction's answer, not yet audited unless `seen` is None. Raises GatewayError."""
+        pretty, format_ = "", ""
+        if "_format=" in call.query or "_pretty=" in call.query:
+            given = dict(pairs(call.query))
+            pretty, format_ = given.get("_pretty", ""), given.get("_format", "")
+        if not accepts_json(call.header("accept"), format_) and on.type != "Binary":
+            raise NotAcceptable("_format" if format_ else "Accept")
+        answer = await self._handler(call.who, on)(self._parts, call, on)
+        if pretty == "true" and answer.body and "json" in answer.media:
+            return replace(answer, body=msgspec.json.format(answer.body, indent=2))
+        return answer
+
+    def _handler(self, who: AccessContext, on: On) -> Handler:
+        if on.name in _WRITES:
+            return _write
+        if not who.may_read(on.type):
+            raise Forbidden(on.type, f"role {who.role.value}")
+        if on.name == "operation":
+            return self._operation(on)
+        if on.type == "AuditEvent":
+            return fhir_audit.HANDLERS.get(on.name, _not_supported)
+        return _READS.get(on.name, _not_supported)
+
+    def _operation(self, on: On) -> Handler:
+        for one in self._parts.operations:
+            if one.code == on.operation and one.type == on.type and on.id:
+                return one.handler
+        raise NotSupported(f"{on.place}/{on.operation}"[:120], "no such operation", detail_zh="没有这个操作。")
+
+    async def _note(self, row: AuditRow) -> None:
+        """A refusal discloses nothing, so its answer does not wait for a log that is out of order."""
+        try:
+            await self._parts.store.disclose(row)
+        except StoreError as fault:
+            note_fault(fault, row.request_id)
+
+
+async def _write(parts: FhirParts, call: Call, on: On) -> Answer:
+    if parts.write is None:
+        raise NotSupported(on.place, "this gateway is read-only over FHIR", detail_zh="此网关的 FHIR 接口只读。")
+    return await parts.write(call, on)
+
+
+async def _not_supported(parts: FhirParts, call: Call, on: On) -> Answer:
+    raise NotSupported(on.place, on.name)
+
+
+def _seen(on: On, call: Call | None = None) -> Seen:
+    entities = (on.place,) if on.id else ()
+    query = f"{on.type}?{call.query}" if call is not None and on.name == "search-type" else ""
+    return Seen(ACTIONS.get(on.name, "E"), on.name, (), entities, query)
+
+
+def classify(method: str, path: str, types: frozenset[str]) -> On:
+    """What a method and a path below the base mean. Raises NotFound for a path that is no FHIR address."""
+    steps = path.split("/") if path else []
+    if steps == ["metadata"] and method == "GET":
+        return On("capabilities")
+    if not steps:
+        if method == "POST":
+            return On("batch")
+        raise NotSupported("/fhir", "search needs a resource type", detail_zh="请指明资源类型，例如 /fhir/Patient。")
+    if steps[0] not in types:
+        raise NotFound(f"/fhir/{steps[0][:64]}", "no such resource type", detail_zh="没有这种资源类型。")
+    found = _typed(method, steps)
+    if found is None:
+        raise NotSupported(f"{method} /fhir/{path[:120]}")
+    return found
+
+
+def _typed(method: str, steps: list[str]) -> On | None:
+    type_, rest = steps[0], steps[1:]
+    if not rest:
+        name = {"GET": "search-type", "POST": "create"}.get(method)
+        return On(name, type_) if name else None
+    if rest == ["_search"]:
+        return On("search-type", type_) if method in ("POST", "GET") else None
+    if rest[0].startswith(("$", "_")):
+        return None
+    if not _ID.fullmatch(rest[0]):
+        raise NotFound(type_, "not a FHIR id")
+    if len(rest) == 1:
+        name = {"GET": "read", "PUT": "update", "DELETE": "delete", "PATCH": "patch"}.get(method)
+        return On(name, type_, rest[0]) if name else None
+    return _below_instance(method, type_, rest)
+
+
+def _below_instance(method: str, type_: str, rest: list[str]) -> On | None:
+    if rest[1].startswith("$") and len(rest) == 2 and method in ("GET", "POST"):
+        return On("operation", type_, rest[0], operation=rest[1])
+    if rest[1] != "_history" or method != "GET" or len(rest) > 3:
+        return None
+    if len(rest) == 2:
+        return On("history-instance", type_, rest[0])
+    if not rest[2].isascii() or not rest[2].isdigit() or len(rest[2]) > 9:
+        raise NotFound(f"{type_}/{rest[0]}", "no such version", detail_zh="没有这个版本。")
+    return On("vread", type_, rest[0], version=int(rest[2]))
+
+
+def _base_of(scope: Scope, headers: Mapping[str, str]) -> str:
+    host = headers.get("host", "")
+    if not _HOST.fullmatch(host):
+        server = scope.get("server") or ("localhost", None)
+        host = f"{server[0]}:{server[1]}" if server[1] else str(server[0])
+    return f"{scope['scheme']}://{host}/fhir"
+
+
+async def _body(receive: Receive) -> bytes:
+    """The whole body; its size and its time are limited further out."""
+    chunks = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise StoreError("body", "the client went away")
+        chunks.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return b"".join(chunks)

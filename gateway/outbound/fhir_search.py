@@ -1,0 +1,202 @@
+"""Search of one type: understood, led to the surviving persons, run at one moment, spliced into a Bundle.
+
+Source: FHIR R4 search.html; design-store §5 (one moment a search), §8 (persons on the wire).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from ..errors import BadParameter, ExpiredPage, UnknownParameter, UnsupportedMedia
+from ..model.context import AccessContext
+from ..model.outcome import Finding
+from ..model.query import Filter, Query
+from ..model.rest import Answer, Call, Seen
+from ..store.base import Page, Resource, Store
+from .fhir_answers import bundle, entry, outcome_entry, patients_of, subset
+from .fhir_parts import FhirParts, On
+from .fhir_query import Parsed, Shape, pairs, parse, query_text
+
+_MAX_MERGES = 8
+_FORM = "application/x-www-form-urlencoded"
+
+
+class _Reference(msgspec.Struct):
+    reference: str = ""
+
+
+class _Link(msgspec.Struct):
+    type: str = ""
+    other: _Reference = msgspec.field(default_factory=_Reference)
+
+
+class _Person(msgspec.Struct):
+    link: list[_Link] = []
+
+
+class _Token(msgspec.Struct):
+    """What a paging link carries, sealed."""
+
+    type: str
+    query: str
+    cursor: str
+    user: str
+    at: float
+
+
+_person = msgspec.json.Decoder(_Person)
+_token = msgspec.json.Decoder(_Token)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A search as asked: parsed, its cursor, and the query text for the audit and the links."""
+
+    parsed: Parsed
+    cursor: str
+    text: str
+
+
+async def search(parts: FhirParts, call: Call, on: On) -> Answer:
+    """A searchset Bundle; `next` carries a sealed token, so no value of the search stands in a link we make."""
+    asked = _understood(parts, call, on)
+    query, findings = await _led_to_survivors(parts.store, call, asked.parsed)
+    page = await parts.store.search(replace(query, cursor=asked.cursor), call.who)
+    shape = asked.parsed.shape
+    entries = [] if shape.summary == "count" else _entries(page, call.base, shape)
+    remarks = [*asked.parsed.ignored, *findings]
+    if remarks:
+        entries.append(outcome_entry(remarks))
+    body = bundle("searchset", entries, links=_links(parts, call, on, asked, page), at=page.at, total=page.total)
+    counted = "count only" if shape.summary == "count" else f"{len(page.matches)} matches"
+    seen = Seen(
+        "E", "search-type", patients_of((*page.matches, *page.included)), (), f"{on.type}?{asked.text}", counted
+    )
+    return Answer(200, body, seen=seen)
+
+
+def _understood(parts: FhirParts, call: Call, on: On) -> _Asked:
+    text = _query_of(call)
+    given = pairs(text)
+    page = dict(given).get("_page")
+    if page is None:
+        return _Asked(parse(on.type, given, parts.lookup, parts.rules(call)), "", text)
+    others = [name for name, _ in given if name not in ("_page", "_format", "_pretty")]
+    if others:
+        raise UnknownParameter(
+            others[0][:64], "a paging link takes no further parameters", detail_zh="翻页链接不能再加参数。"
+        )
+    token = _opened(parts, call, on, page)
+    parsed = parse(on.type, pairs(token.query), parts.lookup, parts.rules(call))
+    return _Asked(parsed, token.cursor, token.query)
+
+
+def _query_of(call: Call) -> str:
+    if call.method != "POST":
+        return call.query
+    if call.body and not call.header("content-type").lower().startswith(_FORM):
+        raise UnsupportedMedia("_search", _FORM)
+    try:
+        form = call.body.decode("utf-8")
+    except UnicodeDecodeError as fault:
+        raise BadParameter("_search", "not UTF-8") from fault
+    return "&".join(part for part in (call.query, form) if part)
+
+
+def _opened(parts: FhirParts, call: Call, on: On, page: str) -> _Token:
+    clear = parts.seal().open(page)
+    if clear is None:
+        raise BadParameter("_page", "not a link of this server", detail_zh="不是本服务器的翻页链接。")
+    token = _token.decode(clear)
+    if token.type != on.type or token.user != call.who.user:
+        raise BadParameter("_page", "another search or another user", detail_zh="链接属于另一查询或另一用户。")
+    if token.cursor and parts.clock().timestamp() - token.at > parts.page_life_s:
+        raise ExpiredPage(
+            "_page", f"first page: {call.base}/{on.type}?_page={_sealed(parts, call, on, token.query, '')}"
+        )
+    return token
+
+
+def _sealed(parts: FhirParts, call: Call, on: On, query: str, cursor: str) -> str:
+    token = _Token(on.type, query, cursor, call.who.user, parts.clock().timestamp())
+    return parts.seal().close(msgspec.json.encode(token))
+
+
+def _links(parts: FhirParts, call: Call, on: On, asked: _Asked, page: Page) -> list[tuple[str, str]]:
+    applied = query_text(asked.parsed.applied)
+    place = f"{call.base}/{on.type}"
+    # A GET repeats what its own URL said; a search that came in a body or a sealed link stays sealed.
+    hidden = asked.parsed.personal and (call.method == "POST" or "_page=" in call.query)
+    if hidden or asked.cursor:
+        own = f"{place}?_page={_sealed(parts, call, on, applied, asked.cursor)}"
+    else:
+        own = f"{place}?{applied}" if applied else place
+    links = [("self", own)]
+    if page.next:
+        links.append(("next", f"{place}?_page={_sealed(parts, call, on, applied, page.next)}"))
+    return links
+
+
+def _entries(page: Page, base: str, shape: Shape) -> list[bytes]:
+    if not shape.elements and not shape.summary:
+        found = [entry(one, base, "match") for one in page.matches]
+        return found + [entry(one, base, "include") for one in page.included]
+    found = [entry(one, base, "match", _cut(one, shape)) for one in page.matches]
+    return found + [entry(one, base, "include", _cut(one, shape)) for one in page.included]
+
+
+def _cut(resource: Resource, shape: Shape) -> bytes:
+    return subset(resource.type, resource.body, elements=shape.elements, summary=shape.summary)
+
+
+# ---- merged persons ---------------------------------------------------------------------------
+async def _led_to_survivors(store: Store, call: Call, parsed: Parsed) -> tuple[Query, list[Finding]]:
+    query, findings = parsed.query, list[Finding]()
+    filters = []
+    for one in query.filters:
+        if one.kind == "reference" and one.modifier not in ("missing", "identifier"):
+            filters.append(await _led(store, call, one, findings))
+        else:
+            filters.append(one)
+    return replace(query, filters=tuple(filters)), findings
+
+
+async def _led(store: Store, call: Call, one: Filter, findings: list[Finding]) -> Filter:
+    values = []
+    for value in one.values:
+        local = value.removeprefix(call.base + "/")
+        id_ = local if one.code == "patient" or one.modifier == "Patient" else ""
+        id_ = local[8:] if local.startswith("Patient/") else id_
+        survivor = await survivor_of(store, id_, call.who) if id_ and "/" not in id_ else ""
+        if survivor:
+            findings.append(merged_finding(one.code, id_, survivor))
+        values.append((f"Patient/{survivor}" if "/" in local else survivor) if survivor else local)
+    return replace(one, values=tuple(values))
+
+
+async def survivor_of(store: Store, patient: str, who: AccessContext) -> str:
+    """The Patient a merged one was replaced by, at the end of the chain; "" when it was not merged."""
+    survivor = ""
+    for _ in range(_MAX_MERGES):
+        found = await store.read("Patient", survivor or patient, who)
+        if found is None or not found.body or b'"replaced-by"' not in found.body:
+            return survivor
+        links = _person.decode(found.body).link
+        following = next((one.other.reference for one in links if one.type == "replaced-by"), "")
+        if not following.startswith("Patient/"):
+            return survivor
+        survivor = following[8:]
+    return survivor
+
+
+def merged_finding(place: str, merged: str, survivor: str) -> Finding:
+    """The remark that an answer is about another Patient than the one asked for."""
+    return Finding(
+        "GW-FHR-101",
+        "information",
+        place,
+        f"Patient/{merged} 已并入 Patient/{survivor}，结果为后者的。",
+        f"Patient/{merged} was merged into Patient/{survivor}; the answer is about the latter.",
+    )
