@@ -1,0 +1,120 @@
+"""A DICOM file's header as a tree of keywords and texts; the pixels are never touched (D15).
+
+Names come from the DICOM dictionary of pydicom; walking, limits and text are ours (`dicom_scan`, `dicom_text`),
+because pydicom leaves the escapes of ISO 2022 IR 58 in the text, believes any length and recurses without end.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+
+from pydicom.datadict import dictionary_VR, keyword_for_tag
+
+from ..errors import BadDicom
+from ..model.outcome import Finding
+from .dicom_scan import DataSet, Scanned, name_of, scan
+from .dicom_text import Charset, judge
+
+Node = dict[str, "str | list[Node]"]
+"""Keyword, or `(gggg,eeee)` where there is none, → text (several values joined by `\\`) or the items of a sequence."""
+
+_CHARACTER_SET = 0x00080005
+_TEXT = frozenset({b"PN", b"LO", b"SH", b"ST", b"LT", b"UT", b"UC"})
+_ASCII = frozenset({b"AE", b"AS", b"CS", b"DA", b"DS", b"DT", b"IS", b"TM", b"UI", b"UR"})
+_NUMBERS = {b"US": "H", b"SS": "h", b"UL": "I", b"SL": "i", b"FL": "f", b"FD": "d", b"SV": "q", b"UV": "Q"}
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """One instance. `tree` holds every element with a value before the pixels; binary ones as `<n bytes>`."""
+
+    tree: Node
+    charset: Charset
+    transfer_syntax: str
+    findings: tuple[Finding, ...]
+
+
+def read(body: bytes, charset: str = "auto") -> Header:
+    """The header of a DICOM file; `charset` other than auto overrides what the file says. Raises BadDicom."""
+    try:
+        found = scan(body, _vr_of)
+    except struct.error:
+        raise BadDicom("end of file", "cut off", detail_zh="文件被截断。") from None
+    judged = judge(_declared(found), _texts(found.body, found.dataset), charset)
+    tree = _tree(found.dataset, _decoder(found, judged))
+    for keyword, value in _tree(found.meta, _decoder(found, judged)).items():
+        tree.setdefault(keyword, value)
+    return Header(tree, judged, found.transfer_syntax, judged.findings())
+
+
+def _declared(found: Scanned) -> tuple[str, ...]:
+    span = found.dataset.get(_CHARACTER_SET)
+    if not isinstance(span, tuple):
+        return ()
+    text = found.body[span[1] : span[2]].decode("ascii", "replace").strip("\0 ")
+    return tuple(part.strip() for part in text.split("\\")) if text else ()
+
+
+def _texts(body: bytes, dataset: DataSet) -> Iterator[bytes]:
+    for element in dataset.values():
+        if isinstance(element, list):
+            for item in element:
+                yield from _texts(body, item)
+        elif element[0] in _TEXT:
+            yield body[element[1] : element[2]]
+
+
+def _decoder(found: Scanned, charset: Charset) -> Callable[[bytes, int, int], str]:
+    body, sign = found.body, ">" if found.big_endian else "<"
+
+    def decode(vr: bytes, start: int, stop: int) -> str:
+        raw = body[start:stop]
+        if vr in _TEXT:
+            return charset.decode(raw).strip("\0 ")
+        if vr in _ASCII:
+            return raw.decode("ascii", "replace").strip("\0 ")
+        if vr in _NUMBERS:
+            return _numbers(raw, sign + _NUMBERS[vr])
+        if vr == b"AT":
+            pairs = struct.iter_unpack(sign + "HH", raw[: len(raw) // 4 * 4])
+            return "\\".join(name_of(group << 16 | element) for group, element in pairs)
+        return f"<{len(raw)} bytes>" if raw else ""
+
+    return decode
+
+
+def _numbers(raw: bytes, form: str) -> str:
+    size = struct.calcsize(form)
+    return "\\".join(str(value) for (value,) in struct.iter_unpack(form, raw[: len(raw) // size * size]))
+
+
+def _tree(dataset: DataSet, decode: Callable[[bytes, int, int], str]) -> Node:
+    out: Node = {}
+    for tag, element in dataset.items():
+        if isinstance(element, list):
+            items = [item for item in (_tree(part, decode) for part in element) if item]
+            if items:
+                out[_keyword(tag)] = items
+        elif text := decode(_vr_of(tag) if element[0] == b"UN" else element[0], element[1], element[2]):
+            out[_keyword(tag)] = text
+    return out
+
+
+@cache
+def _known(tag: int) -> tuple[str, bytes]:
+    try:
+        return keyword_for_tag(tag) or name_of(tag), dictionary_VR(tag)[:2].encode()
+    except KeyError:
+        return name_of(tag), b"UL" if tag & 0xFFFF == 0 else b"UN"
+
+
+def _keyword(tag: int) -> str:
+    # Private and unknown tags are not remembered: a hostile file could name millions.
+    return name_of(tag) if tag >> 16 & 1 else _known(tag)[0]
+
+
+def _vr_of(tag: int) -> bytes:
+    return (b"LO" if 0x10 <= tag & 0xFFFF <= 0xFF else b"UN") if tag >> 16 & 1 else _known(tag)[1]
