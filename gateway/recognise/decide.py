@@ -1,88 +1,57 @@
 """互认 of one report and each of its items, by the area's rule sheet. Pure: no clock, no disk.
 
-Covers data and images, never a doctor's conclusion (国卫医发〔2022〕6号; D25).
+Covers data and images, never a doctor's conclusion (国卫医发〔2022〕6号; D25). What is decided here is words for
+a doctor: the attending doctor's judgement stays above it. Order of weight: state of the result, listing, scope,
+level, quality, window.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from ..model.directory import Directory
 from ..model.outcome import Finding
-from ..model.resource import Json
+from ..model.resource import Json, reference_id
+from . import reasons
+from .decision import ItemDecision, ReportDecision
+from .listing import AppliedRule, RuleItem, RuleSheet
+from .match import is_lab, item_of_observation, item_of_report, name_of, shows_other_part
+from .parameters import patient_parameters, to_parameters
+from .quality import Quality, quality_of
 from .reasons import Reason, Verdict
-from .rules import RuleSheet
+from .scope import Viewer, scope_of
+from .states import states_of
+from .times import instant, window_of
+from .words import CopyText, citation, copy_text
+
+__all__ = [
+    "AppliedRule",
+    "CopyText",
+    "ItemDecision",
+    "ReportDecision",
+    "Viewer",
+    "citation",
+    "copy_text",
+    "decide",
+    "patient_parameters",
+    "to_parameters",
+]
+
+Note = tuple[Verdict, Reason]
 
 
 @dataclass(frozen=True, slots=True)
-class Viewer:
-    """For whom it is decided: the member the doctor sits at and the alliance they act in ("" = any of theirs)."""
+class _Case:
+    """What is the same for every item of one report."""
 
-    member: str
-    alliance: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class AppliedRule:
-    """The rule that spoke: recognition item, its group and window, the scope that held.
-
-    window: `电解质 7 天`. start: `issued` or `collected`. scope: national | cross | province | city | alliance | own.
-    evidence: `NCCL 2025`, "" when there is none.
-    """
-
-    code: str
-    name: str
-    group: str
-    window: str
-    start: str
-    scope: str = ""
-    evidence: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ItemDecision:
-    """One item. `valid_until` is aware; None where no window applies.
-
-    reasons: for a yes what speaks for it (生化 30 天 · 质评合格), else what speaks against it, weightiest first.
-    observation_id: "" for the one item of an examination.
-    """
-
-    observation_id: str
-    name: str
-    verdict: Verdict
-    valid_until: datetime | None
-    reasons: tuple[Reason, ...]
-    rule: AppliedRule | None
-
-
-@dataclass(frozen=True, slots=True)
-class ReportDecision:
-    """One report: `recognisable` of `total` items; verdict is the best among them.
-
-    valid_until: the earliest end among its recognisable items, None when there is none.
-    reasons: those of the items not recognised, each once, in item order.
-    """
-
-    report_id: str
-    verdict: Verdict
-    recognisable: int
-    total: int
-    valid_until: datetime | None
-    reasons: tuple[Reason, ...]
-    items: tuple[ItemDecision, ...]
-    producer: str = ""
-    at: datetime | None = None
-    findings: tuple[Finding, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class CopyText:
-    """Sentences for the medical record, one a line; "" where nothing is recognised, or nothing refused."""
-
-    yes: str
-    no: str
+    report: Json
+    sheet: RuleSheet
+    producer: str
+    viewer: Viewer
+    directory: Directory
+    at: datetime
 
 
 def decide(
@@ -97,25 +66,116 @@ def decide(
     images_answer: bool,
     at: datetime,
 ) -> ReportDecision:
-    """Verdict on a DiagnosticReport and each of its Observations (or its images) at the instant `at`."""
-    raise NotImplementedError
+    """Verdict on a DiagnosticReport and each of its items at the instant `at`.
+
+    items: its Observations (entered-in-error ones are left out, the order of `result` is kept); empty for an
+    examination, which is one item by itself. studies: its ImagingStudies; images_answer: whether the member's
+    PACS gives their frames now.
+    """
+    case = _Case(report, sheet, producer, viewer, directory, at)
+    if is_lab(report) or items:
+        judged = [_lab_item(case, observation) for observation in _in_order(report, items)]
+    else:
+        judged = [_examination(case, studies, images_answer)]
+    return _whole(case, [item for item, _ in judged], [finding for _, found in judged for finding in found])
 
 
-def copy_text(report: Json, items: Sequence[Json], decision: ReportDecision, hospital: str) -> CopyText:
-    """`引用{医院}{报告日}{项目 值}，予以互认。` and `…不予互认，理由：{理由}。`, one line a reason."""
-    raise NotImplementedError
+def _in_order(report: Json, items: Sequence[Json]) -> list[Json]:
+    present = [item for item in items if item.get("status") != "entered-in-error"]
+    place = {reference_id(ref, "Observation"): n for n, ref in enumerate(report.get("result", ()))}
+    return sorted(present, key=lambda item: place.get(str(item.get("id", "")), len(place)))
 
 
-def citation(report: Json, items: Sequence[Json], hospital: str, reason: str = "") -> str:
-    """One such sentence for items a doctor chose; with `reason` it refuses. `items` empty: the examination itself."""
-    raise NotImplementedError
+def _lab_item(case: _Case, observation: Json) -> tuple[ItemDecision, list[Finding]]:
+    item = item_of_observation(observation, case.sheet)
+    notes = _of_states(case, item, observation)
+    return _judged(case, item, observation, name_of(observation), notes)
 
 
-def to_parameters(decision: ReportDecision) -> Json:
-    """FHIR Parameters, the answer of `DiagnosticReport/{id}/$recognition`."""
-    raise NotImplementedError
+def _examination(case: _Case, studies: Sequence[Json], images_answer: bool) -> tuple[ItemDecision, list[Finding]]:
+    item = item_of_report(case.report, studies, case.sheet)
+    notes = _of_states(case, item, None)
+    if item is not None and shows_other_part(item, studies):
+        notes.append((Verdict.JUDGE, reasons.BODY_PART))
+    if not studies:
+        notes.append((Verdict.JUDGE, reasons.NO_IMAGES.because("只有报告，影像来源未接入")))
+    elif not images_answer:
+        notes.append((Verdict.JUDGE, reasons.NO_IMAGES.because("影像暂时打不开")))
+    else:
+        notes.append((Verdict.YES_IMAGES, reasons.VIEW_IMAGES))
+    return _judged(case, item, None, name_of(case.report), notes)
 
 
-def patient_parameters(decisions: Sequence[ReportDecision]) -> Json:
-    """FHIR Parameters with one `report` part each, the answer of `Patient/{id}/$recognition`."""
-    raise NotImplementedError
+def _of_states(case: _Case, item: RuleItem | None, observation: Json | None) -> list[Note]:
+    states = states_of(case.report, observation)
+    return [(ex.verdict, ex.reason) for ex in case.sheet.exclusions if ex.when in states and ex.touches(item)]
+
+
+def _judged(
+    case: _Case, item: RuleItem | None, observation: Json | None, name: str, notes: list[Note]
+) -> tuple[ItemDecision, list[Finding]]:
+    observation_id = str(observation.get("id", "")) if observation else ""
+    if item is None:
+        notes.append((case.sheet.unlisted, reasons.NOT_LISTED))
+        return ItemDecision(observation_id, name, _worst(notes), None, _against(notes), None), []
+    scope, scope_notes = scope_of(item, case.producer, case.viewer, case.directory, case.sheet)
+    started = instant(case.report, observation, item.window.start)
+    quality = quality_of(item, case.producer, name, started, case.sheet)
+    until, window_notes = window_of(item.window, started, case.at)
+    notes += [*scope_notes, *quality.notes, *window_notes]
+    verdict = _worst(notes)
+    rule = AppliedRule.of(item, scope, quality.evidence)
+    told = _for(notes) if verdict.recognisable else _against(notes)
+    end = until if _window_matters(verdict, told) else None
+    return ItemDecision(observation_id, name, verdict, end, told, rule), _finding(case, observation_id, quality)
+
+
+def _worst(notes: Iterable[Note]) -> Verdict:
+    weight = list(Verdict)
+    return max((verdict for verdict, _ in notes), key=weight.index, default=Verdict.YES)
+
+
+def _for(notes: Iterable[Note]) -> tuple[Reason, ...]:
+    # The window is what a doctor asks first, so it leads: 生化 30 天 · 质评合格.
+    told = sorted(notes, key=lambda note: note[1].code != reasons.IN_WINDOW.code)
+    return tuple(reason for verdict, reason in told if verdict.recognisable)
+
+
+def _against(notes: Iterable[Note]) -> tuple[Reason, ...]:
+    # A stable sort: what refuses stands before what asks for judgement, each in order of weight.
+    told = sorted((note for note in notes if not note[0].recognisable), key=lambda note: note[0] is not Verdict.NO)
+    return tuple(dict.fromkeys(reason for _, reason in told))
+
+
+def _window_matters(verdict: Verdict, told: tuple[Reason, ...]) -> bool:
+    # An end shown beside "质评未通过" would read as if the result held until then.
+    return verdict is not Verdict.NO or any(reason.code == reasons.EXPIRED.code for reason in told)
+
+
+def _finding(case: _Case, observation_id: str, quality: Quality) -> list[Finding]:
+    if not quality.mark_unproved:
+        return []
+    place = f"Observation/{observation_id}" if observation_id else f"DiagnosticReport/{case.report.get('id', '')}"
+    reason = reasons.MARK_WITHOUT_EVIDENCE
+    return [Finding("GW-REC-001", "warning", place, f"{reason.zh}。", f"{reason.en}.")]
+
+
+def _whole(case: _Case, items: list[ItemDecision], findings: list[Finding]) -> ReportDecision:
+    yes = [item for item in items if item.verdict.recognisable]
+    others = [item for item in items if not item.verdict.recognisable]
+    told = dict.fromkeys(reason for item in (others or yes) for reason in item.reasons)
+    ends = [item.valid_until for item in yes if item.valid_until is not None]
+    weight = list(Verdict)
+    return ReportDecision(
+        report_id=str(case.report.get("id", "")),
+        verdict=min((item.verdict for item in items), key=weight.index, default=Verdict.JUDGE),
+        recognisable=len(yes),
+        total=len(items),
+        valid_until=min(ends, default=None),
+        reasons=tuple(told) or (() if items else (reasons.NO_ITEMS,)),
+        items=tuple(items),
+        producer=case.producer,
+        at=case.at,
+        rules=case.sheet.title,
+        findings=tuple(findings),
+    )

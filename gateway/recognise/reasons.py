@@ -65,6 +65,10 @@ class Reason:
         """The same reason with this detail."""
         return replace(self, detail=detail)
 
+    def worded(self, zh: str) -> Reason:
+        """The same code in the area's own short words."""
+        return replace(self, zh=zh)
+
 
 FOR_REPEATING: tuple[Reason, ...] = (
     Reason(
@@ -88,7 +92,6 @@ FOR_REPEATING: tuple[Reason, ...] = (
 )
 """What a doctor chooses from when repeating a recognisable item, in the order shown."""
 
-CHANGES_FAST = Reason("02", "变化较快", "The result changes quickly")
 EXPIRED = Reason("expired", "已过时效", "Older than its window")
 EQA_FAILED = Reason("eqa-failed", "质评未通过", "External quality assessment failed")
 EQA_MISSING = Reason("eqa-missing", "无质评证据", "No evidence of external quality assessment")
