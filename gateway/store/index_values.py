@@ -1,0 +1,313 @@
+"""From one FHIR value to its keys: what a row is found by (design-store §2, §11).
+
+Every function takes (gathered, parameter, value) and adds to `gathered`. Hash parts, always after `Type|code`:
+token `value`, `system, value`, `system, ""` · string `~, gram` and `=, text as sent` · reference `ref, Type, id`,
+`url, address`, `idn, system, value` · uri `value`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .base import fh_of, hash64
+from .index_dates import FIRST, LAST, date_range
+from .index_params import SearchParam
+from .index_text import grams, normal, normal_name, pinyin_forms, starts
+
+_LIMIT = 32_768
+_codes: dict[tuple[str, str | None, str | None], tuple[int, ...]] = {}
+_plain: dict[tuple[str, Any], int] = {}
+_references: dict[tuple[str, str], tuple[int, tuple[int, int]] | None] = {}
+
+
+class Gathered:
+    """Keys of one row while they are collected."""
+
+    __slots__ = ("dates", "numbers", "refs", "texts", "tokens")
+
+    def __init__(self) -> None:
+        self.tokens: list[int] = []
+        self.refs: list[tuple[int, int]] = []
+        self.dates: list[tuple[int, int, int]] = []
+        self.numbers: list[tuple[int, int, float]] = []
+        self.texts: list[tuple[int, str]] = []
+
+
+class Target:
+    """A parameter as the emitters need it, with its hash prefix and number worked out once."""
+
+    __slots__ = ("code", "number", "prefix", "short")
+
+    def __init__(self, param: SearchParam) -> None:
+        self.code, self.prefix, self.number = param.code, param.prefix, param.number
+        self.short = self.number
+
+
+Emit = Callable[[Gathered, Target, Any], None]
+
+
+# ---- token --------------------------------------------------------------------------------------
+def code_tokens(prefix: str, system: str | None, code: str | None) -> tuple[int, ...]:
+    """Hashes of a code with or without its system."""
+    if not code:
+        return (hash64(prefix, system, ""),) if system else ()
+    return (hash64(prefix, code), hash64(prefix, system or "", code), *((hash64(prefix, system, ""),) if system else ()))
+
+
+def _coding(g: Gathered, t: Target, v: Any) -> None:
+    key = (t.prefix, v.system, v.code)
+    found = _codes.get(key)
+    if found is None:
+        if len(_codes) > _LIMIT:
+            _codes.clear()
+        found = _codes[key] = code_tokens(*key)
+    g.tokens += found
+
+
+def _concept(g: Gathered, t: Target, v: Any) -> None:
+    for coding in v.coding or ():
+        key = (t.prefix, coding.system, coding.code)
+        found = _codes.get(key)
+        if found is None:
+            _coding(g, t, coding)
+        else:
+            g.tokens += found
+
+
+def _identifier(g: Gathered, t: Target, v: Any) -> None:
+    g.tokens += code_tokens(t.prefix, v.system, v.value)
+
+
+def _contact(g: Gathered, t: Target, v: Any) -> None:
+    if v.value:
+        g.tokens += code_tokens(t.prefix, None, v.value)
+
+
+def _plain_token(g: Gathered, t: Target, v: Any) -> None:
+    key = (t.prefix, v)
+    found = _plain.get(key)
+    if found is None:
+        if len(_plain) > _LIMIT:
+            _plain.clear()
+        found = _plain[key] = hash64(t.prefix, plain_text(v))
+    g.tokens.append(found)
+
+
+def _uncached_token(g: Gathered, t: Target, v: Any) -> None:
+    g.tokens.append(hash64(t.prefix, str(v)))
+
+
+def plain_text(value: Any) -> str:
+    """How a primitive is written in a URL."""
+    return ("true" if value else "false") if isinstance(value, bool) else str(value)
+
+
+def _said_true(g: Gathered, t: Target, v: Any) -> None:
+    _plain_token(g, t, True)
+
+
+# ---- string -------------------------------------------------------------------------------------
+def _text(g: Gathered, t: Target, v: str) -> None:
+    plain = normal(v)
+    g.texts.append((t.number, plain))
+    g.tokens.append(hash64(t.prefix, "=", v))
+    g.tokens += [hash64(t.prefix, "~", s) for s in starts(plain)]
+
+
+def _name(g: Gathered, t: Target, v: Any) -> None:
+    said = [part for part in (v.text, v.family, *(v.given or ()), *(v.prefix or ()), *(v.suffix or ())) if part]
+    _some_text(g, t, said, [form for part in (v.text or _whole(v), v.family) if part for form in pinyin_forms(_tight(part))])
+
+
+def _family(g: Gathered, t: Target, v: str) -> None:
+    _some_text(g, t, [v], list(pinyin_forms(_tight(v))))
+
+
+def _whole(v: Any) -> str:
+    return (v.family or "") + "".join(part for part in v.given or () if part)
+
+
+def _tight(text: str) -> str:
+    return normal_name(text)
+
+
+def _some_text(g: Gathered, t: Target, said: list[str], more: list[str]) -> None:
+    plain = dict.fromkeys([normal_name(part) for part in said] + more)
+    g.texts += [(t.number, text) for text in plain]
+    g.tokens += [hash64(t.prefix, "=", part) for part in dict.fromkeys(said)]
+    pieces: set[str] = set()
+    for text in plain:
+        pieces |= grams(text)
+    g.tokens += [hash64(t.prefix, "~", piece) for piece in pieces]
+
+
+def _address(g: Gathered, t: Target, v: Any) -> None:
+    parts = (v.text, *(v.line or ()), v.city, v.district, v.state, v.postalCode, v.country)
+    said = [part for part in parts if part]
+    if not v.text and len(said) > 1:
+        said.append("".join(p for p in (v.state, v.city, v.district, *(v.line or ())) if p))
+    _some_text(g, t, said, [])
+
+
+# ---- reference ----------------------------------------------------------------------------------
+def target_of(text: str) -> tuple[str, str]:
+    """(type, id) of a literal `Type/id[/_history/v]`; ("", "") for anything else."""
+    type_, found, rest = text.partition("/")
+    if not found or not rest or ":" in type_:
+        return "", ""
+    id_, _, tail = rest.partition("/")
+    return (type_, id_) if not tail or tail.startswith("_history/") else ("", "")
+
+
+def _reference(g: Gathered, t: Target, v: Any) -> None:
+    text = v.reference
+    if text is not None:
+        key = (t.prefix, text)
+        found = _references.get(key, 0)
+        if found == 0:
+            if len(_references) > _LIMIT:
+                _references.clear()
+            found = _references[key] = _reference_keys(t, text)
+        if found is None:
+            _address_token(g, t, text)
+        else:
+            g.tokens.append(found[0])
+            g.refs.append(found[1])
+    if v.identifier is not None and v.identifier.value:
+        g.tokens.append(hash64(t.prefix, "idn", v.identifier.system or "", v.identifier.value))
+
+
+def _reference_keys(t: Target, text: str) -> tuple[int, tuple[int, int]] | None:
+    type_, id_ = target_of(text)
+    if not type_:
+        return None
+    return hash64(t.prefix, "ref", type_, id_), (t.number, fh_of(type_, id_))
+
+
+def _address_token(g: Gathered, t: Target, text: str) -> None:
+    if not text.startswith("#") and "?" not in text:
+        g.tokens.append(hash64(t.prefix, "url", text))
+
+
+def _canonical(g: Gathered, t: Target, v: str) -> None:
+    if target_of(v)[0]:
+        found = _reference_keys(t, v)
+        if found is not None:
+            g.tokens.append(found[0])
+            g.refs.append(found[1])
+        return
+    g.tokens.append(hash64(t.prefix, "url", v))
+    if "|" in v:
+        g.tokens.append(hash64(t.prefix, "url", v.partition("|")[0]))
+
+
+# ---- dates, numbers, uris -----------------------------------------------------------------------
+def _date(g: Gathered, t: Target, v: str) -> None:
+    g.dates.append((t.number, *date_range(v)))
+
+
+def _period(g: Gathered, t: Target, v: Any) -> None:
+    if v.start is None and v.end is None:
+        return
+    low = FIRST if v.start is None else date_range(v.start)[0]
+    g.dates.append((t.number, low, LAST if v.end is None else date_range(v.end)[1]))
+
+
+def _timing(g: Gathered, t: Target, v: Any) -> None:
+    found = [date_range(event) for event in v.event or () if event]
+    if found:
+        g.dates.append((t.number, min(low for low, _ in found), max(high for _, high in found)))
+    if v.repeat is not None and v.repeat.boundsPeriod is not None:
+        _period(g, t, v.repeat.boundsPeriod)
+
+
+def _quantity(g: Gathered, t: Target, v: Any) -> None:
+    if v.value is None:
+        return
+    value = float(v.value)
+    g.numbers.append((t.number, 0, value))
+    for unit in unit_hashes(v.system, v.code, v.unit):
+        g.numbers.append((t.number, unit, value))
+
+
+def unit_hashes(system: str | None, code: str | None, unit: str | None) -> tuple[int, ...]:
+    """Under what a quantity's unit is found: `system|code`, bare code, bare unit as printed."""
+    key = ("unit", system, code or unit) if unit is None or unit == code else (unit, system, code)
+    found = _codes.get(key)
+    if found is None:
+        bare = dict.fromkeys(text for text in (code, unit) if text)
+        full = [hash64("unit", system, code)] if system and code else []
+        found = _codes[key] = (*full, *(hash64("unit", "", text) for text in bare))
+    return found
+
+
+def _money(g: Gathered, t: Target, v: Any) -> None:
+    if v.value is not None:
+        value = float(v.value)
+        g.numbers.append((t.number, 0, value))
+        if v.currency:
+            g.numbers += [(t.number, h, value) for h in unit_hashes("urn:iso:std:iso:4217", v.currency, None)]
+
+
+def _range(g: Gathered, t: Target, v: Any) -> None:
+    for end in (v.low, v.high):
+        if end is not None:
+            _quantity(g, t, end)
+
+
+def _number(g: Gathered, t: Target, v: Any) -> None:
+    g.numbers.append((t.number, 0, float(v)))
+
+
+def _number_range(g: Gathered, t: Target, v: Any) -> None:
+    for end in (v.low, v.high):
+        if end is not None and end.value is not None:
+            g.numbers.append((t.number, 0, float(end.value)))
+
+
+def _uri(g: Gathered, t: Target, v: str) -> None:
+    g.tokens.append(hash64(t.prefix, v))
+    g.texts.append((t.number, v))
+
+
+_NAMES = frozenset({"family", "given", "phonetic"})
+_EMIT: dict[str, dict[str, Emit]] = {
+    "token": {
+        "CodeableConcept": _concept,
+        "Coding": _coding,
+        "Identifier": _identifier,
+        "ContactPoint": _contact,
+        "code": _plain_token,
+        "boolean": _plain_token,
+        "dateTime": _said_true,
+    },
+    "string": {"HumanName": _name, "Address": _address},
+    "reference": {"Reference": _reference, "canonical": _canonical, "uri": _canonical},
+    "date": {"Period": _period, "Timing": _timing},
+    "quantity": {"Money": _money, "Range": _range},
+    "number": {"Range": _number_range},
+    "uri": {},
+}
+_OTHERWISE: dict[str, Emit] = {
+    "token": _uncached_token,
+    "string": _text,
+    "date": _date,
+    "quantity": _quantity,
+    "number": _number,
+    "uri": _uri,
+}
+
+
+def emitter(param: SearchParam, value_type: str, owner: str) -> Emit:
+    """The function for one value type of a parameter. `owner`: element before the last, `name` in `Patient.name.family`."""
+    if param.kind == "string" and param.code in _NAMES and value_type == "string":
+        return _family
+    if param.kind == "string" and owner == "address" and value_type == "string":
+        return _address_part
+    found = _EMIT[param.kind].get(value_type)
+    return found or _OTHERWISE[param.kind]
+
+
+def _address_part(g: Gathered, t: Target, v: str) -> None:
+    _some_text(g, t, [v], [])
