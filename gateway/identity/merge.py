@@ -63,10 +63,14 @@ async def undo(desk: Workspace, task_id: str) -> None:
         raise IdentityError(f"Task/{task_id}", "The merge was taken back before.", detail_zh="该合并已撤销。")
     origin = await desk.person(reference_id(task["for"], "Patient"))
     moved = [key for key in reviews.moved_records(task) if await desk.load(key) is not None]
-    holder = await desk.person(desk.home(moved[0]))
-    if any(desk.home(key) != holder.id for key in moved):
-        raise IdentityError(f"Task/{task_id}", "Its records were moved on since.", detail_zh="相关本地号此后又有变动。")
-    desk.take_back(moved, holder, origin)
+    survivor = reference_id(task["focus"], "Patient")
+    if any(desk.home(key) != survivor for key in moved):
+        raise IdentityError(
+            f"Task/{task_id}",
+            "Its records moved on since; undo that first.",
+            detail_zh="相关本地号此后又有变动，请先撤销后一次。",
+        )
+    desk.take_back(moved, await desk.person(survivor), origin)
     for key in moved:
         if origin.records[key].provisional:
             await desk.reopen(origin.records[key], Code.CARD_CONTRADICTS)

@@ -2,7 +2,8 @@
 
 Pure. A record's stored content is its Patient elements plus three members no FHIR element can be named like:
 
-- `_said`: element → instant, where an element was said at another time than the record's newest message;
+- `_said`: element → instant, where an element was said at another time than the record's newest message,
+  and for every deleted element, so that an older message does not bring it back;
 - `_refused`: elements of the newest message that contradict the record's verified card and were kept out;
 - `_door`: `fhir` when the record came through the FHIR interface, so its number is no local number.
 """
@@ -188,7 +189,7 @@ def _assemble(slots: Mapping[str, Any], said: Mapping[str, str], at: str, extra:
         content["identifier"] = identifiers
     for slot in sorted((s for s in slots if not s.startswith("identifier:")), key=_place):
         content[slot] = slots[slot]
-    times = {slot: when for slot, when in sorted(said.items()) if when != at}
+    times = {slot: when for slot, when in sorted(said.items()) if when != at or slot not in slots}
     return content | ({"_said": times} if times else {}) | extra
 
 
@@ -311,7 +312,8 @@ def retired(stored: Json, survivor: str) -> Json:
     if kept:
         patient["identifier"] = [{**one, "use": "old"} for one in kept]
     patient["active"] = False
-    patient["link"] = [{"other": {"reference": f"Patient/{survivor}"}, "type": "replaced-by"}]
+    older = [link for link in stored.get("link", ()) if link.get("type") == "replaces"]
+    patient["link"] = [*older, {"other": {"reference": f"Patient/{survivor}"}, "type": "replaced-by"}]
     return {"resourceType": "Patient"} | {k: patient[k] for k in sorted(patient, key=_place) if k != "resourceType"}
 
 
