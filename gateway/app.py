@@ -1,0 +1,220 @@
+"""The only place where the parts are joined: settings in, a running gateway out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import uvicorn
+from fastapi import FastAPI
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from .alliance.directory import introduce
+from .errors import ConfigError, GatewayError
+from .identity.index import PersonIndex
+from .inbound.files import FolderDoor
+from .inbound.http_push import PushParts, push_routes
+from .inbound.intake import Intake
+from .inbound.mllp import MllpDoor
+from .inbox.queue import Inbox
+from .inbox.worker import Worker
+from .model.context import AccessContext
+from .model.directory import Directory, Source
+from .model.ids import Ids
+from .model.times import Clock, system_clock
+from .outbound.dicom_web import dicom_web_routes
+from .outbound.fhir_routes import fhir_routes
+from .outbound.health import health_routes
+from .outbound.manual import manual_routes
+from .outbound.pages.routes import page_routes
+from .pipeline import Parts, Pipeline, Work
+from .rooms import Rooms
+from .security.access import Access, request_id_of
+from .security.http import Guard, handle_gateway_error, headers_of
+from .security.scopes import Door
+from .security.tokens import Credential, TokenBook, credential
+from .settings import Settings
+from .shipped import shipped
+from .store.resources import open_store
+from .translate.engine import Mappings
+
+log = logging.getLogger("gateway")
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_STOP_S = 15
+
+
+class Gateway:
+    """Everything one process runs. `open`, then `start`, in the end `close`."""
+
+    def __init__(self, settings: Settings, clock: Clock, mappings: Mappings, rooms: Rooms) -> None:
+        self.settings, self.clock, self.mappings, self.rooms = settings, clock, mappings, rooms
+        self.store, self.inbox, self.access = rooms.store, rooms.inbox, rooms.access
+        self.directory = rooms.directory
+        parts = Parts(rooms.store, mappings, rooms.people, rooms.ids, clock)
+        pipeline = Pipeline(parts)
+        self.worker: Worker[Work] = Worker(rooms.inbox, pipeline.prepare, pipeline.finish, rooms.store.done)
+        self.intake = Intake(rooms.inbox, mappings, clock)
+        self.mllp = MllpDoor(self.intake)
+        self.app = self._app()
+        self.http_port = self.mllp_port = 0
+        self._tasks: list[asyncio.Task[None]] = []
+        self._server: uvicorn.Server | None = None
+
+    @classmethod
+    async def open(
+        cls, settings: Settings, *, clock: Clock = system_clock, credentials: Sequence[Credential] = ()
+    ) -> Gateway:
+        """Check the settings, open the files, introduce the members. Raises ConfigError."""
+        _refuse_unsafe(settings)
+        home = Path(settings.gateway.home)
+        home.mkdir(parents=True, exist_ok=True)
+        mappings = Mappings.load(_folders(settings.gateway.mappings, "mappings"))
+        directory = _overridden(mappings.directory, settings.source)
+        mappings = mappings.with_directory(directory)
+        store = await open_store(settings.store.url or f"sqlite:///{home}", clock=clock)
+        ids = Ids(store.store_key)
+        book = TokenBook([*credentials, *(credential(one) for one in settings.token)])
+        access = Access(book, directory, key=store.store_key, clock=clock)
+        people = PersonIndex(store, ids, clock, directory)
+        profiles = _folders(settings.gateway.profiles, "profiles")
+        rooms = Rooms.furnish(store, Inbox(home), access, directory, people, ids, clock, settings, profiles, mappings)
+        await introduce(store, directory, ids)
+        return cls(settings, clock, mappings, rooms)
+
+    def _app(self) -> Guard:
+        """The ASGI application: pure-ASGI rings around routes; FastAPI only carries them (D13)."""
+        app = FastAPI(title="alliance-gateway", docs_url=None, redoc_url=None, openapi_url=None)
+        app.router.routes.extend(self._routes())
+        app.add_exception_handler(GatewayError, handle_gateway_error)
+        return Guard(GZipMiddleware(app, minimum_size=1024, compresslevel=4), tls=bool(self.settings.http.tls_cert))
+
+    def _routes(self) -> list[BaseRoute]:
+        rooms = self.rooms
+        push = PushParts(self.intake, self.directory, self._outcome, self._caller(Door.PUSH))
+        return [
+            *fhir_routes(rooms.fhir()),
+            *page_routes(rooms.pages()),
+            *push_routes(push),
+            *dicom_web_routes(rooms.dicom_web(self._caller(Door.DICOM_OUT))),
+            *health_routes(rooms.store),
+            *manual_routes(),
+            Route("/", _to_pages),
+        ]
+
+    def _caller(self, door: Door) -> Callable[[Request], Awaitable[AccessContext]]:
+        async def caller(request: Request) -> AccessContext:
+            headers = headers_of(request.scope)
+            peer = request.client.host if request.client else ""
+            address = self.access.address(peer, headers)
+            return self.access.enter(door, request.method, headers, address, request_id_of(headers))
+
+        return caller
+
+    async def _outcome(self, key: str) -> bytes | None:
+        entry = self.inbox.file.entry(key)
+        if entry is not None and entry.outcome:
+            return entry.outcome.encode()
+        return (await self.store.done([key])).get(key)
+
+    async def start(self) -> None:
+        """Open all doors; returns when they listen."""
+        self._begin(self.worker.run())
+        if self.settings.mllp.port >= 0:
+            self.mllp_port = await self.mllp.start(self.settings.mllp.host, self.settings.mllp.port)
+        for folder in self.settings.folder:
+            source = self.directory.sources.get(folder.source)
+            if source is None:
+                raise ConfigError(f"folder: {folder.path}", f"unknown source {folder.source!r}")
+            self._begin(FolderDoor(self.intake, source, Path(folder.path)).run())
+        await self._listen()
+
+    async def _listen(self) -> None:
+        http = self.settings.http
+        listener = _bound(http.host, http.port)
+        self.http_port = int(listener.getsockname()[1])
+        config = uvicorn.Config(
+            self.app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=_STOP_S,
+            ssl_certfile=http.tls_cert or None, ssl_keyfile=http.tls_key or None, server_header=False,
+            h11_max_incomplete_event_size=32 * 1024,
+        )  # fmt: skip
+        self._server = _Server(config)
+        self._begin(self._server.serve(sockets=[listener]))
+        while not self._server.started:
+            await asyncio.sleep(0.005)
+
+    def _begin(self, work: Coroutine[object, object, None]) -> None:
+        self._tasks.append(asyncio.create_task(work))
+
+    async def close(self) -> None:
+        """Stop accepting, finish what was begun, close the files."""
+        if self._server:
+            self._server.should_exit = True
+        await self.mllp.stop()
+        await self.worker.stop()
+        for task in self._tasks[1:] if self._server is None else self._tasks[1:-1]:
+            task.cancel()
+        with contextlib.suppress(TimeoutError, asyncio.CancelledError):
+            await asyncio.wait_for(asyncio.gather(*self._tasks, return_exceptions=True), _STOP_S)
+        await self.rooms.close()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handlers: the command that runs the gateway decides when to stop."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals alone."""
+        yield
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as fault:
+        listener.close()
+        raise ConfigError(f"http.port {port}", f"{host}:{port}: {fault.strerror}") from fault
+    return listener
+
+
+def _refuse_unsafe(settings: Settings) -> None:
+    """Nothing but loopback without TLS (HTTP); MLLP is plain and therefore loopback only."""
+    if settings.http.host not in _LOOPBACK and not (settings.http.tls_cert and settings.http.tls_key):
+        raise ConfigError("http.host", "any address but loopback needs http.tls_cert and http.tls_key")
+    if settings.mllp.host not in _LOOPBACK:
+        raise ConfigError("mllp.host", "plain MLLP listens on loopback only")
+
+
+def _folders(own: str, name: str) -> list[Path]:
+    """The operator's folder first (it wins), then the shipped one."""
+    return [*([Path(own)] if own else []), shipped(name)]
+
+
+def _overridden(directory: Directory, settings: Mapping[str, Mapping[str, str]]) -> Directory:
+    """The directory with `[source.<name>]` settings laid over those of the mappings."""
+    sources = dict(directory.sources)
+    for name, values in settings.items():
+        known = sources.get(name)
+        if known is None:
+            raise ConfigError(f"source.{name}", "no mapping has a source of this name")
+        sources[name] = _with(known, values)
+    return replace(directory, sources=sources)
+
+
+def _with(source: Source, values: Mapping[str, str]) -> Source:
+    return replace(source, settings={**source.settings, **values})
+
+
+async def _to_pages(_: Request) -> Response:
+    return RedirectResponse("/ui/")

@@ -1,0 +1,156 @@
+"""`gateway`: one command, its sub-commands, their flags. What each does is in `commands/`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from importlib import import_module
+
+from . import __version__
+from .commands.talk import Exit, say
+from .errors import ConfigError, GatewayError
+
+_EXAMPLES = """examples:
+  gateway demo                                   everything on loopback with twelve synthetic residents
+  gateway try report.hl7                         what would become of a file; stores nothing
+  gateway send report.hl7 --mllp 127.0.0.1:2575  send it like a hospital would
+  gateway inbox list --state quarantined         what could not be processed, and why
+
+exit codes: 0 ok, 2 usage, 3 configuration, 4 no answer from the other side, 5 partly failed
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    args = _parser().parse_args(argv)
+    run = _load(args.run)
+    try:
+        return int(run(args))
+    except ConfigError as fault:
+        say(f"{fault.code} {fault.sentence_zh()}")
+        return Exit.CONFIG
+    except GatewayError as fault:
+        say(f"{fault.code} {fault.sentence_zh()}")
+        return Exit.PARTIAL
+    except KeyboardInterrupt:
+        return 130
+
+
+def _load(path: str) -> Callable[[argparse.Namespace], int]:
+    """`module:function` below `commands/`, imported only when its command is asked for."""
+    module, _, name = path.partition(":")
+    found: Callable[[argparse.Namespace], int] = getattr(import_module(f".commands.{module}", __package__), name)
+    return found
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="gateway", description="医联体健康档案网关 / health-records gateway for Chinese medical alliances",
+        epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("--version", action="version", version=f"gateway {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="command")
+    _serving(commands)
+    _messages(commands)
+    _inbox(commands)
+    _maps(commands)
+    _rest(commands)
+    return parser
+
+
+Commands = argparse._SubParsersAction  # type: ignore[type-arg]
+
+
+def _add(commands: Commands, name: str, run: str, text: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _serving(commands: Commands) -> None:
+    demo = _add(commands, "demo", "demo:run", "start everything on synthetic members and print the addresses")
+    demo.add_argument("--home", default=".demo", help="folder of the demo's data (default: .demo)")
+    demo.add_argument("--port", type=int, default=8080)
+    demo.add_argument("--mllp-port", type=int, default=2575)
+    demo.add_argument("--no-browser", action="store_true", help="do not open the doctor page")
+    demo.add_argument("--no-stream", action="store_true", help="no new message every few seconds")
+    serve = _add(commands, "serve", "serve:run", "run the gateway for real members")
+    serve.add_argument("--config", help="gateway.toml")
+    serve.add_argument("--workers", type=int, default=1, help="more than one needs PostgreSQL")
+
+
+def _messages(commands: Commands) -> None:
+    try_ = _add(commands, "try", "translate:run_try", "translate files and show FHIR, unused fields, errors")
+    try_.add_argument("files", nargs="+")
+    try_.add_argument("--source", default="sandbox", help="whose mapping (default: the base maps alone)")
+    try_.add_argument("--mappings", default="", help="own mapping folder")
+    try_.add_argument("--json", action="store_true", help="one JSON line a file")
+    load = _add(commands, "load", "load:run", "push files or folders through the push door of a running gateway")
+    load.add_argument("paths", nargs="+")
+    load.add_argument("--source", required=True)
+    load.add_argument("--home", default=".demo", help="home whose demo.json names the gateway")
+    load.add_argument("--push", default="", help="address of the push door, instead of demo.json")
+    load.add_argument("--token", default="", help="file holding the token, instead of demo.json")
+    load.add_argument("--json", action="store_true")
+    send = _add(commands, "send", "simulate:run_send", "send HL7 v2 messages over MLLP and print the answers")
+    send.add_argument("file")
+    send.add_argument("--mllp", default="127.0.0.1:2575", metavar="HOST:PORT")
+    listen = _add(commands, "listen", "simulate:run_listen", "receive HL7 v2 over MLLP, print, acknowledge")
+    listen.add_argument("--host", default="127.0.0.1")
+    listen.add_argument("--port", type=int, default=2576)
+    listen.add_argument("--count", type=int, default=0, help="stop after so many messages")
+
+
+def _inbox(commands: Commands) -> None:
+    inbox = _add(commands, "inbox", "inbox:run", "what was received and what became of it")
+    actions = inbox.add_subparsers(dest="action", required=True, metavar="action")
+    for name, text in (("list", "newest first"), ("show", "one message, whole"), ("replay", "process again")):
+        action = actions.add_parser(name, help=text)
+        action.add_argument("--home", default=".demo", help="the gateway's home folder")
+        action.add_argument("--json", action="store_true")
+        if name == "show":
+            action.add_argument("key")
+            continue
+        action.add_argument("--state", choices=("received", "processed", "quarantined"))
+        action.add_argument("--source", default="")
+        action.add_argument("--reason", default="", help="GW code")
+        if name == "list":
+            action.add_argument("--limit", type=int, default=50)
+        else:
+            action.add_argument("keys", nargs="*")
+
+
+def _maps(commands: Commands) -> None:
+    maps = _add(commands, "map", "maps:run", "check and test mappings")
+    actions = maps.add_subparsers(dest="action", required=True, metavar="action")
+    for name, text in (
+        ("check", "compile every mapping; errors with file and line"),
+        ("test", "run the cases of a fixtures folder against their expected result"),
+        ("gaps", "unmapped codes and unused fields of kept messages, by frequency"),
+    ):
+        action = actions.add_parser(name, help=text)
+        action.add_argument("--mappings", default="", help="own mapping folder")
+        action.add_argument("--json", action="store_true")
+        if name == "test":
+            action.add_argument("cases", nargs="?", default="", help="folder of cases (default: the shipped ones)")
+        if name == "gaps":
+            action.add_argument("--home", default=".demo")
+            action.add_argument("--source", default="")
+
+
+def _rest(commands: Commands) -> None:
+    store = _add(commands, "store", "store:run", "look after the store")
+    actions = store.add_subparsers(dest="action", required=True, metavar="action")
+    for name, text in (("stats", "rows, bytes, persons"), ("verify", "check the audit chain")):
+        action = actions.add_parser(name, help=text)
+        action.add_argument("--home", default=".demo")
+        action.add_argument("--json", action="store_true")
+    generate = _add(commands, "generate", "generate:run", "a synthetic population in every member's own format")
+    generate.add_argument("--residents", type=int, default=100)
+    generate.add_argument("--seed", type=int, default=1)
+    generate.add_argument("--out", required=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,244 @@
+"""The flow on one page: a kept message becomes stored, indexed resources, or a reason why not.
+
+    prepare   raw → draft          translate/   pure, many messages at a time
+    finish    who is it            identity/
+              what it revises      revise/      only when a head resource is stored already
+              is it R4             validate/
+              one plan, one commit store/       resources, records, audit and outcome together
+
+Each step returns new data. Only `commit` writes, once. On a conflict the plan is made again from what
+is stored now, at most five times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from .errors import Conflict, GatewayError
+from .identity.index import PersonIndex
+from .identity.workspace import Resolution
+from .model.context import SYSTEM
+from .model.directory import Source
+from .model.ids import Ids
+from .model.message import SUBJECT, Draft, DraftResource, RawMessage
+from .model.outcome import Finding, Outcome, State
+from .model.resource import Json
+from .model.systems import source_uri
+from .model.times import Clock
+from .revise import Revised, revise
+from .store.base import AuditRow, Done, Plan, Put, Resource, Store, src_of
+from .store.bodies import prepare as prepared_put
+from .translate.engine import Mappings
+
+_TRIES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the flow is joined from."""
+
+    store: Store
+    mappings: Mappings
+    people: PersonIndex
+    ids: Ids
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One draft on its way, and the raw messages it came from (several only for instances of one study)."""
+
+    raws: tuple[RawMessage, ...]
+    source: Source
+    draft: Draft
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Raw keys."""
+        return tuple(raw.key for raw in self.raws)
+
+    @property
+    def lanes(self) -> tuple[str, ...]:
+        """Patients of one member, reports and studies: what must be worked on in order of arrival."""
+        people = {f"{one.member}|{one.local_number}" for one in self.draft.records}
+        people |= {f"{one.member}|{one.retired_number}" for one in self.draft.merges}
+        heads = {f"{one.type}/{one.id}" for one in self.draft.resources if one.type in _LANE_TYPES}
+        return tuple(people | heads)
+
+
+_LANE_TYPES = ("DiagnosticReport", "ImagingStudy", "DocumentReference")
+
+
+class Pipeline:
+    """`prepare` and `finish`, as the inbox worker wants them."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def prepare(self, raws: Sequence[RawMessage]) -> tuple[list[Work], list[Outcome]]:
+        """Translate; what cannot be translated is quarantined with its reason."""
+        works: list[Work] = []
+        refused: list[Outcome] = []
+        for raw in raws:
+            try:
+                work = self._read(raw)
+            except GatewayError as fault:
+                refused.append(Outcome(raw.key, State.QUARANTINED, findings=(fault.finding(),)))
+                continue
+            if works and _same_study(works[-1], work):
+                works[-1] = replace(
+                    works[-1], raws=works[-1].raws + work.raws, draft=_joined(works[-1].draft, work.draft)
+                )
+            else:
+                works.append(work)
+        return works, refused
+
+    def _read(self, raw: RawMessage) -> Work:
+        parts = self._parts
+        source = parts.mappings.directory.sources[raw.source]
+        draft = parts.mappings.translate(raw, source, parts.ids, raw.received_at)
+        return Work((raw,), source, draft)
+
+    async def finish(self, work: Work) -> list[Outcome]:
+        """Commit one piece of work. Raises GatewayError when it cannot be stored."""
+        for _ in range(_TRIES):
+            plan, outcomes = await self._plan(work)
+            try:
+                await self._parts.store.commit(plan)
+            except Conflict:
+                continue
+            return outcomes
+        raise Conflict(work.draft.kind)
+
+    async def _plan(self, work: Work) -> tuple[Plan, list[Outcome]]:
+        parts, draft = self._parts, work.draft
+        who = await parts.people.resolve(draft.records, draft.merges)
+        drafts = [_addressed(one, who.patients) for one in draft.resources]
+        revised = await _revised(parts.store, drafts, work)
+        puts = [*_people(who), *_puts(revised, work, who)]
+        outcomes = _outcomes(work, puts, (*draft.findings, *who.findings, *revised.findings))
+        plan = Plan(
+            puts=tuple(puts),
+            records=who.records,
+            moves=who.moves,
+            unclaimed=who.unclaimed,
+            audits=(_audit(work, who, puts, parts.clock),),
+            done=tuple(Done(one.key, msgspec.json.encode(one)) for one in outcomes),
+        )
+        return plan, outcomes
+
+
+def _addressed(one: DraftResource, patients: Sequence[str]) -> DraftResource:
+    """The draft with `Patient/@n` spelled as the resident's Patient."""
+    if one.record < 0:
+        return one
+    mark, real = SUBJECT.format(one.record).encode(), b"Patient/" + patients[one.record].encode()
+    return replace(one, body=one.body.replace(b'"' + mark + b'"', b'"' + real + b'"'))
+
+
+async def _revised(store: Store, drafts: list[DraftResource], work: Work) -> Revised:
+    heads = [(one.type, one.id) for one in drafts if one.type not in _FOLLOWERS]
+    stored = {f"{one.type}/{one.id}": one for one in await store.read_many(heads, SYSTEM)}
+    if not stored:
+        return Revised(tuple((one, 0) for one in drafts))
+    followers = [(one.type, one.id) for one in drafts if one.type in _FOLLOWERS] + _listed(stored)
+    for one in await store.read_many(followers, SYSTEM):
+        stored[f"{one.type}/{one.id}"] = one
+    return revise(drafts, stored, mode=work.source.report_mode, said_at=work.draft.said_at, raw_key=work.keys[-1])
+
+
+_FOLLOWERS = frozenset({"Observation", "Specimen", "Provenance"})
+"""Types that are stored only together with a head resource, so that a missing head means they are new."""
+
+
+def _listed(stored: dict[str, Resource]) -> list[tuple[str, str]]:
+    """Items the stored reports list: a newer issue may have lost some of them."""
+    found: list[tuple[str, str]] = []
+    for one in stored.values():
+        if one.type == "DiagnosticReport":
+            result = msgspec.json.decode(one.body, type=_Listing).result
+            found += [("Observation", item.reference.rpartition("/")[2]) for item in result]
+    return found
+
+
+class _Item(msgspec.Struct):
+    reference: str = ""
+
+
+class _Listing(msgspec.Struct):
+    result: list[_Item] = []
+
+
+def _people(who: Resolution) -> list[Put]:
+    return [
+        prepared_put(
+            one.type,
+            one.id,
+            one.body,
+            patient=one.patient,
+            src=one.src,
+            member=one.member,
+            meta=one.meta,
+            expect=one.expect,
+        )
+        for one in who.resources
+    ]
+
+
+def _puts(revised: Revised, work: Work, who: Resolution) -> list[Put]:
+    meta: Json = {"source": f"{source_uri(work.source.name)}#{work.keys[-1]}"}
+    out = []
+    for one, expect in revised.ordered:
+        record = work.draft.records[one.record] if one.record >= 0 else None
+        out.append(
+            prepared_put(
+                one.type,
+                one.id,
+                one.body,
+                patient=who.patients[one.record] if record else "",
+                src=src_of(record.member, record.local_number) if record else 0,
+                member=work.source.member,
+                meta=meta,
+                expect=expect,
+            )
+        )
+    return out
+
+
+def _outcomes(work: Work, puts: list[Put], findings: tuple[Finding, ...]) -> list[Outcome]:
+    made = tuple(dict.fromkeys(f"{one.type}/{one.id}" for one in puts))
+    draft = work.draft
+    return [Outcome(key, State.PROCESSED, draft.kind, draft.mapping, findings, draft.unused, made) for key in work.keys]
+
+
+def _audit(work: Work, who: Resolution, puts: list[Put], clock: Clock) -> AuditRow:
+    return AuditRow(
+        at=clock(), action="C", kind="message", subtype=work.draft.kind, outcome="0",
+        user=work.source.name, display=work.source.title or work.source.name, role="source",
+        member=work.source.member, purpose="TREAT", request_id=work.keys[0],
+        patients=tuple(dict.fromkeys(who.patients)),
+        entities=tuple(dict.fromkeys(f"{one.type}/{one.id}" for one in puts)),
+    )  # fmt: skip
+
+
+def _same_study(one: Work, other: Work) -> bool:
+    return one.draft.kind == other.draft.kind == "dicom" and one.source == other.source and _study(one) == _study(other)
+
+
+def _study(work: Work) -> tuple[str, str]:
+    ids = [one.id for one in work.draft.resources if one.type == "ImagingStudy"]
+    number = work.draft.records[0].local_number if work.draft.records else ""
+    return (ids[0] if ids else "", number)
+
+
+def _joined(one: Draft, other: Draft) -> Draft:
+    """Two instances of a study in one draft: revise merges the ImagingStudies by uid."""
+    known = {(r.type, r.id, r.body) for r in one.resources}
+    fresh = tuple(r for r in other.resources if (r.type, r.id, r.body) not in known)
+    return replace(
+        one, resources=one.resources + fresh,
+        findings=one.findings + other.findings, unused=one.unused + other.unused,
+    )  # fmt: skip
