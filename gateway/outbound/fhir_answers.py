@@ -9,14 +9,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any
-
-import msgspec
 
 from ..errors import Gone, NotFound
 from ..model.outcome import Finding
 from ..model.resource import Json, dumps, loads
 from ..model.rest import Answer, Call, Seen, etag, etag_versions, http_date, parse_http_date
+from ..model.subject import subject_of
 from ..model.times import instant_text
 from ..store.base import Resource
 from ..validate import definitions
@@ -24,29 +22,9 @@ from ..validate import definitions
 _SUBSETTED = {"system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "code": "SUBSETTED"}
 
 
-class _Subject(msgspec.Struct):
-    subject: Any = None
-    patient: Any = None
-    for_: Any = msgspec.field(default=None, name="for")
-    beneficiary: Any = None
-    individual: Any = None
-
-
-_subject = msgspec.json.Decoder(_Subject)
-
-
 def patient_of(resource: Resource) -> str:
-    """Id of the Patient a resource is about; "" when it is about nobody."""
-    if resource.type == "Patient":
-        return resource.id
-    if not resource.body:
-        return ""
-    found = _subject.decode(resource.body)
-    for place in (found.subject, found.patient, found.for_, found.beneficiary, found.individual):
-        reference = place.get("reference", "") if isinstance(place, dict) else ""
-        if isinstance(reference, str) and reference.startswith("Patient/"):
-            return reference[8:].partition("/")[0]
-    return ""
+    """Id of the Patient a resource is about; "" when it is about nobody, or deleted."""
+    return subject_of(resource.type, resource.id, resource.body) if resource.body else ""
 
 
 def patients_of(resources: Iterable[Resource]) -> tuple[str, ...]:

@@ -123,6 +123,16 @@ class FhirDoor:
             await parts.store.disclose(audit_row(parts.clock(), call.who, seen))
         return answer
 
+    async def run(self, call: Call) -> Answer:
+        """A reading entry of a batch: audited like a request of its own, errors as answers."""
+        try:
+            on = classify("GET", call.path, self._parts.types)
+            if on.name == "capabilities":
+                return fhir_metadata.answer(self._parts, call.base, {})
+            return await self._audited(call, on, head=call.method == "HEAD")
+        except GatewayError as error:
+            return error_answer(error)
+
     async def answer(self, call: Call, on: On) -> Answer:
         """The interaction's answer, not yet audited unless `seen` is None. Raises GatewayError."""
         pretty, format_ = "", ""

@@ -5,6 +5,7 @@ Source: FHIR R4 search.html; design-store §5 (one moment a search), §8 (person
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -17,7 +18,7 @@ from ..model.rest import Answer, Call, Seen
 from ..store.base import Page, Resource, Store
 from .fhir_answers import bundle, entry, outcome_entry, patients_of, subset
 from .fhir_parts import FhirParts, On
-from .fhir_query import Parsed, Shape, pairs, parse, query_text
+from .fhir_query import Parsed, Rules, Shape, pairs, parse, query_text
 
 _MAX_MERGES = 8
 _FORM = "application/x-www-form-urlencoded"
@@ -200,3 +201,19 @@ def merged_finding(place: str, merged: str, survivor: str) -> Finding:
         f"Patient/{merged} 已并入 Patient/{survivor}，结果为后者的。",
         f"Patient/{merged} was merged into Patient/{survivor}; the answer is about the latter.",
     )
+
+
+def finder(parts: FhirParts) -> Callable[[str, str, AccessContext], Awaitable[list[Resource]]]:
+    """For conditional writes: resources of a type that match criteria, at most two, judged by the caller's own eyes.
+
+    Raises UnknownParameter, also for what a search would only report: a condition must hold in full.
+    """
+
+    async def find(type_: str, criteria: str, who: AccessContext) -> list[Resource]:
+        parsed = parse(type_, pairs(criteria), parts.lookup, Rules(False, frozenset()))
+        if parsed.ignored or not parsed.query.filters:
+            raise BadParameter(f"{type_}?…", "a condition needs known parameters", detail_zh="条件中有未知参数。")
+        page = await parts.store.search(replace(parsed.query, count=2), who)
+        return list(page.matches)
+
+    return find
