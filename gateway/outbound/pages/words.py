@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...recognise.reasons import Verdict
+from .. import labs
+
 
 @dataclass(frozen=True, slots=True)
 class Flag:
@@ -13,38 +16,24 @@ class Flag:
     spoken: str = ""
     css: str = ""
 
-    @property
-    def side(self) -> str:
-        """`high`, `low` or ""; for the shape of a point."""
-        return "high" if "↑" in self.text else "low" if "↓" in self.text else ""
-
 
 NO_FLAG = Flag()
-_FLAGS = {
-    "H": Flag("↑H", "偏高", "high"),
-    "L": Flag("↓L", "偏低", "low"),
-    "HH": Flag("↑↑HH", "危急高", "critical high"),
-    "LL": Flag("↓↓LL", "危急低", "critical low"),
-    "AA": Flag("!!AA", "危急异常", "critical"),
-    "A": Flag("A", "异常", "high"),
-    "POS": Flag("+", "阳性", "high"),
-}
 
 
-def flag(code: str, *, derived: bool = False) -> Flag:
-    """The flag of an interpretation code (`H`, `LL`, `POS`, …); no flag for normal and unknown codes."""
-    known = _FLAGS.get(code, NO_FLAG)
-    if not derived or not known.text:
-        return known
-    return Flag(known.text, known.spoken + "，按机构公布区间判定", known.css + " derived")
-
-
-@dataclass(frozen=True, slots=True)
-class BandText:
-    """A reference range in words. kind: report, declared (机构公布区间), missing, none."""
-
-    kind: str = "none"
-    text: str = ""
+def flag_of(flag: labs.Flag | None) -> Flag:
+    """The flag of a reading: arrow and letters, spoken word, weight; dashed when judged by a declared range."""
+    if flag is None or flag.code in ("N", "NEG"):
+        return NO_FLAG
+    css: list[str] = [flag.direction or "high"]
+    spoken = flag.zh
+    if flag.critical:
+        css.insert(0, "critical")
+    if flag.origin == "declared":
+        css.append("derived")
+        spoken += "，按机构公布区间判定"
+    elif flag.origin == "report":
+        spoken += "，按报告区间判定"
+    return Flag(flag.symbol, spoken, " ".join(css))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +45,12 @@ class Mark:
     text: str
 
 
-YES = Mark("yes", "shield", "可互认")
-YES_IMAGES = Mark("yes-images", "shield-eye", "可互认（需阅片）")
-JUDGE = Mark("judge", "judge", "需医生判断")
-NO = Mark("no", "no", "不可互认")
+_ICONS = {Verdict.YES: "shield", Verdict.YES_IMAGES: "shield-eye", Verdict.JUDGE: "judge", Verdict.NO: "no"}
+
+
+def mark_of(verdict: Verdict, text: str = "") -> Mark:
+    """The mark of a verdict; `text` (15/20 可互认) instead of its own words."""
+    return Mark(verdict.value, _ICONS[verdict], text or verdict.zh)
 
 
 @dataclass(frozen=True, slots=True)

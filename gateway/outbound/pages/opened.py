@@ -1,0 +1,190 @@
+"""A resident opened by a doctor: everything the store gives this caller, parsed once, and what follows from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from ...errors import NotFound
+from ...model import systems
+from ...model.context import AccessContext
+from ...model.directory import Directory
+from ...model.resource import Json, loads, reference_id
+from ...recognise.decide import ReportDecision, Viewer, decide
+from ...store.base import SourceRecordRow
+from ..alerts import Alert, alerts
+from ..dicom_web import study_uid
+from ..labs import LabGrid, grid
+from ..medication import MedicationLists, medications
+from ..record import Record, member_of
+from .parts import PageParts
+
+_CORRECTED = frozenset({"corrected", "amended"})
+_MOST_CORRECTIONS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """One resident at one instant.
+
+    answering: Study Instance UIDs whose images can be opened now. addresses: PACS address by ImagingStudy id,
+    "" when the member's PACS is not connected. previous: by Observation id, the version before a correction.
+    """
+
+    id: str
+    record: Record
+    who: AccessContext
+    directory: Directory
+    at: datetime
+    source_records: tuple[SourceRecordRow, ...]
+    freshness: dict[str, datetime]
+    previous: dict[str, Json] = field(default_factory=dict)
+    addresses: dict[str, str] = field(default_factory=dict)
+    answering: frozenset[str] = frozenset()
+
+    def member(self, resource: Json) -> str:
+        """Key of the member whose system said this."""
+        return member_of(resource, self.directory)
+
+    def member_name(self, key: str) -> str:
+        """Its full name; 来源未知 for resources no message made."""
+        found = self.directory.members.get(key)
+        return found.name if found else "来源未知"
+
+    def says(self, resource: Json) -> str:
+        """Name of the member whose system said this."""
+        return self.member_name(self.member(resource))
+
+    def images_answer(self, report: Json) -> bool:
+        """True when images of the report can be opened now."""
+        return any(study_uid(study) in self.answering for study in self.record.studies_of(report))
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """What the rules make of an opened resident."""
+
+    labs: LabGrid
+    medication: MedicationLists
+    alerts: tuple[Alert, ...]
+    decisions: tuple[tuple[Json, ReportDecision], ...]
+
+
+async def survivor_of(parts: PageParts, who: AccessContext, patient_id: str) -> str:
+    """Id of the Patient that replaced this one, "" when it stands for itself. Raises NotFound."""
+    found = await parts.store.read("Patient", patient_id, who)
+    if found is None or found.deleted:
+        raise NotFound("Patient", detail_zh="没有这位居民，或您无权查看。")
+    for link in loads(found.body).get("link", ()):
+        if link.get("type") == "replaced-by":
+            return reference_id(link.get("other"), "Patient")
+    return ""
+
+
+async def open_resident(parts: PageParts, who: AccessContext, patient_id: str, *, images: bool = False) -> Opened:
+    """The resident with all rows the caller may read. images: also ask the PACS which studies answer."""
+    rows = await parts.store.everything(patient_id, who)
+    record = Record.of(rows)
+    if not record.patient:
+        raise NotFound("Patient", detail_zh="没有这位居民，或您无权查看。")
+    addresses = await _addresses(parts, who, record) if images else {}
+    asked = [(study_uid(s), addresses[s["id"]]) for s in record.studies if addresses.get(s["id"])]
+    return Opened(
+        id=patient_id,
+        record=record,
+        who=who,
+        directory=parts.directory,
+        at=parts.clock(),
+        source_records=tuple(await parts.store.records_of(patient_id)),
+        freshness=await parts.store.freshness(),
+        previous=await _before_correction(parts, who, record),
+        addresses=addresses,
+        answering=await parts.pacs.answering(asked) if asked else frozenset(),
+    )
+
+
+def derive(parts: PageParts, opened: Opened) -> Derived:
+    """Grid, lists, alerts and verdicts of an opened resident."""
+    record, at = opened.record, opened.at
+    return Derived(
+        labs=grid(record, parts.directory, parts.ranges, at=at, previous=opened.previous),
+        medication=medications(record, parts.directory, at=at),
+        alerts=tuple(alerts(record, parts.directory, parts.drug_classes, parts.sheet, at=at)),
+        decisions=tuple((report, decision_of(parts, opened, report)) for report in newest_first(record.reports)),
+    )
+
+
+def decision_of(parts: PageParts, opened: Opened, report: Json) -> ReportDecision:
+    """The verdict on one report for this doctor."""
+    return decide(
+        report,
+        opened.record.items_of(report),
+        opened.record.studies_of(report),
+        parts.sheet,
+        producer=opened.member(report),
+        viewer=Viewer(opened.who.member, opened.who.alliance),
+        directory=parts.directory,
+        images_answer=opened.images_answer(report),
+        at=opened.at,
+    )
+
+
+def newest_first(resources: tuple[Json, ...]) -> list[Json]:
+    """By issue time, else collection or document time, newest first."""
+    return sorted(resources, key=report_time, reverse=True)
+
+
+def report_time(report: Json) -> str:
+    """The time by which a report is put in order, as written; "" when it has none."""
+    return str(report.get("issued") or report.get("effectiveDateTime") or report.get("date") or "")
+
+
+def is_lab(report: Json) -> bool:
+    """True for laboratory reports (category LAB), microbiology included."""
+    return bool(_categories(report) & {"LAB", "laboratory"})
+
+
+def is_culture(report: Json) -> bool:
+    """True for microbiology reports (category MB)."""
+    return "MB" in _categories(report)
+
+
+def _categories(report: Json) -> set[str]:
+    return {str(c.get("code", "")) for concept in report.get("category", ()) for c in concept.get("coding", ())}
+
+
+def is_provisional(patient: Json) -> bool:
+    """True when the person's identity still has to be decided."""
+    tags = patient.get("meta", {}).get("tag", ())
+    return any(t.get("system") == systems.RECORD_TAG and t.get("code") == "provisional" for t in tags)
+
+
+async def _addresses(parts: PageParts, who: AccessContext, record: Record) -> dict[str, str]:
+    refs = {reference_id(ref, "Endpoint") for study in record.studies for ref in study.get("endpoint", ())}
+    found = await parts.store.read_many([("Endpoint", id_) for id_ in sorted(refs) if id_], who)
+    active = {
+        body["id"]: str(body.get("address", ""))
+        for body in (loads(row.body) for row in found)
+        if body.get("status") == "active"
+    }
+    return {study["id"]: _first(active, study) for study in record.studies}
+
+
+def _first(active: dict[str, str], study: Json) -> str:
+    ids = (reference_id(ref, "Endpoint") for ref in study.get("endpoint", ()))
+    return next((active[id_] for id_ in ids if id_ in active), "")
+
+
+async def _before_correction(parts: PageParts, who: AccessContext, record: Record) -> dict[str, Json]:
+    out: dict[str, Json] = {}
+    for item in [o for o in record.observations if o.get("status") in _CORRECTED][:_MOST_CORRECTIONS]:
+        versions = await parts.store.history("Observation", item["id"], who, count=8)
+        bodies = [loads(v.body) for v in versions if not v.deleted]
+        before = next((b for b in bodies[1:] if _value(b) != _value(item)), None)
+        if before:
+            out[item["id"]] = before
+    return out
+
+
+def _value(observation: Json) -> object:
+    return observation.get("valueQuantity") or observation.get("valueString") or observation.get("valueCodeableConcept")

@@ -1,0 +1,250 @@
+"""Pages of one resident: open, write the audit row, derive, render."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from starlette.responses import Response
+
+from ...errors import NotFound
+from ...model.resource import Json, loads, reference_id
+from ...store.base import AuditQuery, Resource
+from .guard import HEADERS, Handler, Visit, redirect
+from .narrative import sections
+from .opened import Opened, derive, is_culture, is_lab, open_resident, survivor_of
+from .views_access import access_rows
+from .views_banner import banner
+from .views_culture import culture_page, culture_reports
+from .views_imaging import Step, imaging_page, viewer_page
+from .views_labs import Choice, lab_page
+from .views_medication import medication_page
+from .views_recognise import recognise_page
+from .views_report import as_of, report_sheet, result_ids, versions_of
+from .views_summary import summary
+from .views_visits import document_line, document_title, original_key, visits_page
+from .words import no_record
+
+_MOST_ACCESSES = 200
+_MOST_VERSIONS = 50
+_SUFFIXES = {"application/xml": "xml", "application/json": "json", "text/csv": "csv", "application/hl7-v2": "hl7"}
+
+
+class Moved(Exception):
+    """The Patient of the address was merged; the survivor answers."""
+
+    def __init__(self, to: str) -> None:
+        super().__init__(to)
+        self.to = to
+
+
+async def _open(visit: Visit, subtype: str, *, images: bool = False, entity: str = "") -> Opened:
+    """The resident of the address, disclosed in the audit log. Raises Moved, NotFound."""
+    patient_id = visit.request.path_params["patient"]
+    survivor = await survivor_of(visit.parts, visit.who, patient_id)
+    if survivor:
+        raise Moved(survivor)
+    opened = await open_resident(visit.parts, visit.who, patient_id, images=images)
+    await visit.disclose(subtype, patients=(patient_id,), entities=(entity or f"Patient/{patient_id}",))
+    return opened
+
+
+def _follows_merges(handler: Handler) -> Handler:
+    """The same page of the survivor, with a note, when the Patient of the address was merged."""
+
+    async def inner(visit: Visit) -> Response:
+        try:
+            return await handler(visit)
+        except Moved as moved:
+            old = f"/ui/p/{visit.request.path_params['patient']}"
+            rest = visit.request.url.path.removeprefix(old)
+            return redirect(f"/ui/p/{quote(moved.to)}{quote(rest)}?merged=1")
+
+    return inner
+
+
+def _answer(visit: Visit, opened: Opened, tab: str, title: str, template: str, **values: object) -> Response:
+    shown = banner(opened, tab, merged_from="merged" in visit.request.query_params)
+    return visit.page(template, banner=shown, page_title=title, base=f"/ui/p/{opened.id}", **values)
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdecimal() and len(text) < 7 else 0
+
+
+@_follows_merges
+async def summary_page(visit: Visit) -> Response:
+    """`/ui/p/{id}`: the one-page summary."""
+    opened = await _open(visit, "summary", images=True)
+    return _answer(visit, opened, "", "健康摘要", "summary.html", view=summary(opened, derive(visit.parts, opened)))
+
+
+@_follows_merges
+async def labs(visit: Visit) -> Response:
+    """`/labs?item=&only=abnormal&back=`: the cumulative grid."""
+    query = visit.request.query_params
+    choice = Choice(query.get("item", ""), query.get("only") == "abnormal", _number(query.get("back", "")))
+    opened = await _open(visit, "labs")
+    view = lab_page(opened, derive(visit.parts, opened), choice)
+    return _answer(visit, opened, "labs", "检验累积表", "labs.html", view=view)
+
+
+@_follows_merges
+async def cultures(visit: Visit) -> Response:
+    """`/cultures`: microbiology with antibiograms and versions."""
+    opened = await _open(visit, "cultures")
+    versions = {}
+    for found in culture_reports(opened):
+        rows = await visit.parts.store.history("DiagnosticReport", found["id"], visit.who, count=_MOST_VERSIONS)
+        versions[found["id"]] = versions_of(rows, f"/ui/p/{opened.id}/report/{found['id']}", opened.at)
+    view = culture_page(opened, derive(visit.parts, opened), versions)
+    return _answer(visit, opened, "cultures", "微生物", "cultures.html", view=view)
+
+
+@_follows_merges
+async def imaging(visit: Visit) -> Response:
+    """`/imaging`: examinations by hospital."""
+    opened = await _open(visit, "imaging", images=True)
+    view = imaging_page(opened, derive(visit.parts, opened))
+    return _answer(visit, opened, "imaging", "检查", "imaging.html", view=view)
+
+
+@_follows_merges
+async def viewer(visit: Visit) -> Response:
+    """`/imaging/{ImagingStudy id}?series=&frame=&window=`: one frame."""
+    query, study = visit.request.query_params, visit.request.path_params["study"]
+    step = Step(_number(query.get("series", "")), _number(query.get("frame", "")), query.get("window", ""))
+    opened = await _open(visit, "viewer", images=True, entity=f"ImagingStudy/{study}")
+    view = viewer_page(opened, derive(visit.parts, opened), study, step)
+    return _answer(visit, opened, "imaging", f"影像 {view.title}", "viewer.html", view=view)
+
+
+@_follows_merges
+async def medication(visit: Visit) -> Response:
+    """`/medication`: current, past, allergies."""
+    opened = await _open(visit, "medication")
+    view = medication_page(opened, derive(visit.parts, opened))
+    return _answer(visit, opened, "medication", "用药", "medication.html", view=view)
+
+
+@_follows_merges
+async def visits(visit: Visit) -> Response:
+    """`/visits`: visits and documents."""
+    opened = await _open(visit, "visits")
+    return _answer(
+        visit,
+        opened,
+        "visits",
+        "就诊与文书",
+        "visits.html",
+        view=visits_page(opened),
+        no_visits=no_record("就诊", "已接入就诊的成员单位都没有此人的就诊。"),
+        no_documents=no_record("文书", "已接入文书的成员单位都没有此人的文书。"),
+    )
+
+
+@_follows_merges
+async def recognise(visit: Visit) -> Response:
+    """`/recognise?report=`: verdicts, exceptions first, with the text to copy."""
+    opened = await _open(visit, "recognise", images=True)
+    chosen = visit.request.query_params.get("report", "")
+    view = recognise_page(opened, derive(visit.parts, opened), visit.parts.sheet.title, chosen)
+    return _answer(visit, opened, "recognise", "互认", "recognise.html", view=view)
+
+
+@_follows_merges
+async def report(visit: Visit) -> Response:
+    """`/report/{DiagnosticReport id}?version=`: the source's report, any of its versions."""
+    report_id = visit.request.path_params["report"]
+    opened = await _open(visit, "report", entity=f"DiagnosticReport/{report_id}")
+    rows = await visit.parts.store.history("DiagnosticReport", report_id, visit.who, count=_MOST_VERSIONS)
+    rows = [row for row in rows if not row.deleted]
+    wanted = _number(visit.request.query_params.get("version", "")) or (rows[0].version if rows else 0)
+    row = next((r for r in rows if r.version == wanted), None)
+    if row is None or reference_id(loads(row.body).get("subject"), "Patient") != opened.id:
+        raise NotFound("DiagnosticReport", detail_zh="这位居民没有这份报告，或没有这个版本。")
+    body, current = loads(row.body), row is rows[0]
+    items = opened.record.items_of(body) if current else await _items_then(visit, row)
+    return _answer(
+        visit,
+        opened,
+        "imaging" if not is_lab(body) else "cultures" if is_culture(body) else "labs",
+        "报告单",
+        "report.html",
+        view=report_sheet(opened, body, items, current=current),
+        versions=versions_of(rows, f"/ui/p/{opened.id}/report/{report_id}", opened.at),
+        shown=row.version,
+    )
+
+
+async def _items_then(visit: Visit, row: Resource) -> list[Json]:
+    """The items of an older version as they stood with it."""
+    body, out = loads(row.body), []
+    for id_ in result_ids(body):
+        versions = await visit.parts.store.history("Observation", id_, visit.who, count=_MOST_VERSIONS)
+        item = as_of(versions, row, str(body.get("status", "")))
+        if item is not None:
+            out.append(item)
+    return out
+
+
+@_follows_merges
+async def document(visit: Visit) -> Response:
+    """`/document/{DocumentReference id}`: its sections, cleaned for display."""
+    document_id = visit.request.path_params["document"]
+    opened = await _open(visit, "document", entity=f"DocumentReference/{document_id}")
+    found = _document_of(opened, document_id)
+    composition = _composition_of(opened, found)
+    return _answer(
+        visit,
+        opened,
+        "visits",
+        document_title(found),
+        "document.html",
+        line=document_line(opened, found),
+        sections=sections(composition) if composition else (),
+    )
+
+
+def _document_of(opened: Opened, document_id: str) -> Json:
+    every = opened.record.every.get("DocumentReference", ())
+    found = next((d for d in every if d["id"] == document_id), None)
+    if found is None:
+        raise NotFound("DocumentReference", detail_zh="这位居民没有这份文书。")
+    return found
+
+
+def _composition_of(opened: Opened, document: Json) -> Json | None:
+    """The Composition with the document's own identifier, else the one it points to."""
+    number = document.get("masterIdentifier", {}).get("value")
+    for composition in opened.record.every.get("Composition", ()):
+        if number and composition.get("identifier", {}).get("value") == number:
+            return composition
+    related = (opened.record.get(ref) for ref in document.get("context", {}).get("related", ()))
+    return next((r for r in related if r and r.get("resourceType") == "Composition"), None)
+
+
+@_follows_merges
+async def original(visit: Visit) -> Response:
+    """`/original/{DocumentReference id}`: the bytes as received, as a download that cannot act."""
+    document_id = visit.request.path_params["document"]
+    opened = await _open(visit, "original", entity=f"DocumentReference/{document_id}")
+    key = original_key(_document_of(opened, document_id))
+    kept = await visit.parts.original(key, visit.who) if key else None
+    if kept is None:
+        raise NotFound("Binary", detail_zh="原始文档已不在保存期内，或您无权查看。")
+    suffix = _SUFFIXES.get(kept.media, "txt")
+    headers = {
+        **HEADERS,
+        "Content-Disposition": f'attachment; filename="{document_id}.{suffix}"',
+        "Content-Security-Policy": "sandbox; default-src 'none'",
+    }
+    return Response(kept.body, media_type="application/octet-stream", headers=headers)
+
+
+@_follows_merges
+async def access(visit: Visit) -> Response:
+    """`/access`: who looked, when, why."""
+    opened = await _open(visit, "access")
+    found = await visit.parts.store.audits(AuditQuery(patient=opened.id, limit=_MOST_ACCESSES))
+    rows = access_rows((row for _, row in found), visit.parts.directory, opened.at)
+    return _answer(visit, opened, "access", "调阅记录", "access.html", rows=rows)

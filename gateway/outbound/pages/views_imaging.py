@@ -1,0 +1,300 @@
+"""Examinations by hospital: report text, recognition, whether the pictures can be opened; and the frame viewer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...errors import NotFound
+from ...model.resource import Json, reference_id
+from ...recognise.decide import ReportDecision
+from ..dicom_web import study_uid
+from . import moments
+from .moments import When
+from .opened import Derived, Opened, is_lab, newest_first, report_time
+from .views_report import STATUS, concept_text, findings_of
+from .views_sources import members_shown
+from .views_summary import repeat_words
+from .words import NO_RIGHT, Absent, Link, Mark, Note, State, mark_of, no_record, no_right, not_connected
+
+_THUMBS = 4
+_WEB = "/dicom-web/studies"
+
+
+@dataclass(frozen=True, slots=True)
+class Thumb:
+    """A small picture of a series, fetched only when it comes into view."""
+
+    src: str
+    alt: str
+    caption: str
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """One examination: report, verdict, pictures. `pictures` says in words why there are none."""
+
+    id: str
+    title: str
+    at: When
+    about: str
+    status: str
+    mark: Mark | None
+    until: str
+    because: str
+    repeat: str
+    findings: str
+    conclusion: str
+    thumbs: tuple[Thumb, ...]
+    viewer: str
+    pictures: Absent | None
+    report_href: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hospital:
+    """One member's examinations."""
+
+    key: str
+    name: str
+    state: State
+    arrived: str
+    studies: tuple[Study, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ImagingPage:
+    """The tab; `absent` are members without an examination, each with its reason."""
+
+    notes: tuple[Note, ...]
+    hospitals: tuple[Hospital, ...]
+    absent: tuple[Absent, ...]
+    count: int
+
+
+def imaging_page(opened: Opened, derived: Derived) -> ImagingPage:
+    """Hospitals in the order of their newest examination."""
+    reports = [r for r in newest_first(opened.record.reports) if not is_lab(r)]
+    told = {reference_id(ref, "ImagingStudy") for r in reports for ref in r.get("imagingStudy", ())}
+    lone = [s for s in opened.record.studies if s["id"] not in told]
+    by_member: dict[str, list[Study]] = {}
+    for report in reports:
+        by_member.setdefault(opened.member(report), []).append(_reported(opened, derived, report))
+    for study in lone:
+        by_member.setdefault(opened.member(study), []).append(_unreported(opened, study))
+    hospitals = tuple(_hospital(opened, key, studies) for key, studies in by_member.items())
+    notes = (Note("repeat", a.title_zh, a.text_zh) for a in derived.alerts if a.kind == "repeated-examination")
+    return ImagingPage(tuple(notes), hospitals, _absent(opened, set(by_member)), len(reports) + len(lone))
+
+
+def _hospital(opened: Opened, key: str, studies: list[Study]) -> Hospital:
+    arrived = opened.freshness.get(key)
+    member = opened.directory.members.get(key)
+    if any(study.thumbs or study.viewer for study in studies):
+        state = State("ok", "影像在线")
+    elif member and "images" in member.provides:
+        state = State("late", "影像系统无应答或无影像")
+    else:
+        state = State("unplugged", "影像来源未接入")
+    return Hospital(key, opened.member_name(key), state, moments.of(arrived, opened.at).text, tuple(studies))
+
+
+def _absent(opened: Opened, present: set[str]) -> tuple[Absent, ...]:
+    out = []
+    for member in members_shown(opened.directory, opened.who.alliance):
+        if member.key in present:
+            continue
+        if opened.who.members is not None and member.key not in opened.who.members:
+            out.append(no_right(member.name, NO_RIGHT.text))
+        elif "imaging" in member.provides:
+            out.append(no_record(member.name, "已接入，没有此人的检查。"))
+        else:
+            out.append(not_connected(member.name, "检查资料尚未接入，不代表没有做过。"))
+    return tuple(out)
+
+
+def _reported(opened: Opened, derived: Derived, report: Json) -> Study:
+    studies = opened.record.studies_of(report)
+    decision = next(d for r, d in derived.decisions if r["id"] == report["id"])
+    open_ones = [s for s in studies if study_uid(s) in opened.answering]
+    series = sum(int(s.get("numberOfSeries") or len(s.get("series", ()))) for s in studies)
+    about = [f"发布 {moments.minute(report_time(report), opened.at).text}"] + ([f"{series} 个序列"] if series else [])
+    return Study(
+        id=report["id"],
+        title=concept_text(report.get("code", {})) or "检查",
+        at=moments.day(str(report.get("effectiveDateTime") or report_time(report)), opened.at, full=True),
+        about=" · ".join(about),
+        status=STATUS.get(report.get("status", ""), "") if report.get("status") != "final" else "",
+        mark=mark_of(decision.verdict),
+        until=_until(opened, decision),
+        because="、".join(reason.text for reason in decision.reasons) or _for_it(decision),
+        repeat=repeat_words(derived, report),
+        findings=findings_of(report),
+        conclusion=str(report.get("conclusion", "")),
+        thumbs=tuple(t for s in open_ones for t in _thumbs(s))[:_THUMBS],
+        viewer=f"/ui/p/{opened.id}/imaging/{open_ones[0]['id']}" if open_ones else "",
+        pictures=None if open_ones else _why_none(opened, opened.member(report), studies),
+        report_href=f"/ui/p/{opened.id}/report/{report['id']}",
+    )
+
+
+def _for_it(decision: ReportDecision) -> str:
+    reasons = decision.items[0].reasons if decision.items else ()
+    return " · ".join(reason.text for reason in reasons)
+
+
+def _until(opened: Opened, decision: ReportDecision) -> str:
+    if not decision.verdict.recognisable or not decision.valid_until:
+        return ""
+    window = next((i.rule.window for i in decision.items if i.rule), "")
+    return f"至 {moments.of(decision.valid_until, opened.at).text}" + (f"（{window}）" if window else "")
+
+
+def _unreported(opened: Opened, study: Json) -> Study:
+    answers = study_uid(study) in opened.answering
+    modality = "、".join(str(m.get("code", "")) for m in study.get("modality", ()))
+    return Study(
+        id=study["id"],
+        title=str(study.get("description") or modality or "影像"),
+        at=moments.day(str(study.get("started", "")), opened.at, full=True),
+        about=f"只有影像，尚无报告 · {study.get('numberOfSeries') or len(study.get('series', ()))} 个序列",
+        status="",
+        mark=None,
+        until="",
+        because="",
+        repeat="",
+        findings="",
+        conclusion="",
+        thumbs=_thumbs(study)[:_THUMBS] if answers else (),
+        viewer=f"/ui/p/{opened.id}/imaging/{study['id']}" if answers else "",
+        pictures=None if answers else _why_none(opened, opened.member(study), (study,)),
+        report_href="",
+    )
+
+
+def _why_none(opened: Opened, member: str, studies: tuple[Json, ...]) -> Absent:
+    name = opened.member_name(member)
+    if any(opened.addresses.get(s["id"]) for s in studies):
+        return Absent(
+            "not-connected", "late", "影像系统没有应答", f"{name}的影像暂时打不开；报告仍可阅读，请稍后再试。"
+        )
+    found = opened.directory.members.get(member)
+    if found and "images" in found.provides:
+        return no_record("影像", f"{name}没有送来这次检查的影像。")
+    return not_connected("影像", f"{name}影像系统尚未接入；报告仍可阅读。")
+
+
+def _thumbs(study: Json) -> tuple[Thumb, ...]:
+    out = []
+    for place, series in enumerate(study.get("series", ()), 1):
+        instances = series.get("instance", ())
+        if not instances:
+            continue
+        name = series_name(series, place)
+        middle = instances[len(instances) // 2]
+        src = f"{_frame_url(study, series, middle)}?viewport=256,224"
+        out.append(Thumb(src, f"{study.get('description') or '影像'}，{name}缩略图", f"{name} · {len(instances)} 幅"))
+    return tuple(out)
+
+
+def series_name(series: Json, place: int) -> str:
+    """`序列 1 · 肺窗`."""
+    number = series.get("number") or place
+    return " · ".join(filter(None, (f"序列 {number}", str(series.get("description", "")))))
+
+
+def _frame_url(study: Json, series: Json, instance: Json) -> str:
+    return f"{_WEB}/{study_uid(study)}/series/{series.get('uid')}/instances/{instance.get('uid')}/rendered"
+
+
+# ---- the frame viewer ----------------------------------------------------------------------------
+WINDOWS = (("", "原始"), ("-600,1500", "肺窗"), ("40,400", "纵隔窗"), ("400,1800", "骨窗"), ("40,80", "脑窗"))
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """One frame of one series, with the ways onward as links: usable without script."""
+
+    title: str
+    about: str
+    src: str
+    alt: str
+    place: str
+    first: str
+    before: str
+    after: str
+    last: str
+    series: tuple[Link, ...]
+    windows: tuple[Link, ...]
+    problem: Absent | None
+    report: Study | None
+    dicom: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Which frame of which series, in which window; all from the address."""
+
+    series: int = 1
+    frame: int = 0
+    window: str = ""
+
+    def href(self, base: str, **change: int | str) -> str:
+        """The address of the viewer with something changed."""
+        values = {"series": self.series, "frame": self.frame, "window": self.window, **change}
+        return base + "?" + "&".join(f"{k}={v}" for k, v in values.items() if v)
+
+
+def viewer_page(opened: Opened, derived: Derived, study_id: str, step: Step) -> Viewer:
+    """The viewer for one ImagingStudy. Raises NotFound when the resident has no such study."""
+    study = next((s for s in opened.record.studies if s["id"] == study_id), None)
+    if study is None:
+        raise NotFound("ImagingStudy", detail_zh="这位居民没有这次影像检查。")
+    all_series = [s for s in study.get("series", ()) if s.get("instance")]
+    base = f"/ui/p/{opened.id}/imaging/{study_id}"
+    report = next((r for r in opened.record.reports if study in opened.record.studies_of(r)), None)
+    shown = _reported(opened, derived, report) if report else None
+    problem = _viewer_problem(opened, study, all_series)
+    number = min(max(step.series, 1), max(len(all_series), 1))
+    series = all_series[number - 1] if all_series else {}
+    instances = series.get("instance", ())
+    frame = min(step.frame or (len(instances) + 1) // 2, len(instances)) if instances else 0
+    here = Step(number, frame, step.window if step.window in dict(WINDOWS) else "")
+    return Viewer(
+        title=shown.title if shown else str(study.get("description") or "影像"),
+        about=f"{opened.says(study)} · {moments.minute(str(study.get('started', '')), opened.at, full=True).text}",
+        src=_src(study, series, instances, here) if instances and not problem else "",
+        alt=f"{series_name(series, number)}，第 {frame} 幅",
+        place=f"{series_name(series, number)} · 第 {frame} / {len(instances)} 幅",
+        first=here.href(base, frame=1) if frame > 1 else "",
+        before=here.href(base, frame=frame - 1) if frame > 1 else "",
+        after=here.href(base, frame=frame + 1) if frame < len(instances) else "",
+        last=here.href(base, frame=len(instances)) if frame < len(instances) else "",
+        series=tuple(
+            Link(here.href(base, series=i, frame=0), f"{series_name(s, i)}（{len(s['instance'])} 幅）", i == number)
+            for i, s in enumerate(all_series, 1)
+        ),
+        windows=_windows(here, base, series),
+        problem=problem,
+        report=shown,
+        dicom=study_uid(study),
+    )
+
+
+def _windows(here: Step, base: str, series: Json) -> tuple[Link, ...]:
+    """Window presets exist for CT alone; other modalities carry their own."""
+    if series.get("modality", {}).get("code") != "CT":
+        return ()
+    return tuple(Link(here.href(base, window=value), name, value == here.window) for value, name in WINDOWS)
+
+
+def _src(study: Json, series: Json, instances: tuple[Json, ...], here: Step) -> str:
+    query = f"?window={here.window},linear" if here.window else ""
+    return _frame_url(study, series, instances[here.frame - 1]) + query
+
+
+def _viewer_problem(opened: Opened, study: Json, series: list[Json]) -> Absent | None:
+    if study_uid(study) not in opened.answering:
+        return _why_none(opened, opened.member(study), (study,))
+    if not series:
+        return no_record("影像清单", "来源只登记了检查，没有送来可逐幅打开的清单。")
+    return None

@@ -1,0 +1,126 @@
+"""Medication as lists: what is taken now with the days left, duplicates side by side, what is past."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..medication import Medicine
+from . import moments
+from .moments import UNKNOWN, When
+from .opened import Derived, Opened
+from .views_banner import allergen, known_allergies
+
+_BAR = 90.0
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """The part of the supply that is left, at the right of the frame."""
+
+    x: float
+    width: float
+
+
+@dataclass(frozen=True, slots=True)
+class Drug:
+    """One line. twin: `同药重复 ×2`. left: `剩 16 天`; "" when the source gave no days, then `no_days` says so."""
+
+    name: str
+    twin: str
+    conflict: str
+    dosage: str
+    left: str
+    until: When
+    bar: Bar | None
+    no_days: str
+    member: str
+    kind: str
+    start: When
+
+
+@dataclass(frozen=True, slots=True)
+class Allergy:
+    """One known allergy with its source."""
+
+    name: str
+    reaction: str
+    member: str
+    at: When
+
+
+@dataclass(frozen=True, slots=True)
+class MedicationPage:
+    """Current, past, allergies, and the warnings that concern them."""
+
+    warnings: tuple[tuple[str, str, str], ...]
+    current: tuple[Drug, ...]
+    past: tuple[Drug, ...]
+    allergies: tuple[Allergy, ...]
+
+
+def medication_page(opened: Opened, derived: Derived) -> MedicationPage:
+    """The medication tab."""
+    kinds = {"allergy-conflict": "warn", "duplicate-medication": "repeat"}
+    return MedicationPage(
+        warnings=tuple((kinds[a.kind], a.title_zh, a.text_zh) for a in derived.alerts if a.kind in kinds),
+        current=current_drugs(derived),
+        past=tuple(_drug(m, derived, past=True) for m in derived.medication.past),
+        allergies=tuple(
+            Allergy(
+                allergen(a),
+                _reactions(a),
+                opened.says(a),
+                moments.day(str(a.get("recordedDate", "")), opened.at),
+            )
+            for a in known_allergies(opened)
+        ),
+    )
+
+
+def current_drugs(derived: Derived) -> tuple[Drug, ...]:
+    """What is taken now."""
+    return tuple(_drug(m, derived) for m in derived.medication.current)
+
+
+def _reactions(allergy: dict[str, object]) -> str:
+    reactions = allergy.get("reaction")
+    texts = []
+    for reaction in reactions if isinstance(reactions, list) else []:
+        texts += [str(m.get("text", "")) for m in reaction.get("manifestation", ())]
+        texts.append(str(reaction.get("description", "")))
+    return "、".join(text for text in texts if text)
+
+
+def _drug(medicine: Medicine, derived: Derived, *, past: bool = False) -> Drug:
+    left = medicine.days_left
+    return Drug(
+        name=medicine.name,
+        twin=f"同药重复 ×{len(medicine.duplicates) + 1}" if medicine.duplicates else "",
+        conflict=_conflict(medicine, derived),
+        dosage=medicine.usage or "用法来源未提供",
+        left="" if left is None or past else f"剩 {left} 天",
+        until=_date(medicine.last_day),
+        bar=_bar(medicine) if left else None,
+        no_days="已用完" if past and left is not None else medicine.supply_zh if left is None else "",
+        member=medicine.member_name,
+        kind=medicine.origin_zh,
+        start=_date(medicine.start),
+    )
+
+
+def _date(day: object) -> When:
+    text = str(day) if day else ""
+    return When(text, text[5:]) if text else UNKNOWN
+
+
+def _conflict(medicine: Medicine, derived: Derived) -> str:
+    ref = f"MedicationRequest/{medicine.request_id}"
+    found = any(alert.kind == "allergy-conflict" and ref in alert.evidence for alert in derived.alerts)
+    return "与过敏史冲突" if found else ""
+
+
+def _bar(medicine: Medicine) -> Bar | None:
+    if not medicine.days or medicine.days_left is None:
+        return None
+    width = round(_BAR * min(medicine.days_left, medicine.days) / medicine.days, 1)
+    return Bar(round(_BAR - width, 1), width)

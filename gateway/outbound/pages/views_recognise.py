@@ -1,0 +1,196 @@
+"""互认 as a page: one report in full with its exceptions first, the other reports as a list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ...model.resource import Json
+from ...recognise.decide import CopyText, ItemDecision, ReportDecision, copy_text
+from ...recognise.reasons import FOR_REPEATING, Reason, Verdict
+from . import moments
+from .moments import When
+from .opened import Derived, Opened, is_lab, report_time
+from .views_report import Item, concept_text, report_sheet
+from .views_summary import repeat_words
+from .words import Absent, Mark, mark_of, no_record
+
+_ORDER = {Verdict.NO: 0, Verdict.JUDGE: 1, Verdict.YES_IMAGES: 2, Verdict.YES: 3}
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRow:
+    """One item: result, verdict, until when, why."""
+
+    item: Item
+    mark: Mark
+    until: When | None
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """`不可互认 5 项` and its rows."""
+
+    title: str
+    rows: tuple[ItemRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Exception_:
+    """Items that share one reason against them: `钾、钠、氯、钙` `已过时效（…）`."""
+
+    mark: Mark
+    names: str
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One square of the roll-up: x and whether it is recognisable."""
+
+    x: int
+    yes: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The report shown in full."""
+
+    id: str
+    title: str
+    hospital: str
+    issued: When
+    count: str
+    until: str
+    mark: Mark
+    cells: tuple[Cell, ...]
+    cells_words: str
+    exceptions: tuple[Exception_, ...]
+    groups: tuple[Group, ...]
+    copy: CopyText
+    recognisable: int
+    refused: int
+    examination: bool
+    repeat: str
+    report_href: str
+
+
+@dataclass(frozen=True, slots=True)
+class Other:
+    """One line of the list of reports."""
+
+    mark: Mark
+    title: str
+    hospital: str
+    at: When
+    until: str
+    because: str
+    href: str
+    current: bool
+    repeat: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecognisePage:
+    """chosen None: the resident has no report."""
+
+    rules: str
+    chosen: Chosen | None
+    others: tuple[Other, ...]
+    reasons: tuple[Reason, ...]
+    empty: Absent
+
+
+def recognise_page(opened: Opened, derived: Derived, rules: str, report_id: str = "") -> RecognisePage:
+    """report_id: the report to show in full; else the newest one with several items, else the newest."""
+    decisions = derived.decisions
+    chosen = next((pair for pair in decisions if pair[0]["id"] == report_id), None)
+    chosen = chosen or next((pair for pair in decisions if pair[1].total > 1), None) or next(iter(decisions), None)
+    return RecognisePage(
+        rules=rules,
+        chosen=_chosen(opened, derived, *chosen) if chosen else None,
+        others=tuple(_other(opened, derived, r, d, chosen is not None and r is chosen[0]) for r, d in decisions),
+        reasons=FOR_REPEATING,
+        empty=no_record("互认", "没有可供判定的报告。"),
+    )
+
+
+def _chosen(opened: Opened, derived: Derived, report: Json, decision: ReportDecision) -> Chosen:
+    items = opened.record.items_of(report)
+    lines = dict(zip((i["id"] for i in items), report_sheet(opened, report, items, current=True).items, strict=True))
+    until = moments.of(decision.valid_until, opened.at).text if decision.valid_until else ""
+    return Chosen(
+        id=report["id"],
+        title=concept_text(report.get("code", {})) or "报告",
+        hospital=opened.says(report),
+        issued=moments.minute(report_time(report), opened.at, full=True),
+        count=f"{decision.recognisable}/{decision.total} 可互认" if decision.total > 1 else "",
+        until=f"至 {until}" if until and decision.recognisable else "",
+        mark=mark_of(decision.verdict),
+        cells=_cells(decision),
+        cells_words=f"{decision.total} 项中 {decision.recognisable} 项可互认",
+        exceptions=tuple(_exceptions(opened, decision)),
+        groups=tuple(_groups(opened, decision, lines)),
+        copy=copy_text(report, items, decision, opened.says(report)),
+        recognisable=decision.recognisable,
+        refused=decision.total - decision.recognisable,
+        examination=not is_lab(report),
+        repeat=repeat_words(derived, report),
+        report_href=f"/ui/p/{opened.id}/report/{report['id']}",
+    )
+
+
+def _cells(decision: ReportDecision) -> tuple[Cell, ...]:
+    yes = [item.verdict.recognisable for item in decision.items]
+    return tuple(Cell(15 * i, good) for i, good in enumerate(sorted(yes, reverse=True)))
+
+
+def _exceptions(opened: Opened, decision: ReportDecision) -> Iterator[Exception_]:
+    """Items not recognised, those with equal reasons together, in the report's order."""
+    together: dict[tuple[Verdict, str], list[ItemDecision]] = {}
+    for item in decision.items:
+        if not item.verdict.recognisable:
+            because = "、".join(reason.zh for reason in item.reasons)
+            if item.valid_until and item.valid_until <= opened.at:
+                because += f"（{moments.of(item.valid_until, opened.at).text}）"
+            together.setdefault((item.verdict, because), []).append(item)
+    for (verdict, because), items in together.items():
+        names = "、".join(item.name for item in items)
+        yield Exception_(mark_of(verdict, names), names, because)
+
+
+def _groups(opened: Opened, decision: ReportDecision, lines: dict[str, Item]) -> Iterator[Group]:
+    """Exceptions first: not recognisable, to be judged, recognisable."""
+    for verdict in sorted(_ORDER, key=lambda v: _ORDER[v]):
+        found = [item for item in decision.items if item.verdict is verdict and item.observation_id in lines]
+        if found:
+            rows = tuple(_row(opened, item, lines[item.observation_id]) for item in found)
+            yield Group(f"{verdict.zh} {len(rows)} 项", rows)
+
+
+def _row(opened: Opened, decision: ItemDecision, item: Item) -> ItemRow:
+    until = moments.of(decision.valid_until, opened.at) if decision.valid_until else None
+    return ItemRow(item, mark_of(decision.verdict), until, " · ".join(reason.text for reason in decision.reasons))
+
+
+def _other(opened: Opened, derived: Derived, report: Json, decision: ReportDecision, current: bool) -> Other:
+    many = decision.total > 1 and decision.recognisable
+    text = f"{decision.recognisable}/{decision.total} 可互认" if many else ""
+    until = moments.of(decision.valid_until, opened.at).text if decision.valid_until else ""
+    return Other(
+        mark=mark_of(decision.verdict, text),
+        title=concept_text(report.get("code", {})) or "报告",
+        hospital=opened.says(report),
+        at=moments.minute(report_time(report), opened.at),
+        until=f"至 {until}" if until and decision.recognisable else "",
+        because="、".join(reason.text for reason in decision.reasons) or _speaks_for(decision),
+        href=f"/ui/p/{opened.id}/recognise?report={report['id']}",
+        current=current,
+        repeat=repeat_words(derived, report),
+    )
+
+
+def _speaks_for(decision: ReportDecision) -> str:
+    first = next((item for item in decision.items if item.verdict.recognisable), None)
+    return " · ".join(reason.text for reason in first.reasons) if first else ""

@@ -1,0 +1,251 @@
+"""One report as its source issued it, with its versions; also any older version as it stood."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from ...model import systems
+from ...model.resource import Json, loads, reference_id
+from ...model.times import parse_fhir
+from ...store.base import Resource
+from . import moments
+from .moments import When
+from .opened import Opened, is_lab
+from .words import Fact, Flag
+
+STATUS = {
+    "registered": "已登记",
+    "partial": "部分结果",
+    "preliminary": "初步",
+    "final": "终审",
+    "amended": "已更正",
+    "corrected": "已更正",
+    "appended": "已补充",
+    "cancelled": "已取消",
+    "entered-in-error": "已作废",
+    "unknown": "状态未知",
+}
+_FLAGS = {
+    "H": Flag("↑H", "偏高", "high"),
+    "L": Flag("↓L", "偏低", "low"),
+    "HH": Flag("↑↑HH", "危急高", "critical high"),
+    "LL": Flag("↓↓LL", "危急低", "critical low"),
+    "AA": Flag("AA", "危急异常", "critical"),
+    "A": Flag("A", "异常", "high"),
+    "POS": Flag("+", "阳性", "high"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version. current: the one that counts. late: a preliminary that came after the final."""
+
+    number: int
+    status: str
+    at: When
+    current: bool
+    note: str
+    href: str
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One printed line, in the report's own words and unit."""
+
+    name: str
+    short: str
+    value: str
+    unit: str
+    flag: Flag
+    range: str
+    note: str
+    uncoded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """The printed report. lab: items as a table; else findings and conclusion."""
+
+    title: str
+    hospital: str
+    lab: bool
+    status: str
+    current: bool
+    facts: tuple[Fact, ...]
+    items: tuple[Item, ...]
+    findings: str
+    conclusion: str
+    signed: tuple[Fact, ...]
+
+
+def report_sheet(opened: Opened, report: Json, items: Sequence[Json], *, current: bool) -> Sheet:
+    """The sheet of one version with its items in the report's order."""
+    return Sheet(
+        title=concept_text(report.get("code", {})) or "报告单",
+        hospital=_hospital(opened, report),
+        lab=is_lab(report),
+        status=STATUS.get(report.get("status", ""), "状态未知"),
+        current=current,
+        facts=tuple(_facts(opened, report)),
+        items=tuple(_item(i) for i in items),
+        findings=findings_of(report),
+        conclusion=str(report.get("conclusion", "")),
+        signed=tuple(_signed(opened, report)),
+    )
+
+
+def _hospital(opened: Opened, report: Json) -> str:
+    shown = (str(p.get("display", "")) for p in report.get("performer", ()))
+    return next((name for name in shown if name), opened.says(report))
+
+
+def findings_of(report: Json) -> str:
+    """检查所见; "" when the source gave none."""
+    return str(_extension(report, systems.EXT_FINDINGS).get("valueString", ""))
+
+
+def verified_at(report: Json) -> str:
+    """审核时间 as FHIR dateTime; "" when the source gave none."""
+    return str(_extension(report, systems.EXT_VERIFIED_AT).get("valueDateTime", ""))
+
+
+def _extension(resource: Json, url: str) -> Json:
+    found: Json = next((e for e in resource.get("extension", ()) if e.get("url") == url), {})
+    return found
+
+
+def _facts(opened: Opened, report: Json) -> list[Fact]:
+    specimen = next((s for s in (opened.record.get(ref) for ref in report.get("specimen", ())) if s), {})
+    number = next((str(i.get("value", "")) for i in report.get("identifier", ())), "")
+    collected = str(specimen.get("collection", {}).get("collectedDateTime") or report.get("effectiveDateTime", ""))
+    facts = [
+        Fact("报告单号", number),
+        Fact("标本", str(specimen.get("type", {}).get("text", ""))),
+        Fact("采集" if is_lab(report) else "检查", moments.minute(collected, opened.at, full=True).text),
+        Fact("接收", _time(str(specimen.get("receivedTime", "")), opened.at)),
+    ]
+    return [fact for fact in facts if fact.value]
+
+
+def _signed(opened: Opened, report: Json) -> list[Fact]:
+    people = "、".join(str(p.get("display", "")) for p in report.get("resultsInterpreter", ()) if p.get("display"))
+    facts = [
+        Fact("报告医师", people),
+        Fact("审核", _time(verified_at(report), opened.at)),
+        Fact("发布", _time(str(report.get("issued", "")), opened.at)),
+    ]
+    return [fact for fact in facts if fact.value]
+
+
+def _time(value: str, now: datetime) -> str:
+    return moments.minute(value, now, full=True).text if value else ""
+
+
+def _item(observation: Json) -> Item:
+    code = observation.get("code", {})
+    codings = code.get("coding", ())
+    flag = next((c.get("code", "") for i in observation.get("interpretation", ()) for c in i.get("coding", ())), "")
+    value, unit = value_text(observation)
+    voided = observation.get("status") in ("entered-in-error", "cancelled")
+    return Item(
+        name=concept_text(code),
+        short=next((str(c.get("code", "")) for c in codings[:1]), ""),
+        value=value,
+        unit=unit,
+        flag=_FLAGS.get(flag, Flag()),
+        range=_range(observation),
+        note="已作废" if voided else "；".join(str(n.get("text", "")) for n in observation.get("note", ())),
+        uncoded=len(codings) < 2,
+    )
+
+
+def _range(observation: Json) -> str:
+    found: Json = next(iter(observation.get("referenceRange", ())), {})
+    if found.get("text"):
+        return str(found["text"])
+    ends = [str(found.get(end, {}).get("value", "")) for end in ("low", "high")]
+    return "–".join(ends) if any(ends) else ""
+
+
+def value_text(observation: Json) -> tuple[str, str]:
+    """(value, unit) exactly as the source printed them; 未做 with its reason when nothing was measured."""
+    quantity = observation.get("valueQuantity")
+    if quantity:
+        return f"{quantity.get('comparator', '')}{quantity.get('value', '')}", str(quantity.get("unit", ""))
+    for element in ("valueString", "valueDateTime", "valueInteger", "valueBoolean"):
+        if element in observation:
+            return str(observation[element]), ""
+    if "valueCodeableConcept" in observation:
+        return concept_text(observation["valueCodeableConcept"]), ""
+    absent = observation.get("dataAbsentReason", {})
+    return ("未做" + (f"（{concept_text(absent)}）" if concept_text(absent) else ""), "") if absent else ("", "")
+
+
+def concept_text(concept: Json) -> str:
+    """The words of a CodeableConcept: text, else a display, else a code."""
+    shown = (str(c.get("display") or c.get("code") or "") for c in concept.get("coding", ()))
+    return str(concept.get("text") or next((s for s in shown if s), ""))
+
+
+def versions_of(history: Sequence[Resource], href: str, now: datetime) -> tuple[Version, ...]:
+    """Versions newest first; `history` as `Store.history` gives it.
+
+    The current one is the newest; where a late preliminary was filed below a final that was restored on
+    top of it, the restored final stands for the one it repeats.
+    """
+    bodies = [(row, loads(row.body)) for row in history if not row.deleted]
+    out = []
+    for place, (row, body) in enumerate(bodies):
+        status = str(body.get("status", ""))
+        newer = [b.get("status") for _, b in bodies[:place]]
+        older = [b.get("status") for _, b in bodies[place + 1 :]]
+        late = status in ("preliminary", "partial", "registered") and _settled(newer) and _settled(older)
+        note = "迟到，不覆盖终审，只留在历史中" if late else _note(place, status, bodies)
+        at = moments.of(row.at, now, full=True)
+        out.append(
+            Version(row.version, STATUS.get(status, status), at, place == 0, note, f"{href}?version={row.version}")
+        )
+    return tuple(out)
+
+
+def _settled(statuses: Sequence[object]) -> bool:
+    return any(status in ("final", "corrected", "amended", "appended") for status in statuses)
+
+
+def _note(place: int, status: str, bodies: Sequence[tuple[Resource, Json]]) -> str:
+    below = bodies[place + 1][1].get("status") if place + 1 < len(bodies) else None
+    restored = (
+        status == "final"
+        and below in ("preliminary", "partial")
+        and _settled([b.get("status") for _, b in bodies[place + 2 :]])
+    )
+    return "迟到的初步报告之后恢复" if restored else ""
+
+
+def as_of(versions: Sequence[Resource], report: Resource, status: str) -> Json | None:
+    """Of an item's versions, the one that stood with this version of its report; None when it came later.
+
+    Item and report of one message are committed together, so equal status at the same or an earlier
+    instant is the item that was sent with it.
+    """
+    standing = [loads(v.body) for v in versions if not v.deleted and v.at <= report.at]
+    same = [body for body in standing if body.get("status") == status]
+    return next(iter(same or standing), None)
+
+
+def result_ids(report: Json) -> tuple[str, ...]:
+    """Observation ids of a report, in its order."""
+    ids = (reference_id(ref, "Observation") for ref in report.get("result", ()))
+    return tuple(id_ for id_ in ids if id_)
+
+
+def latest_arrival(arrived: Mapping[str, datetime], ref: str, now: datetime) -> When:
+    """When the present version of a resource reached the gateway."""
+    return moments.of(arrived.get(ref), now)
+
+
+def instant(value: str) -> datetime | None:
+    """A FHIR dateTime as an instant; None for ""."""
+    return parse_fhir(value) if value else None

@@ -1,0 +1,343 @@
+"""The one-page summary: what needs a decision first, then the record, then which member gave what."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from ...model.resource import Json
+from ...recognise.decide import ReportDecision
+from ...recognise.reasons import Verdict
+from ..alerts import Alert
+from ..labs import Band, Reading, Row
+from . import moments
+from .moments import When
+from .opened import Derived, Opened, is_lab, newest_first, report_time
+from .spark import Spark, spark
+from .views_labs import item_decision, readings
+from .views_medication import Drug, current_drugs
+from .views_sources import SourceRow, answered, kind_titles, source_rows
+from .views_visits import VisitLine, visit_lines
+from .words import Absent, Flag, Mark, flag_of, mark_of, no_record
+
+_SHOWN_ABNORMAL = 8
+_SHOWN = 4
+_YEAR = timedelta(days=366)
+
+
+@dataclass(frozen=True, slots=True)
+class Critical:
+    """One critical value that stands: value, range, who was told and when."""
+
+    item: str
+    value: str
+    unit: str
+    flag: Flag
+    range: str
+    member: str
+    at: When
+    told: str
+    mark: Mark | None
+    because: str
+    href: str
+
+
+@dataclass(frozen=True, slots=True)
+class Warning:
+    """An allergy conflict, a duplicate drug, a repeated examination."""
+
+    icon: str
+    title: str
+    text: str
+    href: str
+    link: str
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """`4.2 已更正`: the value that counts, what it was before, when and where."""
+
+    lead: str
+    item: str
+    value: str
+    unit: str
+    was: str
+    at: When
+    member: str
+    href: str
+
+
+@dataclass(frozen=True, slots=True)
+class AbnormalRow:
+    """One analyte whose newest result is flagged."""
+
+    name: str
+    short: str
+    value: str
+    unit: str
+    converted: str
+    flag: Flag
+    band: Band
+    spark: Spark | None
+    member: str
+    at: When
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One diagnosis, with where and when it was first written down."""
+
+    title: str
+    code: str
+    member: str
+    at: When
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """Name, hospital, day and the doctor's conclusion, which carries no mark."""
+
+    title: str
+    member: str
+    at: When
+    conclusion: str
+    repeat: str
+
+
+@dataclass(frozen=True, slots=True)
+class RollUp:
+    """One report and how much of it is recognisable."""
+
+    mark: Mark
+    title: str
+    until: str
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Everything `templates/summary.html` says; an empty list comes with the box that says why."""
+
+    answered: str
+    criticals: tuple[Critical, ...]
+    alerts: tuple[Warning, ...]
+    corrections: tuple[Correction, ...]
+    medication: tuple[Drug, ...]
+    medication_count: str
+    no_medication: Absent
+    abnormal: tuple[AbnormalRow, ...]
+    abnormal_more: int
+    no_abnormal: Absent
+    problems: tuple[Problem, ...]
+    no_problems: Absent
+    visits: tuple[VisitLine, ...]
+    visit_count: int
+    no_visits: Absent
+    imaging: tuple[Examination, ...]
+    imaging_count: int
+    no_imaging: Absent
+    recognition: tuple[RollUp, ...]
+    no_recognition: Absent
+    kinds: tuple[str, ...]
+    sources: tuple[SourceRow, ...]
+
+
+def summary(opened: Opened, derived: Derived) -> Summary:
+    """The summary of one resident."""
+    abnormal = _abnormal(opened, derived)
+    examinations = [r for r in newest_first(opened.record.reports) if not is_lab(r)]
+    visits = visit_lines(opened)
+    return Summary(
+        answered=answered(opened),
+        criticals=tuple(_criticals(opened, derived)),
+        alerts=tuple(_warnings(opened, derived)),
+        corrections=tuple(_corrections(opened, derived)),
+        medication=current_drugs(derived),
+        medication_count=f"{len(derived.medication.current)} 条 · 过往用药 {len(derived.medication.past)} 条",
+        no_medication=no_record("用药", "已接入用药的成员单位都没有此人的现用药。"),
+        abnormal=tuple(abnormal[:_SHOWN_ABNORMAL]),
+        abnormal_more=max(0, len(abnormal) - _SHOWN_ABNORMAL),
+        no_abnormal=no_record("异常检验", "近 12 个月没有标为异常的检验结果。"),
+        problems=tuple(_problems(opened)),
+        no_problems=no_record("问题", "没有成员单位写下的诊断。"),
+        visits=visits[:_SHOWN],
+        visit_count=len(visits),
+        no_visits=no_record("就诊", "已接入就诊的成员单位都没有此人的就诊。"),
+        imaging=tuple(_examination(opened, derived, r) for r in examinations[:_SHOWN]),
+        imaging_count=len(examinations),
+        no_imaging=no_record("检查", "已接入检查的成员单位都没有此人的检查。"),
+        recognition=tuple(_roll_up(opened, r, d) for r, d in derived.decisions[:_SHOWN]),
+        no_recognition=no_record("互认", "没有可供判定的报告。"),
+        kinds=kind_titles(),
+        sources=source_rows(opened),
+    )
+
+
+# ---- what needs a decision -----------------------------------------------------------------------
+def _criticals(opened: Opened, derived: Derived) -> Iterator[Critical]:
+    by_id = {f"Observation/{r.observation_id}": (row, r) for row, _, r in readings(derived.labs)}
+    for alert in derived.alerts:
+        found = next((by_id[ref] for ref in alert.evidence if ref in by_id), None)
+        if alert.kind == "critical-value":
+            yield _critical(opened, derived, alert, *found) if found else _critical_in_words(opened, alert)
+
+
+def _critical(opened: Opened, derived: Derived, alert: Alert, row: Row, reading: Reading) -> Critical:
+    told_at = alert.told_at or reading.notice_at
+    told = alert.told or reading.notice_told
+    decision = item_decision(derived, reading)
+    made = reading.times.issued or reading.times.collected or alert.identified_at
+    return Critical(
+        item=" ".join(filter(None, (row.name, row.short))),
+        value=reading.value,
+        unit=reading.unit,
+        flag=flag_of(reading.flag),
+        range=_range_words(reading.band),
+        member=opened.member_name(reading.member),
+        at=moments.of(told_at or made, opened.at),
+        told=f"已告知 {told}" if told else "来源未提供告知记录",
+        mark=mark_of(decision.verdict) if decision else None,
+        because=f"（{decision.reasons[0].zh}）" if decision and decision.reasons else "",
+        href=f"/ui/p/{opened.id}/labs?item={reading.observation_id}#detail",
+    )
+
+
+def _range_words(band: Band) -> str:
+    return {"report": "参考区间 ", "declared": "机构公布区间 ", "none": ""}[band.origin] + band.text
+
+
+def _critical_in_words(opened: Opened, alert: Alert) -> Critical:
+    """A critical value outside the grid (a culture, an examination): as the alert says it."""
+    return Critical(
+        item=alert.title_zh,
+        value="",
+        unit="",
+        flag=Flag(),
+        range=alert.text_zh,
+        member="",
+        at=moments.of(alert.told_at or alert.identified_at, opened.at),
+        told=f"已告知 {alert.told}" if alert.told else "",
+        mark=None,
+        because="",
+        href=f"/ui/p/{opened.id}/labs",
+    )
+
+
+_WARNINGS = {
+    "allergy-conflict": ("warn", "medication", "看用药"),
+    "duplicate-medication": ("repeat", "medication", "看用药"),
+    "repeated-examination": ("repeat", "imaging", "看检查"),
+}
+
+
+def _warnings(opened: Opened, derived: Derived) -> Iterator[Warning]:
+    for alert in derived.alerts:
+        if alert.kind in _WARNINGS:
+            icon, tab, link = _WARNINGS[alert.kind]
+            yield Warning(icon, alert.title_zh, alert.text_zh, f"/ui/p/{opened.id}/{tab}", link)
+
+
+def _corrections(opened: Opened, derived: Derived) -> Iterator[Correction]:
+    standing = any(alert.kind == "critical-value" for alert in derived.alerts)
+    found = [(row, r) for row, _, r in readings(derived.labs) if r.corrected]
+    found.sort(key=lambda pair: pair[1].times.issued or pair[1].times.arrived or opened.at, reverse=True)
+    for row, reading in found[:_SHOWN]:
+        was_critical = _was_critical(opened, reading)
+        yield Correction(
+            lead="无未处理危急值。" if was_critical and not standing else "",
+            item=row.name,
+            value=reading.value,
+            unit=reading.unit,
+            was=reading.previous,
+            at=moments.of(reading.times.issued or reading.times.verified, opened.at),
+            member=opened.member_name(reading.member),
+            href=f"/ui/p/{opened.id}/labs?item={reading.observation_id}#detail",
+        )
+
+
+def _was_critical(opened: Opened, reading: Reading) -> bool:
+    before = opened.previous.get(reading.observation_id, {})
+    codes = {c.get("code") for i in before.get("interpretation", ()) for c in i.get("coding", ())}
+    return bool(codes & {"HH", "LL", "AA"})
+
+
+# ---- the record ----------------------------------------------------------------------------------
+def _abnormal(opened: Opened, derived: Derived) -> list[AbnormalRow]:
+    """Analytes whose newest result within a year is flagged: critical first, then the newest."""
+    found: list[tuple[bool, datetime, AbnormalRow]] = []
+    for row in derived.labs.rows:
+        column, reading = next(((i, r) for i, r in reversed(list(enumerate(row.cells))) if r), (0, None))
+        if reading is None or flag_of(reading.flag) == Flag():
+            continue
+        at = derived.labs.columns[column].at
+        if opened.at - at <= _YEAR:
+            found.append((reading.critical, at, _abnormal_row(opened, row, reading, at)))
+    found.sort(key=lambda entry: entry[:2], reverse=True)
+    return [row for _, _, row in found]
+
+
+def _abnormal_row(opened: Opened, row: Row, reading: Reading, at: datetime) -> AbnormalRow:
+    return AbnormalRow(
+        name=row.name,
+        short=row.short,
+        value=reading.value,
+        unit=reading.unit,
+        converted=reading.shown.text if reading.shown else "",
+        flag=flag_of(reading.flag),
+        band=reading.band,
+        spark=spark(row.points, row.label),
+        member=opened.member_name(reading.member),
+        at=moments.day(at.isoformat(), opened.at),
+    )
+
+
+def _problems(opened: Opened) -> Iterator[Problem]:
+    """Each diagnosis once, with its first mention; the newest first."""
+    first: dict[str, Json] = {}
+    ordered = sorted(opened.record.conditions, key=lambda c: str(c.get("recordedDate", "")))
+    for condition in ordered:
+        first.setdefault(_title(condition.get("code", {})), condition)
+    for title, condition in reversed(first.items()):
+        code = next((str(c.get("code", "")) for c in condition.get("code", {}).get("coding", ())), "")
+        at = moments.day(str(condition.get("recordedDate", "")), opened.at)
+        yield Problem(title, code if code != title else "", opened.says(condition), at)
+
+
+def _title(concept: Json) -> str:
+    shown = (str(c.get("display") or c.get("code") or "") for c in concept.get("coding", ()))
+    return str(concept.get("text") or next((s for s in shown if s), "未写明"))
+
+
+def _examination(opened: Opened, derived: Derived, report: Json) -> Examination:
+    return Examination(
+        title=_title(report.get("code", {})),
+        member=opened.says(report),
+        at=moments.day(str(report.get("effectiveDateTime") or report_time(report)), opened.at),
+        conclusion=str(report.get("conclusion") or "来源未提供诊断意见。"),
+        repeat=repeat_words(derived, report),
+    )
+
+
+def repeat_words(derived: Derived, report: Json) -> str:
+    """`4 天内重复` for a report some repeated-examination alert names; "" otherwise."""
+    ref = f"DiagnosticReport/{report['id']}"
+    for alert in derived.alerts:
+        if alert.kind == "repeated-examination" and ref in alert.evidence:
+            found = re.search(r"\d+ ?天内重复", alert.title_zh + alert.text_zh)
+            return found.group() if found else "重复检查"
+    return ""
+
+
+def _roll_up(opened: Opened, report: Json, decision: ReportDecision) -> RollUp:
+    many = decision.total > 1
+    title = f"{opened.says(report)} {_title(report.get('code', {}))}" + (f" {decision.total} 项" if many else "")
+    text = f"{decision.recognisable}/{decision.total} 可互认" if many and decision.recognisable else ""
+    until = moments.of(decision.valid_until, opened.at).text if decision.valid_until else ""
+    return RollUp(
+        mark=mark_of(decision.verdict, text),
+        title=title,
+        until=f"至 {until}" if until and decision.verdict in (Verdict.YES, Verdict.YES_IMAGES) else "",
+        because="、".join(reason.text for reason in decision.reasons),
+    )

@@ -1,0 +1,172 @@
+"""Visits and documents, newest first; a replaced document reads 已替换 and stays readable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from ...model.resource import Json, reference_id
+from ...model.times import CHINA, parse_fhir
+from . import moments
+from .moments import When
+from .opened import Opened
+from .words import Link
+
+_CLASSES = {"AMB": "门诊", "EMER": "急诊", "IMP": "住院", "ACUTE": "住院", "HH": "家庭出诊", "VR": "远程"}
+
+
+@dataclass(frozen=True, slots=True)
+class VisitLine:
+    """`住院 14 天`, where, from when to when, the diagnoses or what was measured."""
+
+    title: str
+    place: str
+    start: When
+    end: When | None
+    text: str
+    doctor: str
+    number: str
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentLine:
+    """One document. superseded: a newer one took its place. opens: where it can be read."""
+
+    title: str
+    member: str
+    at: When
+    author: str
+    superseded: bool
+    replaces: str
+    opens: tuple[Link, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VisitsPage:
+    """Everything of the tab."""
+
+    visits: tuple[VisitLine, ...]
+    documents: tuple[DocumentLine, ...]
+
+
+def visits_page(opened: Opened) -> VisitsPage:
+    """The tab of visits and documents."""
+    every = opened.record.every.get("DocumentReference", ())
+    standing = [d for d in every if d.get("status") != "entered-in-error"]
+    standing.sort(key=lambda d: str(d.get("date", "")), reverse=True)
+    return VisitsPage(visit_lines(opened), tuple(document_line(opened, d) for d in standing))
+
+
+def visit_lines(opened: Opened) -> tuple[VisitLine, ...]:
+    """All visits, the newest first."""
+    ordered = sorted(opened.record.encounters, key=_start, reverse=True)
+    return tuple(_visit(opened, encounter) for encounter in ordered)
+
+
+def _start(encounter: Json) -> datetime:
+    start = encounter.get("period", {}).get("start", "")
+    return parse_fhir(start) if start else datetime.min.replace(tzinfo=CHINA)
+
+
+def _visit(opened: Opened, encounter: Json) -> VisitLine:
+    period = encounter.get("period", {})
+    code = encounter.get("class", {}).get("code", "")
+    inpatient = code in ("IMP", "ACUTE")
+    department = next((str(t.get("text", "")) for t in encounter.get("type", ())), "")
+    kind = _CLASSES.get(code, "就诊")
+    doctors = (p.get("individual", {}).get("display", "") for p in encounter.get("participant", ()))
+    return VisitLine(
+        title=_stay(kind, period, opened.at) if inpatient else kind,
+        place=" ".join(filter(None, (opened.says(encounter), department if department != kind else ""))),
+        start=moments.day(period.get("start", ""), opened.at),
+        end=moments.day(period["end"], opened.at) if inpatient and period.get("end") else None,
+        text="；".join(filter(None, (_diagnoses(opened, encounter), _vitals(opened, encounter)))),
+        doctor=next((str(d) for d in doctors if d), ""),
+        number=next((str(i.get("value", "")) for i in encounter.get("identifier", ())), ""),
+    )
+
+
+def _stay(kind: str, period: Json, now: datetime) -> str:
+    """`住院 14 天`: discharge day minus admission day; while the stay lasts `住院第 3 天`."""
+    start, end = period.get("start", ""), period.get("end", "")
+    if not start:
+        return kind
+    first = parse_fhir(start).astimezone(CHINA).date()
+    last = (parse_fhir(end) if end else now).astimezone(CHINA).date()
+    days = (last - first).days
+    return f"{kind} {max(days, 1)} 天" if end else f"{kind}第 {days + 1} 天"
+
+
+def _diagnoses(opened: Opened, encounter: Json) -> str:
+    said = [_concept(reason) for reason in encounter.get("reasonCode", ())]
+    for condition in opened.record.conditions:
+        if reference_id(condition.get("encounter"), "Encounter") == encounter["id"]:
+            said.append(_concept(condition.get("code", {})))
+    return "、".join(dict.fromkeys(text for text in said if text))
+
+
+def _concept(concept: Json) -> str:
+    code = next((str(c.get("code", "")) for c in concept.get("coding", ())), "")
+    text = str(concept.get("text") or next((c.get("display", "") for c in concept.get("coding", ())), ""))
+    return " ".join(dict.fromkeys(filter(None, (text, code))))
+
+
+_VITALS = {"85354-9": "血压", "29463-7": "体重", "8310-5": "体温", "14743-9": "指尖血糖"}
+
+
+def _vitals(opened: Opened, encounter: Json) -> str:
+    found: dict[str, str] = {}
+    for observation in opened.record.observations:
+        if reference_id(observation.get("encounter"), "Encounter") != encounter["id"]:
+            continue
+        codes = [str(c.get("code", "")) for c in observation.get("code", {}).get("coding", ())]
+        name = next((_VITALS[c] for c in codes if c in _VITALS), "")
+        if name:
+            found.setdefault(name, _measured(observation))
+    return "，".join(f"{name} {value}" for name, value in found.items() if value)
+
+
+def _measured(observation: Json) -> str:
+    parts = [c.get("valueQuantity", {}) for c in observation.get("component", ())]
+    if parts:
+        unit = next((str(p.get("unit", "")) for p in parts if p.get("unit")), "")
+        return f"{'/'.join(str(p.get('value', '–')) for p in parts)} {unit}".strip()
+    quantity = observation.get("valueQuantity", {})
+    return f"{quantity.get('value', '')} {quantity.get('unit', '')}".strip()
+
+
+def document_line(opened: Opened, document: Json) -> DocumentLine:
+    """One document with the places where it can be read."""
+    base = f"/ui/p/{opened.id}"
+    opens = [Link(f"{base}/document/{document['id']}", "阅读")]
+    related = document.get("context", {}).get("related", ())
+    reports = [id_ for id_ in (reference_id(ref, "DiagnosticReport") for ref in related) if id_]
+    opens += [Link(f"{base}/report/{id_}", "报告单") for id_ in reports]
+    if original_key(document):
+        opens.append(Link(f"{base}/original/{document['id']}", "原始文档"))
+    return DocumentLine(
+        title=_concept_text(document) or "文书",
+        member=opened.says(document),
+        at=moments.minute(str(document.get("date", "")), opened.at),
+        author="、".join(str(a.get("display", "")) for a in document.get("author", ()) if a.get("display")),
+        superseded=document.get("status") == "superseded",
+        replaces="替换了旧版" if any(r.get("code") == "replaces" for r in document.get("relatesTo", ())) else "",
+        opens=tuple(opens),
+    )
+
+
+def _concept_text(document: Json) -> str:
+    kind = document.get("type", {})
+    title = next((c.get("attachment", {}).get("title", "") for c in document.get("content", ())), "")
+    return str(title or kind.get("text") or next((c.get("display", "") for c in kind.get("coding", ())), ""))
+
+
+def original_key(document: Json) -> str:
+    """Raw key of the kept message behind a document; "" when it names none."""
+    urls = (str(c.get("attachment", {}).get("url", "")) for c in document.get("content", ()))
+    return next((url.removeprefix("Binary/") for url in urls if url.startswith("Binary/")), "")
+
+
+def document_title(document: Json) -> str:
+    """Its title for a page head."""
+    return _concept_text(document) or "文书"
