@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
-
 from fixtures.cases import cases
 from fixtures.pacs import serve as serve_pacs
 from fixtures.times import ANCHOR
+
 from gateway.app import Gateway, shipped
 from gateway.inbound.mllp import send
 from gateway.model.resource import Json, loads

@@ -1,0 +1,176 @@
+"""`gateway demo`: the whole thing in one command, on synthetic members, on loopback."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import socket
+import sys
+import time
+import webbrowser
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ..app import Gateway
+from ..inbound.mllp import send
+from ..model.directory import Source
+from ..model.times import instant_text, parse_fhir, system_clock
+from ..security.tokens import demo_credentials, demo_tokens
+from ..settings import General, Http, Mllp, Settings
+from ..shipped import shipped
+from .serve import run_loop, stopped
+from .talk import Exit, say, tracked
+
+_EVERY_S = 5.0
+_DOCTOR_AT = "township_health_centre"
+
+
+@dataclass(frozen=True, slots=True)
+class _Fixtures:
+    """The demo's data, imported from the folder that travels with the package."""
+
+    cases: Any
+    pacs: Any
+    stream: Any
+
+
+def run(args: argparse.Namespace) -> int:
+    """Start, load the twelve residents, print the addresses, run until interrupted."""
+    begun = time.monotonic()
+    home = Path(args.home)
+    home.mkdir(parents=True, exist_ok=True)
+    run_loop(_demo(args, home, begun))
+    return Exit.OK
+
+
+async def _demo(args: argparse.Namespace, home: Path, begun: float) -> None:
+    fixtures = _fixtures()
+    tokens = demo_tokens(home)
+    pacs = await fixtures.pacs.serve("127.0.0.1", 0)
+    settings = _settings(args, home, pacs.address)
+    credentials = demo_credentials(tokens, doctor_member=_DOCTOR_AT)
+    gateway = await Gateway.open(settings, credentials=credentials)
+    try:
+        await gateway.start()
+        say(f"started in {time.monotonic() - begun:.1f} s")
+        facts = _facts(gateway, tokens)
+        (home / "demo.json").write_text(json.dumps(facts, ensure_ascii=False, indent=1), encoding="utf-8")
+        await _load(gateway, fixtures.cases, _anchor(home))
+        _welcome(facts, home, begun)
+        if not args.no_browser:
+            webbrowser.open(facts["ui"])
+        stream = asyncio.create_task(_stream(gateway, fixtures.stream)) if not args.no_stream else None
+        await stopped()
+        if stream:
+            stream.cancel()
+    finally:
+        say("stopping")
+        await gateway.close()
+        await pacs.close()
+
+
+def _fixtures() -> _Fixtures:
+    sys.path.insert(0, str(shipped("fixtures").parent))
+    from importlib import import_module
+
+    return _Fixtures(*(import_module(f"fixtures.{name}") for name in ("cases", "pacs", "stream")))
+
+
+def _settings(args: argparse.Namespace, home: Path, pacs: str) -> Settings:
+    return Settings(
+        gateway=General(home=str(home), alliance="qingshi_county"),
+        http=Http(port=_free(args.port)),
+        mllp=Mllp(port=_free(args.mllp_port)),
+        source={"city_first_pacs": {"address": pacs}},
+    )
+
+
+def _free(port: int) -> int:
+    """The port, or a free one when somebody else has it."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            say(f"端口 {port} 已被占用，改用空闲端口 / port {port} is taken, using a free one")
+            return 0
+    return port
+
+
+def _anchor(home: Path) -> datetime:
+    """The moment the stories are told at: the first start of this home."""
+    path = home / "anchor"
+    if not path.exists():
+        path.write_text(instant_text(system_clock().astimezone()), encoding="utf-8")
+    return parse_fhir(path.read_text(encoding="utf-8"))
+
+
+async def _load(gateway: Gateway, cases: Any, anchor: datetime) -> None:
+    """The fixtures through the inbox, in their order; a home that has them already is left alone."""
+    if gateway.inbox.file.entries(limit=1):
+        return
+    found = cases.cases(shipped("fixtures"), anchor)
+    for case in tracked(found, len(found), "loading"):
+        if case.format == "v2":
+            await gateway.intake.v2(case.body, gateway.directory.sources[case.source], case.file_name)
+        else:
+            await gateway.intake.push(gateway.directory.sources[case.source], case.body, case.file_name)
+        await gateway.worker.drained()
+
+
+async def _stream(gateway: Gateway, stream: Any) -> None:
+    """A new message every few seconds, over a real socket like any hospital's."""
+    number = 0
+    while True:
+        await asyncio.sleep(_EVERY_S)
+        number += 1
+        message = stream.message(number, system_clock())
+        await send("127.0.0.1", gateway.mllp_port, [message])
+
+
+def _facts(gateway: Gateway, tokens: dict[str, str]) -> dict[str, Any]:
+    base = f"http://127.0.0.1:{gateway.http_port}"
+    return {
+        "fhir": f"{base}/fhir",
+        "ui": f"{base}/ui",
+        "push": f"{base}/push",
+        "console": f"{base}/console",
+        "docs": f"{base}/docs",
+        "mllp": f"127.0.0.1:{gateway.mllp_port}",
+        "tokens": tokens,
+        "sources": {source.name: _source(source) for source in _named(gateway.directory.sources.values())},
+    }
+
+
+def _named(sources: Iterable[Source]) -> list[Source]:
+    return [source for source in sources if source.member]
+
+
+def _source(source: Source) -> dict[str, str]:
+    senders = {key: source.settings[key] for key in ("msh3", "msh4") if key in source.settings}
+    return {"format": source.format, **senders}
+
+
+def _welcome(facts: dict[str, Any], home: Path, begun: float) -> None:
+    token = facts["tokens"]
+    say(
+        f"""
+医联体健康档案网关 · 演示已就绪（{time.monotonic() - begun:.0f} 秒）
+
+  医生页面   {facts["ui"]}/          登录令牌 {token["doctor"]}
+             试查：990101194201150996（吴德福）、孙浩 2019-05、zhangshen 1955-06
+  厂商控制台 {facts["console"]}     令牌 {token["vendor"]}
+  FHIR       {facts["fhir"]}
+  MLLP       {facts["mllp"]}
+  手册       {facts["docs"]}
+
+  curl -H "Authorization: Bearer {token["platform"]}" "{facts["fhir"]}/Patient?name=zhangshen"
+  gateway send {shipped("fixtures") / "hello.hl7"} --mllp {facts["mllp"]}
+
+地址和令牌也在 {home / "demo.json"}。Ctrl-C 停止。
+"""
+    )
