@@ -2,40 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from ..errors import GatewayError
-from ..model.resource import dumps
+from ..model.context import SYSTEM
+from ..model.resource import Json, dumps
+from ..store.base import Store
 
-Check = Callable[[], Awaitable[None]]
-"""Raises GatewayError when its part cannot serve."""
 
-
-def health_routes(checks: Mapping[str, Check]) -> list[Route]:
-    """live: the process answers. ready: every named part serves, else 503 naming the error code of each that does not."""
+def health_routes(store: Store) -> list[Route]:
+    """live: the process answers. ready: the store reads, else 503 with the code of what failed."""
 
     async def live(request: Request) -> Response:
         return _json({"status": "up"}, 200)
 
     async def ready(request: Request) -> Response:
-        found = {name: await _state(check) for name, check in checks.items()}
-        serving = all(state == "up" for state in found.values())
-        return _json({"status": "up" if serving else "down", "parts": found}, 200 if serving else 503)
+        try:
+            await store.read("Patient", "-", SYSTEM)
+        except GatewayError as error:
+            return _json({"status": "down", "error": error.code}, 503)
+        return _json({"status": "up"}, 200)
 
     return [Route("/health/live", live), Route("/health/ready", ready)]
 
 
-async def _state(check: Check) -> str:
-    try:
-        await check()
-    except GatewayError as error:
-        return error.code
-    return "up"
-
-
-def _json(content: object, status: int) -> Response:
+def _json(content: Json, status: int) -> Response:
     return Response(dumps(content), status, media_type="application/json")

@@ -1,0 +1,98 @@
+"""`DiagnosticReport/{id}/$recognition`, `Patient/{id}/$recognition`, `Patient/{id}/$alerts`: decided when asked.
+
+Nothing is stored: a verdict holds at the instant it was asked for, for the member the caller sits at.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from ...errors import BadParameter
+from ...model.resource import Json, dumps, loads, reference_id
+from ...model.rest import Answer, Call, Seen
+from ...model.times import parse_fhir
+from ...recognise.decide import patient_parameters, to_parameters
+from ..alerts import to_detected_issues
+from ..fhir_answers import bundle, current
+from ..fhir_parts import FhirParts, Handler, On, Operation
+from ..fhir_query import pairs, shape_of
+from ..fhir_search import survivor_of
+from ..recognition import Judge
+
+_PARAMETERS = frozenset({"at"})
+_OWN = "urn:alliance-gateway:operation:"
+
+
+def recognition_operations(judge: Judge) -> tuple[Operation, ...]:
+    """The three operations over one judge."""
+
+    async def of_report(parts: FhirParts, call: Call, on: On) -> Answer:
+        """Parameters: verdict, count, end and reasons of one report and each of its items."""
+        at = _at(parts, call)
+        report = loads(current(await parts.store.read(on.type, on.id, call.who), on.place).body)
+        patient = reference_id(report.get("subject"), "Patient")
+        record, _ = await judge.record(patient, call.who)
+        decided = await judge.decisions(record, [report], call.who, at=at)
+        return _answer(to_parameters(decided[0]), on, (patient,) if patient else ())
+
+    async def of_patient(parts: FhirParts, call: Call, on: On) -> Answer:
+        """Parameters with one `report` part for each current report, the newest first."""
+        at = _at(parts, call)
+        person = await _person(parts, call, on)
+        record, _ = await judge.record(person, call.who)
+        reports = sorted(record.reports, key=_report_time, reverse=True)
+        decided = await judge.decisions(record, reports, call.who, at=at)
+        return _answer(patient_parameters(decided), on, (person,))
+
+    async def of_alerts(parts: FhirParts, call: Call, on: On) -> Answer:
+        """A collection Bundle of DetectedIssues, the gravest first."""
+        at = _at(parts, call)
+        person = await _person(parts, call, on)
+        record, _ = await judge.record(person, call.who)
+        issues = to_detected_issues(judge.alerts(record, at=at), person, at=at)
+        entries = [dumps({"resource": issue}) for issue in issues]
+        links = [("self", f"{call.base}/{on.place}/{on.operation}")]
+        body = bundle("collection", entries, links=links, at=parts.store.horizon()[1])
+        return Answer(200, body, seen=Seen("E", "operation", (person,), (f"Patient/{person}",), _query(on)))
+
+    return (
+        _operation("DiagnosticReport", "$recognition", of_report, "报告及其各项目的互认结论与理由；at 指定判定时刻。"),
+        _operation("Patient", "$recognition", of_patient, "居民每份报告的互认结论。"),
+        _operation("Patient", "$alerts", of_alerts, "危急值、过敏冲突、重复用药、重复检查。"),
+    )
+
+
+def _operation(type_: str, code: str, handler: Handler, documentation: str) -> Operation:
+    definition = f"{_OWN}{type_}-{code.lstrip('$')}"
+    return Operation(code, type_, handler, definition, _PARAMETERS, documentation)
+
+
+async def _person(parts: FhirParts, call: Call, on: On) -> str:
+    """The Patient asked for, or who it was merged into. Raises NotFound, Gone."""
+    survivor = await survivor_of(parts.store, on.id, call.who)
+    current(await parts.store.read("Patient", survivor or on.id, call.who), on.place)
+    return survivor or on.id
+
+
+def _at(parts: FhirParts, call: Call) -> datetime:
+    given = pairs(call.query) if call.query else []
+    shape_of(given, _PARAMETERS, parts.rules(call))
+    text = dict(given).get("at", "")
+    if not text:
+        return parts.clock()
+    try:
+        return parse_fhir(text.replace(" ", "+"))
+    except ValueError as fault:
+        raise BadParameter("at", "a FHIR dateTime", detail_zh="应为日期时间。") from fault
+
+
+def _report_time(report: Json) -> str:
+    return str(report.get("issued") or report.get("effectiveDateTime") or "")
+
+
+def _answer(parameters: Json, on: On, patients: tuple[str, ...]) -> Answer:
+    return Answer(200, dumps(parameters), seen=Seen("E", "operation", patients, (on.place,), _query(on)))
+
+
+def _query(on: On) -> str:
+    return f"{on.place}/{on.operation}"

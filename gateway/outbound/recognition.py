@@ -1,0 +1,77 @@
+"""Recognition and alerts of one resident for one caller: the record read once, the rules applied, nothing stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from ..model.context import AccessContext
+from ..model.directory import Directory
+from ..model.resource import Json, loads, reference_id
+from ..recognise.decide import ReportDecision, Viewer, decide
+from ..recognise.rules import RuleSheet
+from ..store.base import Resource, Store
+from .alerts import Alert, DrugClasses, alerts
+from .dicom_web import Pacs, study_uid
+from .record import Record, member_of
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """What verdicts and alerts need beside the record."""
+
+    store: Store
+    directory: Directory
+    sheet: RuleSheet
+    classes: DrugClasses
+    pacs: Pacs
+
+    async def record(self, patient: str, who: AccessContext) -> tuple[Record, list[Resource]]:
+        """The resident's record as this caller may see it, and the rows it was made of."""
+        rows = await self.store.everything(patient, who)
+        return Record.of(rows), rows
+
+    async def decisions(
+        self, record: Record, reports: Sequence[Json], who: AccessContext, *, at: datetime
+    ) -> list[ReportDecision]:
+        """The verdict on each report, in the order given; asks each member's PACS once whether its images answer."""
+        answering = await self._answering(record, reports, who)
+        return [
+            decide(
+                report,
+                record.items_of(report),
+                record.studies_of(report),
+                self.sheet,
+                producer=member_of(report, self.directory),
+                viewer=Viewer(who.member, who.alliance),
+                directory=self.directory,
+                images_answer=any(study_uid(study) in answering for study in record.studies_of(report)),
+                at=at,
+            )
+            for report in reports
+        ]
+
+    def alerts(self, record: Record, *, at: datetime) -> list[Alert]:
+        """Alerts of the record, gravest first."""
+        return alerts(record, self.directory, self.classes, self.sheet, at=at)
+
+    async def _answering(self, record: Record, reports: Sequence[Json], who: AccessContext) -> frozenset[str]:
+        studies = {study["id"]: study for report in reports for study in record.studies_of(report)}
+        addresses = await self._addresses(studies.values(), who)
+        asked = []
+        for study in studies.values():
+            address = next((addresses[id_] for id_ in _endpoints(study) if id_ in addresses), "")
+            if address:
+                asked.append((study_uid(study), address))
+        return await self.pacs.answering(asked) if asked else frozenset()
+
+    async def _addresses(self, studies: Iterable[Json], who: AccessContext) -> dict[str, str]:
+        """PACS address by Endpoint id, active Endpoints only."""
+        wanted = sorted({("Endpoint", id_) for study in studies for id_ in _endpoints(study)})
+        found = [loads(one.body) for one in await self.store.read_many(wanted, who)] if wanted else []
+        return {one["id"]: str(one.get("address", "")) for one in found if one.get("status") == "active"}
+
+
+def _endpoints(study: Json) -> list[str]:
+    return [id_ for id_ in (reference_id(one, "Endpoint") for one in study.get("endpoint", ())) if id_]
