@@ -1,0 +1,229 @@
+"""Who asks: tokens, sessions, locks, scopes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from gateway.errors import BadParameter, ConfigError, Forbidden, NotSignedIn
+from gateway.model.context import Role
+from gateway.model.directory import Alliance, Directory, Member
+from gateway.security.access import Access, request_id_of
+from gateway.security.scopes import Door
+from gateway.security.signin import LOCK_AFTER, hash_password, set_cookie
+from gateway.security.tokens import (
+    Credential,
+    TokenBook,
+    credential,
+    demo_credentials,
+    demo_tokens,
+    token_digest,
+)
+from gateway.settings import Token
+
+MEMBERS = ("city", "county", "township", "stranger")
+DIRECTORY = Directory(
+    {key: Member(key, key, "primary") for key in MEMBERS},
+    {},
+    {
+        "county": Alliance("county", "县", "county", frozenset({"county", "township"})),
+        "city": Alliance("city", "市", "city", frozenset({"city"}), frozenset({"county"})),
+    },
+)
+
+
+class Time:
+    """A clock the test moves."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 3, 20, 9, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+def an_access(time: Time) -> Access:
+    people = [
+        Credential(
+            "zhou", "周医生", Role.DOCTOR, "township", digest=token_digest("d" * 40), password=hash_password("好密码 1")
+        ),
+        Credential("lis", "LIS 厂商", Role.VENDOR, "county", digest=token_digest("v" * 40)),
+        Credential("region", "平台", Role.PLATFORM, digest=token_digest("p" * 40)),
+    ]
+    return Access(TokenBook(people), DIRECTORY, key=b"k" * 32, clock=time)
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}"}
+
+
+def test_a_token_becomes_its_owners_context() -> None:
+    who = an_access(Time()).of("GET", bearer("d" * 40), "127.0.0.1", "r-1")
+    assert (who.user, who.role, who.member, who.purpose, who.request_id) == (
+        "zhou",
+        Role.DOCTOR,
+        "township",
+        "TREAT",
+        "r-1",
+    )
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, bearer(""), bearer("x" * 40), {"authorization": "Basic ZDpk"}, {"cookie": "a=b"}]
+)
+def test_everybody_else_gets_one_and_the_same_refusal(headers: dict[str, str]) -> None:
+    with pytest.raises(NotSignedIn):
+        an_access(Time()).of("GET", headers, "127.0.0.1")
+
+
+def test_a_doctor_reads_the_alliances_of_his_member_and_nobody_elses() -> None:
+    who = an_access(Time()).of("GET", bearer("d" * 40), "")
+    assert who.members == {"city", "county", "township"}
+    assert who.alliance == "city"
+
+
+def test_a_platform_reads_every_member() -> None:
+    assert an_access(Time()).of("GET", bearer("p" * 40), "").members is None
+
+
+def test_a_doctor_reads_clinical_types_but_not_the_audit_and_writes_nothing() -> None:
+    who = an_access(Time()).of("GET", bearer("d" * 40), "")
+    assert who.may_read("Observation") and not who.may_read("AuditEvent") and not who.may_write("Observation")
+
+
+def test_a_vendor_reads_no_patient_and_may_not_pass_the_fhir_door() -> None:
+    access = an_access(Time())
+    who = access.enter(Door.PUSH, "POST", bearer("v" * 40), "")
+    assert not who.may_read("Patient")
+    with pytest.raises(Forbidden):
+        access.enter(Door.FHIR, "GET", bearer("v" * 40), "")
+
+
+def test_the_purpose_of_use_is_taken_from_the_header_and_must_be_a_known_one() -> None:
+    access = an_access(Time())
+    assert access.of("GET", bearer("d" * 40) | {"x-purpose-of-use": "ETREAT"}, "").purpose == "ETREAT"
+    with pytest.raises(BadParameter):
+        access.of("GET", bearer("d" * 40) | {"x-purpose-of-use": "CURIOSITY"}, "")
+
+
+def test_a_session_ends_after_fifteen_idle_minutes() -> None:
+    time = Time()
+    access = an_access(time)
+    _, cookie = access.sign_in.with_token("d" * 40, "10.0.0.1")
+    headers = {"cookie": f"gateway_session={cookie}"}
+    for _ in range(3):
+        time.now += timedelta(minutes=14)
+        assert access.of("GET", headers, "").user == "zhou"
+    time.now += timedelta(minutes=15, seconds=1)
+    with pytest.raises(NotSignedIn):
+        access.of("GET", headers, "")
+
+
+def test_a_session_ends_after_eight_hours_however_busy() -> None:
+    time = Time()
+    access = an_access(time)
+    _, cookie = access.sign_in.with_token("d" * 40, "")
+    headers = {"cookie": f"gateway_session={cookie}"}
+    for _ in range(48):
+        time.now += timedelta(minutes=10)
+        access.of("GET", headers, "")
+    time.now += timedelta(minutes=1)
+    with pytest.raises(NotSignedIn):
+        access.of("GET", headers, "")
+
+
+def test_a_cookie_is_worth_nothing_after_sign_out_or_when_forged() -> None:
+    access = an_access(Time())
+    _, cookie = access.sign_in.with_token("d" * 40, "")
+    forged = cookie[:-1] + ("0" if cookie[-1] != "0" else "1")
+    for text in (forged, cookie.partition(".")[0]):
+        with pytest.raises(NotSignedIn):
+            access.of("GET", {"cookie": f"gateway_session={text}"}, "")
+    access.sessions.end(cookie)
+    with pytest.raises(NotSignedIn):
+        access.of("GET", {"cookie": f"gateway_session={cookie}"}, "")
+
+
+def test_a_changing_request_by_cookie_needs_the_sessions_csrf_token() -> None:
+    access = an_access(Time())
+    session, cookie = access.sign_in.with_token("d" * 40, "")
+    headers = {"cookie": f"gateway_session={cookie}"}
+    with pytest.raises(NotSignedIn):
+        access.of("POST", headers, "")
+    assert access.of("POST", headers | {"x-csrf-token": session.csrf}, "").user == "zhou"
+
+
+def test_the_cookie_cannot_be_read_by_scripts_nor_sent_by_other_sites() -> None:
+    text = set_cookie("abc", secure=True)
+    assert "HttpOnly" in text and "SameSite=Lax" in text and "Secure" in text
+
+
+def test_a_password_opens_a_session_and_a_wrong_one_says_nothing_about_the_user() -> None:
+    access = an_access(Time())
+    session, _ = access.sign_in.with_password("zhou", "好密码 1", "10.0.0.1")
+    assert session.who.user == "zhou"
+    answers = set()
+    for user, password in (("zhou", "falsch"), ("nobody", "falsch"), ("lis", "")):
+        with pytest.raises(NotSignedIn) as refused:
+            access.sign_in.with_password(user, password, f"10.0.1.{len(answers)}")
+        answers.add(str(refused.value))
+    assert len(answers) == 1
+
+
+def test_five_failures_lock_the_user_for_fifteen_minutes_even_with_the_right_password() -> None:
+    time = Time()
+    access = an_access(time)
+    for number in range(LOCK_AFTER):
+        with pytest.raises(NotSignedIn):
+            access.sign_in.with_password("zhou", "falsch", f"10.0.2.{number}")
+    with pytest.raises(NotSignedIn):
+        access.sign_in.with_password("zhou", "好密码 1", "10.0.3.1")
+    time.now += timedelta(minutes=15, seconds=1)
+    assert access.sign_in.with_password("zhou", "好密码 1", "10.0.3.1")[0].who.user == "zhou"
+
+
+def test_five_wrong_tokens_lock_the_address_and_no_other() -> None:
+    access = an_access(Time())
+    for _ in range(LOCK_AFTER):
+        with pytest.raises(NotSignedIn):
+            access.sign_in.with_token("wrong", "10.0.0.9")
+    with pytest.raises(NotSignedIn):
+        access.sign_in.with_token("d" * 40, "10.0.0.9")
+    assert access.sign_in.with_token("d" * 40, "10.0.0.8")
+
+
+def test_a_forwarded_address_counts_only_from_a_listed_proxy() -> None:
+    access = an_access(Time())
+    assert access.address("10.0.0.1", {"x-forwarded-for": "1.2.3.4"}) == "10.0.0.1"
+    behind = Access(TokenBook([]), DIRECTORY, key=b"k", clock=Time(), trusted_proxies=frozenset({"10.0.0.1"}))
+    assert behind.address("10.0.0.1", {"x-forwarded-for": "9.9.9.9, 1.2.3.4"}) == "1.2.3.4"
+
+
+def test_a_request_id_with_a_line_break_is_replaced() -> None:
+    assert request_id_of({"x-request-id": "abcdefgh-1"}) == "abcdefgh-1"
+    assert request_id_of({"x-request-id": "a\r\nSet-Cookie: x"}) != "a\r\nSet-Cookie: x"
+
+
+def test_demo_tokens_stay_the_same_in_one_home_and_nobody_else_reads_the_file(tmp_path: Path) -> None:
+    tokens = demo_tokens(tmp_path / "home")
+    assert demo_tokens(tmp_path / "home") == tokens
+    assert demo_tokens(tmp_path / "other") != tokens
+    assert (tmp_path / "home" / "tokens.json").stat().st_mode & 0o077 == 0
+    book = TokenBook(demo_credentials(tokens, doctor_member="township"))
+    found = book.by_token(tokens["doctor"])
+    assert found is not None and found.role is Role.DOCTOR and found.member == "township"
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        Token("", "doctor"),
+        Token("a", "king"),
+        Token("a", "doctor", token_sha256="the-token-itself"),
+    ],
+)
+def test_a_configured_account_that_is_none_stops_the_start(entry: Token) -> None:
+    with pytest.raises(ConfigError):
+        credential(entry)
