@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, S
 from dataclasses import replace
 from pathlib import Path
 
-import httpx
 import uvicorn
 from fastapi import FastAPI
 from starlette.middleware.gzip import GZipMiddleware
@@ -37,12 +36,12 @@ from .outbound.health import health_routes
 from .outbound.manual import manual_routes
 from .outbound.pages.routes import page_routes
 from .pipeline import Parts, Pipeline, Work
-from .rooms import Rooms
 from .security.access import Access, request_id_of
 from .security.http import Guard, handle_gateway_error, headers_of
 from .security.scopes import Door
 from .security.tokens import Credential, TokenBook, credential
 from .settings import Settings
+from .shared import Shared, drug_classes, pacs_of, rule_sheet
 from .shipped import shipped
 from .store.resources import open_store
 from .translate.engine import Mappings
@@ -55,14 +54,18 @@ _STOP_S = 15
 class Gateway:
     """Everything one process runs. `open`, then `start`, in the end `close`."""
 
-    def __init__(self, settings: Settings, clock: Clock, mappings: Mappings, rooms: Rooms) -> None:
-        self.settings, self.clock, self.mappings, self.rooms = settings, clock, mappings, rooms
-        self.store, self.inbox, self.access = rooms.store, rooms.inbox, rooms.access
-        self.directory = rooms.directory
-        parts = Parts(rooms.store, mappings, rooms.people, rooms.ids, clock)
+    def __init__(self, shared: Shared, mappings: Mappings) -> None:
+        self.shared, self.mappings, self.settings = shared, mappings, shared.settings
+        self.store, self.inbox, self.access, self.directory = (
+            shared.store,
+            shared.inbox,
+            shared.access,
+            shared.directory,
+        )
+        parts = Parts(shared.store, mappings, shared.people, shared.ids, shared.clock)
         pipeline = Pipeline(parts)
-        self.worker: Worker[Work] = Worker(rooms.inbox, pipeline.prepare, pipeline.finish, rooms.store.done)
-        self.intake = Intake(rooms.inbox, mappings, clock)
+        self.worker: Worker[Work] = Worker(shared.inbox, pipeline.prepare, pipeline.finish, shared.store.done)
+        self.intake = Intake(shared.inbox, mappings, shared.clock)
         self.mllp = MllpDoor(self.intake)
         self.app = self._app()
         self.http_port = self.mllp_port = 0
@@ -83,12 +86,23 @@ class Gateway:
         store = await open_store(settings.store.url or f"sqlite:///{home}", clock=clock)
         ids = Ids(store.store_key)
         book = TokenBook([*credentials, *(credential(one) for one in settings.token)])
-        access = Access(book, directory, key=store.store_key, clock=clock)
-        people = PersonIndex(store, ids, clock, directory)
         profiles = _folders(settings.gateway.profiles, "profiles")
-        rooms = Rooms.furnish(store, Inbox(home), access, directory, people, ids, clock, settings, profiles, mappings)
+        shared = Shared(
+            settings=settings,
+            clock=clock,
+            store=store,
+            inbox=Inbox(home),
+            access=Access(book, directory, key=store.store_key, clock=clock),
+            directory=directory,
+            people=PersonIndex(store, ids, clock, directory),
+            ids=ids,
+            sheet=rule_sheet(profiles, settings.gateway.rules),
+            ranges=mappings.ranges(),
+            classes=drug_classes(profiles),
+            pacs=pacs_of(directory, clock),
+        )
         await introduce(store, directory, ids)
-        return cls(settings, clock, mappings, rooms)
+        return cls(shared, mappings)
 
     def _app(self) -> Guard:
         """The ASGI application: pure-ASGI rings around routes; FastAPI only carries them (D13)."""
@@ -98,14 +112,14 @@ class Gateway:
         return Guard(GZipMiddleware(app, minimum_size=1024, compresslevel=4), tls=bool(self.settings.http.tls_cert))
 
     def _routes(self) -> list[BaseRoute]:
-        rooms = self.rooms
+        shared = self.shared
         push = PushParts(self.intake, self.directory, self._outcome, self._caller(Door.PUSH))
         return [
-            *fhir_routes(rooms.fhir()),
-            *page_routes(rooms.pages()),
+            *fhir_routes(shared.fhir()),
+            *page_routes(shared.pages()),
             *push_routes(push),
-            *dicom_web_routes(rooms.dicom_web(self._caller(Door.DICOM_OUT))),
-            *health_routes(rooms.store),
+            *dicom_web_routes(shared.dicom_web(self._caller(Door.DICOM_OUT))),
+            *health_routes(shared.store),
             *manual_routes(),
             Route("/", _to_pages),
         ]
@@ -164,7 +178,7 @@ class Gateway:
             task.cancel()
         with contextlib.suppress(TimeoutError, asyncio.CancelledError):
             await asyncio.wait_for(asyncio.gather(*self._tasks, return_exceptions=True), _STOP_S)
-        await self.rooms.close()
+        await self.shared.close()
 
 
 class _Server(uvicorn.Server):

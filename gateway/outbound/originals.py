@@ -20,6 +20,11 @@ _MEDIA = {
 }
 
 
+def media_of(format_: str) -> str:
+    """Media type of a kept message."""
+    return _MEDIA.get(format_, "application/octet-stream")
+
+
 class _Outcome(msgspec.Struct):
     resources: list[str] = []
 
@@ -49,4 +54,4 @@ class KeptOriginals:
         seen = await self._store.read_many([(type_, id_) for type_, id_ in patients], who)
         if len(seen) < len(patients):
             return None
-        return Original(raw.body, _MEDIA.get(raw.format, "application/octet-stream"), tuple(one.id for one in seen))
+        return Original(raw.body, media_of(raw.format), tuple(one.id for one in seen))

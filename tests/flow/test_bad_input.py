@@ -118,7 +118,10 @@ def test_half_a_cda_is_quarantined_with_its_line(empty: Alliance) -> None:
 
 
 def test_a_doctype_is_refused_before_anything_is_expanded(empty: Alliance) -> None:
-    bomb = b'<?xml version="1.0"?><!DOCTYPE a [<!ENTITY x "y">]><ClinicalDocument xmlns="urn:hl7-org:v3">&x;</ClinicalDocument>'
+    bomb = (
+        b'<?xml version="1.0"?><!DOCTYPE a [<!ENTITY x "y">]>'
+        b'<ClinicalDocument xmlns="urn:hl7-org:v3">&x;</ClinicalDocument>'
+    )
     outcome = empty.push("county_people_hospital", bomb, wait=10).json()["outcome"]
     assert outcome["state"] == "quarantined"
     assert outcome["findings"][0]["code"] == "GW-TRN-006"

@@ -16,9 +16,9 @@ LAYERS: list[set[str]] = [  # lowest first
     {"inbox", "identity", "security", "revise"},
     {"pipeline"},
     {"inbound", "outbound", "alliance"},
-    {"app", "cli", "config", "demo", "commands"},
+    {"app", "cli", "config", "shared", "shipped", "commands"},
 ]
-WITHIN = ({"errors", "model", "settings"}, {"app", "cli", "config", "demo", "commands"})
+WITHIN = ({"errors", "model", "settings"}, {"app", "cli", "config", "shared", "shipped", "commands"})
 HOMES = {
     "lxml": {"model/xml.py"},
     "pydicom": {"translate/read_dicom.py", "translate/dicom_bounds.py", "inbound/dicom.py"},
@@ -27,7 +27,7 @@ HOMES = {
     "fhir.resources": {"validate/structure.py", "validate/deep.py"},
     "fastapi": {"app.py"},
     "yaml": {"translate/", "recognise/", "model/"},
-    "httpx": {"outbound/dicom_web.py", "cli.py", "commands/"},
+    "httpx": {"outbound/dicom_web.py", "shared.py", "commands/"},
 }
 
 

@@ -1,0 +1,153 @@
+"""What several doors share, made once by `app.py`, and how each door's own parts are cut from it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import httpx
+from starlette.requests import Request
+
+from . import __version__
+from .errors import ConfigError
+from .identity.index import PersonIndex
+from .identity.search import Found, PersonSearch
+from .inbound.fhir_write import FhirWrite, WriteParts
+from .inbox.queue import Inbox
+from .model.context import AccessContext
+from .model.directory import Directory
+from .model.ids import Ids
+from .model.ranges import DeclaredRanges
+from .model.times import Clock
+from .outbound.dicom_web import DicomWebParts, Pacs, PacsSettings
+from .outbound.drug_classes import DrugClasses
+from .outbound.drug_classes import load as load_classes
+from .outbound.fhir_parts import FhirParts
+from .outbound.fhir_routes import FhirDoor
+from .outbound.fhir_search import finder
+from .outbound.operations.everything import EVERYTHING
+from .outbound.operations.recognition import recognition_operations
+from .outbound.originals import KeptOriginals, media_of
+from .outbound.pages.parts import PageParts
+from .outbound.recognition import Judge
+from .recognise.rules import RuleSheet
+from .recognise.rules import load as load_rules
+from .security.access import Access
+from .security.seal import Seal
+from .settings import Settings
+from .store.base import Store
+from .store.index import params
+from .validate.definitions import resource_types
+
+Caller = Callable[[Request], Awaitable[AccessContext]]
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """Everything more than one door needs."""
+
+    settings: Settings
+    clock: Clock
+    store: Store
+    inbox: Inbox
+    access: Access
+    directory: Directory
+    people: PersonIndex
+    ids: Ids
+    sheet: RuleSheet
+    ranges: DeclaredRanges
+    classes: DrugClasses
+    pacs: Pacs
+
+    @property
+    def judge(self) -> Judge:
+        """Verdicts and alerts for one caller."""
+        return Judge(self.store, self.directory, self.sheet, self.classes, self.pacs)
+
+    @property
+    def originals(self) -> KeptOriginals:
+        """Messages as they were received."""
+        return KeptOriginals(self.inbox, self.store, self.directory)
+
+    def fhir(self) -> FhirParts:
+        """The FHIR door's parts, reading and writing."""
+        reading = FhirParts(
+            store=self.store,
+            access=self.access,
+            clock=self.clock,
+            lookup=params,
+            types=resource_types(),
+            version=__version__,
+            operations=(EVERYTHING, *recognition_operations(self.judge)),
+            originals=self.originals.read,
+        )
+        door = FhirDoor(reading)
+        writing = WriteParts(
+            store=self.store,
+            people=self.people,
+            clock=self.clock,
+            types=resource_types(),
+            find=finder(reading),
+            run=door.run,
+        )
+        return replace(reading, write=FhirWrite(writing))
+
+    def pages(self) -> PageParts:
+        """The doctor pages' parts."""
+        return PageParts(
+            store=self.store,
+            directory=self.directory,
+            access=self.access,
+            clock=self.clock,
+            find=self._find,
+            sheet=self.sheet,
+            ranges=self.ranges,
+            drug_classes=self.classes,
+            pacs=self.pacs,
+            original=self._original,
+            seal=Seal(self.store.store_key, "pages"),
+            secure=bool(self.settings.http.tls_cert),
+        )
+
+    def dicom_web(self, caller: Caller) -> DicomWebParts:
+        """The image proxy's parts."""
+        return DicomWebParts(self.store, self.pacs, self.clock, caller)
+
+    async def _find(self, text: str, who: AccessContext) -> Found:
+        return await PersonSearch(self.store, self.directory, self.clock).find(text, who)
+
+    async def _original(self, key: str) -> tuple[bytes, str] | None:
+        raw = self.inbox.raw(key)
+        return (raw.body, media_of(raw.format)) if raw else None
+
+    async def close(self) -> None:
+        """Close files and connections."""
+        await self.pacs.client.aclose()
+        self.inbox.close()
+        await self.store.close()
+
+
+def pacs_of(directory: Directory, clock: Clock) -> Pacs:
+    """The client for the members' picture archives; only addresses in the mappings or settings are allowed."""
+    addresses = tuple(s.settings["address"] for s in directory.sources.values() if s.settings.get("address"))
+    client = httpx.AsyncClient(follow_redirects=False, trust_env=False, limits=httpx.Limits(max_connections=32))
+    return Pacs(PacsSettings(allowed=addresses), client, clock)
+
+
+def rule_sheet(folders: list[Path], name: str) -> RuleSheet:
+    """The recognition sheet of that name, from the first folder that has it. Raises ConfigError."""
+    for folder in folders:
+        path = folder / "recognition" / f"{name}.yaml"
+        if path.is_file():
+            return load_rules(path)
+    raise ConfigError("gateway.rules", f"no recognition sheet {name!r}")
+
+
+def drug_classes(folders: list[Path]) -> DrugClasses:
+    """The drug classes, from the first folder that has them. Raises ConfigError."""
+    for folder in folders:
+        path = folder / "codesystem" / "drug-classes.csv"
+        if path.is_file():
+            return load_classes(path)
+    raise ConfigError("gateway.profiles", "codesystem/drug-classes.csv is missing")
