@@ -144,11 +144,16 @@ def _drug(observation: Json) -> Drug:
     return Drug(
         name=concept_text(observation.get("code", {})),
         method=str(observation.get("method", {}).get("text", "")),
-        value=" ".join(filter(None, value_text(observation))),
+        value=_result(observation),
         range=str(band.get("text", "")),
         css=code[:1].lower() if code in ("S", "I", "R") else "i" if code else "",
         verdict=f"{code} {SIR[code]}" if code else "来源未判定",
     )
+
+
+def _result(observation: Json) -> str:
+    value, unit = value_text(observation)
+    return f"{value.replace('>=', '≥').replace('<=', '≤')} {unit}".strip()
 
 
 def _specimen(opened: Opened, report: Json) -> list[Fact]:

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 
 from ...errors import NotFound
 from ...model.resource import Json, reference_id
-from ...recognise.decide import ReportDecision
 from ..dicom_web import study_uid
 from . import moments
 from .moments import When
 from .opened import Derived, Opened, is_lab, newest_first, report_time
+from .verdicts import because_words, repeat_words, until_words
 from .views_report import STATUS, concept_text, findings_of
 from .views_sources import members_shown
-from .views_summary import repeat_words
 from .words import NO_RIGHT, Absent, Link, Mark, Note, State, mark_of, no_record, no_right, not_connected
 
 _THUMBS = 4
@@ -125,8 +124,8 @@ def _reported(opened: Opened, derived: Derived, report: Json) -> Study:
         about=" · ".join(about),
         status=STATUS.get(report.get("status", ""), "") if report.get("status") != "final" else "",
         mark=mark_of(decision.verdict),
-        until=_until(opened, decision),
-        because="、".join(reason.text for reason in decision.reasons) or _for_it(decision),
+        until=until_words(opened, decision),
+        because=because_words(opened, decision),
         repeat=repeat_words(derived, report),
         findings=findings_of(report),
         conclusion=str(report.get("conclusion", "")),
@@ -135,18 +134,6 @@ def _reported(opened: Opened, derived: Derived, report: Json) -> Study:
         pictures=None if open_ones else _why_none(opened, opened.member(report), studies),
         report_href=f"/ui/p/{opened.id}/report/{report['id']}",
     )
-
-
-def _for_it(decision: ReportDecision) -> str:
-    reasons = decision.items[0].reasons if decision.items else ()
-    return " · ".join(reason.text for reason in reasons)
-
-
-def _until(opened: Opened, decision: ReportDecision) -> str:
-    if not decision.verdict.recognisable or not decision.valid_until:
-        return ""
-    window = next((i.rule.window for i in decision.items if i.rule), "")
-    return f"至 {moments.of(decision.valid_until, opened.at).text}" + (f"（{window}）" if window else "")
 
 
 def _unreported(opened: Opened, study: Json) -> Study:

@@ -36,6 +36,12 @@ class Cell:
     chosen: bool = False
     latest: bool = False
 
+    @property
+    def converted(self) -> bool:
+        """True when the unit as sent is another than the row's, not merely spelled differently."""
+        shown = self.reading.shown if self.reading else None
+        return shown is not None and not shown.renamed
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -64,6 +70,7 @@ class Detail:
     title: str
     at: When
     reading: Reading
+    unit: str
     flag: Flag
     facts: tuple[Fact, ...]
     mark: Mark | None
@@ -201,6 +208,7 @@ def _detail(reading: Reading | None, opened: Opened, derived: Derived, choice: C
         title=row.name,
         at=moments.day(derived.labs.columns[column].at.isoformat(), opened.at, full=True),
         reading=reading,
+        unit=row.unit if reading.shown and reading.shown.renamed else reading.unit,
         flag=flag_of(reading.flag),
         facts=tuple(_facts(reading, opened)),
         mark=mark_of(decision.verdict) if decision else None,

@@ -11,8 +11,8 @@ from ...recognise.reasons import FOR_REPEATING, Reason, Verdict
 from . import moments
 from .moments import When
 from .opened import Derived, Opened, is_lab, report_time
+from .verdicts import Exempt, because_words, count_words, exempt, repeat_words, until_words
 from .views_report import Item, concept_text, report_sheet
-from .views_summary import repeat_words
 from .words import Absent, Mark, mark_of, no_record
 
 _ORDER = {Verdict.NO: 0, Verdict.JUDGE: 1, Verdict.YES_IMAGES: 2, Verdict.YES: 3}
@@ -37,15 +37,6 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Exception_:
-    """Items that share one reason against them: `钾、钠、氯、钙` `已过时效（…）`."""
-
-    mark: Mark
-    names: str
-    because: str
-
-
-@dataclass(frozen=True, slots=True)
 class Cell:
     """One square of the roll-up: x and whether it is recognisable."""
 
@@ -66,7 +57,7 @@ class Chosen:
     mark: Mark
     cells: tuple[Cell, ...]
     cells_words: str
-    exceptions: tuple[Exception_, ...]
+    exceptions: tuple[Exempt, ...]
     groups: tuple[Group, ...]
     copy: CopyText
     recognisable: int
@@ -119,18 +110,17 @@ def recognise_page(opened: Opened, derived: Derived, rules: str, report_id: str 
 def _chosen(opened: Opened, derived: Derived, report: Json, decision: ReportDecision) -> Chosen:
     items = opened.record.items_of(report)
     lines = dict(zip((i["id"] for i in items), report_sheet(opened, report, items, current=True).items, strict=True))
-    until = moments.of(decision.valid_until, opened.at).text if decision.valid_until else ""
     return Chosen(
         id=report["id"],
         title=concept_text(report.get("code", {})) or "报告",
         hospital=opened.says(report),
         issued=moments.minute(report_time(report), opened.at, full=True),
         count=f"{decision.recognisable}/{decision.total} 可互认" if decision.total > 1 else "",
-        until=f"至 {until}" if until and decision.recognisable else "",
+        until=until_words(opened, decision),
         mark=mark_of(decision.verdict),
         cells=_cells(decision),
         cells_words=f"{decision.total} 项中 {decision.recognisable} 项可互认",
-        exceptions=tuple(_exceptions(opened, decision)),
+        exceptions=tuple(exempt(opened, decision)),
         groups=tuple(_groups(opened, decision, lines)),
         copy=copy_text(report, items, decision, opened.says(report)),
         recognisable=decision.recognisable,
@@ -144,20 +134,6 @@ def _chosen(opened: Opened, derived: Derived, report: Json, decision: ReportDeci
 def _cells(decision: ReportDecision) -> tuple[Cell, ...]:
     yes = [item.verdict.recognisable for item in decision.items]
     return tuple(Cell(15 * i, good) for i, good in enumerate(sorted(yes, reverse=True)))
-
-
-def _exceptions(opened: Opened, decision: ReportDecision) -> Iterator[Exception_]:
-    """Items not recognised, those with equal reasons together, in the report's order."""
-    together: dict[tuple[Verdict, str], list[ItemDecision]] = {}
-    for item in decision.items:
-        if not item.verdict.recognisable:
-            because = "、".join(reason.zh for reason in item.reasons)
-            if item.valid_until and item.valid_until <= opened.at:
-                because += f"（{moments.of(item.valid_until, opened.at).text}）"
-            together.setdefault((item.verdict, because), []).append(item)
-    for (verdict, because), items in together.items():
-        names = "、".join(item.name for item in items)
-        yield Exception_(mark_of(verdict, names), names, because)
 
 
 def _groups(opened: Opened, decision: ReportDecision, lines: dict[str, Item]) -> Iterator[Group]:
@@ -175,22 +151,14 @@ def _row(opened: Opened, decision: ItemDecision, item: Item) -> ItemRow:
 
 
 def _other(opened: Opened, derived: Derived, report: Json, decision: ReportDecision, current: bool) -> Other:
-    many = decision.total > 1 and decision.recognisable
-    text = f"{decision.recognisable}/{decision.total} 可互认" if many else ""
-    until = moments.of(decision.valid_until, opened.at).text if decision.valid_until else ""
     return Other(
-        mark=mark_of(decision.verdict, text),
+        mark=mark_of(decision.verdict, count_words(decision)),
         title=concept_text(report.get("code", {})) or "报告",
         hospital=opened.says(report),
         at=moments.minute(report_time(report), opened.at),
-        until=f"至 {until}" if until and decision.recognisable else "",
-        because="、".join(reason.text for reason in decision.reasons) or _speaks_for(decision),
+        until=until_words(opened, decision),
+        because=because_words(opened, decision),
         href=f"/ui/p/{opened.id}/recognise?report={report['id']}",
         current=current,
         repeat=repeat_words(derived, report),
     )
-
-
-def _speaks_for(decision: ReportDecision) -> str:
-    first = next((item for item in decision.items if item.verdict.recognisable), None)
-    return " · ".join(reason.text for reason in first.reasons) if first else ""

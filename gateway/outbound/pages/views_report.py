@@ -151,14 +151,18 @@ def _item(observation: Json) -> Item:
     voided = observation.get("status") in ("entered-in-error", "cancelled")
     return Item(
         name=concept_text(code),
-        short=next((str(c.get("code", "")) for c in codings[:1]), ""),
+        short=next((str(c.get("code", "")) for c in codings if _is_local(c)), ""),
         value=value,
         unit=unit,
         flag=_FLAGS.get(flag, Flag()),
         range=_range(observation),
         note="已作废" if voided else "；".join(str(n.get("text", "")) for n in observation.get("note", ())),
-        uncoded=len(codings) < 2,
+        uncoded=all(_is_local(c) for c in codings),
     )
+
+
+def _is_local(coding: Json) -> bool:
+    return str(coding.get("system", "")).startswith("urn:alliance-gateway:codes:")
 
 
 def _range(observation: Json) -> str:

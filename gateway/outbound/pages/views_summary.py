@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ...model.resource import Json
-from ...recognise.decide import ReportDecision
-from ...recognise.reasons import Verdict
+from ...recognise.decide import ItemDecision, ReportDecision
 from ..alerts import Alert
 from ..labs import Band, Reading, Row
 from . import moments
 from .moments import When
 from .opened import Derived, Opened, is_lab, newest_first, report_time
 from .spark import Spark, spark
+from .verdicts import because_words, count_words, repeat_words, until_words
 from .views_labs import item_decision, readings
 from .views_medication import Drug, current_drugs
 from .views_sources import SourceRow, answered, kind_titles, source_rows
@@ -40,7 +39,6 @@ class Critical:
     at: When
     told: str
     mark: Mark | None
-    because: str
     href: str
 
 
@@ -198,10 +196,17 @@ def _critical(opened: Opened, derived: Derived, alert: Alert, row: Row, reading:
         member=opened.member_name(reading.member),
         at=moments.of(told_at or made, opened.at),
         told=f"已告知 {told}" if told else "来源未提供告知记录",
-        mark=mark_of(decision.verdict) if decision else None,
-        because=f"（{decision.reasons[0].zh}）" if decision and decision.reasons else "",
+        mark=_verdict_with_reason(decision),
         href=f"/ui/p/{opened.id}/labs?item={reading.observation_id}#detail",
     )
+
+
+def _verdict_with_reason(decision: ItemDecision | None) -> Mark | None:
+    """`不可互认（变化较快）`."""
+    if decision is None:
+        return None
+    refused = not decision.verdict.recognisable and decision.reasons
+    return mark_of(decision.verdict, f"{decision.verdict.zh}（{decision.reasons[0].zh}）" if refused else "")
 
 
 def _range_words(band: Band) -> str:
@@ -220,7 +225,6 @@ def _critical_in_words(opened: Opened, alert: Alert) -> Critical:
         at=moments.of(alert.told_at or alert.identified_at, opened.at),
         told=f"已告知 {alert.told}" if alert.told else "",
         mark=None,
-        because="",
         href=f"/ui/p/{opened.id}/labs",
     )
 
@@ -320,24 +324,11 @@ def _examination(opened: Opened, derived: Derived, report: Json) -> Examination:
     )
 
 
-def repeat_words(derived: Derived, report: Json) -> str:
-    """`4 天内重复` for a report some repeated-examination alert names; "" otherwise."""
-    ref = f"DiagnosticReport/{report['id']}"
-    for alert in derived.alerts:
-        if alert.kind == "repeated-examination" and ref in alert.evidence:
-            found = re.search(r"\d+ ?天内重复", alert.title_zh + alert.text_zh)
-            return found.group() if found else "重复检查"
-    return ""
-
-
 def _roll_up(opened: Opened, report: Json, decision: ReportDecision) -> RollUp:
-    many = decision.total > 1
-    title = f"{opened.says(report)} {_title(report.get('code', {}))}" + (f" {decision.total} 项" if many else "")
-    text = f"{decision.recognisable}/{decision.total} 可互认" if many and decision.recognisable else ""
-    until = moments.of(decision.valid_until, opened.at).text if decision.valid_until else ""
+    many = f" {decision.total} 项" if decision.total > 1 else ""
     return RollUp(
-        mark=mark_of(decision.verdict, text),
-        title=title,
-        until=f"至 {until}" if until and decision.verdict in (Verdict.YES, Verdict.YES_IMAGES) else "",
-        because="、".join(reason.text for reason in decision.reasons),
+        mark=mark_of(decision.verdict, count_words(decision)),
+        title=f"{opened.says(report)} {_title(report.get('code', {}))}{many}",
+        until=until_words(opened, decision),
+        because=because_words(opened, decision),
     )
