@@ -2,18 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
+from itertools import pairwise
 from typing import Literal
 
 from ..model.directory import Directory
+from ..model.ranges import DeclaredRanges
 from ..model.resource import Json
-from ..recognise.rules import RuleSheet
-from .record import Record
+from ..model.systems import ACT_CODE, ALERT
+from ..model.times import CHINA, parse_fhir
+from ..recognise.match import is_lab, item_of_report
+from ..recognise.rules import RuleItem, RuleSheet
+from .drug_classes import DrugClasses, allergens, classes_of
+from .labs import NO_RANGES, LabGrid, Reading, Row, grid
+from .medication import Medicine, drug_name, medications
+from .record import Record, member_name, member_of
+
+__all__ = ["Alert", "DrugClasses", "alerts", "to_detected_issues"]
 
 Kind = Literal["critical-value", "allergy-conflict", "duplicate-medication", "repeated-examination"]
 Severity = Literal["high", "moderate", "low"]
+
+CRITICAL_FOR = timedelta(days=30)
+"""A critical value nobody repeated stays an alert this long; then it is history in the laboratory grid."""
+
+_WEIGHT: dict[Kind, Severity] = {
+    "critical-value": "high",
+    "allergy-conflict": "high",
+    "duplicate-medication": "moderate",
+    "repeated-examination": "low",
+}
+_TITLES: dict[Kind, str] = {
+    "critical-value": "危急值",
+    "allergy-conflict": "过敏冲突",
+    "duplicate-medication": "同药重复",
+    "repeated-examination": "重复检查",
+}
+_BANDS = {"report": "参考区间 ", "declared": "机构公布区间 ", "none": ""}
+_ACT_CODES: dict[Kind, tuple[str, str]] = {
+    "allergy-conflict": ("ALGY", "Allergy Alert"),
+    "duplicate-medication": ("DUPTHPY", "Duplicate Therapy Alert"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +65,241 @@ class Alert:
     told_at: datetime | None = None
 
 
-DrugClasses = Mapping[str, tuple[str, ...]]
-"""Normalised drug or class name → class names it belongs to (阿莫西林 → 青霉素类, β-内酰胺类)."""
-
-
 def alerts(
-    record: Record, directory: Directory, classes: DrugClasses, sheet: RuleSheet, *, at: datetime
+    record: Record,
+    directory: Directory,
+    classes: DrugClasses,
+    sheet: RuleSheet,
+    *,
+    at: datetime,
+    ranges: DeclaredRanges = NO_RANGES,
 ) -> list[Alert]:
-    """All alerts at `at`, gravest first."""
-    raise NotImplementedError
+    """All alerts at `at`, gravest first, newest first within a kind."""
+    current = medications(record, directory, at=at).current
+    found = [
+        *_critical(grid(record, directory, ranges, at=at), directory, at),
+        *_conflicts(record, directory, current, classes),
+        *_duplicates(current),
+        *_repeats(record, directory, sheet, at),
+    ]
+    order = list(_WEIGHT)
+    newest = sorted(found, key=lambda alert: alert.identified_at or at, reverse=True)
+    return sorted(newest, key=lambda alert: order.index(alert.kind))
 
 
+# ---- critical values ----------------------------------------------------------------------------
+def _critical(labs: LabGrid, directory: Directory, at: datetime) -> Iterator[Alert]:
+    for row in labs.rows:
+        # Only the newest result of an analyte speaks: a later normal one answers the critical one before it.
+        last = next((cell for cell in reversed(row.cells) if cell), None)
+        if last is None or not last.critical or last.status == "cancelled":
+            continue
+        moment = last.times.issued or last.times.collected or last.times.arrived
+        if moment is None or at - moment <= CRITICAL_FOR:
+            yield _critical_alert(row, last, moment, directory)
+
+
+def _critical_alert(row: Row, cell: Reading, moment: datetime | None, directory: Directory) -> Alert:
+    unit = row.unit if cell.shown and cell.shown.renamed else cell.unit
+    flag = f" {cell.flag.zh}" if cell.flag else ""
+    value = f"{cell.value} {unit}".strip()
+    band = f"{_BANDS[cell.band.origin]}{cell.band.text}"
+    member = member_name(cell.member, directory)
+    return Alert(
+        kind="critical-value",
+        severity=_WEIGHT["critical-value"],
+        title_zh=f"危急值：{row.name} {value}{flag}",
+        text_zh=f"{band}；{member} {_told(cell, moment)}。",
+        evidence=(f"Observation/{cell.observation_id}",),
+        identified_at=moment,
+        told=cell.notice_told,
+        told_at=cell.notice_at,
+    )
+
+
+def _told(cell: Reading, moment: datetime | None) -> str:
+    if cell.notice_told or cell.notice_at:
+        return f"{_clock(cell.notice_at)} 已告知 {cell.notice_told or '（未写明何人）'}".strip()
+    return f"{_clock(moment)} 发布，告知情况来源未提供".strip()
+
+
+# ---- allergy conflicts ---------------------------------------------------------------------------
+def _conflicts(
+    record: Record, directory: Directory, current: Sequence[Medicine], classes: DrugClasses
+) -> Iterator[Alert]:
+    known = [(allergy, word) for allergy in record.allergies if _is_active(allergy) for word in _words(allergy)]
+    for medicine in current:
+        for allergy, word in known:
+            if _conflict(medicine, word, classes):
+                yield _conflict_alert(medicine, allergy, word, directory)
+                break
+
+
+def _is_active(allergy: Json) -> bool:
+    states = {c.get("code") for c in allergy.get("clinicalStatus", {}).get("coding", ())}
+    return not states & {"inactive", "resolved"}
+
+
+def _words(allergy: Json) -> tuple[str, ...]:
+    code = allergy.get("code", {})
+    if any(c.get("code") == "no-known-allergy" for c in code.get("coding", ())):
+        return ()
+    return allergens(str(code.get("text") or next((c.get("display", "") for c in code.get("coding", ())), "")))
+
+
+def _conflict(medicine: Medicine, allergen: str, classes: DrugClasses) -> bool:
+    if medicine.drug == drug_name(allergen):
+        return True
+    return bool(classes_of(medicine.name, classes) & classes_of(allergen, classes))
+
+
+def _conflict_alert(medicine: Medicine, allergy: Json, allergen: str, directory: Directory) -> Alert:
+    source = member_name(member_of(allergy, directory), directory)
+    return Alert(
+        kind="allergy-conflict",
+        severity=_WEIGHT["allergy-conflict"],
+        title_zh=f"{medicine.name}与过敏史冲突：{allergen}",
+        text_zh=f"{medicine.member_name} {_day(medicine.start)} {medicine.origin_zh}；过敏史来源 {source}。",
+        evidence=(f"MedicationRequest/{medicine.request_id}", f"AllergyIntolerance/{allergy.get('id', '')}"),
+        identified_at=_midnight(medicine.start),
+    )
+
+
+# ---- duplicate drugs -----------------------------------------------------------------------------
+def _duplicates(current: Sequence[Medicine]) -> Iterator[Alert]:
+    by_drug: dict[str, list[Medicine]] = {}
+    for line in current:
+        if line.duplicates:
+            by_drug.setdefault(line.drug, []).append(line)
+    for lines in by_drug.values():
+        newest, *older = lines
+        times = len({(line.member, line.start) for line in lines})
+        said = "，".join(_older(line) for line in older if (line.member, line.start) != (newest.member, newest.start))
+        yield Alert(
+            kind="duplicate-medication",
+            severity=_WEIGHT["duplicate-medication"],
+            title_zh=f"同药重复 ×{times}：{newest.name}",
+            text_zh=f"{said}，{newest.member_name} {_day(newest.start)} 又开出。续方前请核对。",
+            evidence=tuple(f"MedicationRequest/{line.request_id}" for line in lines),
+            identified_at=_midnight(newest.start),
+        )
+
+
+def _older(line: Medicine) -> str:
+    if line.days_left is not None:
+        return f"{line.member_name}{line.origin_zh}尚余 {line.days_left} 天"
+    return f"{line.member_name} {_day(line.start)} {line.origin_zh}（天数来源未提供）"
+
+
+# ---- repeated examinations -----------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class _Examination:
+    """One examination: its report, or images nobody has reported on."""
+
+    reference: str
+    item: RuleItem
+    member: str
+    at: datetime
+    studies: frozenset[str]
+
+
+def _repeats(record: Record, directory: Directory, sheet: RuleSheet, at: datetime) -> Iterator[Alert]:
+    by_item: dict[str, list[_Examination]] = {}
+    for examination in _examinations(record, directory, sheet):
+        by_item.setdefault(examination.item.code, []).append(examination)
+    for same in by_item.values():
+        same.sort(key=lambda examination: examination.at)
+        for earlier, later in pairwise(same):
+            if _is_repeat(earlier, later) and at - later.at <= later.item.window.length:
+                yield _repeat_alert(earlier, later, directory)
+
+
+def _is_repeat(earlier: _Examination, later: _Examination) -> bool:
+    if earlier.studies & later.studies:
+        return False  # two reports on the same images
+    return later.at - earlier.at <= earlier.item.window.length
+
+
+def _examinations(record: Record, directory: Directory, sheet: RuleSheet) -> Iterator[_Examination]:
+    reported: set[str] = set()
+    done: set[tuple[str, str, date]] = set()
+    for report in record.reports:
+        studies = record.studies_of(report)
+        reported.update(str(study.get("id")) for study in studies)
+        found = (
+            None if is_lab(report) or report.get("status") == "cancelled" else item_of_report(report, studies, sheet)
+        )
+        made = report.get("effectiveDateTime") or next((s["started"] for s in studies if s.get("started")), None)
+        moment = made or report.get("issued")
+        if found and moment:
+            one = _examination(report, found, moment, directory, frozenset(str(study.get("id")) for study in studies))
+            done.add((one.member, found.code, _china_day(one.at)))
+            yield one
+    for study in record.studies:
+        found = item_of_report({}, (study,), sheet)
+        if found is None or not study.get("started") or str(study.get("id")) in reported:
+            continue
+        one = _examination(study, found, study["started"], directory, frozenset({str(study.get("id"))}))
+        # Images whose report came without a link are the examination already counted.
+        if (one.member, found.code, _china_day(one.at)) not in done:
+            yield one
+
+
+def _examination(
+    resource: Json, item: RuleItem, moment: object, directory: Directory, studies: frozenset[str]
+) -> _Examination:
+    reference = f"{resource['resourceType']}/{resource.get('id', '')}"
+    return _Examination(reference, item, member_of(resource, directory), parse_fhir(str(moment)), studies)
+
+
+def _repeat_alert(earlier: _Examination, later: _Examination, directory: Directory) -> Alert:
+    days = (_china_day(later.at) - _china_day(earlier.at)).days
+    within = f"{days} 天内重复" if days else "当日重复"
+    one, other = (f"{member_name(e.member, directory)} {_china_day(e.at):%m-%d}" for e in (later, earlier))
+    return Alert(
+        kind="repeated-examination",
+        severity=_WEIGHT["repeated-examination"],
+        title_zh=f"{within}：{later.item.name}",
+        text_zh=f"{one} 与 {other} 同部位、同方法。",
+        evidence=(later.reference, earlier.reference),
+        identified_at=later.at,
+    )
+
+
+# ---- FHIR ------------------------------------------------------------------------------------------
 def to_detected_issues(found: Sequence[Alert], patient_id: str, *, at: datetime) -> list[Json]:
-    """FHIR R4 DetectedIssue for each alert, for `Patient/{id}/$alerts`."""
-    raise NotImplementedError
+    """FHIR R4 DetectedIssue for each alert, for `Patient/{id}/$alerts`; without id, they are not stored."""
+    return [_issue(alert, patient_id, at) for alert in found]
+
+
+def _issue(alert: Alert, patient_id: str, at: datetime) -> Json:
+    codings = [{"system": ALERT, "code": alert.kind, "display": _TITLES[alert.kind]}]
+    if alert.kind in _ACT_CODES:
+        code, display = _ACT_CODES[alert.kind]
+        codings.append({"system": ACT_CODE, "code": code, "display": display})
+    return {
+        "resourceType": "DetectedIssue",
+        "status": "final",
+        "code": {"coding": codings, "text": alert.title_zh},
+        "severity": alert.severity,
+        "patient": {"reference": f"Patient/{patient_id}"},
+        "identifiedDateTime": (alert.identified_at or at).isoformat(timespec="seconds"),
+        "implicated": [{"reference": reference} for reference in alert.evidence],
+        "detail": f"{alert.title_zh}。{alert.text_zh}",
+    }
+
+
+def _clock(moment: datetime | None) -> str:
+    return f"{moment.astimezone(CHINA):%m-%d %H:%M}" if moment else ""
+
+
+def _day(day: date | None) -> str:
+    return f"{day:%m-%d}" if day else "日期未知"
+
+
+def _china_day(moment: datetime) -> date:
+    return moment.astimezone(CHINA).date()
+
+
+def _midnight(day: date | None) -> datetime | None:
+    return datetime(day.year, day.month, day.day, tzinfo=CHINA) if day else None

@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import date, datetime
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from decimal import Decimal
 
 from ..model.directory import Directory
-from .record import Record
+from ..model.resource import Json
+from ..model.times import CHINA, parse_fhir
+from .record import Record, member_name, member_of
+
+NO_DAYS = "天数来源未提供"
+
+OPEN_LINE = timedelta(days=90)
+"""A line without days counts as current this long: a long prescription (长处方) reaches at most twelve weeks."""
+
+_ORIGINS = {"discharge": "出院带药", "outpatient": "门诊处方", "inpatient": "住院医嘱", "community": "社区处方"}
+_DAYS_IN = {"d": 1, "wk": 7}
+_STOPPED = frozenset({"completed", "stopped", "cancelled", "draft"})
+_FORMS = (
+    "肠溶缓释片|肠溶片|肠溶胶囊|缓释片|缓释胶囊|控释片|分散片|咀嚼片|泡腾片|口崩片|滴丸|软胶囊|胶囊|颗粒|干混悬剂|混悬液|"
+    "口服溶液|口服液|注射用|注射液|片|丸|滴眼液|乳膏|软膏|气雾剂|吸入剂|粉雾剂"
+)
+_SALTS = "盐酸|酒石酸|马来酸|富马酸|苯磺酸|琥珀酸|硫酸氢|三水"
 
 
 @dataclass(frozen=True, slots=True)
 class Medicine:
     """One prescription line.
 
+    name: as the source prints it; drug: the same without dose form, brackets and salt (`阿司匹林`), for comparing.
     dose: `100 mg`; frequency: `qd`; usage: `100 mg qd × 30 天`, without days where the source gave none.
     days: supplied days, None = the source gave none (天数来源未提供). last_day: the last day it reaches, inclusive.
-    days_left: counted from `at`'s day, that day included; 0 when used up. supply_zh: `剩 16 天（至 04-04）` or 天数来源未提供.
-    origin_zh: 出院带药 | 门诊处方 | 处方. duplicates: ids of other current lines of the same drug.
+    days_left: counted from `at`'s day, that day included; 0 when used up.
+    supply_zh: `剩 16 天（至 04-04）`, `已用完（至 03-10）` or 天数来源未提供.
+    origin_zh: 出院带药 | 门诊处方 | … | 处方. duplicates: ids of current lines of the same drug from another
+    prescription (one prescription may split a drug over several lines).
     """
 
     request_id: str
@@ -46,5 +69,119 @@ class MedicationLists:
 
 
 def medications(record: Record, directory: Directory, *, at: datetime) -> MedicationLists:
-    """Current and past lines at `at`."""
-    raise NotImplementedError
+    """Current and past lines at `at`.
+
+    Current: not stopped, and its supply reaches today; without days from the source, prescribed within 90 days.
+    A line starts on the day of `authoredOn`; its last day is start + days - 1.
+    """
+    today = at.astimezone(CHINA).date()
+    current: list[Medicine] = []
+    past: list[Medicine] = []
+    for request in record.medications:
+        medicine = _medicine(request, directory, today)
+        ended = request.get("status") in _STOPPED or not _reaches(medicine, today)
+        (past if ended else current).append(medicine)
+    return MedicationLists(_twins_together(_newest_first(current)), tuple(_newest_first(past)))
+
+
+def drug_name(name: str) -> str:
+    """A drug's name for comparing: width and case aside, without dose form, salt, strength and bracketed brand.
+
+    `阿司匹林肠溶片(拜阿司匹灵) 100mg` → `阿司匹林`; compound drugs (复方…) keep their whole name.
+    """
+    text = unicodedata.normalize("NFKC", name).casefold()
+    text = re.sub(r"[(\[【].*?[)\]】]", "", text)
+    text = re.sub(r"\d+(\.\d+)?\s*(mg|g|ug|μg|ml|iu|u|万u|%).*$", "", text)
+    text = re.sub(r"[\s*·]", "", text)
+    bare = re.sub(rf"^(注射用|{_SALTS})|({_FORMS})$", "", text)
+    bare = re.sub(rf"({_FORMS})$", "", bare)
+    bare = re.sub(r"(?<=..)(?<![化酸])(钠|钾|钙)$", "", bare)
+    return bare or text
+
+
+def _medicine(request: Json, directory: Directory, today: date) -> Medicine:
+    name = _text(request.get("medicationCodeableConcept", {}))
+    dosage: Json = next(iter(request.get("dosageInstruction", ())), {})
+    dose, frequency = _dose(dosage), str(dosage.get("timing", {}).get("code", {}).get("text", ""))
+    start, days = _day(request.get("authoredOn")), _days(request)
+    last = start + timedelta(days=days - 1) if start and days else None
+    left = max(0, (last - today).days + 1) if last else None
+    said = " ".join(filter(None, (dose, frequency))) or str(dosage.get("text", ""))
+    member = member_of(request, directory)
+    return Medicine(
+        request_id=str(request.get("id", "")),
+        name=name,
+        drug=drug_name(name),
+        dose=dose,
+        frequency=frequency,
+        route=_text(dosage.get("route", {})),
+        usage=f"{said} × {days} 天" if days else said,
+        start=start,
+        days=days,
+        last_day=last,
+        days_left=left,
+        supply_zh=_supply(left, last),
+        member=member,
+        member_name=member_name(member, directory),
+        origin_zh=_origin(request),
+        duplicates=(),
+    )
+
+
+def _supply(left: int | None, last: date | None) -> str:
+    if left is None or last is None:
+        return NO_DAYS
+    return f"剩 {left} 天（至 {last:%m-%d}）" if left else f"已用完（至 {last:%m-%d}）"
+
+
+def _reaches(medicine: Medicine, today: date) -> bool:
+    if medicine.last_day is not None:
+        return medicine.last_day >= today
+    return medicine.start is None or today - medicine.start <= OPEN_LINE
+
+
+def _newest_first(lines: Iterable[Medicine]) -> list[Medicine]:
+    return sorted(lines, key=lambda line: line.start or date.min, reverse=True)
+
+
+def _twins_together(lines: list[Medicine]) -> tuple[Medicine, ...]:
+    by_drug: dict[str, list[Medicine]] = {}
+    for line in lines:
+        by_drug.setdefault(line.drug, []).append(line)
+    groups = sorted(by_drug.values(), key=lambda group: len(group) < 2)
+    return tuple(_with_twins(line, group) for group in groups for line in group)
+
+
+def _with_twins(line: Medicine, group: list[Medicine]) -> Medicine:
+    others = (o for o in group if (o.member, o.start) != (line.member, line.start))
+    return replace(line, duplicates=tuple(other.request_id for other in others))
+
+
+def _days(request: Json) -> int | None:
+    supply = request.get("dispenseRequest", {}).get("expectedSupplyDuration", {})
+    value = supply.get("value")
+    per = _DAYS_IN.get(str(supply.get("code") or "d"))
+    return int(Decimal(str(value)) * per) if value is not None and per else None
+
+
+def _dose(dosage: Json) -> str:
+    rates: list[Json] = dosage.get("doseAndRate") or [{}]
+    quantity = rates[0].get("doseQuantity", {})
+    value = quantity.get("value")
+    if value is None:
+        return ""
+    digits = format(value, "f") if isinstance(value, Decimal) else str(value)
+    return f"{digits} {quantity.get('unit', '')}".strip()
+
+
+def _origin(request: Json) -> str:
+    codes = [str(c.get("code", "")) for concept in request.get("category", ()) for c in concept.get("coding", ())]
+    return next((_ORIGINS[code] for code in codes if code in _ORIGINS), "处方")
+
+
+def _day(text: object) -> date | None:
+    return parse_fhir(str(text)).astimezone(CHINA).date() if text else None
+
+
+def _text(concept: Json) -> str:
+    return str(concept.get("text") or next((c["display"] for c in concept.get("coding", ()) if c.get("display")), ""))

@@ -7,8 +7,17 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ..model.directory import Directory
-from ..model.resource import Json
+from ..model.resource import Json, loads
+from ..model.systems import source_of
 from ..store.base import Resource
+
+_VOID = frozenset({"entered-in-error"})
+_VOID_BY_TYPE = {
+    "ServiceRequest": frozenset({"entered-in-error", "revoked"}),
+    "DocumentReference": frozenset({"entered-in-error", "superseded"}),
+    "ImagingStudy": frozenset({"entered-in-error", "cancelled"}),
+    "Encounter": frozenset({"entered-in-error", "cancelled"}),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,43 +26,156 @@ class Record:
 
     every: all resources by type, in the order given (also entered-in-error and replaced ones).
     by_ref: the same by `Type/id`. arrived: when the present version reached the gateway, by `Type/id`.
-    The properties give current ones: not entered-in-error, not cancelled orders, not superseded documents.
+    The properties give current ones: not entered-in-error, not revoked requests, not superseded documents.
+    Cancelled reports and items stay: a doctor must see that they were cancelled.
     """
 
     every: Mapping[str, tuple[Json, ...]]
     by_ref: Mapping[str, Json]
     arrived: Mapping[str, datetime]
+    _report_of: Mapping[str, str]
 
     @classmethod
     def of(cls, resources: Iterable[Resource]) -> Record:
         """From what `Store.everything` gave; deleted ones are left out."""
-        raise NotImplementedError
+        every: dict[str, list[Json]] = {}
+        by_ref: dict[str, Json] = {}
+        arrived: dict[str, datetime] = {}
+        for row in resources:
+            if row.deleted:
+                continue
+            body = loads(row.body)
+            every.setdefault(row.type, []).append(body)
+            by_ref[f"{row.type}/{row.id}"] = body
+            arrived[f"{row.type}/{row.id}"] = row.at
+        return cls({key: tuple(value) for key, value in every.items()}, by_ref, arrived, _reports_of(every))
+
+    def current(self, type_: str) -> tuple[Json, ...]:
+        """Resources of a type that are neither void nor replaced."""
+        void = _VOID_BY_TYPE.get(type_, _VOID)
+        return tuple(found for found in self.every.get(type_, ()) if not is_void(found, void))
 
     @property
     def patient(self) -> Json:
-        """The Patient; {} when the record has none."""
-        raise NotImplementedError
+        """The Patient; the active one where a superseded one came along, {} when the record has none."""
+        patients = self.every.get("Patient", ())
+        return next((p for p in patients if p.get("active", True)), patients[0] if patients else {})
 
-    # observations reports studies encounters medications allergies conditions documents compositions
-    # requests specimens tasks endpoints: tuple[Json, ...]
+    @property
+    def observations(self) -> tuple[Json, ...]:
+        """Current Observations."""
+        return self.current("Observation")
+
+    @property
+    def reports(self) -> tuple[Json, ...]:
+        """Current DiagnosticReports."""
+        return self.current("DiagnosticReport")
+
+    @property
+    def studies(self) -> tuple[Json, ...]:
+        """Current ImagingStudies."""
+        return self.current("ImagingStudy")
+
+    @property
+    def encounters(self) -> tuple[Json, ...]:
+        """Current Encounters."""
+        return self.current("Encounter")
+
+    @property
+    def medications(self) -> tuple[Json, ...]:
+        """Current MedicationRequests, also completed and stopped ones."""
+        return self.current("MedicationRequest")
+
+    @property
+    def allergies(self) -> tuple[Json, ...]:
+        """AllergyIntolerances that are neither refuted nor entered in error; also the "no known allergy" entry."""
+        refuted = {"refuted", "entered-in-error"}
+        return tuple(a for a in self.current("AllergyIntolerance") if not refuted & _codes(a.get("verificationStatus")))
+
+    @property
+    def conditions(self) -> tuple[Json, ...]:
+        """Conditions that are neither refuted nor entered in error."""
+        refuted = {"refuted", "entered-in-error"}
+        return tuple(c for c in self.current("Condition") if not refuted & _codes(c.get("verificationStatus")))
+
+    @property
+    def documents(self) -> tuple[Json, ...]:
+        """Current DocumentReferences; superseded ones are in `every`."""
+        return self.current("DocumentReference")
+
+    @property
+    def compositions(self) -> tuple[Json, ...]:
+        """Current Compositions."""
+        return self.current("Composition")
+
+    @property
+    def requests(self) -> tuple[Json, ...]:
+        """Current ServiceRequests."""
+        return self.current("ServiceRequest")
+
+    @property
+    def specimens(self) -> tuple[Json, ...]:
+        """Current Specimens."""
+        return self.current("Specimen")
+
+    @property
+    def tasks(self) -> tuple[Json, ...]:
+        """Current Tasks."""
+        return self.current("Task")
+
+    @property
+    def endpoints(self) -> tuple[Json, ...]:
+        """Endpoints that came with the record."""
+        return self.current("Endpoint")
 
     def get(self, reference: object) -> Json | None:
         """The resource a FHIR Reference (or "Type/id") points to, None when it is not in this record."""
-        raise NotImplementedError
+        text = reference.get("reference", "") if isinstance(reference, dict) else reference
+        parts = str(text or "").split("/_history/")[0].split("/")
+        return self.by_ref.get("/".join(parts[-2:]))
 
     def items_of(self, report: Json) -> tuple[Json, ...]:
         """Current Observations of a report, in the report's order."""
-        raise NotImplementedError
+        found = (self.get(reference) for reference in report.get("result", ()))
+        return tuple(item for item in found if item is not None and not is_void(item))
 
     def studies_of(self, report: Json) -> tuple[Json, ...]:
-        """ImagingStudies of a report."""
-        raise NotImplementedError
+        """Current ImagingStudies of a report."""
+        found = (self.get(reference) for reference in report.get("imagingStudy", ()))
+        return tuple(s for s in found if s is not None and not is_void(s, _VOID_BY_TYPE["ImagingStudy"]))
 
     def report_of(self, observation: Json) -> Json | None:
         """The current report that lists this Observation in `result`."""
-        raise NotImplementedError
+        return self.by_ref.get(self._report_of.get(str(observation.get("id", "")), ""))
+
+
+def is_void(resource: Json, void: frozenset[str] = _VOID) -> bool:
+    """True when the status says that the resource does not count any more."""
+    return resource.get("status") in void
 
 
 def member_of(resource: Json, directory: Directory) -> str:
     """Member key of the source that said so (`meta.source`); "" for what a client created."""
-    raise NotImplementedError
+    source, _ = source_of(str(resource.get("meta", {}).get("source", "")))
+    return directory.member_of(source)
+
+
+def member_name(member: str, directory: Directory) -> str:
+    """The member's name as doctors read it; 来源未知 for a member nobody registered."""
+    found = directory.members.get(member)
+    return found.name if found else "来源未知"
+
+
+def _reports_of(every: Mapping[str, list[Json]]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for report in every.get("DiagnosticReport", ()):
+        if is_void(report):
+            continue
+        for reference in report.get("result", ()):
+            _, _, observation = str(reference.get("reference", "")).rpartition("Observation/")
+            found.setdefault(observation, f"DiagnosticReport/{report.get('id', '')}")
+    return found
+
+
+def _codes(concept: object) -> set[str]:
+    return {str(c.get("code", "")) for c in concept.get("coding", ())} if isinstance(concept, dict) else set()

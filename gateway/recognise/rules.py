@@ -26,7 +26,7 @@ from .listing import (
 from .reasons import BY_CODE, Verdict
 from .sheet import Entry, read
 
-__all__ = ["RuleSheet", "load"]
+__all__ = ["RuleItem", "RuleSheet", "load"]
 
 _VERDICTS = ("yes", "judge", "no")
 _NEVER_LEFT_OUT: frozenset[When] = frozenset({"critical", "not-final", "cancelled", "no-result"})

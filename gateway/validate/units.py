@@ -114,6 +114,9 @@ _BRIDGES: dict[str, tuple[_Bridge, ...]] = {
     "4544-3": (_Bridge("1", Decimal(100), exact=True), _Bridge("L/L", Decimal(100), exact=True)),
 }
 
+_BARE = frozenset({"{ratio}", "{INR}", "[pH]"})
+"""Units that nobody prints."""
+
 _SHOWN = {
     "10*12/L": "10¹²/L",
     "10*9/L": "10⁹/L",
@@ -164,7 +167,8 @@ def to_display(loinc: str, value: Decimal, unit_code: str, unit_text: str) -> Co
     if found is None or not found.unit:
         return None
     unit = _annotated(unit_code or ucum_of(loinc, unit_text), found.unit)
-    if unit == found.unit:
+    if unit == found.unit or (found.unit in _BARE and not (unit or unit_text)):
+        unit = found.unit
         return Converted(value, unit_shown(unit), ONE, True, unit, value)
     power = _power_between(unit, found.unit)
     if power is not None:

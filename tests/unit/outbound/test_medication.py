@@ -1,0 +1,90 @@
+"""What a resident takes now, at 2026-03-20 09:00."""
+
+from datetime import date, datetime
+
+import pytest
+
+from gateway.model.resource import Json
+from gateway.outbound.medication import MedicationLists, drug_name, medications
+from gateway.outbound.record import Record
+from tests.builders import M3, M4, NOW, a_medication, stored, the_directory
+
+
+def lists(*requests: Json, at: datetime = NOW) -> MedicationLists:
+    return medications(Record.of([stored(r) for r in requests]), the_directory(), at=at)
+
+
+def discharge() -> Json:
+    return a_medication("d", days=30, category="discharge", member=M3)
+
+
+def test_thirty_days_from_the_sixth_of_march_leave_sixteen_on_the_twentieth() -> None:
+    line = lists(discharge()).current[0]
+    assert (line.days_left, line.last_day) == (16, date(2026, 4, 4))
+    assert line.supply_zh == "剩 16 天（至 04-04）"
+    assert line.usage == "100 mg qd × 30 天"
+    assert (line.member_name, line.origin_zh) == ("县人民医院", "出院带药")
+
+
+def test_without_days_from_the_source_none_are_made_up() -> None:
+    line = lists(a_medication(dose="20", frequency="qn", drug="阿托伐他汀")).current[0]
+    assert (line.days, line.days_left, line.supply_zh) == (None, None, "天数来源未提供")
+    assert line.usage == "20 mg qn"
+
+
+def test_the_same_drug_from_two_members_is_named_on_both_lines() -> None:
+    township = a_medication("t", "阿司匹林肠溶片", member=M4, authored="2026-03-18T09:00:00+08:00")
+    other = a_medication("o", "阿托伐他汀", authored="2026-03-19T09:00:00+08:00")
+    current = lists(discharge(), township, other).current
+    assert [line.request_id for line in current] == ["t", "d", "o"]
+    assert [line.duplicates for line in current] == [("d",), ("t",), ()]
+
+
+def test_two_lines_of_one_prescription_are_no_duplicate() -> None:
+    morning, evening = a_medication("m", dose="50"), a_medication("e", dose="100")
+    assert [line.duplicates for line in lists(morning, evening).current] == [(), ()]
+
+
+def test_a_supply_ends_with_its_last_day() -> None:
+    last = datetime.fromisoformat("2026-04-04T23:00:00+08:00")
+    assert lists(discharge(), at=last).current[0].days_left == 1
+    past = lists(discharge(), at=datetime.fromisoformat("2026-04-05T00:10:00+08:00"))
+    assert past.current == () and past.past[0].supply_zh == "已用完（至 04-04）"
+
+
+@pytest.mark.parametrize("status", ["stopped", "completed", "cancelled"])
+def test_a_stopped_line_is_past(status: str) -> None:
+    assert [line.request_id for line in lists(a_medication("x", status=status)).past] == ["x"]
+
+
+def test_an_old_line_without_days_is_past() -> None:
+    assert lists(a_medication(authored="2025-11-01T09:00:00+08:00")).current == ()
+
+
+def test_a_withdrawn_prescription_is_nowhere() -> None:
+    found = lists(a_medication(status="entered-in-error"))
+    assert found.current == found.past == ()
+
+
+def test_weeks_are_days_and_free_text_usage_is_kept() -> None:
+    supply = {"expectedSupplyDuration": {"value": 2, "code": "wk"}}
+    request = a_medication(dispenseRequest=supply, dosageInstruction=[{"text": "每日一次，每次一片"}])
+    line = lists(request, at=datetime.fromisoformat("2026-03-10T09:00:00+08:00")).current[0]
+    assert (line.days, line.usage) == (14, "每日一次，每次一片 × 14 天")
+
+
+@pytest.mark.parametrize(
+    ("printed", "drug"),
+    [
+        ("阿司匹林肠溶片(拜阿司匹灵) 100mg", "阿司匹林"),
+        ("阿托伐他汀钙片", "阿托伐他汀"),
+        ("盐酸二甲双胍缓释片", "二甲双胍"),
+        ("注射用头孢曲松钠", "头孢曲松"),
+        ("复方阿司匹林片", "复方阿司匹林"),
+        ("氯化钾缓释片", "氯化钾"),
+        ("碳酸钙片", "碳酸钙"),
+        ("钙尔奇", "钙尔奇"),
+    ],
+)
+def test_form_salt_and_brand_do_not_make_another_drug(printed: str, drug: str) -> None:
+    assert drug_name(printed) == drug
