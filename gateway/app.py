@@ -63,8 +63,8 @@ class Gateway:
             shared.directory,
         )
         parts = Parts(shared.store, mappings, shared.people, shared.ids, shared.clock)
-        pipeline = Pipeline(parts)
-        self.worker: Worker[Work] = Worker(shared.inbox, pipeline.prepare, pipeline.finish, shared.store.done)
+        self.pipeline = Pipeline(parts)
+        self.worker: Worker[Work] = Worker(shared.inbox, self.pipeline.prepare, self.pipeline.finish, shared.store.done)
         self.intake = Intake(shared.inbox, mappings, shared.clock)
         self.mllp = MllpDoor(self.intake)
         self.app = self._app()

@@ -1,0 +1,132 @@
+"""ORU in the inbox → committed, indexed, searchable: one process, validation and audit on, residents in random order.
+
+`--stored N` preloads N resources first (default 20,000; the promise is made at 500,000). The ceiling of
+the same run is the same store committing the same puts already prepared: no translation, identity,
+validation or extraction.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import random
+import resource as rusage
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import uvloop
+
+from gateway.app import Gateway
+from gateway.inbox.queue import Arrival
+from gateway.model.context import SYSTEM
+from gateway.model.query import Filter, Query
+from gateway.model.times import system_clock
+from gateway.pipeline import Work
+from gateway.settings import General, Http, Mllp, Settings
+from gateway.store.base import Plan
+from tests.bench.machine import machine, row
+from tests.flow.messages import oru
+
+_AT_ONCE = 48
+
+
+def _rss_mb() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * rusage.getpagesize() / 1e6
+
+
+async def _feed(gateway: Gateway, first: int, count: int, residents: int, chance: random.Random) -> None:
+    """Keep `count` messages in the inbox and wait until the last is settled."""
+    now = system_clock()
+    for start in range(first, first + count, 500):
+        batch = range(start, min(start + 500, first + count))
+        arrivals = [
+            Arrival("city_first_hospital", "v2", oru(n, chance.randrange(residents)), now, control=f"T{n:08d}")
+            for n in batch
+        ]
+        await asyncio.gather(*[gateway.inbox.keep(one) for one in arrivals])
+    await gateway.worker.drained()
+
+
+async def _ceiling(gateway: Gateway, first: int, count: int, residents: int, chance: random.Random) -> float:
+    """Puts a second when everything but the commit is done beforehand."""
+    plans: list[Plan] = []
+    pipeline = gateway.pipeline
+    for n in range(first, first + count):
+        kept = await gateway.inbox.keep(
+            Arrival("city_first_hospital", "v2", oru(n, chance.randrange(residents)), system_clock(), control=f"T{n}")
+        )
+        raw = gateway.inbox.raw(kept.key)
+        assert raw is not None
+        works, _ = pipeline.prepare([raw])
+        plans.append(await _plan(pipeline, works[0]))
+    puts = sum(len(plan.puts) for plan in plans)
+    begun = time.perf_counter()
+    gate = asyncio.Semaphore(_AT_ONCE)
+
+    async def commit(plan: Plan) -> None:
+        async with gate:
+            await gateway.store.commit(replace(plan, unclaimed=()))
+
+    await asyncio.gather(*[commit(plan) for plan in plans])
+    return puts / (time.perf_counter() - begun)
+
+
+async def _plan(pipeline: object, work: Work) -> Plan:
+    plan, _ = await pipeline._plan(work)  # type: ignore[attr-defined]
+    return plan
+
+
+async def _run(home: Path, stored: int, messages: int) -> None:
+    settings = Settings(gateway=General(home=str(home)), http=Http(port=0), mllp=Mllp(port=-1))
+    gateway = await Gateway.open(settings)
+    await gateway.start()
+    chance = random.Random(7)
+    residents = max(200, stored // 300)
+    preload = max(1, stored // 23)
+    begun = time.perf_counter()
+    await _feed(gateway, 0, preload, residents, chance)
+    took = time.perf_counter() - begun
+    print(
+        f"preloaded {preload * 23:,} resources of {residents:,} residents at {preload * 23 / took:,.0f}/s", flush=True
+    )
+    gc.collect()
+    before, begun = _rss_mb(), time.perf_counter()
+    await _feed(gateway, 10_000_000, messages, residents, chance)
+    took = time.perf_counter() - begun
+    growth = _rss_mb() - before
+    page = await gateway.store.search(
+        Query("DiagnosticReport", (Filter("identifier", "token", (f"R{10_000_000 + messages - 1:08d}",)),)), SYSTEM
+    )
+    assert len(page.matches) == 1, "the last report must be searchable"
+    made = await _made(gateway, messages)
+    ceiling = await _ceiling(gateway, 20_000_000, min(messages, 300), residents, chance)
+    row("pipeline, ORU of 20 items", made / took, "resources/s", ceiling)
+    row("  messages", messages / took, "msg/s")
+    print(f"  RSS growth {growth:.1f} MB over {messages:,} messages")
+    await gateway.close()
+
+
+async def _made(gateway: Gateway, messages: int) -> int:
+    entries = gateway.inbox.file.entries(limit=1)
+    outcome = (await gateway.store.done([entries[0].key]))[entries[0].key]
+    return len(msgspec.json.decode(outcome)["resources"]) * messages
+
+
+def main() -> None:
+    """See the module's docstring."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--stored", type=int, default=20_000)
+    parser.add_argument("--messages", type=int, default=1_000)
+    args = parser.parse_args()
+    print(machine())
+    with tempfile.TemporaryDirectory(dir=".") as name:
+        uvloop.run(_run(Path(name), args.stored, args.messages))
+
+
+if __name__ == "__main__":
+    main()
