@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from gateway.errors import ConfigError
 from gateway.model.resource import Json
-from gateway.outbound.alerts import Alert, alerts, to_detected_issues
+from gateway.model.systems import ALERT
+from gateway.outbound.alerts import Alert, Kind, alerts, to_detected_issues
 from gateway.outbound.drug_classes import allergens, load
 from gateway.outbound.record import Record
 from gateway.recognise import rules
@@ -194,3 +196,9 @@ def test_a_drug_table_with_a_fault_is_refused_with_its_line(tmp_path: Path) -> N
     path.write_text("name,class\n阿莫西林,青霉素类\n阿莫西林,青霉素类\n", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"classes\.csv:3"):
         load(path)
+
+
+def test_the_published_code_system_lists_every_kind_of_alert() -> None:
+    published = json.loads((PROFILES / "codesystem/alert.json").read_text("utf-8"))
+    assert published["url"] == ALERT
+    assert [concept["code"] for concept in published["concept"]] == list(get_args(Kind))
