@@ -22,7 +22,6 @@ from .views_recognise import recognise_page
 from .views_report import as_of, report_sheet, result_ids, versions_of
 from .views_summary import summary
 from .views_visits import document_line, document_title, original_key, visits_page
-from .words import no_record
 
 _MOST_ACCESSES = 200
 _MOST_VERSIONS = 50
@@ -130,16 +129,7 @@ async def medication(visit: Visit) -> Response:
 async def visits(visit: Visit) -> Response:
     """`/visits`: visits and documents."""
     opened = await _open(visit, "visits")
-    return _answer(
-        visit,
-        opened,
-        "visits",
-        "就诊与文书",
-        "visits.html",
-        view=visits_page(opened),
-        no_visits=no_record("就诊", "已接入就诊的成员单位都没有此人的就诊。"),
-        no_documents=no_record("文书", "已接入文书的成员单位都没有此人的文书。"),
-    )
+    return _answer(visit, opened, "visits", "就诊与文书", "visits.html", view=visits_page(opened))
 
 
 @_follows_merges

@@ -10,7 +10,7 @@ from ...model.times import CHINA, parse_fhir
 from . import moments
 from .moments import When
 from .opened import Opened
-from .words import Link
+from .words import Absent, Link, no_record
 
 _CLASSES = {"AMB": "门诊", "EMER": "急诊", "IMP": "住院", "ACUTE": "住院", "HH": "家庭出诊", "VR": "远程"}
 
@@ -47,6 +47,8 @@ class VisitsPage:
 
     visits: tuple[VisitLine, ...]
     documents: tuple[DocumentLine, ...]
+    no_visits: Absent
+    no_documents: Absent
 
 
 def visits_page(opened: Opened) -> VisitsPage:
@@ -54,7 +56,12 @@ def visits_page(opened: Opened) -> VisitsPage:
     every = opened.record.every.get("DocumentReference", ())
     standing = [d for d in every if d.get("status") != "entered-in-error"]
     standing.sort(key=lambda d: str(d.get("date", "")), reverse=True)
-    return VisitsPage(visit_lines(opened), tuple(document_line(opened, d) for d in standing))
+    return VisitsPage(
+        visit_lines(opened),
+        tuple(document_line(opened, d) for d in standing),
+        no_record("就诊", "已接入就诊的成员单位都没有此人的就诊。"),
+        no_record("文书", "已接入文书的成员单位都没有此人的文书。"),
+    )
 
 
 def visit_lines(opened: Opened) -> tuple[VisitLine, ...]:

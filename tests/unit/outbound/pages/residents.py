@@ -213,7 +213,9 @@ def liu_guilan() -> list[Json]:
         ),
         an_observation("o4", "血红蛋白", "132", "G/L", loinc="718-7", ucum="g/L", band=("115", "150"), **m2),
         an_observation("o5", "白细胞", "6.5", "G/L", loinc="6690-2", ucum="10*9/L", band=("3.5", "9.5"), **m2),
-        an_observation("o6", "糖化血红蛋白", "51", "mmol/mol", loinc="59261-8", ucum="mmol/mol", flag="H", band=("20", "42"), **m2),
+        an_observation(
+            "o6", "糖化血红蛋白", "51", "mmol/mol", loinc="59261-8", ucum="mmol/mol", flag="H", band=("20", "42"), **m2
+        ),
         an_observation("o7", "X-9981", "3", "", local="X-9981", **m2),
     ]  # fmt: skip
     return [
@@ -251,7 +253,8 @@ def wang_xiuying() -> list[Json]:
     s2 = study("s2", "2.25.200", "胸部CT增强", "2026-03-15T09:30:00+08:00", 1)
     said = {"url": EXT_FINDINGS, "valueString": "胸廓对称。右肺上叶见一直径约 5 mm 实性结节，边界清楚。"}
     r1 = a_report(
-        "r1", "胸部CT平扫", category="CT", studies=[s1], conclusion="右肺上叶小结节，建议随访。", item="HR-CT-CHEST-PLAIN",
+        "r1", "胸部CT平扫", category="CT", studies=[s1],
+        conclusion="右肺上叶小结节，建议随访。", item="HR-CT-CHEST-PLAIN",
         collected="2026-03-10T09:30:00+08:00", issued="2026-03-10T11:20:00+08:00", extension=[said],
     )  # fmt: skip
     r2 = a_report(
