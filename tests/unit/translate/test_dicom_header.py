@@ -56,8 +56,8 @@ def named(charset: bytes, name: bytes) -> bytes:
 @pytest.mark.parametrize("syntax", [EXPLICIT, "1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"])
 def test_every_uncompressed_transfer_syntax_reads_alike(syntax: str) -> None:
     body = a_file(syntax, PatientID="A1", StudyInstanceUID="2.25.7", SeriesNumber=3, Rows=512)
-    tree = read(body).tree
-    assert (tree["PatientID"], tree["StudyInstanceUID"], tree["SeriesNumber"], tree["Rows"]) == (
+    cells = read(body).row.cells
+    assert (cells["PatientID"], cells["StudyInstanceUID"], cells["SeriesNumber"], cells["Rows"]) == (
         "A1",
         "2.25.7",
         "3",
@@ -69,13 +69,13 @@ def test_our_reading_equals_that_of_pydicom_on_its_own_test_files() -> None:
     compared = 0
     for path in sorted(name for name in get_testdata_files() if name.endswith(".dcm")):
         try:
-            tree = read(Path(path).read_bytes()).tree
+            cells = read(Path(path).read_bytes()).row.cells
             other = pydicom.dcmread(path, stop_before_pixels=True)
         except (BadDicom, pydicom.errors.InvalidDicomError, OSError):
             continue
         for name in NAMES:
             value = other.get(name)
-            assert tree.get(name, "") == ("" if value is None else str(value)), (path, name)
+            assert cells.get(name, "") == ("" if value is None else str(value)), (path, name)
         compared += 1
     assert compared > 50
 
@@ -84,7 +84,7 @@ def test_sequences_become_lists_of_items() -> None:
     item = Dataset()
     item.AccessionNumber = "CT1"
     body = a_file(RequestAttributesSequence=Sequence([item, Dataset()]), PatientID="A1")
-    assert read(body).tree["RequestAttributesSequence"] == [{"AccessionNumber": "CT1"}]
+    assert [row.cells for row in read(body).row.tables["RequestAttributesSequence"]] == [{"AccessionNumber": "CT1"}]
 
 
 CHARSETS = {
@@ -101,25 +101,25 @@ CHARSETS = {
 def test_a_chinese_name_is_read_under_every_charset(case: tuple[bytes, bytes, bool]) -> None:
     charset, name, trusted = case
     found = read(named(charset, name))
-    assert str(found.tree["PatientName"]).startswith("张珅")
+    assert str(found.row.cells["PatientName"]).startswith("张珅")
     assert bool(found.findings) is not trusted
 
 
 def test_the_escapes_of_iso_2022_ir_58_are_dropped() -> None:
     name = b"Li^Jianguo=\x1b$)A\xc0\xee^\x1b$)A\xbd\xa8\xb9\xfa"
     found = read(named(rb"\ISO 2022 IR 58", name))
-    assert found.tree["PatientName"] == "Li^Jianguo=李^建国"
+    assert found.row.cells["PatientName"] == "Li^Jianguo=李^建国"
     assert not found.findings
 
 
 def test_gb2312_under_latin_1_is_chinese_and_western_names_stay_western() -> None:
-    assert read(named(b"ISO_IR 100", "赵丽".encode("gbk"))).tree["PatientName"] == "赵丽"
-    assert read(named(b"ISO_IR 100", "Müller^Jürgen".encode("latin-1"))).tree["PatientName"] == "Müller^Jürgen"
+    assert read(named(b"ISO_IR 100", "赵丽".encode("gbk"))).row.cells["PatientName"] == "赵丽"
+    assert read(named(b"ISO_IR 100", "Müller^Jürgen".encode("latin-1"))).row.cells["PatientName"] == "Müller^Jürgen"
 
 
 def test_a_backslash_inside_a_gb18030_character_does_not_split_the_name() -> None:
     assert "乗".encode("gb18030")[1:] == b"\\"
-    assert read(named(b"GB18030", "乗马".encode("gb18030"))).tree["PatientName"] == "乗马"
+    assert read(named(b"GB18030", "乗马".encode("gb18030"))).row.cells["PatientName"] == "乗马"
 
 
 def deep(levels: int) -> bytes:
@@ -170,12 +170,12 @@ def test_hostile_files_are_refused_quickly(make: object) -> None:
 
 
 def test_thirty_two_levels_are_read() -> None:
-    assert "RequestAttributesSequence" in read(deep(32)).tree
+    assert "RequestAttributesSequence" in read(deep(32)).row.tables
 
 
 def test_a_file_cut_off_inside_its_pixels_still_has_its_header() -> None:
     pixels = struct.pack("<HH2sHI", 0x7FE0, 0x0010, b"OW", 0, 1 << 20) + b"\0" * 100
-    assert read(raw_file(element(0x10, 0x20, b"LO", b"A1"), pixels)).tree["PatientID"] == "A1"
+    assert read(raw_file(element(0x10, 0x20, b"LO", b"A1"), pixels)).row.cells["PatientID"] == "A1"
 
 
 def test_random_damage_never_ends_in_another_error() -> None:

@@ -1,0 +1,329 @@
+"""A CDA document as rows of named cells, so that a mapping names a data element and never a nesting.
+
+The header and single facts are one row; items, drugs, orders, diagnoses, procedures and sections are tables
+(`cda_tables`). A cell is named by its data-element code (`DE04.30.015`; `@unit`, `@time`, `/low` behind it) or,
+in the header, by its path (`recordTarget/patientRole/id[1.33]`, the root without its national prefix). Every
+populated leaf becomes a cell; only what the CDA schema fixes (class, mood and type codes, code systems,
+flavours of null) does not. Source: HL7 CDA R2; WS/T 500-2016; china-standards §4.3, §4.4, §7.4.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from ..errors import BadXml
+from ..model import xml
+from ..model.directory import Source
+from ..model.message import RawMessage
+from ..model.outcome import Finding
+from ..model.xml import Node
+from .cda_tables import BESIDE_DRUG, BESIDE_ORDER, ROW_ELEMENTS, ROW_OF, data_element, document_kind
+from .charset import fold
+from .formats import Document
+from .rows import Row, RowFormat
+
+_NATIONAL = re.compile(r"^2?\.?0?16\.156\.10011\.")
+_WRAPPERS = frozenset({"entry", "entryRelationship", "entryReationship", "component"})
+_STATEMENTS = frozenset({"observation", "organizer", "act", "encounter", "supply", "observationMedia"})
+_SPECIMEN_COLLECTION = frozenset({"SPECCOLL", "SAS"})
+_DAYS = "DE06.00.294"
+
+
+@dataclass(frozen=True, slots=True)
+class CdaDocument:
+    """One document. kind: `C0007`, "" when unknown. Tables of `row`: items, drugs, orders, …, sections."""
+
+    kind: str
+    row: Row
+    charset: str
+    declared: str
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(slots=True)
+class _Scope:
+    """Where facts go now: open rows by table, the row of the statement around, the panel around an item."""
+
+    rows: dict[str, Row] = field(default_factory=dict)
+    inside: Row | None = None
+    panel: Node | None = None
+
+
+def read(body: bytes) -> CdaDocument:
+    """The document in `body`, also wrapped in SOAP as XML or as text. Raises BadXml, WrongCharset, TooLarge."""
+    parsed = xml.parse(body)
+    root = _clinical_document(xml.nodes(parsed))
+    walk = _Walk()
+    walk.header(root)
+    for section in _sections(root):
+        walk.section(section)
+    cells = walk.document.cells
+    kind = document_kind(cells.get("code", ""), cells.get("title", ""), cells.get("templateId", ""))
+    return CdaDocument(kind, walk.document, parsed.charset, parsed.declared, parsed.findings)
+
+
+class CdaFormat(RowFormat):
+    """CDA to the engine: the kind is the document's code, `C0007`."""
+
+    name = "cda"
+
+    def read(self, raw: RawMessage, source: Source) -> Document:
+        """The document as rows. Raises BadXml, WrongCharset, TooLarge."""
+        found = read(raw.body)
+        facts = {"charset": found.charset, "declared": found.declared}
+        return Document(found.kind, found.row, facts, found.findings)
+
+
+def _clinical_document(root: Node) -> Node:
+    if root.name == "ClinicalDocument":
+        return root
+    for node in root.walk():
+        if node.name == "ClinicalDocument":
+            return node
+        text = node.text.strip()
+        if text.startswith("<") and "ClinicalDocument" in text:
+            return _clinical_document(xml.nodes(xml.parse(text.encode())))
+    raise BadXml(f"line {root.line}", "no ClinicalDocument", detail_zh="没有 ClinicalDocument 元素。")
+
+
+def _sections(root: Node) -> list[Node]:
+    """Every section at any depth, whether or not a structuredBody stands around it."""
+    found: list[Node] = []
+    for child in root.children:
+        if child.name == "section":
+            found.append(child)
+        if child.name in ("component", "structuredBody", "section"):
+            found += _sections(child)
+    return found
+
+
+def _code_of(node: Node) -> str:
+    code = node.child("code")
+    return code.attrs.get("code", "").strip() if code is not None else ""
+
+
+@lru_cache(1024)
+def root_name(root: str) -> str:
+    """`1.33` for a root below 2.16.156.10011, also misspelt `2016.156.10011`; other roots as they are."""
+    return _NATIONAL.sub("", root.strip())
+
+
+class _Walk:
+    """One pass over a document, filling rows in document order."""
+
+    __slots__ = ("_lines", "document")
+
+    def __init__(self) -> None:
+        self.document = Row()
+        self._lines: list[str] = []
+
+    def header(self, root: Node) -> None:
+        """Everything but the body into the document row."""
+        for child, name in _named(root):
+            if child.name != "component":
+                _cells(child, name, self.document)
+
+    def section(self, section: Node) -> None:
+        """Its facts into rows, and itself into the table of sections, with a narrative made where none was sent."""
+        self._lines = []
+        row, scope = self.document.new_row("sections"), _Scope()
+        before = {table: len(rows) for table, rows in self.document.tables.items()}
+        for child, name in _named(section):
+            if child.name == "entry":
+                self._statements(child, scope)
+            elif child.name == "text":
+                _put(row, "text", child.all_text(), child)
+            elif child.name != "component":
+                _cells(child, name, row)
+        made = {table: rows[before.get(table, 0) :] for table, rows in self.document.tables.items()}
+        _share_days(made.get("drugs", []))
+        label = row.cells.get("code") or row.cells.get("title", "")
+        for diagnosis in made.get("diagnoses", ()):
+            diagnosis.make("section", label)
+        row.make("narrative", row.cells.get("text") or "\n".join(self._lines))
+
+    def _statements(self, wrapper: Node, scope: _Scope) -> None:
+        for child in wrapper.children:
+            name = child.name
+            if name == "observation":
+                self._observation(child, scope)
+            elif name == "organizer":
+                self._organizer(child, scope)
+            elif name in ROW_ELEMENTS:
+                self._row_element(child, ROW_ELEMENTS[name], scope)
+            elif name != "section" and not (name == "sequenceNumber" and scope.panel is not None):
+                _cells(child, _statement_name(child), scope.inside or self.document)
+
+    def _observation(self, observation: Node, scope: _Scope) -> None:
+        code = observation.child("code")
+        spelt = code.attrs.get("code", "").strip() if code is not None else ""
+        element = data_element(spelt)
+        if not element and scope.panel is not None:
+            self._panel_item(observation, scope.panel)
+            return
+        row = self._row_for(element, scope) if element else scope.inside or self.document
+        name = element or (f"observation[{spelt}]" if spelt else "observation")
+        for child in observation.children:
+            part = child.name
+            if part == "value":
+                _cells(child, name, row)
+                label = (code.attrs.get("displayName") if code is not None else "") or name
+                self._lines.append(f"{label}：{_shown(child)}")
+            elif part == "effectiveTime":
+                _cells(child, f"{name}@time", row)
+            elif part in _WRAPPERS:
+                self._statements(child, _Scope(scope.rows, row, scope.panel))
+            elif part == "code":
+                for original in child.children:
+                    _cells(original, f"{name}@{original.name}", row)
+            elif part != "statusCode":
+                _cells(child, f"{name}/{part}", row)
+
+    def _row_for(self, element: str, scope: _Scope) -> Row:
+        table = ROW_OF.get(element)
+        if table is None:
+            if element in BESIDE_DRUG and "drugs" in scope.rows:
+                return scope.rows["drugs"]
+            if element in BESIDE_ORDER and "orders" in scope.rows:
+                return scope.rows["orders"]
+            return scope.inside or self.document
+        row = scope.rows.get(table)
+        if row is None or element in row.cells:
+            row = scope.rows[table] = self.document.new_row(table)
+        return row
+
+    def _organizer(self, organizer: Node, scope: _Scope) -> None:
+        is_panel = organizer.attrs.get("classCode") == "BATTERY" and _code_of(organizer) != ""
+        inner = _Scope({}, scope.inside, organizer if is_panel else None)
+        for child in organizer.children:
+            if child.name in _WRAPPERS:
+                self._statements(child, inner)
+            elif child.name not in ("statusCode", "code"):
+                _cells(child, f"organizer/{child.name}", scope.inside or self.document)
+
+    def _panel_item(self, observation: Node, panel: Node) -> None:
+        """The vendors' laboratory item: its own code instead of data elements, one row an observation."""
+        row = self.document.new_row("items")
+        title = panel.child("code")
+        if title is not None:
+            _cells(title, "panel", row)
+        for child, name in _named(observation):
+            if child.name in _WRAPPERS:
+                for inner in child.children:
+                    _cells(inner, _statement_name(inner), row)
+            elif child.name != "statusCode":
+                _cells(child, name, row)
+        value = observation.child("value")
+        label = row.cells.get("code@displayName") or row.cells.get("code", "")
+        self._lines.append(f"{label}：{_shown(value) if value is not None else ''}")
+
+    def _row_element(self, node: Node, table: str, scope: _Scope) -> None:
+        if table == "procedures" and _code_of(node) in _SPECIMEN_COLLECTION:
+            for child, name in _named(node):
+                if child.name != "code":
+                    _cells(child, f"specimen/{name}", self.document)
+            return
+        row = scope.rows[table] = self.document.new_row(table)
+        for child, name in _named(node):
+            if child.name in _WRAPPERS:
+                self._statements(child, _Scope(scope.rows, row))
+            elif child.name != "statusCode":
+                _cells(child, name, row)
+        shown = (cell for name, cell in row.cells.items() if not name.endswith(("Code", "/code")))
+        self._lines.append(" ".join(shown))
+
+
+def _share_days(drugs: list[Row]) -> None:
+    """有效天数 standing once, behind the last drug of a prescription, is that of the prescription."""
+    if len(drugs) > 1 and [_DAYS in drug.cells for drug in drugs[:-1]].count(True) == 0:
+        for name in [name for name in drugs[-1].cells if name.startswith(_DAYS)]:
+            for drug in drugs[:-1]:
+                drug.make(name, drugs[-1].cells[name])
+
+
+def _statement_name(node: Node) -> str:
+    code = _code_of(node) if node.name in _STATEMENTS else ""
+    return f"{node.name}[{code}]" if code else node.name
+
+
+def _named(parent: Node) -> list[tuple[Node, str]]:
+    """Children with their names in a cell's path: repeats numbered, participants and ranges named by their kind."""
+    out: list[tuple[Node, str]] = []
+    seen: dict[str, int] = {}
+    for child in parent.children:
+        name = child.name
+        if name in ("participant", "relatedDocument"):
+            name = f"{name}[{child.attrs.get('typeCode', '')}]"
+        elif name == "referenceRange":
+            found = child.child("observationRange")
+            name = f"range[{_code_of(found) if found is not None else ''}]"
+        elif name in ("id", "templateId"):
+            out.append((child, name))
+            continue
+        count = seen[name] = seen.get(name, 0) + 1
+        out.append((child, name if count == 1 else f"{name}[{count}]"))
+    return out
+
+
+def _cells(node: Node, path: str, row: Row) -> None:
+    """All populated leaves at and below a node, named by their path."""
+    if node.attrs:
+        _attribute_cells(node, path, row)
+    children = node.children
+    if not children:
+        if node.text:
+            _put(row, path, node.text, node)
+        return
+    if node.name == "name":
+        _put(row, path, node.all_text(), node)
+        return
+    if node.text and not node.text.isspace():
+        _put(row, path, node.text, node)
+    if len(children) == 1 and children[0].name not in ("participant", "relatedDocument", "referenceRange"):
+        named = [(children[0], children[0].name)]
+    else:
+        named = _named(node)
+    for child, name in named:
+        if child.name == "observationRange":
+            for inner, inner_name in _named(child):
+                if inner.name != "code":
+                    _cells(inner, f"{path}/{inner_name}", row)
+        elif child.name in _WRAPPERS:
+            for inner in child.children:
+                _cells(inner, f"{path}/{_statement_name(inner)}", row)
+        elif not (child.name == "code" and path.endswith("]") and node.name in _STATEMENTS):
+            _cells(child, f"{path}/{name}", row)
+
+
+def _attribute_cells(node: Node, path: str, row: Row) -> None:
+    attrs = node.attrs
+    extension, root = attrs.get("extension"), attrs.get("root")
+    if extension:
+        _put(row, f"{path}[{root_name(root)}]" if root else path, extension, node)
+    elif root and (path == "templateId" or len(root) == 36):
+        _put(row, path, root, node)
+    value = attrs.get("value")
+    if value:
+        _put(row, path, value, node)
+    code, display = attrs.get("code"), attrs.get("displayName")
+    if code:
+        _put(row, path if value is None else f"{path}@code", code, node)
+    if display:
+        _put(row, f"{path}@displayName" if code else path, display, node)
+    unit = attrs.get("unit") or attrs.get("currency")
+    if unit:
+        _put(row, f"{path}@unit", unit, node)
+
+
+def _put(row: Row, name: str, text: str, node: Node) -> None:
+    text = text.strip()
+    if text:
+        row.add(name, text if text.isascii() else fold(text), node.line)
+
+
+def _shown(value: Node) -> str:
+    attrs = value.attrs
+    text = attrs.get("displayName") or attrs.get("value") or attrs.get("code") or value.all_text()
+    return f"{text} {attrs.get('unit', '')}".strip()

@@ -1,0 +1,152 @@
+"""Rows of named cells: what CDA documents, CSV files, JSON bodies and DICOM headers look like to a mapping.
+
+A cell remembers where it was read and whether a rule used it, so nothing is lost in silence (D7).
+Path grammar: `name` is a cell of the present row, `/name` one of the document row, `table.name` a cell of a
+table's first row. `each:` names a table of the present row, or else of the document.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+from ..model.outcome import Unused
+from .formats import Document, Getter, NodeFormat, Nodes, Placer
+
+
+class Row:
+    """Cells by name, and the tables of rows below. label: how places call it (`items[3]`), "" for the document."""
+
+    __slots__ = ("cells", "label", "lines", "tables", "used")
+
+    def __init__(self, label: str = "") -> None:
+        self.label = label
+        self.cells: dict[str, str] = {}
+        self.lines: dict[str, int] = {}
+        self.used: set[str] = set()
+        self.tables: dict[str, list[Row]] = {}
+
+    def add(self, name: str, text: str, line: int = 0) -> None:
+        """A populated cell; a second one of the same name gets `[2]` behind it."""
+        if name in self.cells:
+            number = 2
+            while f"{name}[{number}]" in self.cells:
+                number += 1
+            name = f"{name}[{number}]"
+        self.cells[name] = text
+        if line:
+            self.lines[name] = line
+
+    def make(self, name: str, text: str) -> None:
+        """A cell made by the reader: it was not sent, so nobody has to use it."""
+        if text:
+            self.cells[name] = text
+            self.used.add(name)
+
+    def new_row(self, table: str) -> Row:
+        """A fresh row at the end of one of its tables."""
+        rows = self.tables.setdefault(table, [])
+        row = Row(f"{self.label}/{table}[{len(rows) + 1}]" if self.label else f"{table}[{len(rows) + 1}]")
+        rows.append(row)
+        return row
+
+    def all_rows(self) -> Iterator[Row]:
+        """This row, then all below it."""
+        yield self
+        for rows in self.tables.values():
+            for row in rows:
+                yield from row.all_rows()
+
+    def place(self, name: str) -> str:
+        """`items[3]/DE04.30.015#88`: row, cell, line."""
+        at = f"{self.label}/{name}" if self.label else name
+        line = self.lines.get(name)
+        return f"{at}#{line}" if line else at
+
+
+class RowFormat(NodeFormat):
+    """Base of formats read as rows; a subclass gives `name`, `read`, and may spell places in its own way."""
+
+    def nodes(self, path: str) -> Nodes:
+        """`each: items` walks a table; `each: /` the document row once."""
+        if path == "/":
+            return lambda node, root: (root,)
+        return lambda node, root: node.tables.get(path) or root.tables.get(path, ())
+
+    def getter(self, path: str) -> Getter:
+        """A cell of the present row, or of the document with `/` before its name."""
+        name, of_document = _split(path)
+
+        def get(node: Any, root: Any) -> str:
+            row = root if of_document else node
+            text: str | None = row.cells.get(name)
+            if text is None:
+                return _in_first_row(row, name) if "." in name else ""
+            row.used.add(name)
+            return text
+
+        return get
+
+    def place(self, path: str) -> Placer:
+        """Row, cell and line."""
+        name, of_document = _split(path)
+
+        def where(node: Any, root: Any) -> str:
+            return self.place_of(root if of_document else node, name)
+
+        return where
+
+    def place_of(self, row: Row, name: str) -> str:
+        """How findings call a cell of this format."""
+        return row.place(name)
+
+    def unused(self, document: Document, session: Any, ignore: Mapping[str, str]) -> tuple[Unused, ...]:
+        """Every populated cell no rule read, with the reason where the map names one.
+
+        `ignore` names a cell, or several with `*`; the number behind a repeated cell may be left out.
+        """
+        why = _reasons(tuple(ignore.items()))
+        out: list[Unused] = []
+        for row in document.root.all_rows():
+            if len(row.used) < len(row.cells):
+                out += [Unused(self.place_of(row, name), why(name)) for name in row.cells if name not in row.used]
+        return tuple(out)
+
+
+def _in_first_row(row: Row, name: str) -> str:
+    table, _, rest = name.partition(".")
+    rows = row.tables.get(table)
+    if not rows:
+        return ""
+    text = rows[0].cells.get(rest)
+    if text is None:
+        return _in_first_row(rows[0], rest)
+    rows[0].used.add(rest)
+    return text
+
+
+def _split(path: str) -> tuple[str, bool]:
+    if not path.strip():
+        raise ValueError("a path names a cell")
+    return (path[1:], True) if path.startswith("/") else (path, False)
+
+
+@lru_cache(64)
+def _reasons(ignore: tuple[tuple[str, str], ...]) -> Callable[[str], str]:
+    exact = {pattern: because for pattern, because in ignore if "*" not in pattern}
+    wild = [(re.compile(".*".join(map(re.escape, p.split("*")))), because) for p, because in ignore if "*" in p]
+
+    @lru_cache(4096)
+    def why(name: str) -> str:
+        bare = re.sub(r"\[\d\d?\]", "", name)
+        for spelling in (name, bare):
+            if spelling in exact:
+                return exact[spelling]
+            for pattern, because in wild:
+                if pattern.fullmatch(spelling):
+                    return because
+        return ""
+
+    return why
