@@ -379,6 +379,17 @@ class TooCostly(GatewayError):
     en = "The query is too costly; add a patient or a date."
 
 
+class PacsSilent(GatewayError):
+    """The member's PACS did not answer, or not with a picture."""
+
+    code = "GW-STO-010"
+    issue = "transient"
+    http = 502
+    retry = True
+    zh = "来源机构的影像系统没有应答，报告仍可阅读，请稍后再试。"
+    en = "The member's PACS did not answer with a picture; the report can still be read."
+
+
 # ---- FHR ------------------------------------------------------------------------------------
 class NotFound(GatewayError):
     """No such resource, or none the caller may know of."""

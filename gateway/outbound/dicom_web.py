@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from ..errors import BadParameter, Forbidden, GatewayError, NotFound
+from ..errors import BadParameter, Forbidden, GatewayError, NotFound, PacsSilent
 from ..model import systems
 from ..model.context import AccessContext
 from ..model.query import Filter, Query
@@ -36,17 +36,6 @@ _PASSED_ON = {
 }
 _ACCEPT = "image/jpeg, image/png;q=0.9"
 _PICTURES = ("image/jpeg", "image/png", "image/gif", "image/webp")
-
-
-class PacsSilent(GatewayError):
-    """The member's PACS did not answer, or not with a picture."""
-
-    code = "GW-STO-010"
-    issue = "transient"
-    http = 502
-    retry = True
-    zh = "来源机构的影像系统没有应答，报告仍可阅读，请稍后再试。"
-    en = "The member's PACS did not answer with a picture; the report can still be read."
 
 
 @dataclass(frozen=True, slots=True)
