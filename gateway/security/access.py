@@ -10,7 +10,7 @@ from ..errors import NotSignedIn
 from ..model.context import AccessContext
 from ..model.directory import Directory
 from ..model.times import Clock
-from .scopes import Asked, Door, allow, context
+from .scopes import Asked, Door, allow, for_request, standing
 from .signin import CSRF_HEADER, Session, Sessions, SignIn, check_csrf, cookie_value
 from .tokens import Credential, TokenBook
 
@@ -21,7 +21,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:\-]{8,64}")
 class Access:
     """Knows everybody who may ask. One per process; sessions are lost with it."""
 
-    __slots__ = ("_book", "_directory", "sessions", "sign_in", "trusted_proxies")
+    __slots__ = ("_book", "_directory", "_standing", "sessions", "sign_in", "trusted_proxies")
 
     def __init__(
         self,
@@ -34,6 +34,7 @@ class Access:
     ) -> None:
         self._book = book
         self._directory = directory
+        self._standing: dict[str, AccessContext] = {}
         self.trusted_proxies = trusted_proxies
         self.sessions = Sessions(key, clock)
         self.sign_in = SignIn(book, self.sessions, clock)
@@ -73,7 +74,10 @@ class Access:
     ) -> AccessContext:
         """The context of a known credential; purpose of use from `X-Purpose-Of-Use`."""
         asked = Asked(address, request_id, headers.get("x-purpose-of-use", ""), headers.get("user-agent", "")[:120])
-        return context(found, self._directory, asked)
+        known = self._standing.get(found.user)
+        if known is None:  # the directory does not change while the process runs
+            known = self._standing[found.user] = standing(found, self._directory)
+        return for_request(known, asked)
 
     def address(self, peer: str, headers: Mapping[str, str]) -> str:
         """Where the request comes from; `X-Forwarded-For` counts only when a listed proxy sends it."""

@@ -77,6 +77,9 @@ class Guard:
             return
         headers = headers_of(scope)
         scope[REQUEST_ID] = request_id_of(headers)
+        if headers.get("x-request-id") != scope[REQUEST_ID]:  # whoever reads the header further in finds the same id
+            others = [one for one in scope["headers"] if one[0] != b"x-request-id"]
+            scope["headers"] = [*others, (b"x-request-id", scope[REQUEST_ID].encode())]
         reply = _Reply(send, self._headers, scope[REQUEST_ID])
         try:
             limited = self._limited(scope, headers, receive)

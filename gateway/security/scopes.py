@@ -77,22 +77,38 @@ class Asked:
     client: str = ""
 
 
-def context(found: Credential, directory: Directory, asked: Asked) -> AccessContext:
-    """The AccessContext of this caller. Raises BadParameter for a purpose of use nobody knows."""
+def standing(found: Credential, directory: Directory) -> AccessContext:
+    """What of a caller's context is the same in every request."""
     reach = REACH[found.role]
-    if asked.purpose and asked.purpose not in PURPOSES:
-        raise BadParameter("X-Purpose-Of-Use", "one of " + " ".join(sorted(PURPOSES)))
     return AccessContext(
         user=found.user,
         display=found.display,
         role=found.role,
         member=found.member,
         alliance=found.alliance or _outermost(found.member, directory),
-        purpose=asked.purpose or reach.purpose,
+        purpose=reach.purpose,
         types=reach.types,
         write_types=reach.write_types,
         members=_members(found, directory),
         labels=-1 if found.role in {Role.ADMIN, Role.PLATFORM} else 0,
+    )
+
+
+def for_request(who: AccessContext, asked: Asked) -> AccessContext:
+    """The standing context with the facts of one request. Raises BadParameter for an unknown purpose of use."""
+    if asked.purpose and asked.purpose not in PURPOSES:
+        raise BadParameter("X-Purpose-Of-Use", "one of " + " ".join(sorted(PURPOSES)))
+    return AccessContext(
+        user=who.user,
+        display=who.display,
+        role=who.role,
+        member=who.member,
+        alliance=who.alliance,
+        purpose=asked.purpose or who.purpose,
+        types=who.types,
+        write_types=who.write_types,
+        members=who.members,
+        labels=who.labels,
         client=asked.client,
         address=asked.address,
         request_id=asked.request_id,

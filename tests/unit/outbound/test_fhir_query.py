@@ -1,0 +1,156 @@
+"""What a search URL means, and what it must not be taken to mean (D16)."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.errors import BadParameter, GatewayError, TooCostly, UnknownParameter
+from gateway.model.query import Filter, Include
+from gateway.outbound.fhir_query import Parsed, Rules, nearest, pairs, parse, query_text, shape_of, split_values
+from gateway.store.index import params
+
+
+def understood(type_: str, query: str, *, lenient: bool = False) -> Parsed:
+    return parse(type_, pairs(query), params, Rules(lenient))
+
+
+def test_parameters_become_filters_with_kind_modifier_and_alternatives() -> None:
+    found = understood("Observation", "patient=Patient/1&code=a,urn:x%7Cb&date=ge2026-01-01&status:not=final").query
+    assert found.filters == (
+        Filter("patient", "reference", ("Patient/1",)),
+        Filter("code", "token", ("a", "urn:x|b")),
+        Filter("date", "date", ("ge2026-01-01",)),
+        Filter("status", "token", ("final",), "not"),
+    )
+
+
+def test_chinese_arrives_percent_encoded() -> None:
+    assert understood("Patient", "name=%E6%9D%8E%E5%BB%BA%E5%9B%BD").query.filters[0].values == ("李建国",)
+
+
+def test_escaped_separators_belong_to_the_value() -> None:
+    assert split_values(r"a\,b,c\$d\|e\\f") == ["a,b", "c$d|e\\f"]
+
+
+def test_sort_count_total_and_includes() -> None:
+    query = (
+        "_sort=-date,_id&_count=7&_total=accurate&_include=Observation:subject:Patient&_revinclude=Provenance:target"
+    )
+    found = understood("Observation", query).query
+    assert found.sort == (("date", True), ("_id", False))
+    assert (found.count, found.total) == (7, "accurate")
+    assert found.includes == (
+        Include("Observation", "subject", "Patient"),
+        Include("Provenance", "target", "", True),
+    )
+
+
+@pytest.mark.parametrize("query", ["_summary=count", "_count=0", "_count=0&_totalMethod=count"])
+def test_counting_asks_for_a_total_and_no_rows(query: str) -> None:
+    found = understood("Patient", query)
+    assert (found.query.count, found.query.total, found.shape.summary) == (0, "accurate", "count")
+
+
+def test_a_count_beyond_the_ceiling_is_lowered() -> None:
+    assert understood("Patient", "_count=100000").query.count == 1000
+
+
+@pytest.mark.parametrize(("wrong", "right"), [("nmae", "name"), ("_cuont", "_count"), ("_lastupdatd", "_lastUpdated")])
+def test_a_misspelt_parameter_is_refused_and_the_nearest_named(wrong: str, right: str) -> None:
+    with pytest.raises(UnknownParameter, match=right):
+        understood("Patient", f"{wrong}=x")
+
+
+def test_an_unknown_filter_is_refused_even_when_nothing_is_near() -> None:
+    with pytest.raises(UnknownParameter):
+        understood("Patient", "favourite-colour=green")
+
+
+@pytest.mark.parametrize("control", ["_t", "_dc", "_totalMethod", "_somethingQuiteDifferent"])
+def test_client_controls_are_ignored_reported_and_left_out_of_self(control: str) -> None:
+    found = understood("Patient", f"gender=male&{control}=1")
+    assert [one.place for one in found.ignored] == [control]
+    assert found.applied == (("gender", "male"),)
+
+
+def test_lenient_handling_ignores_what_strict_refuses() -> None:
+    found = understood("Patient", "favourite-colour=green&nmae=x&_text=a", lenient=True)
+    assert len(found.ignored) == 3 and not found.query.filters
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "_has:Observation:patient:code=1",
+        "_filter=name eq x",
+        "_text=x",
+        "general-practitioner.name=x",
+        "name:below=x",
+        "birthdate:exact=1",
+        "_include:iterate=Patient:link",
+        "_sort=colour",
+    ],
+)
+def test_what_is_not_served_is_refused_not_ignored(query: str) -> None:
+    with pytest.raises(UnknownParameter):
+        understood("Patient", query)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "name=",
+        "_count=-1",
+        "_count=x",
+        "_count=٣",
+        "_total=maybe",
+        "_summary=brief",
+        "active:missing=perhaps",
+        "_include=Observation:subject",
+        "_include=Patient:name",
+        "_include=Patient",
+        "name=%FF",
+    ],
+)
+def test_impossible_values_are_refused(query: str) -> None:
+    with pytest.raises(BadParameter):
+        understood("Patient", query)
+
+
+@pytest.mark.parametrize("query", ["&".join(["gender=male"] * 21), "_id=" + ",".join("a" * 101)])
+def test_too_many_parameters_or_values_are_too_costly(query: str) -> None:
+    with pytest.raises(TooCostly):
+        understood("Patient", query)
+
+
+def test_hostile_queries_are_refused_politely() -> None:
+    for query in ("&" * 5000, "a=" * 300, "%00=1", "=1", "name=" + "x" * 100_000, "_sort=" + "," * 1000):
+        try:
+            understood("Patient", query)
+        except GatewayError as error:
+            assert 400 <= error.http < 500
+
+
+def test_merged_and_provisional_patients_are_seen_only_when_asked_by_id_or_active() -> None:
+    assert understood("Patient", "_id=1").query.retired and understood("Patient", "active=false").query.retired
+    assert not understood("Patient", "name=x").query.retired
+
+
+def test_a_query_text_says_the_same_again() -> None:
+    given = (("name:exact", "李 建国&co"), ("code", "urn:x|a,b"))
+    assert tuple(pairs(query_text(given))) == given
+
+
+def test_personal_values_are_known_as_such() -> None:
+    assert understood("Patient", "identifier=x|1").personal and understood("Patient", "name:exact=x").personal
+    assert not understood("Observation", "code=1").personal
+
+
+def test_a_read_takes_elements_and_refuses_filters() -> None:
+    assert shape_of(pairs("_elements=code,value")).elements == {"code", "value"}
+    with pytest.raises(UnknownParameter):
+        shape_of(pairs("code=1"))
+
+
+def test_the_distance_is_blind_to_case() -> None:
+    assert nearest("BIRTHDATE", frozenset({"birthdate", "name"})) == ("birthdate", 0)
