@@ -9,14 +9,13 @@ from itertools import pairwise
 from typing import Literal
 
 from ..model.directory import Directory
-from ..model.ranges import DeclaredRanges
 from ..model.resource import Json
 from ..model.systems import ACT_CODE, ALERT
 from ..model.times import CHINA, parse_fhir
 from ..recognise.match import is_lab, item_of_report
 from ..recognise.rules import RuleItem, RuleSheet
 from .drug_classes import DrugClasses, allergens, classes_of
-from .labs import NO_RANGES, LabGrid, Reading, Row, grid
+from .labs import LabGrid, Reading, Row, grid
 from .medication import Medicine, drug_name, medications
 from .record import Record, member_name, member_of
 
@@ -72,12 +71,16 @@ def alerts(
     sheet: RuleSheet,
     *,
     at: datetime,
-    ranges: DeclaredRanges = NO_RANGES,
+    labs: LabGrid | None = None,
 ) -> list[Alert]:
-    """All alerts at `at`, gravest first, newest first within a kind."""
+    """All alerts at `at`, gravest first, newest first within a kind.
+
+    labs: the record's grid where the caller has made it already; critical values are read from it.
+    """
+    labs = labs or grid(record, directory, at=at)
     current = medications(record, directory, at=at).current
     found = [
-        *_critical(grid(record, directory, ranges, at=at), directory, at),
+        *_critical(labs, directory, at),
         *_conflicts(record, directory, current, classes),
         *_duplicates(current),
         *_repeats(record, directory, sheet, at),

@@ -20,7 +20,7 @@ from .lab_reading import Analysed, Reader, analysed, told_words
 from .lab_types import Band, Column, Flag, LabGrid, Point, Reading, Row, Shown, Times
 from .record import Record, member_name
 
-__all__ = ["NO_RANGES", "Band", "Column", "Flag", "LabGrid", "Point", "Reading", "Row", "Shown", "Times", "grid"]
+__all__ = ["Band", "Column", "Flag", "LabGrid", "Point", "Reading", "Row", "Shown", "Times", "grid"]
 
 NO_RANGES = DeclaredRanges()
 _OTHER, _UNCODED = "其他", "未编码"

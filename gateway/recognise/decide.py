@@ -23,7 +23,7 @@ from .quality import Quality, quality_of
 from .reasons import Reason, Verdict
 from .scope import Viewer, scope_of
 from .states import states_of
-from .times import instant, window_of
+from .windows import instant, window_of
 from .words import CopyText, citation, copy_text
 
 __all__ = [

@@ -12,7 +12,7 @@ from gateway.model.systems import RECOGNITION_REASON, RECOGNITION_VERDICT
 from gateway.recognise.decide import citation, copy_text, patient_parameters, to_parameters
 from gateway.recognise.reasons import BY_CODE, FOR_REPEATING, WHY, WHY_NOT, Verdict
 from tests.builders import NOW, a_report, a_study, an_observation
-from tests.unit.recognise.test_decide import chemistry, decided
+from tests.unit.recognise.cases import chemistry, decided
 
 HOSPITAL = "市第一人民医院"
 PROFILES = Path(__file__).parents[3] / "profiles/codesystem"
