@@ -271,7 +271,9 @@ def reasons(error: Any) -> str:
 def fetched(run: Callable[[Path], int]) -> int:
     """Run on a freshly packed copy."""
     with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run(["npm", "pack", PACKAGE, "--silent"], cwd=folder, check=True, capture_output=True, text=True)
+        done = subprocess.run(
+            ["npm", "pack", PACKAGE, "--silent"], cwd=folder, check=True, capture_output=True, text=True
+        )
         return run(Path(folder) / done.stdout.strip().splitlines()[-1])
 
 

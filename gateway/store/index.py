@@ -35,9 +35,7 @@ __all__ = [
 _COMPARTMENTS = ("Patient", "Encounter")
 
 
-def extract(
-    resource_type: str, resource: Struct, resource_id: str, meta: Mapping[str, Any] | None = None
-) -> Keys:
+def extract(resource_type: str, resource: Struct, resource_id: str, meta: Mapping[str, Any] | None = None) -> Keys:
     """Keys of one version.
 
     resource: what `validate.structure.decode` gave. meta: the meta members the row will carry (source, tag, profile,
@@ -185,5 +183,3 @@ def _inside(g: Gathered, name: str, reference: Any) -> None:
     text = reference.reference
     if text is not None and text.startswith(name + "/"):
         g.tokens.append(hash64("compartment", name, target_of(text)[1]))
-
-

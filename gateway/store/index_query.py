@@ -264,7 +264,9 @@ def _date_test(filter: Filter, value: str) -> tuple[Callable[[int, int], bool], 
     try:
         low, high = date_range(text.replace(" ", "+"))
     except ValueError:
-        raise BadParameter(filter.code, "not a date: use 2026-03-20", detail_zh="日期写法不对，应如 2026-03-20") from None
+        raise BadParameter(
+            filter.code, "not a date: use 2026-03-20", detail_zh="日期写法不对，应如 2026-03-20"
+        ) from None
     if prefix == "ap":
         more = max(_DAY, (high - low) // 10)
         low, high = low - more, high + more
@@ -346,7 +348,9 @@ def _uri(param: SearchParam, filter: Filter) -> CompiledFilter:
     if filter.modifier and not param.routes:
         _allow(filter, "")
     if filter.modifier == "below":
-        return CompiledFilter(None, lambda keys: any(n == number and t.startswith(filter.values) for n, t in keys.texts))
+        return CompiledFilter(
+            None, lambda keys: any(n == number and t.startswith(filter.values) for n, t in keys.texts)
+        )
     if filter.modifier == "above":
         return CompiledFilter(
             None, lambda keys: any(n == number and any(v.startswith(t) for v in filter.values) for n, t in keys.texts)

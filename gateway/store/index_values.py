@@ -52,7 +52,11 @@ def code_tokens(prefix: str, system: str | None, code: str | None) -> tuple[int,
     """Hashes of a code with or without its system."""
     if not code:
         return (hash64(prefix, system, ""),) if system else ()
-    return (hash64(prefix, code), hash64(prefix, system or "", code), *((hash64(prefix, system, ""),) if system else ()))
+    return (
+        hash64(prefix, code),
+        hash64(prefix, system or "", code),
+        *((hash64(prefix, system, ""),) if system else ()),
+    )
 
 
 def _coding(g: Gathered, t: Target, v: Any) -> None:
@@ -117,7 +121,9 @@ def _text(g: Gathered, t: Target, v: str) -> None:
 
 def _name(g: Gathered, t: Target, v: Any) -> None:
     said = [part for part in (v.text, v.family, *(v.given or ()), *(v.prefix or ()), *(v.suffix or ())) if part]
-    _some_text(g, t, said, [form for part in (v.text or _whole(v), v.family) if part for form in pinyin_forms(_tight(part))])
+    _some_text(
+        g, t, said, [form for part in (v.text or _whole(v), v.family) if part for form in pinyin_forms(_tight(part))]
+    )
 
 
 def _family(g: Gathered, t: Target, v: str) -> None:

@@ -186,7 +186,9 @@ INVARIANTS: dict[str, tuple[Invariant, ...]] = {
         "扩展须有值或下级扩展，二者取一",
         "an extension has either a value or extensions",
     ),
-    "Expression": _one("exp-1", _some("expression", "reference"), "须有表达式或引用", "expression or reference is needed"),
+    "Expression": _one(
+        "exp-1", _some("expression", "reference"), "须有表达式或引用", "expression or reference is needed"
+    ),
     "Timing.repeat": (
         Invariant("tim-1", _needs("duration", "durationUnit"), "有时长须有单位", "duration needs durationUnit"),
         Invariant("tim-2", _needs("period", "periodUnit"), "有周期须有单位", "period needs periodUnit"),
@@ -210,7 +212,9 @@ INVARIANTS: dict[str, tuple[Invariant, ...]] = {
             "有结果值时不能写缺失原因",
             "dataAbsentReason is only for a missing value",
         ),
-        Invariant("obs-7", _obs7, "分项代码与总项相同时，总项不能有值", "a component repeats the code that has the value"),
+        Invariant(
+            "obs-7", _obs7, "分项代码与总项相同时，总项不能有值", "a component repeats the code that has the value"
+        ),
     ),
     "Observation.referenceRange": _one(
         "obs-3", _some("low", "high", "text"), "参考范围为空", "a reference range needs low, high or text"
@@ -223,8 +227,12 @@ INVARIANTS: dict[str, tuple[Invariant, ...]] = {
     ),
     "Organization": (
         Invariant("org-1", _some("identifier", "name"), "机构须有标识或名称", "identifier or name is needed"),
-        Invariant("org-2", lambda n: all(a.use != "home" for a in n.address or ()), "机构地址不能是家庭", "no home address"),
-        Invariant("org-3", lambda n: all(t.use != "home" for t in n.telecom or ()), "机构电话不能是家庭", "no home telecom"),
+        Invariant(
+            "org-2", lambda n: all(a.use != "home" for a in n.address or ()), "机构地址不能是家庭", "no home address"
+        ),
+        Invariant(
+            "org-3", lambda n: all(t.use != "home" for t in n.telecom or ()), "机构电话不能是家庭", "no home telecom"
+        ),
     ),
     "AllergyIntolerance": (
         Invariant(
@@ -243,7 +251,9 @@ INVARIANTS: dict[str, tuple[Invariant, ...]] = {
     "Condition": (
         Invariant(
             "con-4",
-            lambda n: not _choice(n, "abatement") or _has(n.clinicalStatus, CLINICAL, "resolved", "remission", "inactive"),
+            lambda n: (
+                not _choice(n, "abatement") or _has(n.clinicalStatus, CLINICAL, "resolved", "remission", "inactive")
+            ),
             "已写缓解时间，临床状态须为已缓解",
             "abatement needs clinicalStatus resolved, remission or inactive",
         ),
@@ -289,13 +299,28 @@ INVARIANTS: dict[str, tuple[Invariant, ...]] = {
             "a document needs identifier.system and value",
         ),
         Invariant(
-            "bdl-10", lambda n: n.type != "document" or n.timestamp is not None, "文档须有时间", "a document needs timestamp"
+            "bdl-10",
+            lambda n: n.type != "document" or n.timestamp is not None,
+            "文档须有时间",
+            "a document needs timestamp",
         ),
-        Invariant("bdl-11", _first_is("document", "Composition"), "文档首条须为 Composition", "a document starts with Composition"),
-        Invariant("bdl-12", _first_is("message", "MessageHeader"), "消息首条须为 MessageHeader", "a message starts with MessageHeader"),
+        Invariant(
+            "bdl-11",
+            _first_is("document", "Composition"),
+            "文档首条须为 Composition",
+            "a document starts with Composition",
+        ),
+        Invariant(
+            "bdl-12",
+            _first_is("message", "MessageHeader"),
+            "消息首条须为 MessageHeader",
+            "a message starts with MessageHeader",
+        ),
     ),
     "Bundle.entry": (
-        Invariant("bdl-5", _some("resource", "request", "response"), "条目为空", "resource, request or response is needed"),
+        Invariant(
+            "bdl-5", _some("resource", "request", "response"), "条目为空", "resource, request or response is needed"
+        ),
         Invariant(
             "bdl-8",
             lambda n: n.fullUrl is None or "/_history/" not in n.fullUrl,
@@ -307,9 +332,13 @@ INVARIANTS: dict[str, tuple[Invariant, ...]] = {
         Invariant("cmp-1", _some("text", "entry", "section"), "章节为空", "text, entry or section is needed"),
         Invariant("cmp-2", _not_both("emptyReason", "entry"), "有条目不能写空原因", "emptyReason excludes entry"),
     ),
-    "CarePlan.activity": _one("cpl-3", _not_both("detail", "reference"), "明细与引用二者取一", "detail excludes reference"),
+    "CarePlan.activity": _one(
+        "cpl-3", _not_both("detail", "reference"), "明细与引用二者取一", "detail excludes reference"
+    ),
     "Appointment": (
-        Invariant("app-2", lambda n: (n.start is None) == (n.end is None), "起止须同时给出", "start and end go together"),
+        Invariant(
+            "app-2", lambda n: (n.start is None) == (n.end is None), "起止须同时给出", "start and end go together"
+        ),
         Invariant(
             "app-3",
             lambda n: (n.start is not None and n.end is not None) or n.status in ("proposed", "cancelled", "waitlist"),
@@ -335,7 +364,9 @@ INVARIANTS: dict[str, tuple[Invariant, ...]] = {
     "Goal.target": _one(
         "gol-1", lambda n: not _choice(n, "detail") or n.measure is not None, "有目标值须有指标", "detail needs measure"
     ),
-    "Group": _one("grp-1", lambda n: n.member is None or n.actual is True, "只有实际群组可有成员", "members need actual"),
+    "Group": _one(
+        "grp-1", lambda n: n.member is None or n.actual is True, "只有实际群组可有成员", "members need actual"
+    ),
     "List": (
         Invariant("lst-1", _not_both("emptyReason", "entry"), "有条目不能写空原因", "emptyReason excludes entry"),
         Invariant(
@@ -360,7 +391,9 @@ INVARIANTS: dict[str, tuple[Invariant, ...]] = {
         "交付早于配制",
         "handed over before prepared",
     ),
-    "QuestionnaireResponse.item": _one("qrs-1", _not_both("answer", "item"), "答案与下级二者取一", "answer excludes item"),
+    "QuestionnaireResponse.item": _one(
+        "qrs-1", _not_both("answer", "item"), "答案与下级二者取一", "answer excludes item"
+    ),
     "ServiceRequest": _one("prr-1", _needs("orderDetail", "code"), "有明细须有项目", "orderDetail needs code"),
     "RequestGroup.action": _one(
         "rqg-1",
@@ -368,7 +401,9 @@ INVARIANTS: dict[str, tuple[Invariant, ...]] = {
         "资源与下级动作二者取一",
         "either resource or action",
     ),
-    "Immunization.education": _one("imm-1", _some("documentType", "reference"), "须有类型或引用", "documentType or reference"),
+    "Immunization.education": _one(
+        "imm-1", _some("documentType", "reference"), "须有类型或引用", "documentType or reference"
+    ),
     "Parameters.parameter": _one(
         "inv-1",
         lambda n: (n.part is not None) + _choice(n, "value") + (n.resource is not None) == 1,

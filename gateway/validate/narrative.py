@@ -14,7 +14,9 @@ _TAG = re.compile(
     re.IGNORECASE,
 )
 _ATTRIBUTE = re.compile(r"<[^<>]*?[\s/\"'](on\w+|formaction|srcdoc|xlink:href)\s*=", re.IGNORECASE)
-_SCHEME = re.compile(r"(?:javascript|vbscript|data\s*:\s*(?:text/html|image/svg|application/xhtml))\s*:?", re.IGNORECASE)
+_SCHEME = re.compile(
+    r"(?:javascript|vbscript|data\s*:\s*(?:text/html|image/svg|application/xhtml))\s*:?", re.IGNORECASE
+)
 _LINK = re.compile(r"(?:href|src|action|background|cite|poster)\s*=\s*(\"[^\"]*\"|'[^']*'|[^\s>]+)", re.IGNORECASE)
 _STYLE = re.compile(r"style\s*=\s*(\"[^\"]*\"|'[^']*')", re.IGNORECASE)
 _DIV = re.compile(r"\s*<div\b[^>]*>.*</div>\s*\Z|\s*<div\b[^>]*/>\s*\Z", re.DOTALL)

@@ -25,10 +25,10 @@ _DAY = (
 )
 _TIME = r"(?:[01]\d|2[0-3]):[0-5]\d:(?:[0-5]\d|60)(?:\.\d+)?"
 _ZONE = r"(?:Z|[+-](?:0\d|1[0-3]):[0-5]\d|[+-]14:00)"
-_URI = r"\A\S+\Z"
+_URI = r"\A[^ \t\n\r]+\Z"
 
 PATTERNS = {
-    "code": r"\A\S+(?: \S+)*\Z",
+    "code": r"\A[^ \t\n\r]+(?:[ \t\n\r][^ \t\n\r]+)*\Z",
     "id": r"\A[A-Za-z0-9.-]{1,64}\Z",
     "uri": _URI,
     "url": _URI,
@@ -40,10 +40,21 @@ PATTERNS = {
     "instant": rf"\A{_DAY}T{_TIME}{_ZONE}\Z",
     "time": rf"\A{_TIME}\Z",
 }
-"""What the text of a primitive must look like; days that do not exist do not match. Source: FHIR R4 datatypes."""
+"""What the text of a primitive must look like; days that do not exist do not match. Source: FHIR R4 datatypes.
 
-REFERENCE = r"\A(?:[A-Z][A-Za-z]+(?:/[A-Za-z0-9.-]{1,64}(?:/_history/[A-Za-z0-9.-]{1,64})?(?:#\S+)?|\?\S+)|#\S*|(?:https?|urn|ftp|mailto|ldap|fhir):\S+)\Z"  # noqa: E501
+White space is that of XML Schema, whose regular expressions R4 uses: blank, tab, line feed, carriage return.
+"""
+
+_OUTWARD = (
+    r"[A-Z][A-Za-z]+(?:/[A-Za-z0-9.-]{1,64}(?:/_history/[A-Za-z0-9.-]{1,64})?(?:#\S+)?|\?\S+)"
+    r"|(?:https?|urn|ftp|mailto|ldap|fhir):\S+"
+)
+REFERENCE = rf"\A(?:{_OUTWARD}|#\S*)\Z"
 """`Type/id`, `Type?criteria` (in a transaction), `#contained`, or an absolute address that no browser executes."""
+
+_FAST_REFERENCE = rf"\A(?:{_OUTWARD})\Z"  # `#…` always takes the collecting walk, which knows what is contained
+REMEMBERED = frozenset({"Coding", "Quantity", "Age", "Count", "Distance", "Duration"})
+"""Types whose system and code are checked once per value and then remembered (`walk.py`): the same few recur."""
 
 _MAX_STRING = 1024 * 1024
 _INTEGERS = {"integer": -(2**31), "unsignedInt": 0, "positiveInt": 1}
@@ -112,9 +123,11 @@ def _annotation(path: str, element: Element) -> Any:
     if not element.primitive:
         return Raw if element.type == "Resource" else _complex(element.type)
     if (path, element.name) == ("Reference", "reference"):
-        return Annotated[str, Meta(pattern=REFERENCE)]
+        return Annotated[str, Meta(pattern=_FAST_REFERENCE)]
     if element.type == "code" and (allowed := plain_codes(element.binding)):
         return Literal[allowed]
+    if path in REMEMBERED and element.name in ("system", "code"):
+        return _primitive("string")
     return _primitive(element.type)
 
 

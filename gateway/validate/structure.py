@@ -6,6 +6,7 @@ walk, which reports every fault and has the last word. Faults are raised, never 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -23,7 +24,8 @@ from .shapes import struct
 from .walk import walker
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
-_BLANK_BEFORE_COLON = (b'" ', b'"\t', b'"\n', b'"\r')
+_NAMED = re.compile(rb'"resourceType"\s*:')
+_NESTING = frozenset({"Bundle", "Parameters"})  # a resource inside names its type too
 
 
 class _Head(Struct):
@@ -92,28 +94,30 @@ def _fast(resource_type: str, body: bytes) -> Struct | None:
         return None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Unparseable() from None
-    if not _same_members(made, body) or not _inner(made, body):
+    if not _same_members(made, body) or not _inner(made):
         return None
     lean = b'xtension"' not in body and b'"_' not in body
     return made if walker(resource_type, lean)(made) else None
 
 
 def _same_members(made: Struct, body: bytes) -> bool:
-    """True when encoding gives back as many keys and quotes: no key twice, no number as text, no empty object.
+    """True when encoding gives back as many quotes: no key twice, no number sent as text, no empty object.
 
-    Exact without `\\u0022`: elsewhere a quote before a colon ends a key, and decoding can only lose keys.
+    Exact: decoding can only lose quotes (a key that came twice, a quoted number), and gains none where the body names
+    its type and writes no quote as `\\u0022`.
     """
     again = _encoder.encode(made)
     if b"{}" in again or b'{"id":' in again or b"\\u0022" in body:
         return False
-    if any(blank in body for blank in _BLANK_BEFORE_COLON):
-        body = msgspec.json.format(body, indent=-1)
-    return body.count(b'":') == again.count(b'":') and body.count(b'"') == again.count(b'"')
+    kind = made.__struct_config__.tag
+    if _type_of(body) != kind if kind in _NESTING else not _NAMED.search(body):
+        return False
+    return body.count(b'"') == again.count(b'"')
 
 
-def _inner(made: Any, body: bytes) -> bool:
-    """Decodes the resources inside; False when one is not in order, or a `#` reference needs a look."""
-    if b'"contained"' in body or b'"#' in body:
+def _inner(made: Any) -> bool:
+    """Decodes the resources inside; False when one is not in order, or is contained and needs a look."""
+    if getattr(made, "contained", None) is not None:
         return False
     kind = made.__struct_config__.tag
     if kind == "Bundle":
@@ -172,7 +176,9 @@ def _check_contained(value: dict[str, Any], path: str, walk: Walk) -> None:
         if isinstance(entry, dict) and isinstance(entry.get("resource"), dict):
             _check_contained(entry["resource"], f"{path}.entry[{i}].resource", walk)
     inner = [c for c in value.get("contained") or () if isinstance(c, dict)]
-    used = {text for text in _local_references(value) if text != "#"} if value.get("resourceType") != "Bundle" else set()
+    used = (
+        {text for text in _local_references(value) if text != "#"} if value.get("resourceType") != "Bundle" else set()
+    )
     ids = {"#" + c["id"] for c in inner if isinstance(c.get("id"), str)}
     for text in sorted(used - ids):
         if not text.startswith("#") or not _is_reference(value, text):
@@ -190,7 +196,9 @@ def _check_one_contained(resource: dict[str, Any], used: set[str], path: str, wa
     if isinstance(meta, dict) and ("versionId" in meta or "lastUpdated" in meta):
         walk.fault(f"{path}.meta", "内嵌资源不能有版本 (dom-4)", "a contained resource has no version (dom-4)")
     if isinstance(meta, dict) and "security" in meta:
-        walk.fault(f"{path}.meta", "内嵌资源不能有安全标签 (dom-5)", "a contained resource has no security label (dom-5)")
+        walk.fault(
+            f"{path}.meta", "内嵌资源不能有安全标签 (dom-5)", "a contained resource has no security label (dom-5)"
+        )
 
 
 def _local_references(value: Any) -> Iterator[str]:
@@ -219,7 +227,9 @@ def _check_narrative(made: Any, body: bytes) -> None:
         if what := active(div):
             raise ActiveNarrative(path, what)
         if not is_div(div):
-            finding = Finding("GW-VAL-001", "error", path, "须为非空的 <div> (txt-1)", "must be one <div> with content (txt-1)")
+            finding = Finding(
+                "GW-VAL-001", "error", path, "须为非空的 <div> (txt-1)", "must be one <div> with content (txt-1)"
+            )
             raise Invalid((finding,))
 
 
@@ -239,13 +249,17 @@ def _divs(node: Any, path: str) -> Iterator[tuple[str, str]]:
 def _remarks(resource_type: str, made: Any) -> Iterator[Finding]:
     if resource_type != "Bundle" and getattr(made, "text", None) is None:
         yield Finding(
-            "GW-VAL-001", "information", f"{resource_type}.text", "没有叙述文本 (dom-6)", "there is no narrative (dom-6)"
+            "GW-VAL-001",
+            "information",
+            f"{resource_type}.text",
+            "没有叙述文本 (dom-6)",
+            "there is no narrative (dom-6)",
         )
     if resource_type == "Condition" and made.clinicalStatus is None:
-        yield Finding("GW-VAL-001", "warning", "Condition.clinicalStatus", "建议给出临床状态", "clinicalStatus is advised")
+        yield Finding(
+            "GW-VAL-001", "warning", "Condition.clinicalStatus", "建议给出临床状态", "clinicalStatus is advised"
+        )
 
 
 def _unknown_type() -> Finding:
     return Finding("GW-VAL-001", "error", "resourceType", "不是 R4 的资源类型", "not a resource type of R4")
-
-

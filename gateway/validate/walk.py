@@ -7,16 +7,39 @@ then runs the collecting walk. The code is generated from the R4 tables, never f
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 from .definitions import Element, elements
 from .invariants import INVARIANTS
+from .shapes import PATTERNS, REMEMBERED
 from .terminology import concept_bound, pairs
 
 Walker = Callable[[Any], bool]
-_spaces: dict[bool, dict[str, Any]] = {True: {"bound": concept_bound}, False: {"bound": concept_bound}}
+_URI = re.compile(PATTERNS["uri"])
+_CODE = re.compile(PATTERNS["code"])
+_REMEMBERED = 20_000
+_seen: set[tuple[str | None, str | None]] = set()
+
+
+def _fresh(node: Any) -> bool:
+    """True when system and code are well formed; remembers the pair."""
+    system, code = node.system, node.code
+    if (system is not None and not _URI.search(system)) or (code is not None and not _CODE.search(code)):
+        return False
+    if len(_seen) >= _REMEMBERED:
+        _seen.clear()
+    _seen.add((system, code))
+    return True
+
+
+def _space() -> dict[str, Any]:
+    return {"bound": concept_bound, "seen": _seen, "fresh": _fresh}
+
+
+_spaces: dict[bool, dict[str, Any]] = {True: _space(), False: _space()}
 
 
 def walker(path: str, lean: bool) -> Walker:
@@ -46,7 +69,7 @@ def _compile(path: str, lean: bool) -> None:
 
 
 @cache
-def _matters(path: str, lean: bool, above: tuple[str, ...] = ()) -> bool:
+def _matters(path: str, lean: bool) -> bool:
     """True when the type or anything it reaches has a rule."""
     return any(_own_rules(at, lean) for at in _reachable(path, lean))
 
@@ -75,6 +98,8 @@ def _own_rules(path: str, lean: bool) -> bool:
 
 def _rule_lines(path: str, lean: bool, space: dict[str, Any]) -> list[str]:
     lines = _choice_lines(path, lean)
+    if path in REMEMBERED:
+        lines.append("if (n.system, n.code) not in seen and not fresh(n): return False")
     for e in elements(path):
         lines += _element_lines(path, e, lean, space)
     for number, rule in enumerate(INVARIANTS.get(path, ())):
@@ -108,7 +133,9 @@ def _present(e: Element, lean: bool) -> str:
 def _element_lines(path: str, e: Element, lean: bool, space: dict[str, Any]) -> list[str]:
     lines = []
     if e.primitive and e.least and not e.choice:
-        sibling = "" if lean or (path, e.name) == ("Extension", "url") or e.name == "id" else f" and n.{e.sibling} is None"
+        sibling = (
+            "" if lean or (path, e.name) == ("Extension", "url") or e.name == "id" else f" and n.{e.sibling} is None"
+        )
         lines.append(f"if n.{e.attr} is None{sibling}: return False")
     if e.primitive and e.many:
         lines.append(f"if n.{e.attr} is not None and None in n.{e.attr}: return False")
