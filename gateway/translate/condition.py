@@ -1,0 +1,120 @@
+"""The grammar of `when`, and nothing more of a language:
+
+    condition := clause (("and" | "or") clause)*        "and" binds closer; "not" and ( ) as usual
+    clause    := PATH ("=" | "!=") VALUE | PATH ["not"] "in" [VALUE, …] | PATH "matches" 'regex'
+               | PATH "present" | PATH "absent"
+A VALUE is a word or a text in quotes. A path with spaces, brackets or quotes stands in backticks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+_TOKEN = re.compile(r"\s*(?:(`[^`]*`)|('(?:[^']*)'|\"[^\"]*\")|(!=|=|\(|\)|\[|\]|,)|([^\s()\[\],=!'\"`]+))")
+_WORDS = frozenset({"and", "or", "not", "in", "matches", "present", "absent"})
+
+Read = Callable[[str], str]  # path → Python expression of its plain text
+Bind = Callable[[object, str], str]
+
+
+class Condition:
+    """One parse of one condition into a Python expression. Raises ValueError with what was expected."""
+
+    def __init__(self, text: str, read: Read, bind: Bind) -> None:
+        self._tokens = _tokens(text)
+        self._at = 0
+        self._read = read
+        self._bind = bind
+
+    def code(self) -> str:
+        """The whole condition."""
+        out = self._either()
+        if self._at < len(self._tokens):
+            raise ValueError(f"{self._tokens[self._at][1]!r} is not expected here")
+        return out
+
+    def _peek(self) -> str:
+        kind, text = self._tokens[self._at] if self._at < len(self._tokens) else ("end", "")
+        return text if kind in ("word", "sign") else f"{kind}:"
+
+    def _next(self) -> tuple[str, str]:
+        if self._at >= len(self._tokens):
+            raise ValueError("the condition ends too early")
+        self._at += 1
+        return self._tokens[self._at - 1]
+
+    def _take(self, word: str) -> bool:
+        if self._peek() != word:
+            return False
+        self._at += 1
+        return True
+
+    def _either(self) -> str:
+        parts = [self._both()]
+        while self._take("or"):
+            parts.append(self._both())
+        return parts[0] if len(parts) == 1 else f"({' or '.join(parts)})"
+
+    def _both(self) -> str:
+        parts = [self._one()]
+        while self._take("and"):
+            parts.append(self._one())
+        return parts[0] if len(parts) == 1 else f"({' and '.join(parts)})"
+
+    def _one(self) -> str:
+        if self._take("not"):
+            return f"(not {self._one()})"
+        if self._take("("):
+            inner = self._either()
+            if not self._take(")"):
+                raise ValueError("a closing ) is missing")
+            return f"({inner})"
+        return self._clause()
+
+    def _clause(self) -> str:
+        kind, path = self._next()
+        if kind not in ("word", "path") or path in _WORDS:
+            raise ValueError(f"a path is expected, not {path!r}")
+        code = self._read(path)
+        negated = self._take("not")
+        kind, sign = self._next()
+        if sign in ("=", "!=") and not negated:
+            return f"({code} {'==' if sign == '=' else '!='} {self._value()!r})"
+        if sign == "in":
+            return f"({code} {'not in' if negated else 'in'} {self._bind(self._values(), 'set')})"
+        if sign in ("present", "absent") and not negated:
+            return f"({code} {'!=' if sign == 'present' else '=='} '')"
+        if sign == "matches" and not negated:
+            return f"({self._bind(re.compile(self._value()).search, 'match')}({code}) is not None)"
+        raise ValueError(f"{sign!r} is no comparison; known are = != in matches present absent")
+
+    def _value(self) -> str:
+        kind, text = self._next()
+        if kind not in ("word", "text"):
+            raise ValueError(f"a value is expected, not {text!r}")
+        return text
+
+    def _values(self) -> frozenset[str]:
+        if not self._take("["):
+            raise ValueError("a list in [ ] is expected after in")
+        found = [self._value()]
+        while self._take(","):
+            found.append(self._value())
+        if not self._take("]"):
+            raise ValueError("a closing ] is missing")
+        return frozenset(found)
+
+
+def _tokens(text: str) -> list[tuple[str, str]]:
+    out: list[tuple[str, str]] = []
+    at = 0
+    while at < len(text.rstrip()):
+        found = _TOKEN.match(text, at)
+        if not found:
+            raise ValueError(f"cannot read {text[at:]!r}")
+        path, quoted, sign, word = found.groups()
+        kind = "path" if path else "text" if quoted is not None else "sign" if sign else "word"
+        out.append((kind, path[1:-1] if path else quoted[1:-1] if quoted is not None else sign or word))
+        at = found.end()
+    return out

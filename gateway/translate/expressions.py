@@ -1,0 +1,344 @@
+"""Expressions of mapping rules, written as straight-line Python: texts for ids and conditions, JSON for elements.
+
+Every piece of JSON is a Python string, "" when there is nothing to say; an object whose sources are all
+empty vanishes, constants alone never make one appear.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..model import systems
+from ..model.resource import dumps
+from .condition import Condition
+from .formats import Access, Emit, Session
+from .functions import FUNCTIONS, Call, Function, Setting
+from .functions_v2 import V2_FUNCTIONS
+from .memo import Prepare, as_json, as_text, remembered
+from .strict_yaml import Yaml
+
+ALL_FUNCTIONS: dict[str, Function] = FUNCTIONS | V2_FUNCTIONS
+_MARKERS = frozenset({"from", "first", "ref", "refs", "each"})
+_FROM_KEYS = frozenset({"from", "by", "when"})
+
+
+class Elements(Protocol):
+    """What the R4 definitions say, where they are at hand."""
+
+    def knows(self, path: str) -> bool:
+        """True when R4 has this element: `Observation.referenceRange.low`, `Observation.valueQuantity`."""
+
+
+@dataclass(slots=True)
+class Names:
+    """Local variables of kept values and of made resources, by the names rules give them."""
+
+    kept: Mapping[str, str]
+    made: Mapping[str, str]
+    lists: Mapping[str, str]
+    types: Mapping[str, str]
+
+
+class Expressions:
+    """Writes expressions into an Emit. One a compiled map; `bit` is the rule being written."""
+
+    def __init__(self, emit: Emit, session: Session, setting: Setting, names: Names, elements: Elements | None) -> None:
+        self.emit = emit
+        self.session = session
+        self.setting = setting
+        self.names = names
+        self.elements = elements
+        self.bit = 0
+        self.traced = False
+
+    # ---- paths ----------------------------------------------------------------------------------
+    def access(self, path: str, node: Yaml, function: Function | None = None) -> Access:
+        """A path or `$kept` value."""
+        if path.startswith("$"):
+            if path[1:] not in self.names.kept:
+                raise node.error(f"nothing is kept under {path}")
+            return Access(self.names.kept[path[1:]], repr(path))
+        whole = bool(function and function.whole)
+        covers = function.covers if function else ()
+        try:
+            return self.session.access(path, self.bit, self.emit, whole=whole, covers=covers)
+        except ValueError as error:
+            raise node.error(f"{path}: {error}") from error
+
+    def plain(self, path: str, node: Yaml) -> str:
+        """Code of the plain text at a path."""
+        found = self.access(path, node)
+        if found.prepare is None:
+            return found.code
+        memo = self.emit.bind(remembered(str, [found.prepare], str), "t")
+        return f"{memo}[{found.code}]"
+
+    def condition(self, node: Yaml) -> str:
+        """Code of a `when`."""
+        try:
+            return Condition(node.text(), lambda path: self.plain(path, node), self.emit.bind).code()
+        except ValueError as error:
+            raise node.error(f"when: {error}") from error
+
+    # ---- texts ----------------------------------------------------------------------------------
+    def text(self, node: Yaml) -> str:
+        """Code of a plain text: a path, a constant (`const`), the first that is not empty, or a function's result."""
+        if isinstance(node.value, str):
+            return self.plain(node.value, node)
+        if node.get("const"):
+            return repr(node.fields(frozenset({"const"}))["const"].text())
+        if node.get("first"):
+            parts = [self.text(item) for item in node.fields(frozenset({"first"}))["first"].items()]
+            return f"({' or '.join(parts)})"
+        return self._call(node, text=True)
+
+    # ---- JSON -----------------------------------------------------------------------------------
+    def json(self, node: Yaml, path: str) -> str:
+        """Code (a name or a literal) of the JSON text of one element."""
+        if isinstance(node.value, str):
+            return self._constant(node)
+        if isinstance(node.value, list):
+            return self._list(node, path)
+        markers = _MARKERS & node.value.keys()
+        if not markers:
+            return self._object(node, path)
+        if len(markers) > 1:
+            raise node.error(f"only one of {', '.join(sorted(markers))} can stand here")
+        marker = markers.pop()
+        write = {"from": self._from, "first": self._first, "ref": self._ref, "refs": self._refs}.get(marker)
+        return write(node, path) if write else self._each(node, path)
+
+    def _constant(self, node: Yaml) -> str:
+        text = node.text()
+        if text in ("$subject", "$member"):
+            return {"$subject": "subject", "$member": "organization"}[text]
+        if text in ("$true", "$false"):
+            return repr(text[1:])
+        if text.startswith("$"):
+            return repr(dumps(self._named(text[1:], node)).decode())
+        return repr(dumps(text).decode())
+
+    def _named(self, name: str, node: Yaml) -> object:
+        head, _, tail = name.partition(":")
+        if head == "number":
+            return systems.local_number(self.setting.member, tail or "patient")
+        if head == "codes":
+            return systems.local_codes(self.setting.member, tail)
+        if head == "int" and tail.isdigit():
+            return int(tail)
+        found = getattr(systems, head, None)
+        if not isinstance(found, str) or not head.isupper():
+            raise node.error(f"unknown constant ${name}")
+        return found
+
+    def _from(self, node: Yaml, path: str) -> str:
+        return self._conditional(node, lambda: self._call(node, text=False))
+
+    def _conditional(self, node: Yaml, write: Callable[[], str]) -> str:
+        when = node.get("when")
+        if when is None:
+            return write()
+        out = self.emit.temp()
+        self.emit.line(f"{out} = ''")
+        with self.emit.inside(f"if {self.condition(when)}:"):
+            self.emit.line(f"{out} = {write()}")
+        return out
+
+    def _call(self, node: Yaml, *, text: bool) -> str:
+        fields = node.fields()
+        if "from" not in fields:
+            raise node.error("this mapping needs `from`")
+        name = node.word("by") or "text"
+        function = ALL_FUNCTIONS.get(name)
+        if function is None:
+            raise fields["by"].error(f"there is no function {name!r}; see mappings/README.md")
+        node.fields(_FROM_KEYS | set(function.inputs) | set(function.options))
+        options = {key: self._option(key, fields[key]) for key in function.options if key in fields}
+        inputs = [self.access(fields["from"].text(), fields["from"], function)]
+        given = list(function.inputs)
+        while given and given[-1] not in fields:
+            given.pop()
+        for key in given:
+            inputs.append(self._input(fields.get(key), function))
+        call = function.make(self.setting, options)
+        return self._remember(call, inputs, function, text=text)
+
+    def _input(self, node: Yaml | None, function: Function) -> Access:
+        return (
+            self.access(node.text(), node, Function(function.make, whole=function.whole))
+            if node
+            else Access("''", "''")
+        )
+
+    def _option(self, key: str, node: Yaml) -> str:
+        value = node.text()
+        if value.startswith("$"):
+            return str(self._named(value[1:], node))
+        if key == "table" and value not in self.setting.tables:
+            raise node.error(f"there is no table {value!r} (codes/{value}.csv)")
+        return value
+
+    def _remember(self, call: Call, inputs: list[Access], function: Function, *, text: bool) -> str:
+        emit = self.emit
+        prepares: list[Prepare] = [found.prepare for found in inputs]
+        memo = emit.bind(remembered(call, prepares, as_text if text else as_json), "k")
+        out = emit.temp()
+        if self.traced:
+            emit.line(f"m.at = {inputs[0].place}, {inputs[0].code}")
+        emit.line(f"{out} = {memo}[{', '.join(found.code for found in inputs)}]")
+        with emit.inside(f"if {out}.__class__ is NotedText:"):
+            emit.line(f"m.note({out}, {inputs[0].place})")
+        if function.time and not text:
+            with emit.inside(f"if {out} > limit:"):
+                emit.line(f"m.future({out}, {inputs[0].place})")
+        return out
+
+    def _first(self, node: Yaml, path: str) -> str:
+        items = node.fields(frozenset({"first", "when"}))["first"].items()
+        return self._conditional(node, lambda: self._fallbacks(items, path))
+
+    def _fallbacks(self, items: list[Yaml], path: str) -> str:
+        out = self.emit.temp()
+        self.emit.line(f"{out} = {self.json(items[0], path)}")
+        for item in items[1:]:
+            with self.emit.inside(f"if not {out}:"):
+                self.emit.line(f"{out} = {self.json(item, path)}")
+        return out
+
+    def _list(self, node: Yaml, path: str) -> str:
+        codes = [self.json(item, path) for item in node.items()]
+        if not codes:
+            return "''"
+        out = self.emit.temp("l")
+        if len(codes) == 1:
+            constant = codes[0].startswith(("'", '"'))
+            self.emit.line(f"{out} = '[' + {codes[0]} + ']'" + ("" if constant else f" if {codes[0]} else ''"))
+            return out
+        self.emit.line(f"{out} = ','.join(filter(None, ({', '.join(codes)})))")
+        self.emit.line(f"if {out}: {out} = '[' + {out} + ']'")
+        return out
+
+    def _each(self, node: Yaml, path: str) -> str:
+        fields = node.fields(frozenset({"each", "set", "when"}))
+        out = self.emit.temp("l")
+        if "set" not in fields:
+            raise node.error("each needs `set`")
+
+        def write() -> str:
+            self.emit.line(f"{out}_ = []")
+            steps = tuple(step.text() for step in fields["each"].items())
+            for step in steps:
+                self._enter(step, fields["each"])
+            made = self.json(fields["set"], path)
+            self.emit.line(f"if {made}: {out}_.append({made})")
+            for _ in steps:
+                self.session.leave(self.emit)
+            self.emit.line(f"{out} = '[' + ','.join({out}_) + ']' if {out}_ else ''")
+            return out
+
+        return self._conditional(node, write)
+
+    def _enter(self, step: str, node: Yaml) -> None:
+        try:
+            self.session.enter(step, self.emit, self.bit)
+        except ValueError as error:
+            raise node.error(f"each: {error}") from error
+
+    # ---- references -----------------------------------------------------------------------------
+    def _ref(self, node: Yaml, path: str) -> str:
+        node.fields(frozenset({"ref", "id", "global_id", "when"}))
+        name = node.word("ref")
+        if node.get("id") or node.get("global_id"):
+            return self._conditional(node, lambda: self._computed(node, name))
+        if name not in self.names.made:
+            raise node.error(f"no rule {name!r} makes a resource before this one")
+        return self._conditional(node, lambda: self._to_made(name))
+
+    def _to_made(self, name: str) -> str:
+        out, made = self.emit.temp(), self.names.made[name]
+        head = '{"reference":"' + self.names.types[name] + "/"
+        self.emit.line(f"{out} = {head!r} + {made} + '\"}}' if {made} else ''")
+        return out
+
+    def _computed(self, node: Yaml, type_: str) -> str:
+        parts = [self.text(item) for item in (node.get("id") or node.get("global_id") or node).items()]
+        first, out = self.emit.temp(), self.emit.temp()
+        self.emit.line(f"{first} = {parts[0]}")
+        head = '{"reference":"' + type_ + "/"
+        made = self.identity(type_, [first, *parts[1:]], member=bool(node.get("id")))
+        self.emit.line(f"{out} = {head!r} + {made} + '\"}}' if {first} else ''")
+        return out
+
+    def _refs(self, node: Yaml, path: str) -> str:
+        name = node.fields(frozenset({"refs", "when"}))["refs"].text()
+        if name not in self.names.lists:
+            raise node.error(f"no rule {name!r} makes resources before this one")
+        found = self.names.lists[name]
+        return self._conditional(node, lambda: f"('[' + ','.join({found}) + ']' if {found} else '')")
+
+    @staticmethod
+    def identity(type_: str, parts: list[str], *, member: bool) -> str:
+        """Code of an id; with `member` the ids of two members never meet."""
+        return f"of({type_!r}, {'member, ' if member else ''}{', '.join(parts)})"
+
+    # ---- objects --------------------------------------------------------------------------------
+    def members(self, node: Yaml, path: str) -> tuple[str, list[tuple[str, str, Yaml]]]:
+        """Members of an object: constant ones as JSON text (`,"a":1,…`), the others as (name, code, node)."""
+        constant = ""
+        found: list[tuple[str, str, Yaml]] = []
+        for name, child in nested(node).fields().items():
+            self._check(f"{path}.{name}", child)
+            code = self.json(child, f"{path}.{name}")
+            if code.startswith(("'", '"')):
+                constant += f',"{name}":{_literal(code)}'
+            else:
+                found.append((name, code, child))
+        return constant, found
+
+    def _check(self, path: str, node: Yaml) -> None:
+        if self.elements is not None and not self.elements.knows(path.replace("[x]", "")):
+            raise node.error(f"R4 has no element {path}")
+
+    def _object(self, node: Yaml, path: str) -> str:
+        constant, found = self.members(node, path)
+        if not found:
+            return repr("{" + constant[1:] + "}") if constant else "''"
+        out = self.emit.temp("o")
+        self.emit.line(f"{out} = ''")
+        for name, code, child in found:
+            self.append(out, name, code)
+        head = "{" + constant[1:]
+        body = out if constant else f"{out}[1:]"
+        self.emit.line(f"if {out}: {out} = {head!r} + {body} + '}}'")
+        return out
+
+    def append(self, out: str, name: str, code: str) -> None:
+        """One member added to the text being built; `value[x]` gives its own names."""
+        value = code if code.isidentifier() else self.emit.temp()
+        if value != code:
+            self.emit.line(f"{value} = {code}")
+        piece = f"',' + {value}[1:-1]" if name.endswith("[x]") else f"{f',{chr(34)}{name}{chr(34)}:'!r} + {value}"
+        self.emit.line(f"if {value}: {out} += {piece}")
+
+
+def nested(node: Yaml) -> Yaml:
+    """`a.b: x` as `a: {b: x}`; keys that meet are joined."""
+    out: dict[str, Yaml] = {}
+    for key, child in node.fields().items():
+        head, dot, tail = key.partition(".")
+        if not dot:
+            if head in out:
+                raise child.error(f"{head} stands here twice")
+            out[head] = child
+            continue
+        inner = out.get(head)
+        have = inner.fields() if inner else {}
+        out[head] = Yaml({**have, tail: child}, child.place)
+    return Yaml(out, node.place)
+
+
+def _literal(code: str) -> str:
+    return str(ast.literal_eval(code))

@@ -1,0 +1,220 @@
+"""What a format brings: a reader, a path compiler, an account of what was not used.
+
+`Session` is the path compiler of one mapping while it is compiled. `NodeFormat` is the ready-made base for
+formats read as nodes (XML, CSV rows, JSON, DICOM): a subclass gives `read`, `nodes`, `getter`, `place` and
+`unused`, and the language works. HL7 v2 writes its own code for speed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from ..model.directory import Source
+from ..model.message import RawMessage
+from ..model.outcome import Finding, Unused
+
+Prepare = Callable[[str], str]
+
+
+@dataclass(slots=True)
+class Document:
+    """One message as read. `root` is what compiled code walks; `kind` picks the map (`serves`).
+
+    facts: charset, version, trigger, … for the outcome.
+    """
+
+    kind: str
+    root: Any
+    facts: dict[str, str] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """One path compiled: `code` gives the raw text ("" when absent), `place` its place, both Python expressions.
+
+    prepare: from the raw text to plain text; it runs once a distinct value. None = raw is plain.
+    """
+
+    code: str
+    place: str
+    prepare: Prepare | None = None
+
+
+class Emit:
+    """Lines of the function being written, and the objects its names stand for."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.names: dict[str, Any] = {}
+        self._depth = 1
+        self._count = 0
+
+    def line(self, text: str) -> None:
+        """One line at the present depth."""
+        self.lines.append("    " * self._depth + text)
+
+    def mark(self) -> tuple[int, int]:
+        """A point where `insert` may put lines later."""
+        return len(self.lines), self._depth
+
+    def insert(self, mark: tuple[int, int], texts: list[str]) -> None:
+        """Lines at an earlier mark, at its depth."""
+        at, depth = mark
+        self.lines[at:at] = ["    " * depth + text for text in texts]
+
+    def indent(self) -> None:
+        """What follows stands inside."""
+        self._depth += 1
+
+    def dedent(self) -> None:
+        """What follows stands outside again."""
+        self._depth -= 1
+
+    @contextmanager
+    def inside(self, header: str) -> Any:
+        """The block under a header line."""
+        self.line(header)
+        self.indent()
+        yield
+        self.dedent()
+
+    def bind(self, thing: object, hint: str) -> str:
+        """A fresh global name for an object."""
+        self._count += 1
+        name = f"{hint}{self._count}"
+        self.names[name] = thing
+        return name
+
+    def temp(self, hint: str = "v") -> str:
+        """A fresh local name."""
+        self._count += 1
+        return f"{hint}{self._count}"
+
+
+class Session(Protocol):
+    """Path compiler of one mapping. Raises ValueError for a path it cannot read; the caller adds file:line."""
+
+    def begin(self, emit: Emit) -> None:
+        """Lines at the top of the function; its arguments are `root` and `m`."""
+
+    def finish(self, emit: Emit) -> None:
+        """Lines at its end."""
+
+    def chain(self, each: tuple[str, ...]) -> tuple[str, ...]:
+        """The loops an `each` stands for, outermost first."""
+
+    def enter(self, step: str, emit: Emit, bit: int = 0) -> None:
+        """Open one loop inside the present one; `bit` is the rule it belongs to when it stands inside a rule."""
+
+    def leave(self, emit: Emit) -> None:
+        """Close the innermost loop."""
+
+    def fired(self, bit: int, emit: Emit) -> None:
+        """The rule numbered `bit` applies to the present nodes."""
+
+    def access(self, path: str, bit: int, emit: Emit, *, whole: bool = False, covers: tuple[int, ...] = ()) -> Access:
+        """One path from the present node, read by rule `bit`."""
+
+
+class Format(Protocol):
+    """A format as the engine sees it."""
+
+    name: str
+
+    def read(self, raw: RawMessage, source: Source) -> Document:
+        """Raises a TranslateError for bytes that are no such message."""
+
+    def session(self) -> Session:
+        """A path compiler for one mapping."""
+
+    def unused(self, document: Document, session: Any, ignore: Mapping[str, str]) -> tuple[Unused, ...]:
+        """Populated fields nobody read, after the mapping ran; `ignore` is path → reason."""
+
+
+Getter = Callable[[Any, Any], str]  # (node, root) → text
+Nodes = Callable[[Any, Any], Iterable[Any]]
+Placer = Callable[[Any, Any], str]
+
+
+class NodeSession:
+    """Session over plain nodes: a loop variable `n<depth>`, a getter a path."""
+
+    def __init__(self, paths: NodePaths) -> None:
+        self._paths = paths
+        self._depth = 0
+
+    def begin(self, emit: Emit) -> None:
+        emit.line("n0 = root")
+
+    def finish(self, emit: Emit) -> None:
+        pass
+
+    def chain(self, each: tuple[str, ...]) -> tuple[str, ...]:
+        return each
+
+    def enter(self, step: str, emit: Emit, bit: int = 0) -> None:
+        nodes = emit.bind(self._paths.nodes(step), "each")
+        emit.line(f"for n{self._depth + 1} in {nodes}(n{self._depth}, root):")
+        emit.indent()
+        self._depth += 1
+
+    def leave(self, emit: Emit) -> None:
+        emit.line("pass")
+        emit.dedent()
+        self._depth -= 1
+
+    def fired(self, bit: int, emit: Emit) -> None:
+        pass
+
+    def access(self, path: str, bit: int, emit: Emit, *, whole: bool = False, covers: tuple[int, ...] = ()) -> Access:
+        getter = emit.bind(self._paths.getter(path), "get")
+        placer = emit.bind(self._paths.place(path), "place")
+        node = f"n{self._depth}, root"
+        return Access(f"{getter}({node})", f"{placer}({node})")
+
+
+class NodePaths(Protocol):
+    """The three path compilers of a NodeFormat. A getter marks on the document what it read."""
+
+    def nodes(self, path: str) -> Nodes:
+        """What `each: path` walks."""
+
+    def getter(self, path: str) -> Getter:
+        """The text at a path, "" when absent."""
+
+    def place(self, path: str) -> Placer:
+        """Where a path points, for findings: `row 7, column 收缩压`."""
+
+
+class NodeFormat:
+    """Base of formats read as nodes. Subclasses give `name`, `read`, `nodes`, `getter`, `place`, `unused`."""
+
+    name = ""
+
+    def session(self) -> NodeSession:
+        """A path compiler over this format's nodes."""
+        return NodeSession(self)
+
+    def read(self, raw: RawMessage, source: Source) -> Document:
+        """See Format."""
+        raise NotImplementedError
+
+    def nodes(self, path: str) -> Nodes:
+        """See NodePaths."""
+        raise NotImplementedError
+
+    def getter(self, path: str) -> Getter:
+        """See NodePaths."""
+        raise NotImplementedError
+
+    def place(self, path: str) -> Placer:
+        """See NodePaths."""
+        raise NotImplementedError
+
+    def unused(self, document: Document, session: Any, ignore: Mapping[str, str]) -> tuple[Unused, ...]:
+        """See Format."""
+        raise NotImplementedError

@@ -1,0 +1,371 @@
+"""The closed list of functions a mapping may name in `by:`; a map can call nothing else.
+
+A function is made once for a mapping (`make(setting, options)`) and then called with texts: the one at
+`from`, then its further inputs. It gives JSON data, None for "nothing to say", or `Noted` (a value and a
+finding). It raises ValueError for a value its field cannot have; the message is then quarantined with the
+place. Functions are pure, so the compiled mapping remembers their results per value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from ..model import systems
+from ..model.resource import Json
+from ..model.times import fhir_from_ts
+from . import result_values as results
+from .codes import Table, ucum
+
+Value = Any  # JSON data, None, or Noted
+Call = Callable[..., Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What functions may know besides their arguments."""
+
+    member: str
+    member_name: str
+    zone: str
+    tables: Mapping[str, Table]
+
+    def table(self, name: str) -> Table:
+        """The named table; an empty one when the mapping names none."""
+        return self.tables[name] if name else Table("")
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """A value with a remark: code, Chinese and English sentence (never with the patient's data)."""
+
+    value: Value
+    code: str
+    zh: str
+    en: str
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """One entry of the list. inputs: further paths it takes; options: constants it takes.
+
+    whole: it reads a whole HL7 v2 field (components, repetitions) instead of its first component.
+    covers: the components it makes use of, 1-based; () = all of them.
+    time: its result is a clinical time, checked against the future.
+    """
+
+    make: Callable[[Setting, Mapping[str, str]], Call]
+    inputs: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    whole: bool = False
+    covers: tuple[int, ...] = ()
+    time: bool = False
+
+
+# ---- text and codes -----------------------------------------------------------------------------
+def text(setting: Setting, options: Mapping[str, str]) -> Call:
+    """The text, or what `table` says for it; `else` for a value the table does not know."""
+    if "table" not in options:
+        return lambda value: value.strip() or options.get("else")
+    table, otherwise = setting.table(options["table"]), options.get("else")
+
+    def look_up(value: str) -> Value:
+        found = table.value(value)
+        if found is not None:
+            return found or None
+        if otherwise is not None or not value.strip():
+            return otherwise
+        return Noted(
+            None, "GW-MAP-002", f"码表 {table.name} 中没有此代码。", f"Table {table.name} does not know this code."
+        )
+
+    return look_up
+
+
+def markdown(setting: Setting, options: Mapping[str, str]) -> Call:
+    """Text of several lines; trailing spaces go, line breaks stay."""
+    return lambda value: "\n".join(line.rstrip() for line in value.splitlines()).strip("\n") or None
+
+
+def uri(setting: Setting, options: Mapping[str, str]) -> Call:
+    """An OID or UID as `urn:oid:…`; a URI stays as it is."""
+    return lambda value: value and (value if ":" in value else f"urn:oid:{value.strip()}")
+
+
+def concept(setting: Setting, options: Mapping[str, str]) -> Call:
+    """CodeableConcept: the source's code first, then standard codes of `table`, `text` as printed.
+
+    `system` names the system of the source's code when it is a standard one; else it is local to the
+    member under `local`. A code the table does not know stays visible and makes finding GW-MAP-001.
+    """
+    table = setting.table(options.get("table", ""))
+    units = setting.table("units")
+    own = options.get("system") or systems.local_codes(setting.member, options.get("local", "item"))
+
+    def make(code: str, name: str = "", unit: str = "", specimen: str = "") -> Value:
+        code, name = code.strip(), name.strip()
+        if not code and not name:
+            return None
+        known_unit = ucum(units, unit, table.expected_units(code, name))
+        rows = table.rows(code, name, known_unit, specimen_class(setting, specimen))
+        out = concept_of(own, code, name, [(row.system, row.code, row.display) for row in rows])
+        return out if rows or not table.name else unmapped(out, table.name)
+
+    return make
+
+
+def concept_of(system: str, code: str, name: str, more: list[tuple[str, str, str]]) -> Json:
+    """CodeableConcept from the source's coding and further (system, code, display)."""
+    coding: list[Json] = []
+    if code:
+        coding.append({"system": system, "code": code} | ({"display": name} if name else {}))
+    for also in more:
+        entry = {"system": also[0], "code": also[1]} | ({"display": also[2]} if also[2] else {})
+        coding.append(entry)
+    out: Json = {"coding": coding} if coding else {}
+    return out | {"text": name or code}
+
+
+def unmapped(value: Json, table: str) -> Noted:
+    """The value with the finding that its code has no standard code."""
+    zh = f"码表 {table} 中没有这个项目代码，结果照常显示，标记为未编码。"
+    return Noted(value, "GW-MAP-001", zh, f"Table {table} has no standard code for this item; it stays local.")
+
+
+def specimen_class(setting: Setting, printed: str) -> str:
+    """B S U F A P for a printed specimen, "" when unknown."""
+    return (setting.table("specimens").value(printed) or "") if printed else ""
+
+
+# ---- times --------------------------------------------------------------------------------------
+_SEPARATED = re.compile(r"(\d{4})[-/.年](\d{1,2})(?:[-/.月](\d{1,2})日?)?(?:[T ]+(\d{1,2}):(\d{2})(?::(\d{2}))?)?(.*)")
+
+
+def stamp(text: str) -> str:
+    """A printed date or time as digits for `fhir_from_ts`: `2026/3/9 8:05` → `202603090805`."""
+    plain = results.half_width(text)
+    found = _SEPARATED.fullmatch(plain)
+    if found:
+        year, month, day, hour, minute, second, rest = (part or "" for part in found.groups())
+        parts = [year, month.zfill(2), day.zfill(2) if day else ""]
+        if hour:
+            parts += [hour.zfill(2), minute, second]
+        return "".join(parts) + rest.strip().replace("Z", "+0000")
+    if len(plain) == 15 and plain[8] == "T":
+        return plain[:8] + plain[9:]
+    return plain.replace("Z", "+0000")
+
+
+def _nothing(text: str) -> bool:
+    return not text.strip(' 0"/-')
+
+
+def date(setting: Setting, options: Mapping[str, str]) -> Call:
+    """FHIR date, as precise as sent; a time of day is cut off."""
+    return lambda value: None if _nothing(value) else fhir_from_ts(stamp(value), setting.zone).partition("T")[0]
+
+
+def date_time(setting: Setting, options: Mapping[str, str]) -> Call:
+    """FHIR dateTime, as precise as sent; a time without zone gets the source's."""
+    return lambda value: None if _nothing(value) else fhir_from_ts(stamp(value), setting.zone)
+
+
+def instant(setting: Setting, options: Mapping[str, str]) -> Call:
+    """FHIR instant; None when only a date was sent, because a time is never made up."""
+
+    def make(value: str) -> Value:
+        if _nothing(value):
+            return None
+        found = fhir_from_ts(stamp(value), setting.zone)
+        return found if "T" in found else None
+
+    return make
+
+
+# ---- numbers and results ------------------------------------------------------------------------
+def decimal(setting: Setting, options: Mapping[str, str]) -> Call:
+    """A number with the digits sent. ValueError for anything else."""
+    return lambda value: _number(value) if value.strip() else None
+
+
+def _number(value: str) -> Decimal:
+    try:
+        return Decimal(results.half_width(value))
+    except InvalidOperation as error:
+        raise ValueError("not a number") from error
+
+
+def integer(setting: Setting, options: Mapping[str, str]) -> Call:
+    """A whole number. ValueError for anything else."""
+    return lambda value: int(results.half_width(value)) if value.strip() else None
+
+
+def boolean(setting: Setting, options: Mapping[str, str]) -> Call:
+    """true for 1 Y 是 有 true, false for 0 N 否 无 false, nothing for empty. ValueError otherwise."""
+    words = {"1": True, "y": True, "是": True, "有": True, "true": True, "": None}
+    words |= {"0": False, "n": False, "否": False, "无": False, "false": False}
+
+    def make(value: str) -> Value:
+        key = value.strip().lower()
+        if key not in words:
+            raise ValueError("neither yes nor no")
+        return words[key]
+
+    return make
+
+
+def unit_codes(setting: Setting, options: Mapping[str, str]) -> Callable[[str, str], tuple[str, str]]:
+    """Printed unit and its UCUM code ("" when unknown) for a unit and the item it measures."""
+    units, table = setting.table("units"), setting.table(options.get("table", ""))
+
+    def make(unit: str, item: str) -> tuple[str, str]:
+        printed = results.printed_unit(unit).strip()
+        return printed, ucum(units, printed, table.expected_units(item, item)) if printed else ""
+
+    return make
+
+
+def quantity(setting: Setting, options: Mapping[str, str]) -> Call:
+    """Quantity from a number and its unit; `table` names the items whose counts may be written `G/L`."""
+    resolve = unit_codes(setting, options)
+
+    def make(value: str, unit: str = "", item: str = "") -> Value:
+        found = results.number(value)
+        if found is None:
+            if value.strip():
+                raise ValueError("not a number")
+            return None
+        return results.quantity(found.value, found.comparator, *resolve(unit or options.get("fixed_unit", ""), item))
+
+    return make
+
+
+def result(setting: Setting, options: Mapping[str, str]) -> Call:
+    """value[x] by the look of the text: number with unit, titre, absent with its reason, else text."""
+    resolve = unit_codes(setting, options)
+
+    def make(value: str, unit: str = "", item: str = "") -> Value:
+        printed, code = resolve(unit, item)
+        out = results.by_shape(value.strip(), printed, code)
+        return unknown_unit(out) if printed and not code and "valueQuantity" in out else out
+
+    return make
+
+
+def unknown_unit(value: Value) -> Noted:
+    """The value with the finding that its unit has no UCUM code."""
+    return Noted(
+        value, "GW-MAP-004", "单位写法未登记，按原样保留。", "The unit's spelling is unknown; it is kept as printed."
+    )
+
+
+def reference_range(setting: Setting, options: Mapping[str, str]) -> Call:
+    """List of one referenceRange, text as printed; [] → nothing for an empty one."""
+    resolve = unit_codes(setting, options)
+
+    def make(value: str, unit: str = "", item: str = "") -> Value:
+        return results.reference_range(value, *resolve(unit, item)) or None
+
+    return make
+
+
+_FLAG_TEXT = {
+    "H": "偏高",
+    "L": "偏低",
+    "HH": "危急高",
+    "LL": "危急低",
+    "AA": "危急值",
+    "A": "异常",
+    "N": "正常",
+    "POS": "阳性",
+    "NEG": "阴性",
+    "WR": "弱阳性",
+    "IND": "可疑",
+    "S": "敏感",
+    "I": "中介",
+    "R": "耐药",
+}
+
+
+def interpretation(setting: Setting, options: Mapping[str, str]) -> Call:
+    """List of interpretations from the flag; when it is empty, from arrows or words of `value`."""
+    table = setting.table("interpretation")
+
+    def make(flag: str, value: str = "") -> Value:
+        codes = [table.value(part) or "" for part in flag.split("~") if part.strip()]
+        codes = [code for code in codes if code] or [code for code in [results.meaning(value)] if code]
+        return [coded_flag(code) for code in dict.fromkeys(codes)] or None
+
+    return make
+
+
+def coded_flag(code: str) -> Json:
+    """CodeableConcept of one interpretation code."""
+    out: Json = {"coding": [{"system": systems.INTERPRETATION, "code": code}]}
+    return out | ({"text": _FLAG_TEXT[code]} if code in _FLAG_TEXT else {})
+
+
+# ---- people and places --------------------------------------------------------------------------
+_PLACE = re.compile(
+    r"(?P<state>.+?(?:省|自治区))?(?P<big>.+?市(?!场))?(?P<city>.+?[县区旗])?(?P<district>.+?(?:镇|乡|街道))?(?P<line>.*)"
+)
+
+
+def address(setting: Setting, options: Mapping[str, str]) -> Call:
+    """Address from one text: 县 → city, 镇 → district, the rest → line."""
+
+    def make(value: str) -> Value:
+        return address_of(value.strip())
+
+    return make
+
+
+def address_of(printed: str) -> Json | None:
+    """Address of a printed Chinese address, None for an empty one."""
+    if not printed:
+        return None
+    found = _PLACE.fullmatch(printed)
+    out: Json = {"use": "home", "text": printed}
+    parts = found.groupdict() if found else {}
+    city = parts.get("city") or parts.get("big")
+    for name, part in (("state", parts.get("state")), ("city", city), ("district", parts.get("district"))):
+        if part:
+            out[name] = part
+    return out | ({"line": [parts["line"]]} if parts.get("line") else {})
+
+
+def phone(setting: Setting, options: Mapping[str, str]) -> Call:
+    """ContactPoint for a telephone number; digits are kept as sent."""
+    return lambda value: {"system": "phone", "value": value.strip()} if value.strip() else None
+
+
+def person(setting: Setting, options: Mapping[str, str]) -> Call:
+    """Display-only reference to somebody who acted."""
+    return lambda value: {"display": value.strip()} if value.strip() else None
+
+
+FUNCTIONS: dict[str, Function] = {
+    "text": Function(text, options=("table", "else")),
+    "code": Function(text, options=("table", "else")),
+    "markdown": Function(markdown),
+    "uri": Function(uri),
+    "concept": Function(concept, ("text", "unit", "specimen"), ("table", "local", "system")),
+    "date": Function(date),
+    "dateTime": Function(date_time, time=True),
+    "planned": Function(date_time),
+    "instant": Function(instant, time=True),
+    "decimal": Function(decimal),
+    "integer": Function(integer),
+    "boolean": Function(boolean),
+    "quantity": Function(quantity, ("unit", "item"), ("table", "fixed_unit")),
+    "result": Function(result, ("unit", "item"), ("table",)),
+    "range": Function(reference_range, ("unit", "item"), ("table",)),
+    "interpretation": Function(interpretation, ("value",)),
+    "address": Function(address),
+    "phone": Function(phone),
+    "person": Function(person),
+}
+"""Functions every format may use; `functions_v2.py` adds HL7 v2 datatypes."""

@@ -1,0 +1,307 @@
+"""Functions for whole HL7 v2 fields: one a datatype, named after it (CE, CX, XPN, XAD, XTN, XCN).
+
+They get the field as it stands between two bars, in standard separators, escapes still in it.
+Source: HL7 v2.5.1 chapter 2.A; Chinese usage: inbound-facts §3 (PID reality).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from ..model import systems
+from ..model.resource import Json
+from ..model.times import fhir_from_ts
+from . import functions as base
+from . import result_values as results
+from .functions import Call, Function, Noted, Setting, Value
+
+_HEX = re.compile(r"\\X([0-9A-Fa-f]+)\\")
+_BREAK = re.compile(r"\\\.(?:br|sp\d*|ce)\\")
+_CHARSET_SWITCH = re.compile(r"\\[CM][0-9A-Fa-f]+\\")
+_HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+_CARD = re.compile(r"\d{17}[\dXx]|\d{15}")
+_CARD_TYPES = frozenset({"NI", "NNCHN", "SFZ", "IDCARD", "身份证", "居民身份证", "01", "SS", "19", "母亲身份证"})
+_HEALTH_CARD_TYPES = frozenset({"HC", "JKK", "健康卡", "居民健康卡"})
+_SEX_WORDS = frozenset({"男", "女", "M", "F"})
+_PLACEHOLDERS = frozenset({"", '""', "/", "-", "无", "不详", "未知"})
+
+
+def unescape(text: str) -> str:
+    """Text with v2 escapes undone; unknown escapes vanish, a lone backslash stays."""
+    if "\\" not in text:
+        return text
+    text = _BREAK.sub("\n", text)
+    text = _CHARSET_SWITCH.sub("", text)
+    text = _HEX.sub(_from_hex, text)
+    for escape, plain in (("F", "|"), ("S", "^"), ("T", "&"), ("R", "~"), ("H", ""), ("N", "")):
+        text = text.replace(f"\\{escape}\\", plain)
+    return text.replace("\\E\\", "\\")
+
+
+def _from_hex(found: re.Match[str]) -> str:
+    data = bytes.fromhex(found[1] if len(found[1]) % 2 == 0 else found[1][:-1])
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("gb18030", "replace")
+
+
+def part(field: str, component: int, subcomponent: int = 1) -> str:
+    """One component (and subcomponent) of a field's first repetition, plain; `\"\"` counts as empty."""
+    first = field.partition("~")[0]
+    parts = first.split("^")
+    if component > len(parts):
+        return ""
+    found = parts[component - 1]
+    if "&" in found:
+        pieces = found.split("&")
+        found = pieces[subcomponent - 1] if subcomponent <= len(pieces) else ""
+    elif subcomponent > 1:
+        return ""
+    return "" if found == '""' else unescape(found).strip()
+
+
+def lines(setting: Setting, options: Mapping[str, str]) -> Call:
+    """Free text (TX, FT): repetitions and `\\.br\\` are line breaks, separators sent unescaped stay."""
+
+    def make(field: str) -> Value:
+        rows = [unescape(row).rstrip() for row in field.split("~")]
+        return "\n".join(rows).strip() or None
+
+    return make
+
+
+# ---- coded values -------------------------------------------------------------------------------
+def ce(setting: Setting, options: Mapping[str, str]) -> Call:
+    """CodeableConcept from CE/CWE: as `concept`, plus LOINC or ICD-10 where components 3 or 6 name them."""
+    plain = base.concept(setting, options)
+    standard = {"LN": systems.LOINC, "I10": systems.ICD10_CN, "ICD10": systems.ICD10_CN}
+
+    def make(field: str, unit: str = "", specimen: str = "") -> Value:
+        if field.count("^") == 0 and _HAN.search(field):
+            return plain("", part(field, 1), results.printed_unit(unescape(unit)), specimen)
+        code, name, system = (part(field, n) for n in (1, 2, 3))
+        got = plain(code, name, results.printed_unit(unescape(unit)), specimen)
+        also = [
+            (standard[part(field, n + 2)], part(field, n), part(field, n + 1))
+            for n in (1, 4)
+            if part(field, n + 2) in standard
+        ]
+        if not also or standard.get(system) == options.get("system"):
+            return got
+        return _with_standard(got, also)
+
+    return make
+
+
+def _with_standard(got: Value, also: list[tuple[str, str, str]]) -> Value:
+    value: Json = got.value if isinstance(got, Noted) else got
+    have = {(entry["system"], entry["code"]) for entry in value.get("coding", ())}
+    more = [{"system": s, "code": c} | ({"display": d} if d else {}) for s, c, d in also if c and (s, c) not in have]
+    return value | {"coding": value.get("coding", []) + more}
+
+
+_TEXT_TYPES = frozenset({"TX", "FT", "TXT"})
+_CODED_TYPES = frozenset({"CE", "CWE", "CNE", "CF", "IS", "ID"})
+_TIME_TYPES = frozenset({"DT", "TS", "DTM"})
+
+
+def value(setting: Setting, options: Mapping[str, str]) -> Call:
+    """value[x] from OBX-5 by the type in OBX-2; an empty or odd type falls back to the look of the value."""
+    resolve = base.unit_codes(setting, options)
+    coded = ce(setting, {"local": options.get("local", "result")})
+
+    def make(field: str, kind: str = "", unit: str = "", item: str = "") -> Value:
+        kind = kind.strip().upper()
+        printed, code = resolve(unescape(unit), part(item, 1) or part(item, 2))
+        if not code and printed:
+            printed, code = resolve(unescape(unit), part(item, 2))
+        if field in ("", '""'):
+            return results.absent("unknown")
+        if kind in _CODED_TYPES:
+            return {"valueCodeableConcept": coded(field)}
+        if kind in _TEXT_TYPES:
+            return {"valueString": lines(setting, {})(field)}
+        if kind in _TIME_TYPES:
+            return {"valueDateTime": fhir_from_ts(base.stamp(part(field, 1)), setting.zone)}
+        if kind == "SN":
+            return results.structured_numeric([unescape(p) for p in field.split("^")], printed, code)
+        return _measured(unescape(field.replace("~", "\n")).strip(), kind, printed, code)
+
+    return make
+
+
+def _measured(text: str, kind: str, printed: str, code: str) -> Value:
+    out = results.by_shape(text, printed, code)
+    if "valueString" in out and kind in ("NM", "NUM"):
+        zh = "数值型字段里不是数字，按文本保留。"
+        return Noted(out, "GW-MAP-003", zh, "A numeric field holds no number; it is kept as text.")
+    return base.unknown_unit(out) if printed and not code and "valueQuantity" in out else out
+
+
+def interpretation(setting: Setting, options: Mapping[str, str]) -> Call:
+    """As `interpretation` of the general list, from whole fields OBX-8 and OBX-5."""
+    plain = base.interpretation(setting, options)
+    return lambda field, value="": plain(unescape(field), part(value, 1))
+
+
+def reference_range(setting: Setting, options: Mapping[str, str]) -> Call:
+    """As `range` of the general list, from whole fields OBX-7, OBX-6 and OBX-3."""
+    plain = base.reference_range(setting, options)
+
+    def make(field: str, unit: str = "", item: str = "") -> Value:
+        first = plain(unescape(field), unescape(unit), part(item, 1))
+        coded = first and any("code" in first[0].get(side, {}) for side in ("low", "high"))
+        return first if coded else plain(unescape(field), unescape(unit), part(item, 2))
+
+    return make
+
+
+# ---- people -------------------------------------------------------------------------------------
+def names(setting: Setting, options: Mapping[str, str]) -> Call:
+    """HumanName list from XPN: whole Han name in text; a second component may be pinyin or the given name."""
+
+    def make(field: str) -> Value:
+        first, second = part(field, 1), part(field, 2)
+        if first in _PLACEHOLDERS:
+            return None
+        if not second or second in _SEX_WORDS:
+            return [{"text": first}]
+        if _HAN.search(second):
+            return [{"text": first + second, "family": first, "given": [second]}]
+        if _HAN.search(first):
+            return [{"text": first}, _pinyin(second)]
+        return [{"text": f"{first} {second}", "family": first, "given": [second]}]
+
+    return make
+
+
+def _pinyin(text: str) -> Json:
+    url = "http://hl7.org/fhir/StructureDefinition/iso21090-EN-representation"
+    return {"extension": [{"url": url, "valueCode": "ABC"}], "text": text}
+
+
+def local_number(setting: Setting, options: Mapping[str, str]) -> Call:
+    """The member's own patient number in PID-3: the first repetition that is no card."""
+
+    def make(field: str) -> Value:
+        for repeat in field.split("~"):
+            number = part(repeat, 1)
+            if number not in _PLACEHOLDERS and not _card_kind(repeat):
+                return number
+        return None
+
+    return make
+
+
+def _card_kind(repeat: str) -> str:
+    kind = part(repeat, 5).upper()
+    if kind in _CARD_TYPES:
+        return "NI"
+    return "HC" if kind in _HEALTH_CARD_TYPES else ""
+
+
+def identifiers(setting: Setting, options: Mapping[str, str]) -> Call:
+    """Identifier list from PID-3 (CX, repeated) and the fields that may carry the card: PID-19, PID-4."""
+
+    def make(field: str, card: str = "", alternate: str = "") -> Value:
+        out = [_identifier(setting, repeat) for repeat in field.split("~")]
+        out += [_bare_card(other) for other in (card, alternate)]
+        return _distinct([entry for entry in out if entry]) or None
+
+    return make
+
+
+def _identifier(setting: Setting, repeat: str) -> Json | None:
+    number, kind = part(repeat, 1), _card_kind(repeat)
+    if number in _PLACEHOLDERS or not number.strip("0"):
+        return None
+    if kind == "NI":
+        return _card(number, part(repeat, 5))
+    if kind == "HC":
+        return {"type": _id_type("HC"), "system": systems.HEALTH_CARD, "value": number}
+    out: Json = {"type": _id_type("MR"), "system": systems.local_number(setting.member), "value": number}
+    return out | ({"assigner": {"display": setting.member_name}} if setting.member_name else {})
+
+
+def _bare_card(field: str) -> Json | None:
+    number = results.half_width(part(field, 1))
+    return _card(number, part(field, 5)) if _CARD.fullmatch(number) else None
+
+
+def _card(number: str, kind: str) -> Json:
+    out: Json = {"type": _id_type("NI"), "system": systems.ID_CARD, "value": results.half_width(number).upper()}
+    if kind in ("19", "母亲身份证"):
+        out["extension"] = [{"url": systems.EXT_ID_KIND, "valueCode": "19"}]
+    return out
+
+
+def _id_type(code: str) -> Json:
+    return {"coding": [{"system": systems.V2_0203, "code": code}]}
+
+
+def _distinct(found: list[Json]) -> list[Json]:
+    return list({(entry["system"], entry["value"]): entry for entry in reversed(found)}.values())[::-1]
+
+
+def addresses(setting: Setting, options: Mapping[str, str]) -> Call:
+    """Address list from XAD; a Chinese address in one piece is taken apart."""
+
+    def make(field: str) -> Value:
+        return [found for repeat in field.split("~") if (found := _address(repeat))] or None
+
+    return make
+
+
+def _address(repeat: str) -> Json | None:
+    line, district, city, state, code = (part(repeat, n) for n in (1, 2, 3, 4, 5))
+    if not (district or city):
+        return base.address_of(line)
+    out: Json = {"use": "home", "text": f"{state}{city}{district}{line}"}
+    for name, found in (("state", state), ("city", city), ("district", district), ("postalCode", code)):
+        if found:
+            out[name] = found
+    return out | ({"line": [line]} if line else {})
+
+
+def phones(setting: Setting, options: Mapping[str, str]) -> Call:
+    """ContactPoint list from XTN: component 1 (old form) or 12 or 7."""
+
+    def make(field: str) -> Value:
+        found = [next(filter(None, (part(rep, n) for n in (1, 12, 7))), "") for rep in field.split("~")]
+        return [{"system": "phone", "value": number} for number in found if number not in _PLACEHOLDERS] or None
+
+    return make
+
+
+def actor(setting: Setting, options: Mapping[str, str]) -> Call:
+    """Display-only reference from XCN (`D01^周医生`), with the staff number as identifier."""
+    system = systems.local_number(setting.member, "staff")
+
+    def make(field: str) -> Value:
+        number, display = part(field, 1), part(field, 2) + part(field, 3)
+        if not number and not display:
+            return None
+        if not display:
+            return {"display": number}
+        return {"display": display} | ({"identifier": {"system": system, "value": number}} if number else {})
+
+    return make
+
+
+V2_FUNCTIONS: dict[str, Function] = {
+    "ce": Function(
+        ce, ("unit", "specimen"), ("table", "local", "system"), whole=True, covers=(1, 2, 3, 4, 5, 6, 7, 8, 9)
+    ),
+    "value": Function(value, ("type", "unit", "item"), ("table", "local"), whole=True),
+    "flags": Function(interpretation, ("value",), whole=True),
+    "printed_range": Function(reference_range, ("unit", "item"), ("table",), whole=True),
+    "lines": Function(lines, whole=True),
+    "names": Function(names, whole=True, covers=(1, 2, 7, 8)),
+    "local_number": Function(local_number, whole=True, covers=(1, 4, 5)),
+    "identifiers": Function(identifiers, ("card", "alternate"), whole=True, covers=(1, 4, 5)),
+    "addresses": Function(addresses, whole=True, covers=(1, 2, 3, 4, 5, 7)),
+    "phones": Function(phones, whole=True, covers=(1, 2, 3, 7, 12)),
+    "actor": Function(actor, whole=True, covers=(1, 2, 3)),
+}

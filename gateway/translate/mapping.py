@@ -1,0 +1,198 @@
+"""Mapping files as data: what stands in `mappings/`, after `extends`, overrides and removals.
+
+Nothing is compiled here. Every fault is a MappingError with file and line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import MappingError
+from .codes import Table, read_table
+from .strict_yaml import Yaml, load
+
+_MAP_KEYS = frozenset({"format", "serves", "extends", "for", "source", "said", "rules", "remove", "ignore"})
+_RULE_KEYS = frozenset(
+    {"rule", "each", "when", "to", "id", "global_id", "set", "keep", "document", "after", "before", "warn", "member"}
+)
+_IGNORE_KEYS = frozenset({"field", "because"})
+SPECIAL_TARGETS = frozenset({"Patient", "Merge"})
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule: for `each` node where `when` holds, make one `to` with `id` and the elements of `set`."""
+
+    name: str
+    node: Yaml
+
+    @property
+    def to(self) -> str:
+        """Resource type, `Merge`, or "" for a rule that only keeps values or warns."""
+        return self.node.word("to")
+
+    @property
+    def each(self) -> tuple[str, ...]:
+        """Steps of the loop, outermost first; () = once a message."""
+        return self.node.words("each")
+
+
+@dataclass(frozen=True, slots=True)
+class Map:
+    """One map after extends: the rules in order, the fields ignored with a reason."""
+
+    name: str
+    format: str
+    serves: tuple[str, ...]
+    sources: tuple[str, ...]  # only for these sources of the member; () = all
+    rules: tuple[Rule, ...]
+    ignore: tuple[tuple[str, str], ...]
+    said: Yaml | None
+    place: str
+
+    def canon(self) -> object:
+        """Content for hashing, without places."""
+        said = self.said.canon() if self.said else None
+        return [self.format, self.serves, [(r.name, r.node.canon()) for r in self.rules], self.ignore, said]
+
+
+class Library:
+    """All map files and tables of several folders; a file in an earlier folder hides its namesake."""
+
+    def __init__(self, folders: list[Path]) -> None:
+        self._folders = folders
+        self._yaml: dict[str, Yaml] = {}
+        self._tables: dict[str, Table | None] = {}
+
+    def find(self, relative: str) -> Path | None:
+        """The file of that name in the first folder that has it."""
+        return next((folder / relative for folder in self._folders if (folder / relative).is_file()), None)
+
+    def names(self, folder: str) -> list[str]:
+        """Map names (`<folder>/<stem>`) in a folder, sorted; source.yaml is none."""
+        found = {path.stem for root in self._folders for path in (root / folder).glob("*.yaml")}
+        return [f"{folder}/{stem}" for stem in sorted(found) if stem != "source"]
+
+    def members(self) -> list[str]:
+        """Folders that hold a source.yaml."""
+        return sorted({path.parent.name for root in self._folders for path in root.glob("*/source.yaml")})
+
+    def yaml(self, relative: str) -> Yaml:
+        """One YAML file; MappingError when there is none."""
+        if relative not in self._yaml:
+            path = self.find(relative)
+            if path is None:
+                raise MappingError(relative, "there is no such file")
+            self._yaml[relative] = load(path, shown_as=relative)
+        return self._yaml[relative]
+
+    def table(self, member: str, name: str) -> Table | None:
+        """A code table as a member sees it: the member's rows over the shared ones; None when neither exists."""
+        shared = self._table(f"_base/codes/{name}.csv")
+        own = self._table(f"{member}/codes/{name}.csv") if member else None
+        return own.over(shared) if own else shared
+
+    def _table(self, relative: str) -> Table | None:
+        if relative not in self._tables:
+            path = self.find(relative)
+            self._tables[relative] = read_table(path, shown_as=relative) if path else None
+        return self._tables[relative]
+
+    def map(self, name: str) -> Map:
+        """One map with everything it extends merged in. Raises MappingError."""
+        node = self.yaml(f"{name}.yaml")
+        rules, ignore = self._merged(name, ())
+        return Map(
+            name=name,
+            format=self._inherited(name, "format", ()),
+            serves=node.words("serves"),
+            sources=node.words("for"),
+            rules=tuple(rules.values()),
+            ignore=tuple(ignore.items()),
+            said=self._said(name),
+            place=node.place,
+        )
+
+    def _parents(self, name: str, seen: tuple[str, ...]) -> Iterator[str]:
+        node = self.yaml(f"{name}.yaml")
+        if name in seen:
+            raise node.error(f"{name} extends itself: {' → '.join((*seen, name))}")
+        yield from node.words("extends")
+
+    def _inherited(self, name: str, key: str, seen: tuple[str, ...]) -> str:
+        found = self.yaml(f"{name}.yaml").word(key)
+        for parent in () if found else self._parents(name, seen):
+            found = found or self._inherited(parent, key, (*seen, name))
+        return found
+
+    def _said(self, name: str, seen: tuple[str, ...] = ()) -> Yaml | None:
+        found = self.yaml(f"{name}.yaml").get("said")
+        for parent in () if found else self._parents(name, seen):
+            found = found or self._said(parent, (*seen, name))
+        return found
+
+    def _merged(self, name: str, seen: tuple[str, ...]) -> tuple[dict[str, Rule], dict[str, str]]:
+        node = self.yaml(f"{name}.yaml")
+        node.fields(_MAP_KEYS)
+        rules: dict[str, Rule] = {}
+        ignore: dict[str, str] = {}
+        for parent in self._parents(name, seen):
+            more, unread = self._merged(parent, (*seen, name))
+            rules, ignore = {**rules, **more}, {**ignore, **unread}
+        for gone in (node.get("remove") or Yaml([], node.place)).items():
+            if rules.pop(gone.text(), None) is None:
+                raise gone.error(f"there is no rule {gone.text()!r} to remove")
+        for rule in (node.get("rules") or Yaml([], node.place)).items():
+            rules = _with_rule(rules, rule)
+        return rules, ignore | _ignored(node)
+
+
+def _ignored(node: Yaml) -> dict[str, str]:
+    out: dict[str, str] = {}
+    for entry in (node.get("ignore") or Yaml([], node.place)).items():
+        entry.fields(_IGNORE_KEYS)
+        because = entry.word("because").strip()
+        if not because:
+            raise entry.error("say why the field is ignored: because")
+        for path in entry.words("field"):
+            out[path] = because
+    return out
+
+
+def _with_rule(rules: dict[str, Rule], node: Yaml) -> dict[str, Rule]:
+    """Rules with one more: a known name is overridden key by key, a new one is appended or put in place."""
+    node.fields(_RULE_KEYS)
+    name = node.word("rule") or node.word("to").lower()
+    if not name:
+        raise node.error("a rule needs a name: rule")
+    old = rules.get(name)
+    merged = _override(old.node, node) if old else node
+    made = Rule(name, merged)
+    beside = node.word("after") or node.word("before")
+    if not beside:
+        return {**rules, name: made}
+    if beside not in rules:
+        raise node.error(f"there is no rule {beside!r} to stand beside")
+    out: dict[str, Rule] = {}
+    for key, rule in rules.items():
+        if key == name:
+            continue
+        pair = [(key, rule), (name, made)] if node.get("after") else [(name, made), (key, rule)]
+        out.update(pair if key == beside else [(key, rule)])
+    return out
+
+
+def _override(old: Yaml, new: Yaml) -> Yaml:
+    """`new` over `old`: keys replace, `set` and `keep` merge key by key, an empty entry removes."""
+    merged = dict(old.fields())
+    for key, node in new.fields().items():
+        if key in ("set", "keep") and key in merged:
+            entries = {**merged[key].fields(), **node.fields()}
+            merged[key] = Yaml({name: entry for name, entry in entries.items() if entry.value != ""}, node.place)
+        elif node.value == "":
+            merged.pop(key, None)
+        else:
+            merged[key] = node
+    return Yaml(merged, new.place)

@@ -1,0 +1,147 @@
+"""What a laboratory prints as a result, as FHIR value[x], interpretation and reference range.
+
+Numbers keep their digits; comparators, arrows, full-width signs, titres and words are read, never guessed.
+Source: HL7 v2.5.1 §7.4.2.5 (OBX-5), §7.4.2.7 (OBX-7); china-standards §2.4, §2.5.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from decimal import Decimal
+
+from ..model import systems
+from ..model.resource import Json
+
+_NUMBER = re.compile(r"(<=|>=|<|>)?\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*([↑↓HLhl*]*)")
+_TITRE = re.compile(r"(\d+)\s*:\s*(\d+)")
+_ABSENT = {
+    "": "unknown",
+    "/": "unknown",
+    "-": "unknown",
+    "--": "unknown",
+    "标本溶血": "error",
+    "溶血": "error",
+    "标本凝固": "error",
+    "标本不足": "error",
+    "标本量不足": "error",
+    "未做": "not-performed",
+    "未检": "not-performed",
+    "未送检": "not-performed",
+}
+_RANGE = re.compile(r"([+-]?\d+(?:\.\d+)?)\s*(?:-{1,3}|~|–|—|至)\s*([+-]?\d+(?:\.\d+)?)")
+_BOUND = re.compile(r"(<=|>=|<|>)\s*([+-]?\d+(?:\.\d+)?)")
+_NEGATIVE = re.compile(r"阴性|^\(?-\)?$|未检出|无反应")
+_WEAK = re.compile(r"弱阳性|^±$|^\+-$|^\+/-$")
+_POSITIVE = re.compile(r"阳性|^\(?[1-4]?\++[1-4]?\)?$|检出|有反应")
+_UNIT_IN_CARETS = re.compile(r"[×x*]?\s*10\^(\d+/\S+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A printed number: comparator, digits as sent, arrows behind it."""
+
+    comparator: str
+    value: Decimal
+    marks: str
+
+
+def half_width(text: str) -> str:
+    """Full-width letters, digits and signs as ASCII; `≤ ≥` and the like spelt out."""
+    if text.isascii():
+        return text.strip()
+    folded = unicodedata.normalize("NFKC", text).strip()
+    return folded.replace("≤", "<=").replace("≦", "<=").replace("≥", ">=").replace("≧", ">=")
+
+
+def number(text: str) -> Number | None:
+    """The number a text prints, None when it prints something else."""
+    found = _NUMBER.fullmatch(half_width(text))
+    return Number(found[1] or "", Decimal(found[2]), found[3]) if found else None
+
+
+def quantity(value: Decimal, comparator: str, unit: str, code: str) -> Json:
+    """FHIR Quantity; `unit` as printed, UCUM only when the spelling is known."""
+    out: Json = {"value": value}
+    if comparator:
+        out["comparator"] = comparator
+    if unit:
+        out["unit"] = unit
+    if code:
+        out |= {"system": systems.UCUM, "code": code}
+    return out
+
+
+def absent(reason: str) -> Json:
+    """Fragment with dataAbsentReason, code from the FHIR code system of the same name."""
+    system = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
+    return {"dataAbsentReason": {"coding": [{"system": system, "code": reason}]}}
+
+
+def by_shape(text: str, unit: str, code: str) -> Json:
+    """value[x] fragment from what the text looks like: number, titre, absent, else the text itself."""
+    plain = half_width(text)
+    if plain in _ABSENT:
+        out = absent(_ABSENT[plain])
+        if plain.strip("/-"):
+            out["dataAbsentReason"]["text"] = text
+        return out
+    found = number(plain)
+    if found:
+        return {"valueQuantity": quantity(found.value, found.comparator, unit, code)}
+    titre = _TITRE.fullmatch(plain)
+    if titre:
+        return {"valueRatio": {"numerator": {"value": int(titre[1])}, "denominator": {"value": int(titre[2])}}}
+    return {"valueString": text}
+
+
+def structured_numeric(parts: list[str], unit: str, code: str) -> Json:
+    """SN (comparator ^ number ^ separator ^ number) as Quantity, Ratio or Range."""
+    comparator, first, separator, second = ([*parts, "", "", "", ""])[:4]
+    one, two = number(first), number(second)
+    if one and two and separator in (":", "/"):
+        return {"valueRatio": {"numerator": {"value": one.value}, "denominator": {"value": two.value}}}
+    if one and two and separator == "-":
+        low, high = (quantity(side.value, "", unit, code) for side in (one, two))
+        return {"valueRange": {"low": low, "high": high}}
+    sign = half_width(comparator).replace("=<", "<=").replace("=>", ">=")
+    if one and not second and sign in ("", "=", "<", ">", "<=", ">="):
+        return {"valueQuantity": quantity(one.value, sign.strip("=") if sign == "=" else sign, unit, code)}
+    return {"valueString": "".join(parts).strip()}
+
+
+def meaning(text: str) -> str:
+    """Interpretation code a result's own words or arrows carry: H L HH LL POS NEG IND WR or ""."""
+    plain = half_width(text)
+    found = number(plain)
+    if found:
+        marks = found.marks.upper()
+        return {"↑": "H", "↓": "L", "↑↑": "HH", "↓↓": "LL"}.get(marks, marks if marks in ("H", "L", "HH", "LL") else "")
+    for pattern, code in ((_WEAK, "WR"), (_NEGATIVE, "NEG"), (_POSITIVE, "POS")):
+        if pattern.search(plain):
+            return code
+    return "IND" if plain == "可疑" else ""
+
+
+def reference_range(text: str, unit: str, code: str) -> list[Json]:
+    """Observation.referenceRange from a printed range: low, high where they can be read, text as printed."""
+    printed = text.strip()
+    if not printed:
+        return []
+    out: Json = {"text": printed}
+    plain = half_width(printed).strip("()[] ")
+    both, one = _RANGE.fullmatch(plain), _BOUND.fullmatch(plain)
+    if both:
+        out["low"] = quantity(Decimal(both[1]), "", unit, code)
+        out["high"] = quantity(Decimal(both[2]), "", unit, code)
+    elif one:
+        side = "high" if one[1].startswith("<") else "low"
+        out[side] = quantity(Decimal(one[2]), "", unit, code)
+    return [out]
+
+
+def printed_unit(text: str) -> str:
+    """The unit as printed; `10^9/L` sent unescaped in a coded field is put together again."""
+    found = _UNIT_IN_CARETS.match(text)
+    return found[0] if found else text.partition("^")[0]

@@ -1,0 +1,97 @@
+"""What one message makes while its mapping runs: records, resources, findings; the compiled code fills it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NoReturn
+
+from ..errors import FutureDate, MissingField
+from ..model.ids import Ids
+from ..model.message import DraftResource, MergeRequest, SourceRecord
+from ..model.outcome import Finding
+from ..model.resource import loads
+from ..model.times import CHINA, fhir_from_ts, parse_fhir
+from .functions import stamp
+from .memo import NotedText
+
+_AHEAD = timedelta(days=1)  # clocks of analysers differ; a whole day ahead is a wrong date
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Where one element came from. `place` is "" for elements that follow from others (references)."""
+
+    resource: str  # Observation/abc
+    element: str
+    value: str  # JSON text
+    place: str
+    raw: str
+    rule: str
+    line: str  # file:line of the rule
+
+
+class Run:
+    """One message. Attributes are read by compiled code; `member` and `organization` are constants of the source."""
+
+    def __init__(self, ids: Ids, member: str, organization: str, zone: str, now: datetime) -> None:
+        self.ids = ids
+        self.member = member
+        self.organization = organization
+        self.limit = '"' + (now + _AHEAD).astimezone(CHINA).isoformat(timespec="seconds")
+        self.resources: list[DraftResource] = []
+        self.records: list[SourceRecord] = []
+        self.merges: list[MergeRequest] = []
+        self.findings: list[Finding] = []
+        self.traces: list[Trace] = []
+        self.document = ""
+        self.said_at = now
+        self.at = ("", "")
+        self._zone = zone
+        self._latest = now + _AHEAD
+
+    def said(self, text: str) -> None:
+        """The message's own time; without one, the time of arrival stays. ValueError for no time at all."""
+        if text.strip():
+            self.at = ("said", text)
+            self.said_at = parse_fhir(fhir_from_ts(stamp(text), self._zone))
+
+    def patient(self, local_number: str, body: str) -> int:
+        """Number of the source record; the same patient twice in a message is one record."""
+        for number, record in enumerate(self.records):
+            if record.local_number == local_number:
+                return number
+        self.records.append(SourceRecord(self.member, local_number, loads(body or "{}"), self.said_at))
+        return len(self.records) - 1
+
+    def merge(self, survivor: int, retired_number: str) -> None:
+        """The retired number is the same patient as the record `survivor`."""
+        self.merges.append(MergeRequest(survivor, self.member, retired_number))
+
+    def missing(self, place: str) -> NoReturn:
+        """A resource cannot exist without this field."""
+        raise MissingField(place)
+
+    def note(self, text: NotedText, place: str) -> None:
+        """A function's remark becomes a finding at its place."""
+        noted = text.note
+        self.findings.append(Finding(noted.code, "warning", place, noted.zh, noted.en))
+
+    def warn(self, place: str, zh: str, en: str) -> None:
+        """A remark the mapping itself makes."""
+        self.findings.append(Finding("GW-MAP-010", "warning", place, zh, en))
+
+    def future(self, text: str, place: str) -> None:
+        """Raises FutureDate when the time (JSON text) is really beyond the tolerance."""
+        if parse_fhir(text.strip('"')) > self._latest:
+            raise FutureDate(place)
+
+    @staticmethod
+    def kept(before: str, more: str) -> str:
+        """Kept texts one below another, each once."""
+        return before if not more or more in before.split("\n") else f"{before}\n{more}"
+
+    def trace(self, type_: str, id_: str, element: str, value: str, rule: str, line: str) -> None:
+        """One element with its origin (traced runs only)."""
+        if value:
+            self.traces.append(Trace(f"{type_}/{id_}", element, value, *self.at, rule, line))

@@ -1,0 +1,97 @@
+"""The directory of members, sources and alliances, from `mappings/<member>/source.yaml` and `alliances.yaml`."""
+
+from __future__ import annotations
+
+from typing import Literal, cast
+
+from ..errors import MappingError
+from ..model.directory import Alliance, Directory, Level, Member, Source
+from ..model.times import parse_offset
+from .charset import known_name
+from .mapping import Library
+from .strict_yaml import Yaml, each
+
+FORMATS = ("v2", "cda", "csv", "json", "dicom")
+SANDBOX = "sandbox"
+_PROVIDES = frozenset({"visits", "labs", "imaging", "images", "medication", "documents"})
+_LEVELS = ("tertiary", "secondary", "primary")
+_MEMBER_KEYS = frozenset({"name", "short", "level", "provides", "sources"})
+_SOURCE_KEYS = frozenset({"format", "title", "charset", "timezone", "control_id", "report_mode", "ack", "settings"})
+_ALLIANCE_KEYS = frozenset({"name", "lead", "members", "contains"})
+
+
+def directory(library: Library) -> Directory:
+    """Everybody in the folders, and the built-in source `sandbox` that takes every format."""
+    members: dict[str, Member] = {}
+    sources = {SANDBOX: Source(SANDBOX, SANDBOX, "any", title="试用")}
+    for key in library.members():
+        node = library.yaml(f"{key}/source.yaml")
+        members[key] = _member(key, node)
+        for name, source in each(node.get("sources"), lambda name, node, key=key: _source(name, key, node)).items():
+            if name in sources:
+                raise MappingError(node.place, f"the source {name!r} is defined twice")
+            sources[name] = source
+    return Directory(members, sources, _alliances(library, members))
+
+
+def _choice(node: Yaml, key: str, allowed: tuple[str, ...], default: str) -> str:
+    found = node.word(key, default)
+    if found not in allowed:
+        where = node.get(key) or node
+        raise where.error(f"{key} is {found!r}; it must be one of {', '.join(allowed)}")
+    return found
+
+
+def _member(key: str, node: Yaml) -> Member:
+    node.fields(_MEMBER_KEYS)
+    provides = frozenset(node.words("provides"))
+    if provides - _PROVIDES:
+        raise node.error(f"unknown in provides: {', '.join(sorted(provides - _PROVIDES))}")
+    name = node.word("name")
+    if not name:
+        raise node.error("a member needs a name")
+    level = cast(Level, _choice(node, "level", _LEVELS, ""))
+    return Member(key, name, level, node.word("short") or name, provides)
+
+
+def _source(name: str, member: str, node: Yaml) -> Source:
+    node.fields(_SOURCE_KEYS)
+    zone, charset = node.word("timezone", "+08:00"), node.word("charset", "auto")
+    try:
+        parse_offset(zone)
+    except ValueError as error:
+        raise node.error(str(error)) from error
+    if charset != "auto" and not known_name(charset):
+        raise node.error(f"unknown charset {charset!r}")
+    return Source(
+        name=name,
+        member=member,
+        format=_choice(node, "format", (*FORMATS, "fhir"), ""),
+        title=node.word("title"),
+        charset=charset,
+        timezone=zone,
+        control_id=cast(
+            Literal["trusted", "untrusted"], _choice(node, "control_id", ("trusted", "untrusted"), "trusted")
+        ),
+        report_mode=cast(Literal["snapshot", "delta"], _choice(node, "report_mode", ("snapshot", "delta"), "snapshot")),
+        ack=cast(Literal["stored", "always_aa"], _choice(node, "ack", ("stored", "always_aa"), "stored")),
+        settings=each(node.get("settings"), lambda _, value: value.text()),
+    )
+
+
+def _alliances(library: Library, members: dict[str, Member]) -> dict[str, Alliance]:
+    if library.find("alliances.yaml") is None:
+        return {}
+    node = library.yaml("alliances.yaml")
+    found = each(node.fields(frozenset({"alliances"})).get("alliances"), _alliance)
+    for alliance in found.values():
+        unknown = alliance.contains - found.keys()
+        if unknown:
+            raise node.error(f"{alliance.key} contains unknown alliances: {', '.join(sorted(unknown))}")
+    return found
+
+
+def _alliance(key: str, node: Yaml) -> Alliance:
+    node.fields(_ALLIANCE_KEYS)
+    members = frozenset(node.words("members"))
+    return Alliance(key, node.word("name", key), node.word("lead"), members, frozenset(node.words("contains")))

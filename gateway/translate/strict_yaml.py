@@ -1,0 +1,135 @@
+"""YAML as mapping authors may write it: every scalar is text, every surprise an error with file and line.
+
+Refused: a key twice, an anchor or alias, a tag, an unquoted scalar that YAML 1.1 would turn into a
+boolean, a null, a date or a base-60 number (`no`, `on`, `~`, `2026-03-10`, `12:30`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+
+from ..errors import MappingError
+
+T = TypeVar("T")
+_SURPRISE = re.compile(
+    r"(?i:y|n|yes|no|on|off|true|false|null|~)|0[0-7]+|\d{4}-\d\d?-\d\d?.*|[-+]?\d+(:[0-5]?\d)+(\.\d*)?|\.(?i:inf|nan)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Yaml:
+    """One node: text, a list of nodes, or named nodes in order; `place` is `file:line`."""
+
+    value: str | list[Yaml] | dict[str, Yaml]
+    place: str
+
+    def error(self, detail: str) -> MappingError:
+        """A MappingError at this node."""
+        return MappingError(self.place, detail)
+
+    def text(self) -> str:
+        """The scalar; MappingError for anything else."""
+        if not isinstance(self.value, str):
+            raise self.error("a plain text is expected here")
+        return self.value
+
+    def items(self) -> list[Yaml]:
+        """The list; a single node counts as a list of one."""
+        return self.value if isinstance(self.value, list) else [self]
+
+    def fields(self, allowed: frozenset[str] | None = None) -> dict[str, Yaml]:
+        """The mapping; a key outside `allowed` is a MappingError."""
+        if not isinstance(self.value, dict):
+            raise self.error("a mapping (key: value) is expected here")
+        for key, node in self.value.items():
+            if allowed is not None and key not in allowed:
+                raise node.error(f"unknown key {key!r}; known are {', '.join(sorted(allowed))}")
+        return self.value
+
+    def get(self, key: str) -> Yaml | None:
+        """The named node of a mapping, None when absent."""
+        return self.value.get(key) if isinstance(self.value, dict) else None
+
+    def word(self, key: str, default: str = "") -> str:
+        """The scalar under `key`, or `default`."""
+        found = self.get(key)
+        return found.text() if found else default
+
+    def words(self, key: str) -> tuple[str, ...]:
+        """The scalars under `key`: none, one or a list."""
+        found = self.get(key)
+        return tuple(item.text() for item in found.items()) if found else ()
+
+    def walk(self) -> Iterator[Yaml]:
+        """This node and all below it."""
+        yield self
+        children = self.value.values() if isinstance(self.value, dict) else self.value
+        if not isinstance(children, str):
+            for child in children:
+                yield from child.walk()
+
+    def canon(self) -> object:
+        """The content without places, for hashing."""
+        if isinstance(self.value, dict):
+            return {key: node.canon() for key, node in self.value.items()}
+        if isinstance(self.value, list):
+            return [node.canon() for node in self.value]
+        return self.value
+
+
+def load(path: Path, *, shown_as: str = "") -> Yaml:
+    """The file as nodes. Raises MappingError with file and line."""
+    return parse(path.read_text(encoding="utf-8-sig"), shown_as or path.name)
+
+
+def parse(text: str, name: str) -> Yaml:
+    """The text as nodes; `name` stands for the file in error places."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        root = yaml.compose(text, loader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise MappingError(f"{name}:{line}", str(error.problem)) from error
+    except yaml.YAMLError as error:
+        raise MappingError(f"{name}:1", str(error)) from error
+    if root is None:
+        return Yaml({}, f"{name}:1")
+    return _convert(root, name, set())
+
+
+def _convert(node: yaml.Node, name: str, seen: set[int]) -> Yaml:
+    place = f"{name}:{node.start_mark.line + 1}"
+    if id(node) in seen:
+        raise MappingError(place, "anchors and aliases are not used in mapping files")
+    seen.add(id(node))
+    if isinstance(node, yaml.MappingNode):
+        return Yaml(_pairs(node, name, seen), place)
+    if isinstance(node, yaml.SequenceNode):
+        return Yaml([_convert(item, name, seen) for item in node.value], place)
+    if node.style is None and _SURPRISE.fullmatch(node.value):
+        raise MappingError(place, f"{node.value!r} means something else to YAML; put it in quotes")
+    return Yaml(node.value, place)
+
+
+def _pairs(node: yaml.MappingNode, name: str, seen: set[int]) -> dict[str, Yaml]:
+    out: dict[str, Yaml] = {}
+    for key, value in node.value:
+        place = f"{name}:{key.start_mark.line + 1}"
+        if not isinstance(key, yaml.ScalarNode):
+            raise MappingError(place, "a key is a plain text")
+        if key.value in out:
+            raise MappingError(place, f"the key {key.value!r} stands here twice")
+        found = _convert(value, name, seen)
+        out[key.value] = found if isinstance(found.value, dict | list) else Yaml(found.value, place)
+    return out
+
+
+def each(node: Yaml | None, make: Callable[[str, Yaml], T]) -> dict[str, T]:
+    """`make(key, node)` for every entry of a mapping; {} for None."""
+    return {key: make(key, value) for key, value in node.fields().items()} if node else {}
