@@ -306,6 +306,14 @@ class NumberReused(IdentityError):
     en = "The local number belongs to another resident: card, name and birth date or sex all changed."
 
 
+class StudyOfAnother(IdentityError):
+    """An image of a known Study Instance UID under another patient."""
+
+    code = "GW-IDN-004"
+    zh = "同一检查 UID 下出现了另一位患者的影像，未归档。请核对影像的患者号。"
+    en = "An image of a known study names another patient; it was not filed."
+
+
 # ---- VAL ------------------------------------------------------------------------------------
 class Invalid(GatewayError):
     """A resource breaks R4; `findings` lists every fault with its path."""

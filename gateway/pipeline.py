@@ -20,7 +20,6 @@ import msgspec
 from .errors import Conflict, GatewayError
 from .identity.index import PersonIndex
 from .identity.workspace import Resolution
-from .model.context import SYSTEM
 from .model.directory import Source
 from .model.ids import Ids
 from .model.message import SUBJECT, Draft, DraftResource, RawMessage
@@ -29,7 +28,7 @@ from .model.resource import Json
 from .model.systems import source_uri
 from .model.times import Clock
 from .revise import Revised, revise
-from .store.base import AuditRow, Done, Plan, Put, Resource, Store, src_of
+from .store.base import AuditRow, Done, Plan, Put, Store, src_of
 from .store.bodies import prepare as prepared_put
 from .translate.engine import Mappings
 
@@ -117,7 +116,9 @@ class Pipeline:
         parts, draft = self._parts, work.draft
         who = await parts.people.resolve(draft.records, draft.merges)
         drafts = [_addressed(one, who.patients) for one in draft.resources]
-        revised = await _revised(parts.store, drafts, work)
+        revised = await revise(
+            parts.store, drafts, mode=work.source.report_mode, said_at=draft.said_at, moves=who.moves
+        )
         puts = [*_people(who), *_puts(revised, work, who)]
         outcomes = _outcomes(work, puts, (*draft.findings, *who.findings, *revised.findings))
         plan = Plan(
@@ -139,39 +140,6 @@ def _addressed(one: DraftResource, patients: Sequence[str]) -> DraftResource:
     return replace(one, body=one.body.replace(b'"' + mark + b'"', b'"' + real + b'"'))
 
 
-async def _revised(store: Store, drafts: list[DraftResource], work: Work) -> Revised:
-    heads = [(one.type, one.id) for one in drafts if one.type not in _FOLLOWERS]
-    stored = {f"{one.type}/{one.id}": one for one in await store.read_many(heads, SYSTEM)}
-    if not stored:
-        return Revised(tuple((one, 0) for one in drafts))
-    followers = [(one.type, one.id) for one in drafts if one.type in _FOLLOWERS] + _listed(stored)
-    for one in await store.read_many(followers, SYSTEM):
-        stored[f"{one.type}/{one.id}"] = one
-    return revise(drafts, stored, mode=work.source.report_mode, said_at=work.draft.said_at, raw_key=work.keys[-1])
-
-
-_FOLLOWERS = frozenset({"Observation", "Specimen", "Provenance"})
-"""Types that are stored only together with a head resource, so that a missing head means they are new."""
-
-
-def _listed(stored: dict[str, Resource]) -> list[tuple[str, str]]:
-    """Items the stored reports list: a newer issue may have lost some of them."""
-    found: list[tuple[str, str]] = []
-    for one in stored.values():
-        if one.type == "DiagnosticReport":
-            result = msgspec.json.decode(one.body, type=_Listing).result
-            found += [("Observation", item.reference.rpartition("/")[2]) for item in result]
-    return found
-
-
-class _Item(msgspec.Struct):
-    reference: str = ""
-
-
-class _Listing(msgspec.Struct):
-    result: list[_Item] = []
-
-
 def _people(who: Resolution) -> list[Put]:
     return [
         prepared_put(
@@ -191,7 +159,7 @@ def _people(who: Resolution) -> list[Put]:
 def _puts(revised: Revised, work: Work, who: Resolution) -> list[Put]:
     meta: Json = {"source": f"{source_uri(work.source.name)}#{work.keys[-1]}"}
     out = []
-    for one, expect in revised.ordered:
+    for one, expect, own_meta in revised.ordered:
         record = work.draft.records[one.record] if one.record >= 0 else None
         out.append(
             prepared_put(
@@ -201,7 +169,7 @@ def _puts(revised: Revised, work: Work, who: Resolution) -> list[Put]:
                 patient=who.patients[one.record] if record else "",
                 src=src_of(record.member, record.local_number) if record else 0,
                 member=work.source.member,
-                meta=meta,
+                meta=meta | own_meta,
                 expect=expect,
             )
         )

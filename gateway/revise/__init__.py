@@ -1,0 +1,7 @@
+"""A newer issue of something stored: corrected, withdrawn, replaced, late."""
+
+from .message import Revised, Step, revise
+from .report import plan_report
+from .study import merge_study
+
+__all__ = ["Revised", "Step", "merge_study", "plan_report", "revise"]

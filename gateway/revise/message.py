@@ -1,0 +1,273 @@
+"""What a whole message revises: the only part of `revise` that reads the store.
+
+A message about things nobody stored yet costs one read and passes through untouched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import NamedTuple
+
+from ..model.context import SYSTEM
+from ..model.message import DraftResource
+from ..model.outcome import Finding
+from ..model.query import Filter, Query
+from ..model.resource import Json, dumps, loads, reference_id
+from ..store.base import Move, Resource, Store
+from .document import orphaned_reports, plan_document, replaced_by
+from .report import Mode, issue_meta, issue_of, items_below, plan_report
+from .study import merge_study
+from .version import History, Version, bare, kept, ref_of, sent
+
+_FOLLOWERS = frozenset({"Observation", "Specimen", "Provenance"})
+"""Types stored only together with a head, so that no stored head means they are new."""
+
+_DATED = frozenset({"DiagnosticReport", "Encounter"})
+"""Types whose versions remember when their message was written: a late one must not win."""
+
+_HISTORY = 50
+
+
+class Step(NamedTuple):
+    """One put of the plan: `meta` goes over the members the message gives."""
+
+    resource: DraftResource
+    expect: int | None
+    meta: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Revised:
+    """What to put, in order, instead of the draft's resources. Two of one id: history first, current on top."""
+
+    ordered: tuple[Step, ...]
+    findings: tuple[Finding, ...] = ()
+
+
+async def revise(
+    store: Store, drafts: Sequence[DraftResource], *, mode: Mode, said_at: datetime | None, moves: Sequence[Move] = ()
+) -> Revised:
+    """The drafts, measured against what is stored under their ids.
+
+    moves: what the same plan moves between Patients first, so that nothing is written back to the old one.
+    Raises StudyOfAnother for an image filed under another patient's study.
+    """
+    heads = [(one.type, one.id) for one in drafts if one.type not in _FOLLOWERS]
+    stored = {f"{one.type}/{one.id}": one for one in await store.read_many(list(dict.fromkeys(heads)), SYSTEM)}
+    if not stored and not any(map(_needs_a_look, drafts)):
+        return Revised(tuple(_first(one, said_at) for one in drafts))
+    desk = _Desk(store, drafts, stored, mode, said_at, moves)
+    await desk.load()
+    return await desk.work()
+
+
+def _first(one: DraftResource, said_at: datetime | None) -> Step:
+    meta = issue_meta(said_at) if one.type in _DATED else {}
+    return Step(one, None if one.type in _FOLLOWERS else 0, meta)
+
+
+def _needs_a_look(one: DraftResource) -> bool:
+    """New things that still are not put as they come: parts of a study, documents, void items."""
+    return one.type in ("ImagingStudy", "DocumentReference") or b'"entered-in-error"' in one.body
+
+
+class _Desk:
+    """One message's drafts beside the stored versions of the same ids."""
+
+    def __init__(
+        self,
+        store: Store,
+        drafts: Sequence[DraftResource],
+        stored: dict[str, Resource],
+        mode: Mode,
+        said_at: datetime | None,
+        moves: Sequence[Move],
+    ) -> None:
+        self.store, self.drafts, self.rows = store, drafts, stored
+        self.mode, self.said_at, self.moves = mode, said_at, moves
+        self.bodies: dict[str, Json] = {}
+        self.steps: list[Step] = []
+        self.findings: list[Finding] = []
+
+    # ---- reading
+    async def load(self) -> None:
+        """Read the followers, the items of stored reports below them, and replaced documents."""
+        self.bodies = {ref: self._open(row) for ref, row in self.rows.items()}
+        documents = [one.json for one in self.drafts if one.type == "DocumentReference"]
+        wanted = [f"{one.type}/{one.id}" for one in self.drafts if one.type in _FOLLOWERS]
+        await self._read([*wanted, *(ref for one in documents for ref in replaced_by(one))])
+        await self._read(
+            ref
+            for one in documents
+            for older in replaced_by(one)
+            for ref in orphaned_reports(one, self.bodies.get(older, {}))
+        )
+        await self._below(body for body in self.bodies.values() if body["resourceType"] == "DiagnosticReport")
+
+    async def _below(self, roots: Iterable[Json]) -> None:
+        roots = list(roots)
+        while missing := [ref for ref in items_below(roots, self.bodies) if ref not in self.bodies]:
+            if not await self._read(missing):
+                return
+
+    async def _read(self, refs: Iterable[str]) -> int:
+        wanted = [(ref.split("/")[0], ref.split("/")[1]) for ref in dict.fromkeys(refs) if ref not in self.bodies]
+        found = await self.store.read_many(wanted, SYSTEM) if wanted else []
+        for row in found:
+            ref = f"{row.type}/{row.id}"
+            self.rows[ref], self.bodies[ref] = row, self._open(row)
+        return len(found)
+
+    def _open(self, row: Resource) -> Json:
+        body = row.body
+        for move in self.moves:
+            if row.src in move.srcs:
+                old, new = f'"Patient/{move.from_patient}"', f'"Patient/{move.to_patient}"'
+                body = body.replace(old.encode(), new.encode())
+        return loads(body)
+
+    async def _history(self, refs: Iterable[str]) -> History:
+        out: dict[str, tuple[Json, ...]] = {}
+        for ref in refs:
+            if ref in self.rows:
+                type_, _, id_ = ref.partition("/")
+                rows = await self.store.history(type_, id_, SYSTEM, count=_HISTORY)
+                out[ref] = tuple(loads(row.body) for row in rows if row.body)
+        return out
+
+    # ---- deciding
+    async def work(self) -> Revised:
+        """Every draft once, with the unit it belongs to."""
+        taken: set[int] = set()
+        for place, one in enumerate(self.drafts):
+            if place in taken:
+                continue
+            if one.type == "DiagnosticReport":
+                taken |= await self._report(place)
+        for place, one in enumerate(self.drafts):
+            if place in taken:
+                continue
+            if one.type == "ImagingStudy":
+                taken |= self._study(one)
+            elif one.type == "DocumentReference":
+                await self._document(one)
+            elif one.type == "Encounter":
+                self._encounter(one)
+            else:
+                self._pass(one)
+        return Revised(tuple(self.steps), tuple(self.findings))
+
+    async def _report(self, place: int) -> set[int]:
+        """One report with its items; gives the places of the drafts it used."""
+        one = self.drafts[place]
+        same = [n for n, d in enumerate(self.drafts) if (d.type, d.id) == (one.type, one.id)]
+        report = _one_report([self.drafts[n].json for n in same])
+        places, items = self._unit(report)
+        if f"{one.type}/{one.id}" not in self.bodies and not any(map(_void, [one, *(self.drafts[n] for n in places)])):
+            new = [one if len(same) == 1 else replace(one, body=dumps(report)), *(self.drafts[n] for n in places)]
+            for draft in new:
+                self._pass(draft)
+            return {*same, *places}
+        history: History = {}
+        old = self.bodies.get(f"{one.type}/{one.id}")
+        if old is not None and issue_of(report, self.said_at).before(issue_of(old)):
+            history = await self._history(map(ref_of, [report, *items]))
+        made = plan_report([report, *items], self.bodies, self.mode, said_at=self.said_at, history=history)
+        for version in made.versions:
+            self._put(version, one.record)
+        self.findings += made.findings
+        return {*same, *places}
+
+    def _unit(self, report: Json) -> tuple[list[int], list[Json]]:
+        """The drafts a report leads to: items, items of items, the specimens."""
+        drafts = {
+            f"{d.type}/{d.id}": (n, d) for n, d in enumerate(self.drafts) if d.type in ("Observation", "Specimen")
+        }
+        bodies = {ref: draft.json for ref, (_, draft) in drafts.items()}
+        specimens = [f"Specimen/{reference_id(one, 'Specimen')}" for one in report.get("specimen", ())]
+        found = [ref for ref in [*specimens, *items_below([report], bodies)] if ref in drafts]
+        return [drafts[ref][0] for ref in found], [bodies[ref] for ref in found]
+
+    def _study(self, one: DraftResource) -> set[int]:
+        ref = f"{one.type}/{one.id}"
+        body = self.bodies.get(ref)
+        parts = [n for n, d in enumerate(self.drafts) if (d.type, d.id) == (one.type, one.id)]
+        for n in parts:
+            merged = merge_study(body, self.drafts[n].json)
+            body = merged.body
+            self.findings += merged.findings
+        assert body is not None
+        self._put(sent(body), one.record)
+        return set(parts)
+
+    async def _document(self, one: DraftResource) -> None:
+        document = one.json
+        newer = Query("DocumentReference", (Filter("relatesto", "reference", (f"DocumentReference/{one.id}",)),))
+        replaced = [loads(row.body) for row in (await self.store.search(newer, SYSTEM)).matches]
+        for version in plan_document(
+            document, self.bodies, any(f"{one.type}/{one.id}" in replaced_by(d) for d in replaced)
+        ):
+            self._put(version, one.record)
+        lost = [ref for old in replaced_by(document) for ref in orphaned_reports(document, self.bodies.get(old, {}))]
+        lost += [ref for new in replaced for ref in orphaned_reports(new, document)]
+        for ref in dict.fromkeys(lost):
+            self._void(ref, one.record)
+
+    def _void(self, ref: str, record: int) -> None:
+        """A report whose document was replaced by one with another report: it no longer counts, nor do its items."""
+        new = {f"{s.resource.type}/{s.resource.id}": loads(s.resource.body) for s in self.steps}
+        known = self.bodies | new
+        report = known.get(ref)
+        if report is None or report.get("status") == "entered-in-error":
+            return
+        for one in [*items_below([report], known), ref]:
+            body = known.get(one, {})
+            if body and body.get("status") != "entered-in-error":
+                body = {**body, "meta": self.bodies.get(one, {}).get("meta", {})}
+                self._put(kept(body, status="entered-in-error", result=None), record)
+
+    def _encounter(self, one: DraftResource) -> None:
+        """A visit as the newest message tells it; an older message goes below."""
+        old = self.bodies.get(f"{one.type}/{one.id}")
+        told = issue_of(old).said_at if old else None
+        if old is None or told is None or self.said_at is None or self.said_at >= told:
+            self._pass(one)
+        elif bare(one.json) != bare(old):
+            self._pass(one)
+            self._put(kept(old), one.record)
+
+    # ---- putting
+    def _pass(self, one: DraftResource) -> None:
+        ref = f"{one.type}/{one.id}"
+        if ref in self.rows:
+            self._put(sent(one.json), one.record)
+        else:
+            self.steps.append(_first(one, self.said_at))
+
+    def _put(self, version: Version, record: int) -> None:
+        row = self.rows.get(version.ref)
+        expect = row.version if row else (None if version.type in _FOLLOWERS else 0)
+        meta = self._meta(version) if version.meta is None else version.meta
+        body = dumps({"resourceType": version.type, "id": version.id} | version.body)
+        self.steps.append(Step(DraftResource(version.type, version.id, body, record), expect, meta))
+
+    def _meta(self, version: Version) -> Json:
+        """A stored label stays on the resource; the very same content stays the very same version."""
+        old = self.bodies.get(version.ref, {})
+        meta: Json = issue_meta(self.said_at) if version.type in _DATED else {}
+        if bare(old) == version.body:
+            meta = {key: old["meta"][key] for key in ("extension",) if key in old.get("meta", {})}
+        labels = old.get("meta", {}).get("security")
+        return meta | ({"security": labels} if labels else {})
+
+
+def _one_report(parts: Sequence[Json]) -> Json:
+    """Several drafts of one report in one message (rows of a file): the last, with everybody's results."""
+    results = {one.get("reference"): one for part in parts for one in part.get("result", ())}
+    return {**parts[-1], "result": list(results.values())} if results else parts[-1]
+
+
+def _void(one: DraftResource) -> bool:
+    return b'"entered-in-error"' in one.body

@@ -1,0 +1,122 @@
+"""One study from many instances: series and instances by uid, whatever order they arrive in.
+
+Pure. Source: FHIR R4 ImagingStudy; DICOM PS3.3 C.7.2, C.7.3 (uids are unique for good).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import StudyOfAnother
+from ..model.outcome import Finding
+from ..model.resource import Json
+from .version import bare
+
+_UNIONS = ("identifier", "modality", "endpoint", "basedOn", "procedureCode", "reasonCode")
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """The study with one more part of it. `body` keeps the id, has no meta."""
+
+    body: Json
+    findings: tuple[Finding, ...] = ()
+
+
+def merge_study(stored: Json | None, part: Json) -> Merged:
+    """`stored` (None for the first part) with the series and instances of `part`.
+
+    The same instance again changes nothing; the same SOP Instance UID with other facts, or in another
+    series, is kept as it first came and reported. Raises StudyOfAnother when the patients differ.
+    """
+    if stored is None:
+        return Merged(_counted(part))
+    if _patient(stored) != _patient(part):
+        raise StudyOfAnother("ImagingStudy.subject")
+    findings: list[Finding] = []
+    body = _filled({"id": part["id"], **bare(stored)}, part)
+    for name in _UNIONS:
+        if name in stored or name in part:
+            body[name] = _union(stored.get(name, ()), part.get(name, ()))
+    starts = [one["started"] for one in (stored, part) if one.get("started")]
+    if starts:
+        body["started"] = min(starts, key=lambda text: (text[:10], text))
+    body["series"] = _merge_series(stored.get("series", ()), part.get("series", ()), findings)
+    for name in ("numberOfSeries", "numberOfInstances"):
+        body[name] = max(int(stored.get(name, 0)), int(part.get(name, 0)))
+    return Merged(_counted(body), tuple(findings))
+
+
+def _patient(study: Json) -> str:
+    return str(study.get("subject", {}).get("reference", ""))
+
+
+def _filled(old: Json, new: Json) -> Json:
+    return {**old, **{key: value for key, value in new.items() if key not in old and key != "meta"}}
+
+
+def _union(old: Iterable[Any], new: Iterable[Any]) -> list[Any]:
+    found = list(old)
+    return found + [one for one in new if one not in found]
+
+
+def _merge_series(old: Iterable[Json], new: Iterable[Json], findings: list[Finding]) -> list[Json]:
+    series = {one["uid"]: one for one in old}
+    homes = {i["uid"]: uid for uid, one in series.items() for i in one.get("instance", ())}
+    for one in new:
+        fresh = [i for i in one.get("instance", ()) if _belongs(i, one["uid"], homes, findings)]
+        before = series.get(one["uid"])
+        if before is None:
+            series[one["uid"]] = {**one, "instance": fresh} if one.get("instance") else one
+        else:
+            series[one["uid"]] = _merge_instances(before, {**one, "instance": fresh}, findings)
+    return sorted(series.values(), key=_place)
+
+
+def _belongs(instance: Json, series_uid: str, homes: dict[str, str], findings: list[Finding]) -> bool:
+    home = homes.setdefault(instance["uid"], series_uid)
+    if home != series_uid:
+        findings.append(_finding("同一 SOP Instance UID 出现在两个序列中，保留先到的。", "in two series"))
+    return home == series_uid
+
+
+def _merge_instances(old: Json, new: Json, findings: list[Finding]) -> Json:
+    instances = {one["uid"]: one for one in old.get("instance", ())}
+    for one in new.get("instance", ()):
+        before = instances.setdefault(one["uid"], one)
+        if any(before.get(key, value) != value for key, value in one.items()):
+            findings.append(_finding("同一 SOP Instance UID 内容不同，保留先到的。", "with other content"))
+        else:
+            instances[one["uid"]] = _filled(before, one)
+    body = _filled(old, new)
+    body["numberOfInstances"] = max(int(old.get("numberOfInstances", 0)), int(new.get("numberOfInstances", 0)))
+    if instances:
+        body["instance"] = sorted(instances.values(), key=_place)
+    return body
+
+
+def _place(one: Json) -> tuple[int, str]:
+    return int(one.get("number", 1 << 30)), str(one["uid"])
+
+
+def _counted(study: Json) -> Json:
+    """Counters never below what is listed; an archive may say that more is to come."""
+    series = [_counted_series(one) for one in study.get("series", ())]
+    total = sum(int(one["numberOfInstances"]) for one in series)
+    return {
+        **{key: value for key, value in study.items() if key != "meta"},
+        "numberOfSeries": max(int(study.get("numberOfSeries", 0)), len(series)),
+        "numberOfInstances": max(int(study.get("numberOfInstances", 0)), total),
+        **({"series": series} if series else {}),
+    }
+
+
+def _counted_series(one: Json) -> Json:
+    return {**one, "numberOfInstances": max(int(one.get("numberOfInstances", 0)), len(one.get("instance", ())))}
+
+
+def _finding(zh: str, en: str) -> Finding:
+    text = f"A SOP Instance UID came again {en}; the first was kept."
+    return Finding("GW-REV-003", "warning", "ImagingStudy.series.instance", zh, text)
