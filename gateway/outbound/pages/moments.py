@@ -66,11 +66,13 @@ def ago(at: datetime, now: datetime) -> str:
 
 
 def age(birth: str, now: datetime, died: str = "") -> str:
-    """`84 岁`, under two years `14 个月`; 未知 without a birth date of at least a month."""
+    """`84 岁`, under two years `14 个月`, under one month `15 天`; 年龄未知 without year and month of birth."""
     if len(birth) < 7:
         return "年龄未知"
     born, at = parse_fhir(birth), (parse_fhir(died) if died else now).astimezone(CHINA)
     months = (at.year - born.year) * 12 + at.month - born.month - (at.day < born.day)
+    if months < 1:
+        return f"{max(0, (at.date() - born.date()).days)} 天"
     return f"{months} 个月" if months < 24 else f"{months // 12} 岁"
 
 

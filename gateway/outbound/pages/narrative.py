@@ -13,35 +13,10 @@ from markupsafe import Markup
 
 from ...model.resource import Json
 
-_KEPT = frozenset(
-    [
-        "p",
-        "br",
-        "ul",
-        "ol",
-        "li",
-        "table",
-        "thead",
-        "tbody",
-        "tr",
-        "th",
-        "td",
-        "caption",
-        "b",
-        "strong",
-        "i",
-        "em",
-        "sub",
-        "sup",
-        "dl",
-        "dt",
-        "dd",
-    ]
-)
+_KEPT = {"div", "p", "br", "ul", "ol", "li", "dl", "dt", "dd", "b", "strong", "i", "em", "sub", "sup"}
+_KEPT |= {"table", "caption", "thead", "tbody", "tr", "th", "td"}
 _AS = {
-    "div": "p",
     "paragraph": "p",
-    "content": "",
     "h1": "strong",
     "h2": "strong",
     "h3": "strong",
@@ -51,9 +26,7 @@ _AS = {
     "list": "ul",
     "item": "li",
 }
-_SILENT = frozenset(
-    ["script", "style", "iframe", "object", "embed", "svg", "math", "template", "noscript", "textarea", "title"]
-)
+_SILENT = {"script", "style", "iframe", "object", "embed", "svg", "math", "template", "noscript", "textarea", "title"}
 _MOST_DEPTH = 60
 
 
