@@ -36,6 +36,7 @@ from .outbound.health import health_routes
 from .outbound.manual import manual_routes
 from .outbound.pages.routes import page_routes
 from .pipeline import Parts, Pipeline, Work
+from .recognise.check import check as check_rules
 from .security.access import Access, request_id_of
 from .security.http import Guard, handle_gateway_error, headers_of
 from .security.scopes import Door
@@ -87,6 +88,9 @@ class Gateway:
         ids = Ids(store.store_key)
         book = TokenBook([*credentials, *(credential(one) for one in settings.token)])
         profiles = _folders(settings.gateway.profiles, "profiles")
+        sheet = rule_sheet(profiles, settings.gateway.rules)
+        for finding in check_rules(sheet, directory):
+            log.warning("%s %s %s", finding.code, finding.place, finding.en)
         shared = Shared(
             settings=settings,
             clock=clock,
@@ -96,7 +100,7 @@ class Gateway:
             directory=directory,
             people=PersonIndex(store, ids, clock, directory),
             ids=ids,
-            sheet=rule_sheet(profiles, settings.gateway.rules),
+            sheet=sheet,
             ranges=mappings.ranges(),
             classes=drug_classes(profiles),
             pacs=pacs_of(directory, clock),

@@ -1,4 +1,4 @@
-"""Every error the gateway can answer with: one class each, with its code, place and advice.
+"""The table of every error the gateway can answer with: one class each, with its code, place and advice.
 
 A door renders an error as OperationOutcome, as ACK + ERR, as a Chinese sentence or as a log event,
 from the class attributes alone. Texts say what failed, where, and what to do next; they never carry
