@@ -49,7 +49,7 @@ class _Request(msgspec.Struct):
 
 class _Entry(msgspec.Struct):
     fullUrl: str = ""
-    resource: msgspec.Raw | None = None
+    resource: msgspec.Raw = msgspec.Raw(b"")
     request: _Request | None = None
 
 
@@ -122,8 +122,7 @@ def _step(changes: Changes, call: Call, number: int, entry: _Entry) -> _Step | G
         "if-none-match": request.ifNoneMatch,
     }
     headers |= {name: value for name, value in conditions.items() if value}
-    body = bytes(entry.resource) if entry.resource is not None else b""
-    own = replace(call, method=request.method, path=path, query=query, headers=headers, body=body)
+    own = replace(call, method=request.method, path=path, query=query, headers=headers, body=bytes(entry.resource))
     return _Step(number, request.method, entry.fullUrl, own, target)
 
 

@@ -54,17 +54,18 @@ def statement(parts: FhirParts, base: str) -> Json:
 
 
 def _rest(parts: FhirParts) -> Json:
+    reverse = _pointing_at(parts)
     rest: Json = {
         "mode": "server",
         "security": {"cors": False, "description": "Authorization: Bearer <token>，令牌由网关管理员发放。"},
-        "resource": [_resource(parts, type_) for type_ in sorted(parts.types)],
+        "resource": [_resource(parts, type_, reverse.get(type_, [])) for type_ in sorted(parts.types)],
     }
     if parts.write is not None:
         rest["interaction"] = [{"code": "transaction"}, {"code": "batch"}]
     return rest
 
 
-def _resource(parts: FhirParts, type_: str) -> Json:
+def _resource(parts: FhirParts, type_: str, reverse: list[str]) -> Json:
     if type_ == "AuditEvent":
         return _entry(type_, ("read", "search-type"), AUDIT_PARAMETERS) | {"versioning": "no-version"}
     writes = _WRITE if parts.write is not None else ()
@@ -74,7 +75,7 @@ def _resource(parts: FhirParts, type_: str) -> Json:
         found |= {"updateCreate": True, "conditionalCreate": True, "conditionalRead": "full-support"}
     references = [key for key, one in parts.lookup(type_).items() if one.kind == "reference"]
     found |= _unless_empty("searchInclude", [f"{type_}:{key}" for key in sorted(references)])
-    found |= _unless_empty("searchRevInclude", _reverse(parts, type_))
+    found |= _unless_empty("searchRevInclude", reverse)
     return found | _unless_empty("operation", _operations(parts, type_))
 
 
@@ -86,12 +87,13 @@ def _entry(type_: str, interactions: tuple[str, ...], parameters: Mapping[str, P
     }
 
 
-def _reverse(parts: FhirParts, target: str) -> list[str]:
-    found = []
+def _pointing_at(parts: FhirParts) -> dict[str, list[str]]:
+    """`Type:parameter` of every reference parameter, by the types it may point to."""
+    found: dict[str, list[str]] = {}
     for type_ in sorted(parts.types):
-        for key, one in parts.lookup(type_).items():
-            if one.kind == "reference" and target in one.targets:
-                found.append(f"{type_}:{key}")
+        for key, one in sorted(parts.lookup(type_).items()):
+            for target in one.targets if one.kind == "reference" else ():
+                found.setdefault(target, []).append(f"{type_}:{key}")
     return found
 
 

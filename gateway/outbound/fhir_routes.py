@@ -11,11 +11,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
 
 from ..errors import Forbidden, GatewayError, NotAcceptable, NotFound, NotSupported, StoreError
 from ..model.context import AccessContext
-from ..model.rest import Answer, Call, Seen, accepts_json
+from ..model.rest import FHIR_JSON, Answer, Call, Seen, accepts_json
 from ..security.access import request_id_of
 from ..security.audit import anonymous_row, audit_row, refused_row
 from ..security.http import (
@@ -63,9 +65,16 @@ _WRITES = frozenset({"create", "update", "delete", "batch"})
 
 
 def fhir_routes(parts: FhirParts) -> list[Route]:
-    """`/fhir`, `/fhir/` and everything below."""
+    """`/fhir`, `/fhir/` and everything below; where clients look for SMART, an honest no."""
     door = FhirDoor(parts)
-    return [Route("/fhir", door), Route("/fhir/{path:path}", door)]
+    smart = Route("/.well-known/smart-configuration", _no_smart)
+    return [Route("/fhir", door), Route("/fhir/{path:path}", door), smart]
+
+
+async def _no_smart(_: Request) -> Response:
+    """Clients probe here first; no authorisation server runs in this gateway, and saying otherwise would be a lie."""
+    answer = error_answer(NotFound("smart-configuration", "tokens are issued by the administrator"))
+    return Response(answer.body, answer.status, media_type=FHIR_JSON)
 
 
 class FhirDoor:

@@ -30,6 +30,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 REQUEST_ID = "gateway.request_id"
 """Key of the request id in the ASGI scope."""
 
+_HEADERS = "gateway.headers"
+
 log = logging.getLogger("gateway.http")
 
 
@@ -77,7 +79,9 @@ class Guard:
             return
         headers = headers_of(scope)
         scope[REQUEST_ID] = request_id_of(headers)
+        scope[_HEADERS] = headers
         if headers.get("x-request-id") != scope[REQUEST_ID]:  # whoever reads the header further in finds the same id
+            headers["x-request-id"] = scope[REQUEST_ID]
             others = [one for one in scope["headers"] if one[0] != b"x-request-id"]
             scope["headers"] = [*others, (b"x-request-id", scope[REQUEST_ID].encode())]
         reply = _Reply(send, self._headers, scope[REQUEST_ID])
@@ -159,6 +163,9 @@ class _Reply:
 
 def headers_of(scope: Scope) -> dict[str, str]:
     """Request headers, names lower case; of a repeated one the values joined by a comma."""
+    known: dict[str, str] | None = scope.get(_HEADERS)
+    if known is not None:
+        return known
     found: dict[str, str] = {}
     for name, value in scope["headers"]:
         key, text = name.decode("latin-1"), value.decode("latin-1")

@@ -6,10 +6,13 @@ import base64
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx
 import pytest
 import pytest_asyncio
+from starlette.applications import Starlette
 
 from gateway.outbound.fhir_parts import Original
+from gateway.outbound.health import health_routes
 from tests.unit.fhir_site import Site, a_patient, a_site, an_observation, code_of, link, matches
 
 
@@ -165,6 +168,19 @@ async def test_metadata_is_open_complete_and_has_an_etag(site: Site) -> None:
     assert types["Patient"]["operation"][0]["name"] == "everything"
     again = await site.get("metadata", role="", **{"If-None-Match": answer.headers["etag"]})
     assert again.status_code == 304
+
+
+async def test_where_clients_probe_for_smart_they_get_an_honest_no_in_json(site: Site) -> None:
+    async with site.as_("") as http:
+        for path in ("/.well-known/smart-configuration", "/fhir/.well-known/smart-configuration"):
+            answer = await http.get(path)
+            assert answer.status_code == 404 and code_of(answer) == "GW-FHR-001"
+
+
+async def test_health_tells_live_and_ready(site: Site) -> None:
+    app = Starlette(routes=health_routes(site.store))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as http:
+        assert [(await http.get(f"/health/{path}")).status_code for path in ("live", "ready")] == [200, 200]
 
 
 # ---- access and audit -------------------------------------------------------------------------
