@@ -36,16 +36,29 @@ _META = {
 }
 _TYPES_OF: dict[str, frozenset[str]] = {
     "token": frozenset(
-        "CodeableConcept Coding Identifier ContactPoint code string id uri boolean url uuid oid".split()
+        [
+            "CodeableConcept",
+            "Coding",
+            "Identifier",
+            "ContactPoint",
+            "code",
+            "string",
+            "id",
+            "uri",
+            "boolean",
+            "url",
+            "uuid",
+            "oid",
+        ]
     ),
-    "string": frozenset("string markdown HumanName Address".split()),
-    "reference": frozenset("Reference canonical uri".split()),
-    "date": frozenset("date dateTime instant Period Timing".split()),
-    "quantity": frozenset("Quantity Age Duration Count Distance Money Range".split()),
-    "number": frozenset("decimal integer positiveInt unsignedInt Range".split()),
-    "uri": frozenset("uri url canonical oid uuid".split()),
+    "string": frozenset(["string", "markdown", "HumanName", "Address"]),
+    "reference": frozenset(["Reference", "canonical", "uri"]),
+    "date": frozenset(["date", "dateTime", "instant", "Period", "Timing"]),
+    "quantity": frozenset(["Quantity", "Age", "Duration", "Count", "Distance", "Money", "Range"]),
+    "number": frozenset(["decimal", "integer", "positiveInt", "unsignedInt", "Range"]),
+    "uri": frozenset(["uri", "url", "canonical", "oid", "uuid"]),
 }
-_PLAIN = frozenset("code id boolean string uri url uuid oid".split())
+_PLAIN = frozenset(["code", "id", "boolean", "string", "uri", "url", "uuid", "oid"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +98,7 @@ def params(resource_type: str) -> Mapping[str, SearchParam]:
     """Every parameter that can be asked of a type, by code; composites and UNSUPPORTED are left out."""
     found = {code: _meta_param(resource_type, code) for code in _META}
     for code, bases, kind, expression, targets in search_rows():
-        if kind in ("composite", "special") or code in found and code.startswith("_"):
+        if kind in ("composite", "special") or (code in found and code.startswith("_")):
             continue
         if resource_type in bases and (resource_type, code) not in UNSUPPORTED:
             made = _param(resource_type, code, kind, expression, targets)

@@ -135,7 +135,7 @@ def _token(param: SearchParam, filter: Filter) -> CompiledFilter:
 
 
 def _token_hash(param: SearchParam, value: str) -> int:
-    system, bar, code = value.rpartition("|")
+    system, bar, code = split_token(value)
     if all(r.type == "boolean" for r in param.routes) and param.routes and code not in ("true", "false"):
         raise BadParameter(param.code, "must be true or false", detail_zh="须为 true 或 false")
     if not bar or (param.plain and (not system or system in param.systems)):
@@ -143,8 +143,14 @@ def _token_hash(param: SearchParam, value: str) -> int:
     return hash64(param.prefix, system, code)
 
 
+def split_token(value: str) -> tuple[str, str, str]:
+    """(system, "|" or "", code) of `system|code`, `|code`, `system|` or `code`; a code may itself hold a bar."""
+    system, bar, code = value.partition("|")
+    return (system, bar, code) if bar else ("", "", value)
+
+
 def _identifier_verify(ways: tuple[Route, ...], values: tuple[str, ...]) -> Verify:
-    wanted = [value.rpartition("|") for value in values]
+    wanted = [split_token(value) for value in values]
 
     def verify(doc: dict[str, Any]) -> bool:
         found = [v for way in ways for v in values_at(doc, way.steps) if isinstance(v, dict)]
@@ -212,7 +218,7 @@ def _tight(param: SearchParam) -> bool:
 # ---- reference ----------------------------------------------------------------------------------
 def _reference(param: SearchParam, filter: Filter) -> CompiledFilter:
     if filter.modifier == "identifier":
-        pairs = (value.rpartition("|") for value in filter.values)
+        pairs = (split_token(value) for value in filter.values)
         hashes = tuple(hash64(param.prefix, "idn", system, value) for system, _, value in pairs)
         return CompiledFilter(hashes, _any_token(hashes))
     if filter.modifier and filter.modifier not in resource_types():

@@ -37,11 +37,10 @@ class Gathered:
 class Target:
     """A parameter as the emitters need it, with its hash prefix and number worked out once."""
 
-    __slots__ = ("code", "number", "prefix", "short")
+    __slots__ = ("number", "prefix")
 
     def __init__(self, param: SearchParam) -> None:
-        self.code, self.prefix, self.number = param.code, param.prefix, param.number
-        self.short = self.number
+        self.prefix, self.number = param.prefix, param.number
 
 
 Emit = Callable[[Gathered, Target, Any], None]
@@ -170,11 +169,11 @@ def _reference(g: Gathered, t: Target, v: Any) -> None:
     text = v.reference
     if text is not None:
         key = (t.prefix, text)
-        found = _references.get(key, 0)
-        if found == 0:
+        if key not in _references:
             if len(_references) > _LIMIT:
                 _references.clear()
-            found = _references[key] = _reference_keys(t, text)
+            _references[key] = _reference_keys(t, text)
+        found = _references[key]
         if found is None:
             _address_token(g, t, text)
         else:
@@ -306,7 +305,7 @@ _OTHERWISE: dict[str, Emit] = {
 
 
 def emitter(param: SearchParam, value_type: str, owner: str) -> Emit:
-    """The function for one value type of a parameter. `owner`: element before the last, `name` in `Patient.name.family`."""
+    """The function for one value type. owner: the element before the last, `name` in `Patient.name.family`."""
     if param.kind == "string" and param.code in _NAMES and value_type == "string":
         return _family
     if param.kind == "string" and owner == "address" and value_type == "string":

@@ -1,7 +1,8 @@
 """The part of FHIRPath that R4 search parameters are written in, parsed into paths over the structs.
 
-Covered: dotted paths, unions, `as T`, `as(T)`, `ofType(T)`, `where(a='b')`, `where(resolve() is T)`, `extension('url')`,
-`[n]`. A choice without `as` becomes one path a type. Anything else raises Beyond. Source: FHIRPath N1; FHIR R4 search.
+Covered: dotted paths, unions, `as T`, `as(T)`, `ofType(T)`, `where(a='b')`, `where(resolve() is T)`,
+`extension('url')`, `[n]`. A choice without `as` becomes one path a type. Anything else raises Beyond.
+Source: FHIRPath N1; FHIR R4 search.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ _PAIR = re.compile(rb"\{\}|\[\]")
 
 def check_limits(body: bytes) -> None:
     """Raises Unparseable for NUL, more than 64 levels or more than 200,000 values."""
-    if b"\\u0000" in body and _NUL.search(body):
+    if b"\\" in body and b"\\u0000" in body and _NUL.search(body):
         raise Unparseable(detail="NUL character", detail_zh="含有 NUL 字符")
     openers = body.count(b"{") + body.count(b"[")
     if openers <= MAX_DEPTH and len(body) <= 2 * MAX_NODES:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from functools import cache
+from types import GenericAlias
 from typing import Annotated, Any, ForwardRef, Literal
 
 import msgspec
@@ -77,7 +78,7 @@ def _define(path: str) -> type[Struct]:
     fields: list[Any] = []
     for element in elements(path):
         fields += _fields(path, element)
-    tag = {"tag_field": "resourceType", "tag": path} if path in resource_types() else {}
+    is_resource = path in resource_types()
     made = msgspec.defstruct(
         python_name(path),
         fields,
@@ -87,7 +88,8 @@ def _define(path: str) -> type[Struct]:
         forbid_unknown_fields=True,
         omit_defaults=True,
         gc=False,
-        **tag,
+        tag_field="resourceType" if is_resource else None,
+        tag=path if is_resource else None,
     )
     globals()[python_name(path)] = made
     _building.discard(path)
@@ -103,15 +105,18 @@ def _renamed(attr: str) -> str:
 def _fields(path: str, element: Element) -> list[tuple[Any, ...]]:
     plain = _annotation(path, element)
     nullable = element.many and element.primitive
-    kind: Any = Annotated[list[plain | None if nullable else plain], Meta(min_length=1)] if element.many else plain
+    kind = _list_of(plain | None if nullable else plain) if element.many else plain
     if element.least and not element.choice and not element.primitive:
         return [(element.attr, kind)]
     fields = [(element.attr, kind, None)]
     if element.primitive and element.name != "id" and (path, element.name) != ("Extension", "url"):
         sibling: Any = _complex("Element")
-        many = Annotated[list[_element_or_none(sibling)], Meta(min_length=1)]
-        fields.append((element.sibling, many if element.many else sibling, None))
+        fields.append((element.sibling, _list_of(_element_or_none(sibling)) if element.many else sibling, None))
     return fields
+
+
+def _list_of(item: Any) -> Any:
+    return Annotated[GenericAlias(list, (item,)), Meta(min_length=1)]
 
 
 def _element_or_none(kind: Any) -> Any:

@@ -93,7 +93,7 @@ def _children(path: str, lean: bool) -> list[Element]:
 
 @cache
 def _own_rules(path: str, lean: bool) -> bool:
-    return len(_rule_lines(path, lean, {})) > 0
+    return len(_rule_lines(path, lean, {})) > 0 or any(_value_lines(path, e, {}) for e in elements(path))
 
 
 def _rule_lines(path: str, lean: bool, space: dict[str, Any]) -> list[str]:
@@ -101,7 +101,7 @@ def _rule_lines(path: str, lean: bool, space: dict[str, Any]) -> list[str]:
     if path in REMEMBERED:
         lines.append("if (n.system, n.code) not in seen and not fresh(n): return False")
     for e in elements(path):
-        lines += _element_lines(path, e, lean, space)
+        lines += _element_lines(path, e, lean)
     for number, rule in enumerate(INVARIANTS.get(path, ())):
         key = f"{_name(path)}_r{number}"
         space[key] = rule.test
@@ -130,32 +130,44 @@ def _present(e: Element, lean: bool) -> str:
     return f"(n.{e.attr} is not None)"
 
 
-def _element_lines(path: str, e: Element, lean: bool, space: dict[str, Any]) -> list[str]:
+def _element_lines(path: str, e: Element, lean: bool) -> list[str]:
     lines = []
     if e.primitive and e.least and not e.choice:
-        sibling = (
-            "" if lean or (path, e.name) == ("Extension", "url") or e.name == "id" else f" and n.{e.sibling} is None"
-        )
+        sibling = "" if lean or _without_sibling(path, e) else f" and n.{e.sibling} is None"
         lines.append(f"if n.{e.attr} is None{sibling}: return False")
     if e.primitive and e.many:
         lines.append(f"if n.{e.attr} is not None and None in n.{e.attr}: return False")
-    if e.targets or (e.binding and not e.primitive and pairs(e.binding)):
-        lines += _value_lines(path, e, space)
     return lines
 
 
+def _without_sibling(path: str, e: Element) -> bool:
+    return e.name == "id" or (path, e.name) == ("Extension", "url")
+
+
 def _value_lines(path: str, e: Element, space: dict[str, Any]) -> list[str]:
+    """What holds for each value `v` of an element: reference target or required binding."""
     key = f"{_name(path)}_{e.attr}_x"
-    space[key] = e.targets or pairs(e.binding)
     if e.targets:
         # `#contained`, urn: and absolute addresses have no plain head; the collecting walk judges them
-        bad = f"if v.reference is not None and v.reference.partition('/')[0] not in {key} and not other(v, {key}): return False"
-        space["other"] = reference_fits
-    else:
-        bad = f"if not bound(v, {key}): return False"
-    if e.many:
-        return [f"for v in n.{e.attr} or (): ", "    " + bad]
-    return [f"v = n.{e.attr}", f"if v is not None: \n        {bad}"]
+        space[key], space["other"] = e.targets, reference_fits
+        head = "v.reference.partition('/')[0]"
+        return [f"if v.reference is not None and {head} not in {key} and not other(v, {key}): return False"]
+    if e.binding and not e.primitive and pairs(e.binding):
+        space[key] = pairs(e.binding)
+        return [f"if not bound(v, {key}): return False"]
+    return []
+
+
+def _child_lines(type_: str, lean: bool) -> list[str]:
+    """The check of a value `v` of a type; the three commonest are written out, a call costs as much as they do."""
+    if lean and type_ == "CodeableConcept":
+        seen = "if (c.system, c.code) not in seen and not fresh(c): return False"
+        return ["for c in v.coding or ():", "    " + seen]
+    if lean and type_ == "Coding":
+        return ["if (v.system, v.code) not in seen and not fresh(v): return False"]
+    if lean and type_ == "Reference":
+        return ["if v.identifier is not None and not w_Identifier(v.identifier): return False"]
+    return [f"if not {_name(type_)}(v): return False"]
 
 
 def reference_fits(reference: Any, targets: frozenset[str]) -> bool:
@@ -184,23 +196,26 @@ def _types() -> frozenset[str]:
 
 def _source(path: str, lean: bool, space: dict[str, Any]) -> tuple[str, list[str]]:
     lines = _rule_lines(path, lean, space)
-    needed = []
-    for e in _children(path, lean):
-        if not _matters(e.type, lean):
-            continue
-        needed.append(e.type)
-        check = f"if not {_name(e.type)}(v): return False"
-        if e.many:
-            lines += [f"for v in n.{e.attr} or (): ", "    " + check]
-        else:
-            lines += [f"v = n.{e.attr}", f"if v is not None: \n        {check}"]
-    if not lean:
-        for e in elements(path):
-            if e.primitive and e.name != "id" and (path, e.name) != ("Extension", "url"):
-                needed.append("Element")
-                lines += _sibling_lines(e)
+    needed = ["Identifier"] if lean else ["Element"]
+    visited = {e.name for e in _children(path, lean) if _matters(e.type, lean)}
+    for e in elements(path):
+        inner = _value_lines(path, e, space)
+        if e.name in visited:
+            needed.append(e.type)
+            inner += _child_lines(e.type, lean)
+        lines += _for_each(e, inner)
+        if not lean and e.primitive and not _without_sibling(path, e):
+            lines += _sibling_lines(e)
     body = "".join(f"    {line}\n" for line in lines)
     return f"def {_name(path)}(n):\n{body}    return True\n", needed
+
+
+def _for_each(e: Element, inner: list[str]) -> list[str]:
+    if not inner:
+        return []
+    if e.many:
+        return [f"if n.{e.attr} is not None:", f"    for v in n.{e.attr}:", *("        " + line for line in inner)]
+    return [f"v = n.{e.attr}", "if v is not None:", *("    " + line for line in inner)]
 
 
 def _sibling_lines(e: Element) -> list[str]:

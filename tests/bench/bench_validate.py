@@ -33,24 +33,16 @@ def laboratory_result() -> bytes:
             "category": [
                 {
                     "coding": [
-                        {
-                            "system": "http://terminology.hl7.org/CodeSystem/observation-category",
-                            "code": "laboratory",
-                            "display": "实验室检验",
-                        }
+                        coding("http://terminology.hl7.org/CodeSystem/observation-category", "laboratory", "实验室检验")
                     ],
                     "text": "检验",
                 }
             ],
             "code": {
                 "coding": [
-                    {"system": "urn:alliance-gateway:codes:city:lab", "code": "K", "display": "钾"},
-                    {"system": LOINC, "code": "2823-3", "display": "Potassium [Moles/volume] in Serum or Plasma"},
-                    {
-                        "system": "urn:alliance-gateway:codesystem:recognition-item",
-                        "code": "HR0012",
-                        "display": "血清钾",
-                    },
+                    coding("urn:alliance-gateway:codes:city:lab", "K", "钾"),
+                    coding(LOINC, "2823-3", "Potassium [Moles/volume] in Serum or Plasma"),
+                    coding("urn:alliance-gateway:codesystem:recognition-item", "HR0012", "血清钾"),
                 ],
                 "text": "钾(K)",
             },
@@ -64,21 +56,9 @@ def laboratory_result() -> bytes:
             ],
             "valueQuantity": {"value": 4.25, **quantity},
             "interpretation": [
-                {
-                    "coding": [
-                        {
-                            "system": "http://terminology.hl7.org/CodeSystem/v3-ObservationInterpretation",
-                            "code": "N",
-                            "display": "正常",
-                        }
-                    ]
-                }
+                {"coding": [coding("http://terminology.hl7.org/CodeSystem/v3-ObservationInterpretation", "N", "正常")]}
             ],
-            "note": [
-                {
-                    "text": "标本轻度溶血，结果仅供参考，建议结合临床情况于一周内空腹复查；如有乏力、心悸等不适请及时就诊。"
-                }
-            ],
+            "note": [{"text": "标本轻度溶血，结果仅供参考，建议一周内空腹复查；如有乏力、心悸请及时就诊。"}],
             "method": {"text": "离子选择电极法（间接法）"},
             "specimen": {"reference": "Specimen/s2p3e4c5i6m7e2n3a4b5c6d7e2", "display": "血清"},
             "referenceRange": [
@@ -86,6 +66,10 @@ def laboratory_result() -> bytes:
             ],
         }
     )
+
+
+def coding(system: str, code: str, display: str) -> dict[str, str]:
+    return {"system": system, "code": code, "display": display}
 
 
 def resident() -> bytes:

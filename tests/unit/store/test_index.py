@@ -258,7 +258,7 @@ def test_sorting_is_by_first_instant_and_by_pinyin() -> None:
 
 
 def test_every_parameter_of_the_standard_is_served_or_named_as_unsupported() -> None:
-    print(f"{len(UNSUPPORTED)} unsupported:", *("%s.%s" % pair for pair in UNSUPPORTED))
+    print(f"{len(UNSUPPORTED)} unsupported:", *(f"{base}.{code}" for base, code in UNSUPPORTED))
     assert check_types() == {}
     assert len(UNSUPPORTED) <= 12
     assert sum(len(params(t)) for t in resource_types()) > 2000
