@@ -154,16 +154,13 @@ class Changes:
         return Change(f"{type_}/{id_}", "C", put, patients=patients, created=True)
 
     async def _person(self, who: AccessContext, id_: str, body: bytes) -> Change:
-        decided = await self.parts.people.create(_plain(body), who.member, id_)
-        place = f"Patient/{decided.patient}"
-        return Change(
-            place,
-            "C",
-            resolution=decided.resolution,
-            patients=(decided.patient,),
-            created=True,
-            known=decided.known,
-        )
+        patient = _plain(body)
+        decided = await self.parts.people.create(patient, who.member, id_)
+        resolution = decided.resolution
+        if not decided.known:
+            resolution = _with_meta(resolution, id_, patient.get("meta", {}))
+        place, patients = f"Patient/{decided.patient}", (decided.patient,)
+        return Change(place, "C", resolution=resolution, patients=patients, created=True, known=decided.known)
 
     def _put(
         self, who: AccessContext, type_: str, id_: str, body: bytes, *, expect: int | None, meta: Json | None = None
@@ -202,7 +199,8 @@ class Changes:
         others = tuple(one for one in heard.resources if (one.type, one.id) != ("Patient", id_))
         put = None
         if heard.patients[0] == id_:
-            put = prepare("Patient", id_, body, patient=id_, src=0, member=old.member, meta={}, expect=old.version)
+            meta = _kept_labels(old, body)
+            put = prepare("Patient", id_, body, patient=id_, src=0, member=old.member, meta=meta, expect=old.version)
         resolution = replace(heard, resources=others if put else heard.resources)
         person = heard.patients[0]
         return Change(
@@ -345,6 +343,15 @@ _links = msgspec.json.Decoder(_Links)
 def _survivor(patient: bytes) -> str:
     found = (one.other.reference for one in _links.decode(patient).link if one.type == "replaced-by")
     return next(found, "").removeprefix("Patient/")
+
+
+def _with_meta(resolution: Resolution, patient: str, meta: Json) -> Resolution:
+    """The new Patient with the profile, tags and labels its client gave it."""
+    found = tuple(
+        replace(one, meta=meta | one.meta) if (one.type, one.id) == ("Patient", patient) else one
+        for one in resolution.resources
+    )
+    return replace(resolution, resources=found)
 
 
 def _kept_labels(old: Resource, body: bytes) -> Json:

@@ -152,10 +152,17 @@ def _profile(row: AuditRow, patient: str) -> str:
     return _PROFILE + ("Patient" if patient else "") + name
 
 
+_SUBTYPES = {
+    "login": _DCM,
+    "merge": _LIFECYCLE,
+    "page": "urn:alliance-gateway:codesystem:page",
+    "message": "urn:alliance-gateway:codesystem:message",
+}
+"""AuditRow.kind → code system of its subtype, where it is not FHIR's restful-interaction."""
+
+
 def _subtype(row: AuditRow) -> Json:
-    if row.kind == "login":
-        return _coding(_DCM, row.subtype)
-    return _coding(_LIFECYCLE if row.kind == "merge" else _INTERACTION, row.subtype)
+    return _coding(_SUBTYPES.get(row.kind, _INTERACTION), row.subtype)
 
 
 def _agents(row: AuditRow) -> list[Json]:

@@ -162,6 +162,12 @@ async def test_patients_without_a_card_are_each_a_new_person(site: Site) -> None
     )
 
 
+async def test_a_new_patient_keeps_the_tags_its_client_gave(site: Site) -> None:
+    tag = {"system": "urn:x", "code": "trial"}
+    patient = await created(site, "Patient", a_carded_patient(meta={"tag": [tag]}))
+    assert (await site.get(f"Patient/{patient}")).json()["meta"]["tag"] == [tag]
+
+
 async def test_what_is_written_about_a_merged_person_goes_to_the_survivor(site: Site) -> None:
     old = a_patient("old", active=False, link=[{"type": "replaced-by", "other": {"reference": "Patient/p1"}}])
     await site.keep(a_patient(), old)
