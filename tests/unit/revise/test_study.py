@@ -1,0 +1,76 @@
+"""A study grows instance by instance, in any order, to the same study."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from gateway.errors import StudyOfAnother
+from gateway.model.resource import Json
+from gateway.revise.study import merge_study
+
+
+def part(series: str, *instances: int, modality: str = "CT", patient: str = "p", at: str = "09:00:00") -> Json:
+    listed = [{"uid": f"{series}.{n}", "number": n, "sopClass": {"code": "1.2"}} for n in instances]
+    return {
+        "resourceType": "ImagingStudy",
+        "id": "s",
+        "status": "available",
+        "subject": {"reference": f"Patient/{patient}"},
+        "started": f"2026-03-10T{at}+08:00",
+        "modality": [{"code": modality}],
+        "series": [{"uid": series, "number": int(series[-1]), "modality": {"code": modality}, "instance": listed}],
+    }
+
+
+def whole(*parts: Json) -> Json:
+    study: Json | None = None
+    for one in parts:
+        study = merge_study(study, one).body
+    assert study is not None
+    return study
+
+
+PARTS = (part("1", 1), part("1", 2), part("2", 1, 3, at="08:58:00"), part("2", 2))
+
+
+@pytest.mark.parametrize("order", itertools.permutations(PARTS))
+def test_any_order_of_instances_makes_the_same_study(order: tuple[Json, ...]) -> None:
+    study = whole(*order)
+    assert study == whole(*PARTS)
+    assert (study["numberOfSeries"], study["numberOfInstances"]) == (2, 5)
+    assert [s["numberOfInstances"] for s in study["series"]] == [2, 3]
+    assert study["started"].startswith("2026-03-10T08:58")
+
+
+def test_the_same_instance_again_changes_nothing() -> None:
+    study = whole(*PARTS)
+    again = merge_study(study, PARTS[1])
+    assert again.body == study and again.findings == ()
+
+
+def test_an_archive_that_promises_more_is_believed() -> None:
+    promised = {**part("1", 1), "numberOfInstances": 200}
+    assert whole(promised, part("1", 2))["numberOfInstances"] == 200
+
+
+def test_modalities_are_collected_once() -> None:
+    study = whole(part("1", 1), part("2", 1, modality="SR"), part("1", 2))
+    assert [one["code"] for one in study["modality"]] == ["CT", "SR"]
+
+
+def test_the_same_uid_with_other_content_or_in_another_series_is_kept_as_it_first_came() -> None:
+    other = part("1", 1)
+    other["series"][0]["instance"][0]["number"] = 9
+    made = merge_study(part("1", 1), other)
+    assert made.body["series"][0]["instance"][0]["number"] == 1 and len(made.findings) == 1
+    moved = part("2", 1)
+    moved["series"][0]["instance"][0]["uid"] = "1.1"
+    made = merge_study(part("1", 1), moved)
+    assert made.body["numberOfInstances"] == 1 and len(made.findings) == 1
+
+
+def test_another_patients_image_is_refused() -> None:
+    with pytest.raises(StudyOfAnother):
+        merge_study(part("1", 1), part("1", 2, patient="q"))
