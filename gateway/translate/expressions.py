@@ -16,11 +16,12 @@ from ..model.resource import dumps
 from .condition import Condition
 from .formats import Access, Emit, Session
 from .functions import FUNCTIONS, Call, Function, Setting
+from .functions_rows import ROW_FUNCTIONS
 from .functions_v2 import V2_FUNCTIONS
 from .memo import Prepare, as_json, as_text, remembered
 from .strict_yaml import Yaml
 
-ALL_FUNCTIONS: dict[str, Function] = FUNCTIONS | V2_FUNCTIONS
+ALL_FUNCTIONS: dict[str, Function] = FUNCTIONS | V2_FUNCTIONS | ROW_FUNCTIONS
 _MARKERS = frozenset({"from", "first", "ref", "refs", "each"})
 _FROM_KEYS = frozenset({"from", "by", "when"})
 

@@ -1,0 +1,256 @@
+"""Functions for CDA, CSV, JSON and DICOM cells: people, doses, narrative, the vendors' flags, DICOM texts.
+
+They take plain texts like those of `functions.py`. Sources: WS/T 500-2016 entries; HL7 CDA R2; DICOM PS3.5 §6.2.1
+(PN); FHIR R4 Timing; china-standards §2.3 (routes, frequencies), §2.4 (interpretation words).
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Mapping
+
+from ..model import systems
+from ..model.resource import Json
+from ..model.times import fhir_from_ts
+from . import functions as base
+from . import result_values as results
+from .functions import Call, Function, Setting, Value
+
+_PLACEHOLDERS = frozenset({"", "/", "-", "--", "无", "不详", "未知", "无证件", "null", "NULL"})
+_EVERY_HOURS = re.compile(r"q(\d{1,2})h")
+_NO_ALLERGY = re.compile(r"^(无|否认|没有|未发现|无已知过敏|否认.*过敏史?|无.*过敏史?|-|/)$")
+_ALLERGY_SYSTEM = "urn:alliance-gateway:codesystem:allergy"
+
+_REPEAT: dict[str, Json] = {
+    "qd": {"frequency": 1, "period": 1, "periodUnit": "d"},
+    "bid": {"frequency": 2, "period": 1, "periodUnit": "d"},
+    "tid": {"frequency": 3, "period": 1, "periodUnit": "d"},
+    "qid": {"frequency": 4, "period": 1, "periodUnit": "d"},
+    "qod": {"frequency": 1, "period": 2, "periodUnit": "d"},
+    "qw": {"frequency": 1, "period": 1, "periodUnit": "wk"},
+    "biw": {"frequency": 2, "period": 1, "periodUnit": "wk"},
+    "tiw": {"frequency": 3, "period": 1, "periodUnit": "wk"},
+    "q2w": {"frequency": 1, "period": 2, "periodUnit": "wk"},
+    "qn": {"frequency": 1, "period": 1, "periodUnit": "d", "when": ["HS"]},
+    "hs": {"frequency": 1, "period": 1, "periodUnit": "d", "when": ["HS"]},
+    "qm": {"frequency": 1, "period": 1, "periodUnit": "d", "when": ["MORN"]},
+    "st": {"count": 1},
+}
+"""Mnemonics of Chinese hospital systems as Timing.repeat; any other stays text."""
+
+
+# ---- people -------------------------------------------------------------------------------------
+def card(setting: Setting, options: Mapping[str, str]) -> Call:
+    """A card number as sent, half width and upper case; nothing for what stands there when there is none."""
+
+    def make(value: str) -> Value:
+        number = results.half_width(value).upper().replace(" ", "")
+        return None if number in _PLACEHOLDERS or not number.strip("0") else number
+
+    return make
+
+
+def address_parts(setting: Setting, options: Mapping[str, str]) -> Call:
+    """Address from the parts a CDA sends: house number, street, township, county, city, state."""
+
+    def make(
+        house: str, street: str = "", township: str = "", county: str = "", city: str = "", state: str = ""
+    ) -> Value:
+        line = f"{street}{house}"
+        if not (township or county):
+            return base.address_of(f"{state}{city}{line}")
+        out: Json = {"use": "home", "text": f"{county}{township}{line}"}
+        for name, part in (("state", state), ("city", county or city), ("district", township)):
+            if part:
+                out[name] = part
+        return out | ({"line": [line]} if line else {})
+
+    return make
+
+
+def pn(setting: Setting, options: Mapping[str, str]) -> Call:
+    """HumanName list from a DICOM PN: the ideographic group is the name, an alphabetic one its pinyin."""
+
+    def make(value: str) -> Value:
+        groups = [group.replace("^", " ").strip() for group in value.split("=")]
+        han = [re.sub(r"\s+", "", group) for group in groups if not group.isascii()]
+        roman = [group for group in groups if group and group.isascii()]
+        if han:
+            return [{"text": han[0]}] + [_pinyin(group) for group in roman[:1]]
+        return [{"text": roman[0]}] if roman else None
+
+    return make
+
+
+def _pinyin(text: str) -> Json:
+    url = "http://hl7.org/fhir/StructureDefinition/iso21090-EN-representation"
+    return {"extension": [{"url": url, "valueCode": "ABC"}], "text": text}
+
+
+def pn_person(setting: Setting, options: Mapping[str, str]) -> Call:
+    """Display-only reference from a DICOM PN."""
+    names = pn(setting, options)
+
+    def make(value: str) -> Value:
+        found = names(value)
+        return {"display": found[0]["text"]} if found else None
+
+    return make
+
+
+def phone(setting: Setting, options: Mapping[str, str]) -> Call:
+    """ContactPoint from `tel:…` or a bare number; nothing for a placeholder."""
+
+    def make(value: str) -> Value:
+        number = results.half_width(value).removeprefix("tel:").strip()
+        return None if number in _PLACEHOLDERS else {"system": "phone", "value": number}
+
+    return make
+
+
+def staff(setting: Setting, options: Mapping[str, str]) -> Call:
+    """Display-only reference with the staff number as identifier."""
+    system = systems.local_number(setting.member, "staff")
+
+    def make(name: str, number: str = "") -> Value:
+        if not (name or number):
+            return None
+        return {"display": name or number} | ({"identifier": {"system": system, "value": number}} if number else {})
+
+    return make
+
+
+# ---- drugs --------------------------------------------------------------------------------------
+def timing(setting: Setting, options: Mapping[str, str]) -> Call:
+    """Timing from a frequency: `qd` as code.text, and as repeat where the mnemonic is known."""
+
+    def make(value: str) -> Value:
+        plain = results.half_width(value)
+        key = plain.lower().replace(".", "")
+        hours = _EVERY_HOURS.fullmatch(key)
+        if key == "prn" or not plain:
+            return {"code": {"text": plain}} if plain else None
+        repeat = {"frequency": 1, "period": int(hours[1]), "periodUnit": "h"} if hours else _REPEAT.get(key)
+        return ({"repeat": repeat} if repeat else {}) | {"code": {"text": plain}}
+
+    return make
+
+
+def days(setting: Setting, options: Mapping[str, str]) -> Call:
+    """Duration in days as sent (`30` or `30天`). ValueError for anything else."""
+
+    def make(value: str) -> Value:
+        plain = results.half_width(value).removesuffix("天").removesuffix("d").strip()
+        found = results.number(plain) if plain else None
+        if found is None:
+            if plain:
+                raise ValueError("not a number of days")
+            return None
+        return {"value": found.value, "unit": "天", "system": systems.UCUM, "code": "d"}
+
+    return make
+
+
+# ---- findings of the laboratory -----------------------------------------------------------------
+def critical_flags(setting: Setting, options: Mapping[str, str]) -> Call:
+    """Interpretation of the vendors' laboratory CDA: the direction, raised to HH or LL by a second 危急值.
+
+    `N` says nothing a reader needs and is left out. The second flag alone is AA.
+    """
+    table = setting.table("interpretation")
+
+    def make(flag: str, second: str = "", value: str = "") -> Value:
+        code = (table.value(flag) if flag else "") or results.meaning(value)
+        if "危" in second or (not code and "危" in flag):
+            code = {"H": "HH", "L": "LL", "HH": "HH", "LL": "LL"}.get(code, "AA")
+        return [base.coded_flag(code)] if code and code != "N" else None
+
+    return make
+
+
+def stated_result(setting: Setting, options: Mapping[str, str]) -> Call:
+    """Interpretation of the standard's result code from its display alone: the value lists contradict each other."""
+    words = {"异常": "A", "阳性": "POS", "阴性": "NEG", "弱阳性": "WR", "可疑": "IND"}
+    return lambda value: [base.coded_flag(words[value])] if value in words else None
+
+
+def allergy(setting: Setting, options: Mapping[str, str]) -> Call:
+    """Allergen as text; a denial is the code for 无已知过敏."""
+
+    def make(value: str) -> Value:
+        plain = value.strip()
+        if not plain:
+            return None
+        if _NO_ALLERGY.match(plain):
+            coding = {"system": _ALLERGY_SYSTEM, "code": "no-known-allergy", "display": "无已知过敏"}
+            return {"coding": [coding], "text": "无已知过敏"}
+        return {"text": plain.removesuffix("过敏") or plain}
+
+    return make
+
+
+# ---- documents ----------------------------------------------------------------------------------
+def narrative(setting: Setting, options: Mapping[str, str]) -> Call:
+    """Narrative of a section from plain text: a paragraph a line, everything escaped."""
+
+    def make(value: str) -> Value:
+        rows = [html.escape(line.strip(), quote=False) for line in value.splitlines() if line.strip()]
+        if not rows:
+            return None
+        inner = "".join(f"<p>{row}</p>" for row in rows)
+        return {"status": "generated", "div": f'<div xmlns="http://www.w3.org/1999/xhtml">{inner}</div>'}
+
+    return make
+
+
+# ---- DICOM --------------------------------------------------------------------------------------
+def date_and_time(setting: Setting, options: Mapping[str, str]) -> Call:
+    """dateTime from DICOM DA and TM, in the zone of (0008,0201) or the source's; a date without time stays a date."""
+
+    def make(date: str, time: str = "", zone: str = "") -> Value:
+        day, clock = date.replace(".", "").strip(), time.partition(".")[0].replace(":", "").strip()
+        if not day:
+            return None
+        offset = zone if re.fullmatch(r"[+-]\d{4}", zone) else ""
+        if not clock:
+            return fhir_from_ts(day, setting.zone)
+        return fhir_from_ts(day + clock[:6] + offset, setting.zone)
+
+    return make
+
+
+def dicom_code(setting: Setting, options: Mapping[str, str]) -> Call:
+    """Coding in the DICOM ontology from a coded string (CT, DX)."""
+    return lambda value: {"system": systems.DCM, "code": value.partition("\\")[0]} if value.strip() else None
+
+
+def urn_uid(setting: Setting, options: Mapping[str, str]) -> Call:
+    """`urn:oid:` and the uid."""
+    return lambda value: f"urn:oid:{value}" if value else None
+
+
+def one_of_many(setting: Setting, options: Mapping[str, str]) -> Call:
+    """The first of several values joined by a backslash."""
+    return lambda value: value.partition("\\")[0].strip() or None
+
+
+ROW_FUNCTIONS: dict[str, Function] = {
+    "card": Function(card),
+    "address_parts": Function(address_parts, ("street", "township", "county", "city", "state")),
+    "contact": Function(phone),
+    "staff": Function(staff, ("number",)),
+    "timing": Function(timing),
+    "days": Function(days),
+    "critical_flags": Function(critical_flags, ("second", "value")),
+    "stated_result": Function(stated_result),
+    "allergy": Function(allergy),
+    "narrative": Function(narrative),
+    "pn": Function(pn),
+    "pn_person": Function(pn_person),
+    "date_and_time": Function(date_and_time, ("time", "zone"), time=True),
+    "dicom_code": Function(dicom_code),
+    "urn_uid": Function(urn_uid),
+    "first_value": Function(one_of_many),
+}
+"""Functions maps of row formats may use besides those of `functions.py`."""
