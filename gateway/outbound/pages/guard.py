@@ -164,13 +164,19 @@ def error_page(error: GatewayError, frame: Frame, request_id: str) -> Response:
         "message.html",
         frame=frame,
         title=_TITLE.get(error.http, "未能完成"),
-        text=error.zh,
-        advice=_ADVICE.get(error.http, error.detail_zh if error.http < 500 else _ADVICE[503]),
+        text=_said(error),
+        advice=_ADVICE.get(error.http, "" if error.http < 500 else _ADVICE[503]),
         code=error.code,
         request_id=request_id,
         links=(Link("/ui/", "返回查找页"),),
     )
     return html(page, error.http)
+
+
+def _said(error: GatewayError) -> str:
+    """The Chinese sentence and its detail; a detail written for developers alone stays away from doctors."""
+    chinese = any("\u4e00" <= character <= "\u9fff" for character in error.detail_zh)
+    return f"{error.zh}{error.detail_zh}" if chinese else error.zh
 
 
 def _to_signin(request: Request, error: NotSignedIn, frame: Frame) -> Response:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from ...identity.search import Found
 from ...model.context import AccessContext
 from ...model.directory import Directory
 from ...model.ranges import DeclaredRanges
-from ...model.resource import Json
 from ...model.times import Clock
 from ...recognise.rules import RuleSheet
 from ...security.access import Access
@@ -18,19 +18,6 @@ from ..alerts import DrugClasses
 from ..dicom_web import Pacs
 from ..fhir_parts import Originals
 from .moments import When
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """patients: in order of fit, at most 25. how_zh: how the input was understood (按“姓名 + 出生年月”查找).
-
-    shown: what may stand in the search box again; "" for a card number. more: there were further hits.
-    """
-
-    patients: tuple[Json, ...]
-    how_zh: str
-    shown: str = ""
-    more: bool = False
 
 
 Finder = Callable[[str, AccessContext], Awaitable[Found]]

@@ -28,7 +28,7 @@ from . import moments
 from .guard import Endpoint, Visit, audit_row, error_page, html, read_form, redirect
 from .parts import Frame, PageParts
 from .render import render
-from .views_home import Recent, Todo, critical_code, critical_todo, recent_residents, results, review_todo
+from .views_home import Recent, Results, Todo, critical_code, critical_todo, recent_residents, results, review_todo
 from .views_sources import freshness_rows
 
 _SEARCH_LIFE = timedelta(minutes=15)
@@ -59,8 +59,10 @@ async def search(visit: Visit) -> Response:
         text = visit.form.get("resident", "").strip()[:120]
         typed = Typed(visit.who.user, text, visit.parts.clock())
         return redirect("/ui/search?q=" + visit.parts.seal.close(msgspec.json.encode(typed)) if text else "/ui/")
-    typed = _unseal(visit)
-    found = await visit.parts.find(typed.text, visit.who)
+    try:
+        found = await visit.parts.find(_unseal(visit).text, visit.who)
+    except BadParameter as error:
+        return await _start(visit, "", None, problem=error.detail_zh or error.zh)
     tasks = await _open_reviews(visit)
     ids = {patient["id"] for patient in found.patients}
     concerned = [task for task in tasks if ids & _patients_of(task)]
@@ -83,7 +85,9 @@ def _unseal(visit: Visit) -> Typed:
     return typed
 
 
-async def _start(visit: Visit, typed: str, found: object, *, found_ids: tuple[str, ...] = ()) -> Response:
+async def _start(
+    visit: Visit, typed: str, found: Results | None, *, found_ids: tuple[str, ...] = (), problem: str = ""
+) -> Response:
     """The start page with or without hits; everybody named on it is in its audit row."""
     recent, todo = await _recent_residents(visit), await _todo(visit)
     named = [*found_ids, *(r.href.rpartition("/")[2] for r in recent), *(t.href.rpartition("/")[2] for t in todo)]
@@ -94,6 +98,7 @@ async def _start(visit: Visit, typed: str, found: object, *, found_ids: tuple[st
         "home.html",
         typed=typed,
         found=found,
+        problem=problem,
         recent=recent,
         todo=todo,
         todo_about="近 3 天危急值 · 待复核身份",

@@ -159,6 +159,11 @@ def test_every_icon_a_template_or_view_names_is_shipped() -> None:
     assert {n for group in named for n in group if n} <= shipped
 
 
+@pytest.mark.parametrize("name", sorted(path.name for path in HERE.glob("templates/*.html")))
+def test_every_template_compiles(name: str) -> None:
+    assert environment().get_template(name)
+
+
 def test_no_template_switches_escaping_off() -> None:
     assert environment().autoescape is True
     for path in HERE.glob("templates/*.html"):
