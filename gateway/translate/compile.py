@@ -130,6 +130,8 @@ class _Writer:
 
     def _said(self) -> None:
         if self._map.said is not None:
+            self._write.bit = len(self._plan)
+            self._session.fired(self._write.bit, self.emit)
             self.emit.line(f"m.said({self._write.text(self._map.said)})")
 
     # ---- loops ----------------------------------------------------------------------------------

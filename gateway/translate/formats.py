@@ -107,7 +107,7 @@ class Session(Protocol):
     def chain(self, each: tuple[str, ...]) -> tuple[str, ...]:
         """The loops an `each` stands for, outermost first."""
 
-    def enter(self, step: str, emit: Emit, bit: int = 0) -> None:
+    def enter(self, step: str, emit: Emit, bit: int = -1) -> None:
         """Open one loop inside the present one; `bit` is the rule it belongs to when it stands inside a rule."""
 
     def leave(self, emit: Emit) -> None:
@@ -156,7 +156,7 @@ class NodeSession:
     def chain(self, each: tuple[str, ...]) -> tuple[str, ...]:
         return each
 
-    def enter(self, step: str, emit: Emit, bit: int = 0) -> None:
+    def enter(self, step: str, emit: Emit, bit: int = -1) -> None:
         nodes = emit.bind(self._paths.nodes(step), "each")
         emit.line(f"for n{self._depth + 1} in {nodes}(n{self._depth}, root):")
         emit.indent()

@@ -94,6 +94,12 @@ class Library:
         own = self._table(f"{member}/codes/{name}.csv") if member else None
         return own.over(shared) if own else shared
 
+    def table_names(self, member: str) -> list[str]:
+        """Names of the tables a member sees: the shared ones and its own."""
+        found = {path.stem for root in self._folders for path in (root / "_base/codes").glob("*.csv")}
+        own = {path.stem for root in self._folders for path in (root / member / "codes").glob("*.csv")}
+        return sorted(found | own)
+
     def _table(self, relative: str) -> Table | None:
         if relative not in self._tables:
             path = self.find(relative)

@@ -1,0 +1,235 @@
+"""Kept bytes to drafts: which map serves a message, run it, account for what it did not use.
+
+`Mappings` is everything loaded from `mappings/`. It is made once; `translate` is pure and may be called from
+any thread: all that lasts from call to call is remembered results of pure functions.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+from ..errors import BadValue, UnknownTrigger
+from ..model import systems
+from ..model.directory import Directory, Source
+from ..model.ids import Ids
+from ..model.message import Draft, DraftResource, RawMessage
+from ..model.ranges import DeclaredRanges
+from ..model.resource import dumps
+from ..model.times import CHINA, instant_text
+from . import read_cda, read_csv, read_dicom, read_json, read_v2
+from .compile import Compiled, compile_map
+from .declared import declared_ranges
+from .expressions import Elements
+from .formats import Document, Format
+from .functions import Setting
+from .mapping import Library, Map
+from .run import Run, Trace
+from .sniff import document_id, sniff
+from .sources import SANDBOX, directory
+
+Maps = dict[str, Map]  # message kind → map
+
+
+class Mappings:
+    """Maps, tables and the directory of a set of folders."""
+
+    def __init__(self, library: Library, known: Directory, elements: Elements | None = None) -> None:
+        self.directory = known
+        self._library = library
+        self._elements = elements
+        self._formats: dict[str, Format] = {form.name: form for form in _formats()}
+        self._maps: dict[str, Maps] = {}
+        self._compiled: dict[tuple[str, str, str], Compiled] = {}
+        self._organizations: dict[tuple[int, str], str] = {}
+
+    @classmethod
+    def load(cls, folders: list[Path], *, elements: Elements | None = None, check: bool = True) -> Mappings:
+        """All maps of the folders (an earlier folder wins), compiled. Raises MappingError with file and line.
+
+        check=False compiles a map when its first message comes (tools that need one map only).
+        """
+        library = Library(folders)
+        loaded = cls(library, directory(library), elements)
+        if check:
+            loaded.check()
+        return loaded
+
+    def with_directory(self, known: Directory) -> Mappings:
+        """The same maps under another directory (settings laid over sources)."""
+        made = Mappings(self._library, known, self._elements)
+        made._compiled = self._compiled
+        return made
+
+    def check(self) -> None:
+        """Compile every map of every source; the first fault is raised."""
+        for source in self.directory.sources.values():
+            forms = self._formats if source.format == "any" else [source.format]
+            for form in forms:
+                for found in self._maps_of(source, form).values():
+                    self._compile(source, form, found)
+
+    # ---- which map ------------------------------------------------------------------------------
+    def serves(self, source: Source, kind: str) -> bool:
+        """True when a map exists for this message kind (`ORU^R01`) of an HL7 v2 or other source."""
+        forms = self._formats if source.format == "any" else [source.format]
+        return any(kind in self._maps_of(source, form) for form in forms)
+
+    def kinds(self, source: Source, form: str) -> list[str]:
+        """Message kinds a source may send in a format."""
+        return sorted(self._maps_of(source, form))
+
+    def _maps_of(self, source: Source, form: str) -> Maps:
+        key = f"{source.name}\0{source.member}\0{form}"
+        if key not in self._maps:
+            self._maps[key] = self._collect(source, form)
+        return self._maps[key]
+
+    def _collect(self, source: Source, form: str) -> Maps:
+        """The base maps of a format, then the member's own over them."""
+        out: Maps = {}
+        folders = [f"_base/{form}"] + ([source.member] if source.member != SANDBOX else [])
+        for folder in folders:
+            own: dict[str, str] = {}
+            for name in self._library.names(folder):
+                found = self._library.map(name)
+                if found.format != form or (found.sources and source.name not in found.sources):
+                    continue
+                for kind in found.serves:
+                    if kind in own:
+                        raise self._library.yaml(f"{name}.yaml").error(f"{kind} is served by {own[kind]} already")
+                    own[kind], out[kind] = name, found
+        return out
+
+    def _compile(self, source: Source, form: str, found: Map) -> Compiled:
+        key = (source.member, source.timezone, found.name)
+        if key not in self._compiled:
+            setting = self._setting(source)
+            self._compiled[key] = compile_map(found, self._formats[form], setting, self._elements)
+        return self._compiled[key]
+
+    def _setting(self, source: Source) -> Setting:
+        member = self.directory.members.get(source.member)
+        names = self._library.table_names(source.member)
+        tables = {name: table for name in names if (table := self._library.table(source.member, name)) is not None}
+        return Setting(source.member, member.name if member else "", source.timezone, tables)
+
+    def compiled(self, source: Source, form: str, kind: str) -> Compiled:
+        """The map that serves a kind. Raises UnknownTrigger."""
+        found = self._maps_of(source, form).get(kind)
+        if found is None:
+            raise UnknownTrigger("MSH-9" if form == "v2" else "", kind)
+        return self._compile(source, form, found)
+
+    # ---- translating ----------------------------------------------------------------------------
+    def translate(self, raw: RawMessage, source: Source, ids: Ids, now: datetime) -> Draft:
+        """Everything one message says. Raises a TranslateError with the place of the fault.
+
+        now: the time of arrival; it stands for the message's own time when the message has none, and
+        clinical times more than a day after it are refused.
+        """
+        form = self._formats[raw.format]
+        document = form.read(raw, source)
+        compiled = self.compiled(source, raw.format, document.kind)
+        run = self._run(source, ids, now)
+        try:
+            compiled.run(document.root, run)
+        except ValueError:
+            raise self._explained(raw, source, compiled, ids, now) from None
+        return self._draft(raw, source, document, form, compiled, run)
+
+    def trace(self, raw: RawMessage, source: Source, ids: Ids, now: datetime) -> tuple[Draft, list[Trace]]:
+        """As `translate`, and where every element came from (D26)."""
+        form = self._formats[raw.format]
+        document = form.read(raw, source)
+        compiled = self.compiled(source, raw.format, document.kind)
+        run = self._run(source, ids, now)
+        try:
+            compiled.traced(document.root, run)
+        except ValueError as error:
+            raise BadValue(run.at[0], str(error)) from None
+        return self._draft(raw, source, document, form, compiled, run), run.traces
+
+    def _explained(self, raw: RawMessage, source: Source, compiled: Compiled, ids: Ids, now: datetime) -> Exception:
+        """The error with its place: the traced function knows what it was reading."""
+        run = self._run(source, ids, now)
+        try:
+            compiled.traced(self._formats[raw.format].read(raw, source).root, run)
+        except ValueError as error:
+            return BadValue(run.at[0], _without_data(str(error)))
+        return BadValue("", "")
+
+    def _run(self, source: Source, ids: Ids, now: datetime) -> Run:
+        return Run(ids, source.member, self._organization(source, ids), source.timezone, now)
+
+    def _organization(self, source: Source, ids: Ids) -> str:
+        key = (id(ids), source.member)
+        found = self._organizations.get(key)
+        if found is None:
+            member = self.directory.members.get(source.member)
+            reference = {"reference": f"Organization/{ids.of('Organization', source.member)}"}
+            named = reference | ({"display": member.name} if member else {})
+            found = self._organizations[key] = dumps(named).decode()
+        return found
+
+    def _draft(
+        self, raw: RawMessage, source: Source, document: Document, form: Format, compiled: Compiled, run: Run
+    ) -> Draft:
+        resources = run.resources
+        if resources:
+            resources.append(_provenance(raw, source, compiled.version, run))
+        return Draft(
+            kind=document.kind,
+            mapping=compiled.version,
+            records=tuple(run.records),
+            resources=tuple(resources),
+            merges=tuple(run.merges),
+            findings=(*document.findings, *run.findings),
+            unused=form.unused(document, compiled.session, compiled.ignore),
+            said_at=run.said_at,
+            facts=document.facts | ({"document": run.document} if run.document else {}),
+        )
+
+    # ---- what doors and pages ask ---------------------------------------------------------------
+    @staticmethod
+    def sniff(body: bytes) -> str:
+        """The format bytes look like: v2, cda, dicom, json or csv."""
+        return sniff(body)
+
+    @staticmethod
+    def document_id(body: bytes, form: str) -> str:
+        """The sender's own id of a document that is not v2 (CDA document id, SOP Instance UID), "" when none."""
+        return document_id(body, form)
+
+    def ranges(self) -> DeclaredRanges:
+        """Reference intervals members have published: `<member>/ranges.csv`."""
+        return declared_ranges(self._library, self.directory.members)
+
+
+def _formats() -> tuple[Format, ...]:
+    return (
+        read_v2.V2Format(),
+        read_cda.CdaFormat(),
+        read_csv.CsvFormat(),
+        read_json.JsonFormat(),
+        read_dicom.DicomFormat(),
+    )
+
+
+def _without_data(text: str) -> str:
+    """The reason without the value it quotes: texts of errors carry nobody's data."""
+    return text.partition(":")[0] if "'" in text else text
+
+
+def _provenance(raw: RawMessage, source: Source, version: str, run: Run) -> DraftResource:
+    """Provenance of a message: its targets, the member, the raw key, the mapping that made it."""
+    id_ = run.ids.of("Provenance", source.name, raw.key)
+    targets = '"},{"reference":"'.join([f"{one.type}/{one.id}" for one in run.resources])
+    text = (
+        f'{{"resourceType":"Provenance","id":"{id_}","target":[{{"reference":"{targets}"}}],'
+        f'"recorded":"{instant_text(raw.received_at.astimezone(CHINA))}",'
+        f'"policy":["urn:alliance-gateway:mapping:{version}"],"agent":[{{"who":{run.organization}}}],'
+        f'"entity":[{{"role":"source","what":{{"identifier":{{"system":"{systems.source_uri(source.name)}",'
+        f'"value":{dumps(raw.key).decode()}}}}}}}]}}'
+    )
+    return DraftResource("Provenance", id_, text.encode(), 0 if run.records else -1)

@@ -1,0 +1,219 @@
+"""HL7 v2 paths as Python: `SEG-f`, `SEG-f.c`, `SEG-f.c.s`, `SEG-f[r].c`, `parent/SEG-f`.
+
+A segment means the nearest one: the node of the loop, else the first of its order, patient or message.
+The loops are PID, ORC/OBR, OBX and any other segment; `OBX/OBX` walks the results of the orders whose
+OBR-26 points at this OBX. Source: HL7 v2.5.1 §2.6, §7.4.1.26 (OBR-26).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from .formats import Access, Emit
+from .functions_v2 import part
+from .tree_v2 import ORDER_SEGMENTS, ROOT_SEGMENTS
+
+_PATH = re.compile(r"(parent/)?([A-Z][A-Z0-9]{2})-(\d+)(?:\[(\d+)\])?(?:\.(\d+)(?:\.(\d+))?)?")
+_SEGMENT = re.compile(r"[A-Z][A-Z0-9]{2}")
+_CHILD = "OBR>"
+
+
+@dataclass(frozen=True, slots=True)
+class Cover:
+    """What one rule reads of a segment: repetition 0 = all, components () = all."""
+
+    rule: int
+    segment: str
+    field: int
+    repetition: int
+    components: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class _Scope:
+    kind: str  # root | patient | order | segment
+    group: str  # local name of the group, or of the fields for a segment
+    level: int
+    segment: str = ""
+    bound: dict[str, str] = field(default_factory=dict)
+    mark: tuple[int, int] = (0, 0)
+    bit: int = -1
+    parented: bool = False
+
+
+class V2Session:
+    """Path compiler of one mapping; afterwards it knows which rule reads what (`covers`) and how wide segments are."""
+
+    def __init__(self) -> None:
+        self.covers: list[Cover] = []
+        self.pads: dict[str, str] = {}
+        self._scopes: list[_Scope] = []
+        self._levels = 0
+
+    # ---- loops ----------------------------------------------------------------------------------
+    def begin(self, emit: Emit) -> None:
+        """The tree is cut into segments; `u` counts what was read."""
+        emit.line(f"root.parse({emit.bind(self.pads, 'pads')})")
+        emit.line("u = root.used; notes = root.notes; children = root.children; place = root.place")
+        emit.line("g0 = root.root; f0 = 0")
+        self._scopes = [_Scope("root", "g0", 0, mark=emit.mark())]
+
+    def finish(self, emit: Emit) -> None:
+        """Marks of the message's own segments."""
+        self._close(self._scopes[0], emit)
+
+    def chain(self, each: tuple[str, ...]) -> tuple[str, ...]:
+        """`OBX` → PID, OBR, OBX."""
+        if not each:
+            return ()
+        if len(each) > 1:
+            raise ValueError("one segment name, or OBX/OBX")
+        name = each[0]
+        if name == "OBX/OBX":
+            return ("PID", "OBR", "OBX", _CHILD, "OBX")
+        if not _SEGMENT.fullmatch(name):
+            raise ValueError(f"{name!r} is no segment name")
+        if name == "PID":
+            return ("PID",)
+        if name in ("OBR", "ORC"):
+            return ("PID", "OBR")
+        return ("PID", "OBR", name) if name == "OBX" or name in ORDER_SEGMENTS else ("PID", name)
+
+    def enter(self, step: str, emit: Emit, bit: int = -1) -> None:
+        """Open one loop."""
+        self._levels += 1
+        level, outer = self._levels, self._scopes[-1]
+        if step == "PID":
+            scope = _Scope("patient", f"g{level}", level)
+            walk = "root.patients"
+        elif step == "OBR":
+            scope = _Scope("order", f"g{level}", level)
+            walk = f"{self._nearest('patient').group}['orders']"
+        elif step == _CHILD:
+            scope = _Scope("order", f"g{level}", level, parented=True)
+            walk = f"children.get({outer.group}[0], ())"
+        else:
+            scope = _Scope("segment", f"s{level}_{step}", level, segment=step)
+            kind = "order" if step == "OBX" or step in ORDER_SEGMENTS else "patient"
+            walk = f"{self._nearest(kind).group}.get({step!r}, ())"
+        emit.line(f"for {scope.group} in {walk}:")
+        emit.indent()
+        scope.mark = emit.mark()
+        scope.bit = bit
+        self._scopes.append(scope)
+
+    def leave(self, emit: Emit) -> None:
+        """Close the innermost loop: its segments get their marks, the loop outside learns of them."""
+        scope = self._scopes.pop()
+        self._close(scope, emit)
+        if self._scopes:
+            emit.line(f"f{self._scopes[-1].level} |= f{scope.level}")
+        emit.dedent()
+
+    def _close(self, scope: _Scope, emit: Emit) -> None:
+        level = f"f{scope.level}"
+        if scope.kind == "segment":
+            emit.line(f"u[{scope.group}[0]] |= {level}")
+        for local in scope.bound.values():
+            emit.line(f"u[{local}[0]] |= {level}")
+        first = [f"{level} = {1 << scope.bit if scope.bit >= 0 else 0}"] if scope.kind != "root" else []
+        emit.insert(scope.mark, first + [self._binding(scope, name, emit) for name in scope.bound])
+
+    def _binding(self, scope: _Scope, name: str, emit: Emit) -> str:
+        local, empty = scope.bound[name], emit.bind(_Empty(), "none")
+        if name == "NTE":
+            line = f"{scope.group}[0]" if scope.kind == "segment" else f"{self._head(scope)}"
+            return f"{local} = notes.get({line}, {empty})"
+        return f"{local} = {scope.group}[{name!r}][0] if {name!r} in {scope.group} else {empty}"
+
+    @staticmethod
+    def _head(scope: _Scope) -> str:
+        name = {"order": "OBR", "patient": "PID", "root": "MSH"}[scope.kind]
+        return f"{scope.group}[{name!r}][0][0] if {name!r} in {scope.group} else -1"
+
+    def _nearest(self, kind: str) -> _Scope:
+        for scope in reversed(self._scopes):
+            if scope.kind == kind:
+                return scope
+        raise ValueError(f"there is no {kind} around this loop")
+
+    def fired(self, bit: int, emit: Emit) -> None:
+        """The rule applies: what it reads of the present segments counts as used."""
+        emit.line(f"f{self._scopes[-1].level} |= {1 << bit}")
+
+    # ---- paths ----------------------------------------------------------------------------------
+    def access(self, path: str, bit: int, emit: Emit, *, whole: bool = False, covers: tuple[int, ...] = ()) -> Access:
+        """One field or component from the nearest segment."""
+        found = _PATH.fullmatch(path)
+        if not found:
+            raise ValueError("not of the form SEG-field.component.subcomponent, SEG-field[repetition]")
+        parent, segment, number, repeat, component, sub = found.groups()
+        position = int(number)
+        whole = whole and component is None
+        local = self._local(segment, above=bool(parent))
+        self._widen(segment, position)
+        read = covers if whole else (int(component or 1),)
+        self.covers.append(Cover(bit, segment, position, 0 if whole else int(repeat or 1), read))
+        code = f"{local}[{position}]"
+        if repeat:
+            code = f"{emit.bind(_Repetition(int(repeat)), 'rep')}({code})"
+        suffix = f"-{position}" + (f"[{repeat}]" if repeat else "") + (f".{component}" if component else "")
+        place = f"place({local}[0], {suffix!r}) if {local}[0] >= 0 else {segment + suffix!r}"
+        prepare = None if whole else _Component(int(component or 1), int(sub or 1))
+        return Access(code, f"({place})", prepare)
+
+    def _widen(self, segment: str, position: int) -> None:
+        if position > len(self.pads.get(segment, "")):
+            self.pads[segment] = "|" * position
+
+    def _local(self, segment: str, *, above: bool) -> str:
+        scopes = self._scopes
+        if above:
+            inner = max((n for n, scope in enumerate(scopes) if scope.parented), default=None)
+            if inner is None:
+                raise ValueError("parent/ has a meaning only under each: OBX/OBX")
+            scopes = scopes[:inner]
+        for scope in reversed(scopes):
+            if scope.kind == "segment" and scope.segment == segment:
+                return scope.group
+            if segment == "NTE" or scope.kind == _kind_of(segment):
+                return scope.bound.setdefault(segment, f"s{scope.level}_{segment}")
+        raise ValueError(f"{segment} is not within reach here; walk it with `each: {segment}` or `keep` its value")
+
+
+def _kind_of(segment: str) -> str:
+    if segment in ROOT_SEGMENTS:
+        return "root"
+    if segment == "OBX":
+        return "segment"
+    return "order" if segment in ORDER_SEGMENTS else "patient"
+
+
+class _Empty(list[object]):
+    """Fields of a segment that is not there: every one is empty, its line is the scratch line."""
+
+    def __getitem__(self, index: object) -> object:  # type: ignore[override]
+        return -1 if index == 0 else ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Repetition:
+    """The n-th repetition of a field."""
+
+    number: int
+
+    def __call__(self, text: str) -> str:
+        parts = text.split("~")
+        return parts[self.number - 1] if self.number <= len(parts) else ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Component:
+    component: int
+    subcomponent: int
+
+    def __call__(self, text: str) -> str:
+        return part(text, self.component, self.subcomponent)
+
+

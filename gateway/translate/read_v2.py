@@ -1,0 +1,209 @@
+"""HL7 v2: the envelope a door needs (`peek_v2`, `ack`, `split_batch`) and the format as the engine sees it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ..errors import GatewayError, TranslateError
+from ..model.directory import Source
+from ..model.message import RawMessage
+from ..model.outcome import Finding, Unused
+from ..model.times import CHINA
+from . import charset
+from .formats import Document
+from .functions_v2 import part, unescape
+from .loss_v2 import Loss
+from .paths_v2 import V2Session
+from .tree_v2 import Tree, clean, standard
+
+_STARTS = re.compile(rb"(?:^|[\r\n])(?=MSH.)")
+_HEADS = (b"MSH", b"FHS", b"BHS")
+
+
+@dataclass(frozen=True, slots=True)
+class Peek:
+    """The envelope of a message: MSH-3, MSH-4, MSH-10, `ORU^R01`, the charset of its bytes, its five separators.
+
+    version: MSH-12. sender fields are plain text; `declared` is MSH-18 as sent.
+    """
+
+    msh3: str
+    msh4: str
+    control_id: str
+    kind: str
+    charset: str
+    separators: str
+    version: str = "2.5.1"
+    msh5: str = ""
+    msh6: str = ""
+    processing: str = "P"
+    declared: str = ""
+    trigger: str = ""
+
+    @classmethod
+    def empty(cls) -> Peek:
+        """The envelope of something that has none, so that it can still be answered."""
+        return cls("", "", "", "", "utf-8", "|^~\\&")
+
+
+def peek_v2(body: bytes, configured: str = "auto") -> Peek:
+    """The envelope, from the whole body's charset. Raises TranslateError when there is no MSH."""
+    text, decoded = _text(body, configured)
+    raw = decoded.text.lstrip("\ufeff\x0b \t\r\n")
+    separators = raw[3] + (raw[4 : raw.find(raw[3], 4)] + "^~\\&")[:4]
+    head = text.partition("\r")[0].split("|") + [""] * 20
+    code = part(head[8], 1)
+    kind = f"{code}^{part(head[8], 2)}" if part(head[8], 2) else code
+    return Peek(
+        msh3=part(head[2], 1), msh4=part(head[3], 1), control_id=unescape(head[9]).strip(), kind=kind,
+        charset=decoded.charset, separators=separators, version=part(head[11], 1) or "2.5.1",
+        msh5=part(head[4], 1), msh6=part(head[5], 1), processing=part(head[10], 1) or "P",
+        declared=head[17].partition("~")[0].strip(), trigger=part(head[8], 2),
+    )  # fmt: skip
+
+
+def _text(body: bytes, configured: str) -> tuple[str, charset.Decoded]:
+    start = body.lstrip(b"\x0b\xef\xbb\xbf \t\r\n")[:3]
+    if start not in _HEADS and b"M\0S\0H" not in body[:16] and b"\0M\0S\0H" not in body[:16]:
+        raise TranslateError("MSH", "no MSH at the start", detail_zh="开头不是 MSH。")
+    declared = body[: max(body.find(b"\r"), 0) or None].split(b"|")
+    name = declared[17].decode("latin-1").partition("~")[0] if len(declared) > 17 else ""
+    decoded = charset.decode(body, name, configured)
+    try:
+        return standard(clean(decoded.text)), decoded
+    except ValueError as error:
+        raise TranslateError("MSH", str(error), detail_zh="开头不是 MSH，或分隔符不可识别。") from error
+
+
+def split_batch(body: bytes) -> list[bytes]:
+    """The messages of a file or batch, each as its own bytes; FHS, BHS, BTS and FTS are left out."""
+    starts = [found.end() for found in _STARTS.finditer(body)]
+    if len(starts) < 2:
+        return [body]
+    ends = [*starts[1:], len(body)]
+    return [_without_trailers(body[a:b]) for a, b in zip(starts, ends, strict=True)]
+
+
+def _without_trailers(message: bytes) -> bytes:
+    return re.sub(rb"[\r\n]+(?:BTS|FTS|BHS|FHS)[^\r\n]*", b"", message).strip(b"\r\n\x0b\x1c") + b"\r"
+
+
+# ---- acknowledgement ----------------------------------------------------------------------------
+def ack(peek: Peek, code: str, error: GatewayError | None, now: datetime) -> bytes:
+    """ACK in the charset, separators and version of the message: MSH, MSA, and ERR when there is an error.
+
+    Up to v2.4 the text stands in MSA-3 and ERR-1 holds the place; from v2.5 ERR-2, 3, 4 and 8 do.
+    Source: HL7 v2.4 §2.16.5, v2.5.1 §2.15.5; tables 0008, 0357.
+    """
+    old = peek.version.startswith(("2.1", "2.2", "2.3", "2.4"))
+    rows = [_msh(peek, now), _msa(peek, code, error, old=old)]
+    if error is not None:
+        rows.append(_err_old(error) if old else _err(error))
+    text = "".join(f"{row}\r" for row in rows)
+    if peek.separators != "|^~\\&":
+        text = _respelt(text, peek.separators)
+    return charset.encode(text, peek.charset)
+
+
+def _msh(peek: Peek, now: datetime) -> str:
+    stamp = now.astimezone(CHINA).strftime("%Y%m%d%H%M%S")
+    kind = f"ACK^{peek.trigger}" if peek.trigger else "ACK"
+    if peek.trigger and not peek.version.startswith(("2.1", "2.2", "2.3", "2.4")):
+        kind += "^ACK"
+    sent = (peek.msh5, peek.msh6, peek.msh3, peek.msh4)
+    fields = ["MSH", "^~\\&", *map(_escape, sent), stamp, "", kind, _escape(f"A{peek.control_id}"[:50])]
+    fields += [peek.processing, peek.version]
+    if peek.declared:
+        fields += ["", "", "", "", "", peek.declared]
+    return "|".join(fields)
+
+
+def _msa(peek: Peek, code: str, error: GatewayError | None, *, old: bool) -> str:
+    text = f"|{_escape(error.sentence_zh())}" if error is not None and old else ""
+    return f"MSA|{code}|{_escape(peek.control_id)}{text}"
+
+
+def _err(error: GatewayError) -> str:
+    severity = "E" if error.ack[0] != "AA" else "W"
+    own = f"{error.code}^{_escape(error.en)}^L"
+    zh, en = _escape(error.sentence_zh()), _escape(error.sentence_en())
+    return f"ERR||{_location(error.place)}|{error.ack[1]}^^HL70357|{severity}|{own}||{en}|{zh}"
+
+
+def _err_old(error: GatewayError) -> str:
+    segment, _, rest = _location(error.place).partition("^")
+    return f"ERR|{segment}^{rest}^{error.ack[1]}&{error.code}&HL70357" if segment else f"ERR|^^^{error.ack[1]}&{error.code}"
+
+
+_PLACE = re.compile(r"([A-Z][A-Z0-9]{2})(?:\[(\d+)\])?(?:-(\d+))?(?:\[(\d+)\])?(?:\.(\d+))?.*")
+
+
+def _location(place: str) -> str:
+    """`OBX[3]-5.1` as ERL: segment, sequence, field, repetition, component."""
+    found = _PLACE.match(place)
+    if not found:
+        return ""
+    segment, sequence, field, repetition, component = found.groups()
+    parts = [segment, sequence or "1", field or "", repetition or ("1" if field else ""), component or ""]
+    return "^".join(parts).rstrip("^")
+
+
+def _escape(text: str) -> str:
+    for plain, name in (("\\", "E"), ("|", "F"), ("^", "S"), ("&", "T"), ("~", "R")):
+        text = text.replace(plain, f"\\{name}\\")
+    return text.replace("\r", " ").replace("\n", " ")
+
+
+def _respelt(text: str, separators: str) -> str:
+    head = "MSH" + separators[0] + separators[1:5]
+    return head + text[8:].translate({ord(a): b for a, b in zip("|^~\\&", separators, strict=False)})
+
+
+# ---- the format ---------------------------------------------------------------------------------
+class V2Format:
+    """HL7 v2 to the engine."""
+
+    name = "v2"
+
+    def __init__(self) -> None:
+        self._losses: dict[int, tuple[V2Session, Loss]] = {}
+
+    def read(self, raw: RawMessage, source: Source) -> Document:
+        """The message as a tree; `kind` is MSH-9 (`ORU^R01`)."""
+        text, decoded = _text(raw.body, source.charset)
+        head = text.partition("\r")[0].split("|") + [""] * 20
+        code, trigger = part(head[8], 1), part(head[8], 2)
+        declared = head[17].partition("~")[0].strip()
+        facts = {"charset": decoded.charset, "version": part(head[11], 1), "control_id": unescape(head[9])}
+        if declared:
+            facts["declared"] = declared
+        kind = f"{code}^{trigger}" if trigger else code
+        return Document(kind, Tree(text), facts, _charset_findings(decoded, declared))
+
+    def session(self) -> V2Session:
+        """A path compiler for one mapping."""
+        return V2Session()
+
+    def unused(self, document: Document, session: Any, ignore: Mapping[str, str]) -> tuple[Unused, ...]:
+        """Fields nobody read."""
+        known = self._losses.get(id(session))
+        if known is None:
+            known = self._losses[id(session)] = (session, Loss(session.covers, ignore))
+        return known[1].of(document.root)
+
+
+def _charset_findings(decoded: charset.Decoded, declared: str) -> tuple[Finding, ...]:
+    if decoded.guessed:
+        zh = "字节既不是 UTF-8 也不是 GB18030，按 latin-1 读取，请核对姓名。"
+        en = "The bytes are neither UTF-8 nor GB18030; they were read as latin-1."
+        return (Finding("GW-MAP-005", "warning", "MSH-18", zh, en),)
+    named = charset.known_name(declared)
+    if named and named != decoded.charset and not decoded.text.isascii():
+        zh = f"声明的字符集是 {declared}，实际是 {decoded.charset}，按实际读取。"
+        en = f"MSH-18 declares {declared}, the bytes are {decoded.charset}; they were read as such."
+        return (Finding("GW-MAP-006", "information", "MSH-18", zh, en),)
+    return ()

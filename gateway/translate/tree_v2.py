@@ -1,0 +1,201 @@
+"""HL7 v2 text as a tree: patients, their orders, the results of each order, by the position of segments.
+
+Nothing is assumed of the grammar of a message: a segment belongs to the nearest segment before it that may
+hold it. So an OBX after an SPM is still a result, and an NTE belongs to whatever it stands under.
+Source: HL7 v2.5.1 chapters 2 and 7; inbound-facts §3.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from .functions_v2 import part
+
+Fields = list[Any]  # [number of the line, field 1, field 2, …], all text but the first
+Group = dict[str, Any]  # segment name → list of Fields; "orders" → list of Group
+
+ROOT_SEGMENTS = frozenset({"MSH", "SFT", "UAC", "EVN", "MSA", "ERR", "FHS", "BHS", "BTS", "FTS", "QRD", "QRF"})
+ORDER_SEGMENTS = frozenset(
+    {"ORC", "OBR", "SPM", "SAC", "TQ1", "TQ2", "CTD", "CTI", "RXO", "RXR", "RXE", "RXC", "RXD", "RXA", "FT1", "ODS", "ZOR"}
+)
+_FREE_TEXT = frozenset({"TX", "FT", "TXT"})
+_BREAKS = re.compile(r"\r\n?|\n")
+_STRAY = re.compile(r"[\x00\x0b\x1c]")
+
+_SHAPE = bytes(byte if byte in b"|^~\r" else ord("x") for byte in range(256))
+_RUNS = (b"x" * 64, b"x" * 16, b"x" * 4, b"xx")
+
+
+def clean(text: str) -> str:
+    """Text with CR between segments, without framing bytes, NULs and a BOM."""
+    if "\n" in text:
+        text = _BREAKS.sub("\r", text)
+    if _STRAY.search(text):
+        text = _STRAY.sub("", text)
+    return text.lstrip("\ufeff \t\r").rstrip("\r \t")
+
+
+def standard(text: str) -> str:
+    """The message with the separators `|^~\\&`; other ones are exchanged, data that looks like one is escaped.
+
+    Raises ValueError when the first segment is no MSH.
+    """
+    if text.startswith("MSH|^~\\&|"):
+        return text
+    if len(text) < 8 or text[:3] not in ("MSH", "FHS", "BHS"):
+        raise ValueError("the message does not start with MSH")
+    bar = text[3]
+    marks = text[4 : text.find(bar, 4)] if bar in text[4:] else text[4:8]
+    given = bar + (marks + "^~\\&"[len(marks) :])[:4]
+    if given == "|^~\\&":
+        return text
+    rest = text[4 + len(marks) :]
+    exchange = _exchange(given)
+    return "MSH|^~\\&" + rest.translate(exchange)
+
+
+def _exchange(given: str) -> dict[int, str]:
+    """For each character with a meaning, here or in the standard, what stands for it."""
+    names = dict(zip("|^~\\&", "FSRET", strict=True))
+    table = {ord(standard): f"\\{name}\\" for standard, name in names.items()}
+    table |= {ord(own): standard for own, standard in zip(given, "|^~\\&", strict=True)}
+    return table
+
+
+class Tree:
+    """One message. Made in two steps: the text at once, the segments when a mapping says how wide they must be."""
+
+    __slots__ = ("_shapes", "children", "lines", "merged", "notes", "patients", "root", "text", "used")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.lines: list[Fields] = []
+        self.root: Group = {}
+        self.patients: list[Group] = []
+        self.notes: dict[int, Fields] = {}
+        self.children: dict[int, list[Group]] = {}
+        self.merged: list[tuple[int, int]] = []
+        self.used: list[int] = []
+        self._shapes: list[bytes] | None = None
+
+    def names(self) -> list[str]:
+        """Segment name of every line."""
+        return [line[:3] for line in self.text.split("\r")]
+
+    def shapes(self) -> list[bytes]:
+        """Per line which fields, repetitions and components hold anything: `OBX|1|NM|A^B||5` → `x|x|x|x^x||x`."""
+        if self._shapes is None:
+            shape = self.text.encode("utf-8", "surrogatepass").translate(_SHAPE, b" \t")
+            for run in _RUNS:
+                shape = shape.replace(run, b"x")
+            while b"xx" in shape:
+                shape = shape.replace(b"xx", b"x")
+            self._shapes = shape.split(b"\r")
+        return self._shapes
+
+    def place(self, line: int, rest: str) -> str:
+        """`OBX[3]-5`: the third OBX of the message."""
+        if line < 0:
+            return rest.lstrip("-")
+        names = self.names()
+        return f"{names[line]}[{names[: line + 1].count(names[line])}]{rest}"
+
+    def parse(self, pads: Mapping[str, str]) -> Tree:
+        """Segments into groups; each is padded to the fields its mapping reads."""
+        lines = self.text.split("\r")
+        self.used = [0] * (len(lines) + 1)  # the last is scratch for segments that are not there
+        order: Group | None = None
+        patient: Group | None = None
+        owner = 0
+        for number, line in enumerate(lines):
+            name = line[:3]
+            fields: Fields = (line + pads.get(name, "")).split("|")
+            fields[0] = number
+            if name == "OBX":
+                if patient is None:
+                    patient = self._patient()
+                if order is None:
+                    patient["orders"].append(order := {})
+                rows = order.setdefault("OBX", [])
+                if not (rows and fields[2] in _FREE_TEXT and self._continues(rows[-1], fields)):
+                    rows.append(fields)
+                    owner = number
+            elif name == "NTE":
+                self._note(owner, fields)
+            elif name == "PID":
+                patient, order, owner = self._patient(), None, number
+                patient["PID"] = [fields]
+            elif name in ROOT_SEGMENTS:
+                if name == "MSH":
+                    fields.insert(1, "|")
+                self.root.setdefault(name, []).append(fields)
+            elif name in ORDER_SEGMENTS:
+                patient = patient or self._patient()
+                if order is None or (name == "ORC" and len(order)) or (name == "OBR" and "OBR" in order):
+                    patient["orders"].append(order := {})
+                order.setdefault(name, []).append(fields)
+                owner = number
+            elif name.strip():
+                patient = patient or self._patient()
+                patient.setdefault(name, []).append(fields)
+                owner = number
+        if self._has_parents():
+            self._adopt()
+        return self
+
+    def _patient(self) -> Group:
+        made: Group = {"orders": []}
+        self.patients.append(made)
+        return made
+
+    def _continues(self, before: Fields, fields: Fields) -> bool:
+        """Consecutive free-text rows of one item are one text of several lines."""
+        if len(before) < 6 or len(fields) < 6 or before[2:5] != fields[2:5]:
+            return False
+        before[5] += "\\.br\\" + fields[5]
+        self.merged.append((fields[0], before[0]))
+        return True
+
+    def _note(self, owner: int, fields: Fields) -> None:
+        first = self.notes.get(owner)
+        if first is None:
+            self.notes[owner] = fields
+        elif len(fields) > 3 and len(first) > 3:
+            first[3] += "\\.br\\" + fields[3]
+            self.merged.append((fields[0], first[0]))
+
+    # ---- parent results (microbiology) ----------------------------------------------------------
+    def _has_parents(self) -> bool:
+        return any(
+            "OBR" in order and len(order["OBR"][0]) > 26 and order["OBR"][0][26]
+            for patient in self.patients
+            for order in patient["orders"]
+        )
+
+    def _adopt(self) -> None:
+        """Orders whose OBR-26 names a result of an earlier order move below that result."""
+        for patient in self.patients:
+            stay: list[Group] = []
+            for order in patient["orders"]:
+                parent = _parent_of(order, stay)
+                if parent is None:
+                    stay.append(order)
+                else:
+                    self.children.setdefault(parent[0], []).append(order)
+            patient["orders"] = stay
+
+
+def _parent_of(order: Group, earlier: list[Group]) -> Fields | None:
+    obr = order["OBR"][0] if "OBR" in order else None
+    if obr is None or len(obr) <= 26 or not obr[26]:
+        return None
+    # OBR-26: parent's OBX-3 as subcomponents, parent's OBX-4 (sub-id), first text of parent's OBX-5.
+    item, sub_id = obr[26].split("^")[0].split("&")[0], part(obr[26], 2)
+    for group in reversed(earlier):
+        for obx in group.get("OBX", ()):
+            if part(obx[3], 1) == item and (obx[4] == sub_id or not sub_id):
+                found: Fields = obx
+                return found
+    return None
