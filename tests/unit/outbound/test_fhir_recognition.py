@@ -1,0 +1,91 @@
+"""$recognition and $alerts over HTTP: decided when asked, for the member the caller sits at, audited."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest_asyncio
+from starlette.applications import Starlette
+
+from gateway.model.resource import Json
+from gateway.outbound.dicom_web import Pacs, PacsSettings
+from gateway.outbound.fhir_routes import fhir_routes
+from gateway.outbound.operations.recognition import recognition_operations
+from gateway.outbound.recognition import Judge
+from gateway.recognise.rules import load
+from gateway.security.http import Guard
+from gateway.shipped import shipped
+from tests.unit.fhir_site import DIRECTORY, Site, a_patient, a_site, an_observation, code_of
+
+SHEET = load(shipped("profiles") / "recognition" / "990101-2026.yaml")
+
+
+def a_report(*items: str) -> Json:
+    """A laboratory report collected and issued the day before."""
+    return {
+        "resourceType": "DiagnosticReport",
+        "id": "r1",
+        "status": "final",
+        "category": [{"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0074", "code": "LAB"}]}],
+        "code": {"text": "肾功能"},
+        "subject": {"reference": "Patient/p1"},
+        "effectiveDateTime": "2026-03-19T08:00:00+08:00",
+        "issued": "2026-03-19T10:00:00+08:00",
+        "result": [{"reference": f"Observation/{item}"} for item in items],
+    }
+
+
+@pytest_asyncio.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    async with a_site(tmp_path) as made, httpx.AsyncClient() as http:
+        judge = Judge(made.store, DIRECTORY, SHEET, {}, Pacs(PacsSettings(), http, made.clock))
+        parts = replace(made.parts, operations=(*made.parts.operations, *recognition_operations(judge)))
+        made.app = Guard(Starlette(routes=fhir_routes(parts)))
+        await made.keep(a_patient(), an_observation(), a_report("o1"))
+        yield made
+
+
+def part(parameters: Json, name: str) -> Json:
+    found: Json = next(one for one in parameters["parameter"] if one["name"] == name)
+    return found
+
+
+async def test_a_report_is_decided_with_each_of_its_items(site: Site) -> None:
+    answer = await site.get("DiagnosticReport/r1/$recognition", role="doctor")
+    body = answer.json()
+    assert answer.status_code == 200 and body["resourceType"] == "Parameters", answer.text
+    assert part(body, "report")["valueReference"] == {"reference": "DiagnosticReport/r1"}
+    assert part(body, "total")["valueUnsignedInt"] == 1
+    assert part(body, "item")["part"][0]["valueReference"] == {"reference": "Observation/o1"}
+    row = (await site.audits())[0]
+    assert (row.subtype, row.patients, row.query) == ("operation", ("p1",), "DiagnosticReport/r1/$recognition")
+
+
+async def test_the_instant_of_the_decision_can_be_named(site: Site) -> None:
+    answer = await site.get("DiagnosticReport/r1/$recognition?at=2027-01-01T00:00:00%2B08:00")
+    assert part(answer.json(), "at")["valueDateTime"].startswith("2027-01-01")
+    wrong = await site.get("DiagnosticReport/r1/$recognition?at=tomorrow")
+    assert (wrong.status_code, code_of(wrong)) == (400, "GW-FHR-004")
+
+
+async def test_a_resident_is_decided_report_by_report(site: Site) -> None:
+    body = (await site.get("Patient/p1/$recognition")).json()
+    assert len(body["parameter"]) == 1
+    assert (await site.get("Patient/none/$recognition")).status_code == 404
+
+
+async def test_alerts_are_detected_issues_in_a_bundle(site: Site) -> None:
+    critical = {"interpretation": [{"coding": [{"system": "urn:x", "code": "HH"}]}]}
+    await site.keep(an_observation(**critical), a_report("o1"))
+    body = (await site.get("Patient/p1/$alerts")).json()
+    assert body["type"] == "collection"
+    assert {entry["resource"]["resourceType"] for entry in body.get("entry", ())} <= {"DetectedIssue"}
+
+
+async def test_operations_stand_in_the_capability_statement(site: Site) -> None:
+    statement = (await site.get("metadata", role="")).json()
+    report = next(one for one in statement["rest"][0]["resource"] if one["type"] == "DiagnosticReport")
+    assert [one["name"] for one in report["operation"]] == ["recognition"]
