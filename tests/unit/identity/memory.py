@@ -125,4 +125,6 @@ def _matches(body: Json, code: str, value: str) -> bool:
     if code in ("patient", "focus"):
         element = body.get("for" if code == "patient" else "focus", {})
         return str(element.get("reference", "")) == value
+    if code == "relatesto":
+        return any(one["target"]["reference"] == value for one in body.get("relatesTo", ()))
     return str(body.get(code, "")) == value

@@ -1,0 +1,186 @@
+"""A whole message against a store: what is read, what is written, what stays."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from identity.memory import MemoryStore
+
+from gateway.identity.workspace import Resolution
+from gateway.model.message import DraftResource
+from gateway.model.resource import Json, dumps, loads
+from gateway.model.times import CHINA
+from gateway.revise import revise
+from gateway.store.base import Keys, Move, Put, src_of
+
+NOON = datetime(2026, 3, 17, 12, tzinfo=CHINA)
+SOURCE = "urn:alliance-gateway:source:lis#{}"
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+def draft(body: Json) -> DraftResource:
+    return DraftResource(body["resourceType"], body["id"], dumps(body))
+
+
+def lab(status: str, issued: str, items: dict[str, str], **more: Any) -> list[Json]:
+    named = [{"reference": f"Observation/{code}"} for code in items]
+    subject = {"subject": {"reference": "Patient/p"}}
+    head = {"resourceType": "DiagnosticReport", "id": "r", "status": status, "issued": issued, "result": named}
+    rest: list[Json] = [
+        {"resourceType": "Observation", "id": code, "status": status, "issued": issued, "valueString": value, **subject}
+        for code, value in items.items()
+    ]
+    return [head | subject | more, *rest]
+
+
+async def receive(store: MemoryStore, bodies: list[Json], key: str, hours: float = 0, **options: Any) -> list[str]:
+    """Put a message as the pipeline does; gives what became a new version."""
+    before = {ref: len(versions) for ref, versions in store.versions.items()}
+    revised = await revise(
+        store,  # type: ignore[arg-type]
+        [draft(one) for one in bodies],
+        mode=options.get("mode", "snapshot"),
+        said_at=NOON + timedelta(hours=hours),
+        moves=options.get("moves", ()),
+    )
+    puts = [
+        Put(one.type, one.id, one.body, Keys(), dumps({"source": SOURCE.format(key)} | meta), "p", 7, "m", 0, expect)
+        for one, expect, meta in revised.ordered
+    ]
+    await store.apply(Resolution(), *puts)
+    return [f"{t}/{i}" for (t, i), versions in store.versions.items() if len(versions) > before.get((t, i), 0)]
+
+
+def now(store: MemoryStore, type_: str, id_: str) -> Json:
+    return loads(store.versions[(type_, id_)][-1].body)
+
+
+def statuses(store: MemoryStore, type_: str, id_: str) -> list[str]:
+    return [loads(one.body)["status"] for one in store.versions[(type_, id_)]]
+
+
+async def test_new_things_cost_one_read(store: MemoryStore) -> None:
+    store.reads.clear()
+    await receive(store, lab("final", "2026-03-17T10:00:00+08:00", {"K": "6.8"}), "1")
+    assert store.reads == ["read_many"]
+    assert now(store, "DiagnosticReport", "r")["meta"]["source"] == SOURCE.format(1)
+
+
+async def test_the_same_message_again_with_a_newer_time_makes_no_version(store: MemoryStore) -> None:
+    report = lab("final", "2026-03-17T10:00:00+08:00", {"K": "6.8"})
+    await receive(store, report, "1")
+    assert await receive(store, report, "2", hours=1) == []
+
+
+async def test_a_late_preliminary_leaves_the_final_current_with_its_own_source(store: MemoryStore) -> None:
+    await receive(store, lab("final", "2026-03-17T10:00:00+08:00", {"K": "6.8"}), "final")
+    late = lab("preliminary", "2026-03-18T10:00:00+08:00", {"K": "?"})
+    await receive(store, late, "late", hours=22)
+    assert statuses(store, "DiagnosticReport", "r") == ["final", "preliminary", "final"]
+    assert now(store, "Observation", "K")["valueString"] == "6.8"
+    assert now(store, "DiagnosticReport", "r")["meta"]["source"] == SOURCE.format("final")
+    assert await receive(store, late, "late", hours=22) == []
+
+
+async def test_equal_issue_times_are_ordered_by_the_time_of_the_message(store: MemoryStore) -> None:
+    await receive(store, lab("corrected", "2026-03-17T10:00:00+08:00", {"K": "4.2"}), "2", hours=2)
+    await receive(store, lab("corrected", "2026-03-17T10:00:00+08:00", {"K": "5.0"}), "1", hours=1)
+    assert now(store, "Observation", "K")["valueString"] == "4.2"
+
+
+async def test_an_item_lost_in_the_new_issue_is_withdrawn(store: MemoryStore) -> None:
+    await receive(store, lab("final", "2026-03-17T10:00:00+08:00", {"ALT": "1", "GGT": "2"}), "1")
+    await receive(store, lab("final", "2026-03-17T11:00:00+08:00", {"ALT": "1"}), "2", hours=1)
+    assert statuses(store, "Observation", "GGT") == ["final", "entered-in-error"]
+
+
+async def test_a_correction_keeps_the_security_label_of_what_it_corrects(store: MemoryStore) -> None:
+    await receive(store, lab("final", "2026-03-17T10:00:00+08:00", {"HIV": "阳性"}), "1")
+    old = store.versions[("Observation", "HIV")][-1]
+    body = {**loads(old.body), "meta": {"security": [{"code": "R"}]}}
+    label = Put("Observation", "HIV", dumps({**body, "note": [{"text": "labelled"}]}), Keys(), dumps(body["meta"]))
+    await store.apply(Resolution(), label)
+    await receive(store, lab("corrected", "2026-03-17T11:00:00+08:00", {"HIV": "阴性"}), "2", hours=1)
+    assert now(store, "Observation", "HIV")["meta"]["security"] == [{"code": "R"}]
+
+
+async def test_rows_moved_by_the_same_plan_are_not_written_back_to_the_old_patient(store: MemoryStore) -> None:
+    await receive(store, lab("final", "2026-03-17T10:00:00+08:00", {"ALT": "1", "GGT": "2"}), "1")
+    newer = loads(dumps(lab("final", "2026-03-17T11:00:00+08:00", {"ALT": "1"})).replace(b"Patient/p", b"Patient/q"))
+    await receive(store, newer, "2", moves=[Move((7,), "p", "q")])  # type: ignore[arg-type]
+    assert now(store, "Observation", "GGT")["subject"]["reference"] == "Patient/q"
+
+
+def document(number: str, report: str, replaces: str = "") -> list[Json]:
+    made: Json = {
+        "resourceType": "DocumentReference",
+        "id": number,
+        "status": "current",
+        "context": {"related": [{"reference": f"DiagnosticReport/{report}"}]},
+    }
+    if replaces:
+        made["relatesTo"] = [{"code": "replaces", "target": {"reference": f"DocumentReference/{replaces}"}}]
+    minute = "10:0" + number[-1]
+    body = {"resourceType": "DiagnosticReport", "id": report, "status": "final"}
+    return [made, body | {"issued": f"2026-03-17T{minute}:00+08:00", "conclusion": f"{number} mm"}]
+
+
+@pytest.mark.parametrize("own_number", [True, False])
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+async def test_only_the_last_of_replaced_documents_is_current_in_any_order(
+    order: tuple[int, ...], own_number: bool, store: MemoryStore
+) -> None:
+    reports = ["a", "b", "c"] if own_number else ["a", "a", "a"]
+    issues = [document("v0", reports[0]), document("v1", reports[1], "v0"), document("v2", reports[2], "v1")]
+    for place in order:
+        await receive(store, issues[place], str(place), hours=place)
+        assert await receive(store, issues[place], "again", hours=place) == []
+    ends = [now(store, "DocumentReference", f"v{n}")["status"] for n in range(3)]
+    assert ends == ["superseded", "superseded", "current"]
+    standing = [one["conclusion"] for one in store.bodies("DiagnosticReport") if one["status"] == "final"]
+    assert standing == ["v2 mm"]
+
+
+async def test_a_late_message_about_a_visit_does_not_reopen_it(store: MemoryStore) -> None:
+    visit = {"resourceType": "Encounter", "id": "e"}
+    await receive(store, [visit | {"status": "finished"}], "A03", hours=2)
+    await receive(store, [visit | {"status": "in-progress"}], "A08", hours=1)
+    assert statuses(store, "Encounter", "e") == ["finished", "in-progress", "finished"]
+    await receive(store, [visit | {"status": "in-progress"}], "A13", hours=3)
+    assert now(store, "Encounter", "e")["status"] == "in-progress"
+
+
+async def test_parts_of_a_study_in_one_message_and_over_time_make_one_study(store: MemoryStore) -> None:
+    def image(number: int) -> Json:
+        return {
+            "resourceType": "ImagingStudy",
+            "id": "s",
+            "status": "available",
+            "subject": {"reference": "Patient/p"},
+            "series": [{"uid": "1", "instance": [{"uid": f"1.{number}", "number": number}]}],
+        }
+
+    await receive(store, [image(1), image(2)], "1")
+    await receive(store, [image(3)], "2")
+    assert await receive(store, [image(2)], "3") == []
+    study = now(store, "ImagingStudy", "s")
+    assert [one["number"] for one in study["series"][0]["instance"]] == [1, 2, 3]
+    assert len(store.versions[("ImagingStudy", "s")]) == 2
+
+
+async def test_rows_of_one_report_in_one_file_do_not_withdraw_each_other(store: MemoryStore) -> None:
+    first = lab("final", "2026-03-17T10:00:00+08:00", {"ALT": "1"})
+    second = lab("final", "2026-03-17T10:00:00+08:00", {"GGT": "2"})
+    for key in ("1", "2"):
+        await receive(store, [*first, *second], key)
+    assert [one["status"] for one in store.bodies("Observation")] == ["final", "final"]
+    named = {one["reference"] for one in now(store, "DiagnosticReport", "r")["result"]}
+    assert named == {"Observation/ALT", "Observation/GGT"}
+    assert src_of("m", "1") != 0
