@@ -19,7 +19,6 @@ from ..dicom_web import Pacs
 from ..fhir_parts import Originals
 from .moments import When
 
-
 Finder = Callable[[str, AccessContext], Awaitable[Found]]
 """Person search as the doctor typed it."""
 

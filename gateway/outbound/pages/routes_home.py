@@ -94,7 +94,8 @@ async def _start(
     await visit.disclose(
         "search" if found else "start", patients=tuple(dict.fromkeys(named)), action="E" if found else "R"
     )
-    return visit.page(
+    frame = dataclasses.replace(visit.frame, search_box=False)  # the page has a larger one
+    return dataclasses.replace(visit, frame=frame).page(
         "home.html",
         typed=typed,
         found=found,

@@ -86,12 +86,12 @@ def results(
     concerned = {ref for task in reviews for ref in _concerns(task)}
     hits = tuple(_hit(p, alike[id(p)], directory, now, p["id"] in concerned) for p in patients)
     return Results(
-        title=f"找到 {len(hits)} 位" + ("以上" if more else ""),
+        title=f"找到 {len(hits)} 位" + ("以上" if more else "") if hits else "没有找到",
         how=how,
         hits=hits,
         warning="有居民姓名相近、出生日期相同。" if any(alike.values()) else "",
         reviews=tuple(dict.fromkeys(_review_words(task, directory) for task in reviews)),
-        nobody="没有找到",
+        nobody="没有相符的居民",
         advice="请核对输入；也可用姓名 + 出生年月，或 本地号@机构 再查。来源未接入的机构，其居民可能不在这里。",
     )
 
