@@ -28,7 +28,7 @@ from .outbound.fhir_routes import FhirDoor
 from .outbound.fhir_search import finder
 from .outbound.operations.everything import EVERYTHING
 from .outbound.operations.recognition import recognition_operations
-from .outbound.originals import KeptOriginals, media_of
+from .outbound.originals import KeptOriginals
 from .outbound.pages.parts import PageParts
 from .outbound.recognition import Judge
 from .recognise.rules import RuleSheet
@@ -105,7 +105,7 @@ class Shared:
             ranges=self.ranges,
             drug_classes=self.classes,
             pacs=self.pacs,
-            original=self._original,
+            original=self.originals.read,
             seal=Seal(self.store.store_key, "pages"),
             secure=bool(self.settings.http.tls_cert),
         )
@@ -116,10 +116,6 @@ class Shared:
 
     async def _find(self, text: str, who: AccessContext) -> Found:
         return await PersonSearch(self.store, self.directory, self.clock).find(text, who)
-
-    async def _original(self, key: str) -> tuple[bytes, str] | None:
-        raw = self.inbox.raw(key)
-        return (raw.body, media_of(raw.format)) if raw else None
 
     async def close(self) -> None:
         """Close files and connections."""
