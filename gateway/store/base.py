@@ -35,6 +35,26 @@ def src_of(member: str, local_number: str) -> int:
     return hash64("src", member, local_number)
 
 
+LABEL_BITS = {
+    "R": 1, "V": 2,  # v3-Confidentiality: restricted, very restricted
+    "HIV": 4, "STD": 4, "PSY": 8, "MH": 8, "ETH": 16, "SUD": 16, "SDV": 32, "SEX": 64, "GDIS": 128,
+}  # fmt: skip
+"""Security-label classes as bits of `acl`: a caller sees a row when `AccessContext.labels` has every bit of it.
+
+Codes of v3-Confidentiality and v3-ActCode (information sensitivity); other codes (N, L, handling caveats) hide nothing.
+"""
+
+
+def label_bits(security: object) -> int:
+    """`acl` of a resource from its `meta.security`, a list of Codings."""
+    if not isinstance(security, list):
+        return 0
+    bits = 0
+    for coding in security:
+        bits |= LABEL_BITS.get(str(coding.get("code", "")), 0) if isinstance(coding, dict) else 0
+    return bits
+
+
 @dataclass(frozen=True, slots=True)
 class Keys:
     """What searching needs to know of one version; made by `store/index.py`.

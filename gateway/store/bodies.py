@@ -1,0 +1,283 @@
+"""Bodies as stored: zstd with a shipped dictionary, `id` and `meta` taken off at the door, spliced on when read.
+
+What is compressed is `<kept meta>\\n<resource>`: the client's meta members as compact JSON without a line
+break, then the resource without `id` and `meta`, `resourceType` first, every other member with its own
+bytes, in order (design-store §6).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from importlib import resources as package_files
+from typing import cast
+
+import msgspec
+import zstandard
+from msgspec import Struct
+
+from ..errors import StoreError
+from ..model.resource import Json, dumps
+from ..model.systems import RECORD_TAG
+from ..model.times import CHINA, instant_text
+from ..validate.shapes import struct
+from ..validate.structure import decode
+from .base import Keys, Put, Resource, fh_of, hash64, label_bits, param_number
+from .engine import DELETED, RETIRED, PackedPut, Row
+from .index import ORDERED, extract
+from .packing import pack_keys
+
+LEVEL = 3
+_KEPT = ("profile", "source", "security", "tag", "extension")
+_OWN_META = ("versionId", "lastUpdated", "source")
+_ORDERED = frozenset((type_, param_number(code)) for type_, code in ORDERED)
+"""Parameters (type, number) whose dates and texts population searches need in order."""
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_content = msgspec.json.Decoder(float_hook=Decimal).decode
+_sorted = msgspec.json.Encoder(decimal_format="number", order="sorted").encode
+_plain = msgspec.json.Encoder().encode
+
+
+class Codec:
+    """Compresses with the newest dictionary, reads with any ever used. Safe in many threads."""
+
+    def __init__(self, newest: int, dictionaries: Mapping[int, bytes]) -> None:
+        self._newest = newest
+        self._dictionaries = {key: zstandard.ZstdCompressionDict(data) for key, data in dictionaries.items()}
+        self._local = threading.local()
+
+    def pack(self, data: bytes) -> bytes:
+        """A zstd frame that names its dictionary."""
+        packer: zstandard.ZstdCompressor | None = getattr(self._local, "packer", None)
+        if packer is None:
+            packer = zstandard.ZstdCompressor(level=LEVEL, dict_data=self._dictionaries[self._newest])
+            self._local.packer = packer
+        return packer.compress(data)
+
+    def unpack(self, frame: bytes) -> bytes:
+        """The bytes given to `pack`."""
+        try:
+            return self._reader(self._newest).decompress(frame)
+        except zstandard.ZstdError:
+            number = zstandard.get_frame_parameters(frame).dict_id
+            if number == self._newest or number not in self._dictionaries:
+                raise StoreError(detail=f"a body is damaged or its dictionary {number} is missing") from None
+            return self._reader(number).decompress(frame)
+
+    def _reader(self, number: int) -> zstandard.ZstdDecompressor:
+        readers: dict[int, zstandard.ZstdDecompressor] | None = getattr(self._local, "readers", None)
+        if readers is None:
+            readers = self._local.readers = {}
+        if number not in readers:
+            readers[number] = zstandard.ZstdDecompressor(dict_data=self._dictionaries[number])
+        return readers[number]
+
+
+def shipped_dictionaries() -> dict[int, bytes]:
+    """Dictionaries in the package by zstd id, oldest first: files `<version>-<blake2b 16 hex>.zdict`.
+
+    Raises StoreError when a file is not what its name says.
+    """
+    found: dict[int, bytes] = {}
+    folder = package_files.files(__package__) / "dictionaries"
+    for file in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        if file.name.endswith(".zdict"):
+            data = file.read_bytes()
+            if dictionary_hash(data) not in file.name:
+                raise StoreError(file.name, "the dictionary does not have the hash in its name")
+            found[zstandard.ZstdCompressionDict(data).dict_id()] = data
+    return found
+
+
+def dictionary_hash(data: bytes) -> str:
+    """The name of a dictionary."""
+    return hashlib.blake2b(data, digest_size=8).hexdigest()
+
+
+# ---- in --------------------------------------------------------------------------------------
+def strip(resource_type: str, body: bytes) -> tuple[bytes, Json]:
+    """(JSON without id and meta, resourceType first; the client's own meta members)."""
+    members = _members(body)
+    members.pop("id", None)
+    members.pop("resourceType", None)
+    meta = members.pop("meta", None)
+    parts = [b'{"resourceType":' + _plain(resource_type)]
+    parts += [_plain(name) + b":" + bytes(raw) for name, raw in members.items()]
+    kept = _content(bytes(meta)) if meta is not None else {}
+    return b",".join(parts) + b"}", kept if isinstance(kept, dict) else {}
+
+
+def kept_meta(*metas: Json) -> bytes:
+    """The client's and pipeline's meta members as JSON; later ones win, what the server says itself is left out."""
+    merged: Json = {}
+    for meta in metas:
+        merged.update({name: value for name, value in meta.items() if name in _KEPT and value not in (None, [], "")})
+    return dumps(merged)
+
+
+def prepare(
+    resource_type: str,
+    resource_id: str,
+    body: bytes,
+    *,
+    patient: str = "",
+    src: int = 0,
+    member: str = "",
+    meta: Json | None = None,
+    expect: int | None = None,
+    resource: Struct | None = None,
+) -> Put:
+    """A Put from a whole resource body: id and meta taken off, keys extracted, labels turned into `acl`.
+
+    meta: members that win over the body's own (source, tag, profile, security). resource: what
+    `validate.structure.decode` gave, when the caller has it; without it the body is decoded, and checked, here.
+    Raises Invalid, Unparseable.
+    """
+    made = resource if resource is not None else decode(resource_type, body)
+    stripped, own = strip(resource_type, body)
+    kept = kept_meta(own, meta or {})
+    said = json_of(kept)
+    keys = extract(resource_type, made, resource_id, said)
+    acl = label_bits(said.get("security"))
+    return Put(resource_type, resource_id, stripped, keys, kept, patient, src, member, acl, expect)
+
+
+def repointed(put: Put, old_patient: str, new_patient: str) -> Put:
+    """The same content with its references to one Patient pointing to another, lying with that other one."""
+    body = repoint(put.body, old_patient, new_patient)
+    made: Struct = msgspec.json.decode(body, type=struct(put.type))
+    keys = extract(put.type, made, put.id, json_of(put.meta))
+    return replace(put, body=body, keys=keys, patient=new_patient)
+
+
+def stored_put(row: Row, codec: Codec, patient: str) -> Put:
+    """A stored version as the Put that made it, without keys; expects to follow that version."""
+    opened = open_body(row, codec)
+    return Put(
+        row.type, row.id, opened.body, Keys(), opened.meta, patient, row.src, row.member, row.acl, row.version
+    )  # fmt: skip
+
+
+# ---- packed ----------------------------------------------------------------------------------
+def pack_put(put: Put, codec: Codec) -> PackedPut:
+    """Everything costly about a Put, done outside its transaction."""
+    content = _content(put.body)
+    meta = _content(put.meta)
+    fh = fh_of(put.type, put.id)
+    home = fh if put.type == "Patient" else fh_of("Patient", put.patient) if put.patient else 0
+    survivor = _survivor(content) if put.type == "Patient" else ""
+    retired = bool(survivor) or (put.type == "Patient" and _provisional(content, meta))
+    return PackedPut(
+        type=put.type, id=put.id, fh=fh, flags=RETIRED if retired else 0,
+        member=put.member, acl=put.acl, src=put.src, home=home,
+        same=_same(put, content, meta), expect=put.expect,
+        words=tuple(set(put.keys.tokens)), idents=tuple(identifier_hashes(put.type, content)),
+        dates=tuple({d for d in put.keys.dates if (put.type, d[0]) in _ORDERED}),
+        texts=tuple({t for t in put.keys.texts if (put.type, t[0]) in _ORDERED}),
+        keys=pack_keys(put.keys), body=codec.pack(put.meta + b"\n" + put.body), survivor=survivor,
+    )  # fmt: skip
+
+
+def _same(put: Put, content: object, meta: Json) -> int:
+    # No-op means equal after sorting keys, decimals as written; who said it (`source`) is not content.
+    client = {name: value for name, value in meta.items() if name not in _OWN_META}
+    digest = hashlib.blake2b(_sorted(content), digest_size=8)
+    digest.update(_sorted(client))
+    digest.update(f"{put.src}|{put.acl}".encode())
+    return int.from_bytes(digest.digest(), "big", signed=True)
+
+
+def identifier_hashes(resource_type: str, content: Json) -> set[int]:
+    """Hashes under which `identifier` elements of a resource stand in the directory."""
+    found = content.get("identifier")
+    entries = found if isinstance(found, list) else [found] if isinstance(found, dict) else []
+    return {
+        ident_hash(resource_type, str(entry.get("system", "")), str(entry["value"]))
+        for entry in entries
+        if isinstance(entry, dict) and entry.get("value")
+    }
+
+
+def ident_hash(resource_type: str, system: str, value: str) -> int:
+    """Directory key of an identifier."""
+    return hash64("ident", resource_type, system, value)
+
+
+def has_identifier(body: bytes, system: str, value: str) -> bool:
+    """True when a resource carries exactly this identifier (a hash alone decides nothing)."""
+    found = _content(body).get("identifier")
+    entries = found if isinstance(found, list) else [found]
+    return any(isinstance(e, dict) and e.get("system", "") == system and e.get("value") == value for e in entries)
+
+
+def _survivor(patient: Json) -> str:
+    for link in patient.get("link") or ():
+        if isinstance(link, dict) and link.get("type") == "replaced-by":
+            reference = str((link.get("other") or {}).get("reference", ""))
+            return reference.removeprefix("Patient/") if reference.startswith("Patient/") else ""
+    return ""
+
+
+def _provisional(patient: Json, meta: Json) -> bool:
+    return patient.get("active") is False and any(
+        tag.get("system") == RECORD_TAG and tag.get("code") == "provisional" for tag in meta.get("tag") or ()
+    )
+
+
+def repoint(body: bytes, old_patient: str, new_patient: str) -> bytes:
+    """A body with its literal references to one Patient pointing to another (design-store §8)."""
+    for gap in (b"", b" "):
+        body = body.replace(
+            b'"reference":' + gap + _plain(f"Patient/{old_patient}"),
+            b'"reference":' + gap + _plain(f"Patient/{new_patient}"),
+        )
+    return body
+
+
+# ---- out -------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A stored body taken apart: the kept meta members and the resource without id and meta."""
+
+    meta: bytes
+    body: bytes
+
+
+def open_body(row: Row, codec: Codec) -> Opened:
+    """The stored body of a row; empty for a version that says "deleted"."""
+    if row.flags & DELETED or not row.body:
+        return Opened(b"{}", b"")
+    meta, _, body = codec.unpack(row.body).partition(b"\n")
+    return Opened(meta, body)
+
+
+def instant_of(ms: int) -> datetime:
+    """Epoch milliseconds as an aware instant in +08:00."""
+    return datetime.fromtimestamp(ms / 1000, UTC).astimezone(CHINA)
+
+
+def to_resource(row: Row, codec: Codec) -> Resource:
+    """One version with its whole JSON: `id` and `meta` follow `resourceType`."""
+    at = instant_of(row.at)
+    if row.flags & DELETED:
+        return Resource(row.type, row.id, row.version, at, row.member, row.src, b"", True)
+    opened = open_body(row, codec)
+    return Resource(row.type, row.id, row.version, at, row.member, row.src, _splice(row, at, opened))
+
+
+def _splice(row: Row, at: datetime, opened: Opened) -> bytes:
+    start = f'{{"resourceType":"{row.type}"'.encode()
+    said = f'"id":"{row.id}","meta":{{"versionId":"{row.version}","lastUpdated":"{instant_text(at)}"'.encode()
+    meta = said + (b"," if len(opened.meta) > 2 else b"") + opened.meta[1:]
+    if opened.body.startswith(start):
+        return start + b"," + meta + opened.body[len(start) :]
+    return b"{" + meta + (b"," if len(opened.body) > 2 else b"") + opened.body[1:]
+
+
+def json_of(body: bytes) -> Json:
+    """A body as a dict, decimals kept."""
+    return cast(Json, _content(body))

@@ -1,0 +1,271 @@
+"""What an engine must give, and nothing more: the shared search and the facade are written on these primitives.
+
+A row key is one number everywhere above the engines, `rid = person << 24 | seq`; an engine with two
+columns splits it at its own door. Every primitive that reads rows takes a `Sight` and compiles it
+into its SQL, so no row can be reached that the caller may not know of (design-store §9).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, NamedTuple, Protocol
+
+from .base import Committed, Delete, Move, RecordPut, SourceRecordRow
+
+SEQ_BITS = 24
+SHARED_HOMES = 4096
+"""Persons 0 … 4,095 are homes of rows that belong to no patient, chosen by hash of type and id."""
+
+RETIRED, DELETED = 1, 2
+"""Bits of `Row.flags`: a superseded or provisional Patient; a version that says "deleted"."""
+
+
+def home_of(fh: int) -> int:
+    """Shared home of a row without patient."""
+    return fh & (SHARED_HOMES - 1)
+
+
+class Row(NamedTuple):
+    """One version as stored. keys, body: packed (`packing`, `bodies`); body b"" when not asked for."""
+
+    rid: int
+    tx: int
+    type: str
+    flags: int
+    member: str
+    acl: int
+    version: int
+    at: int  # epoch ms
+    fh: int
+    src: int
+    prev: int
+    id: str
+    keys: bytes
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What one caller sees at one moment: types and members (None = all), label bits, state of the row."""
+
+    as_of: int
+    types: frozenset[str] | None
+    members: frozenset[str] | None
+    labels: int
+    retired: bool = True
+    deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Postings asked for: of every group in `all` one word, of `none` no word."""
+
+    all: tuple[tuple[int, ...], ...] = ()
+    none: tuple[int, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.all or self.none)
+
+
+NOTHING = Match()
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of an ordered table: dates whose range overlaps [low, high] (epoch ms), or all normalised texts.
+
+    A row appears once for each of its values, at a date's first instant.
+    """
+
+    table: Literal["date", "text"]
+    param: int
+    low: int = -(1 << 62)
+    high: int = 1 << 62
+
+
+class Placed(NamedTuple):
+    """A row at its place in an ordered table."""
+
+    value: int | str
+    row: Row
+
+
+@dataclass(frozen=True, slots=True)
+class PackedPut:
+    """A Put ready for its transaction: everything costly was done outside it.
+
+    same: hash of the canonical content. home: fh of the Patient whose person it lies with, 0 = a shared home.
+    words: postings. idents: hashes of identifiers. survivor: id of the Patient that replaces this one.
+    dates, texts: what goes into the ordered tables.
+    """
+
+    type: str
+    id: str
+    fh: int
+    flags: int
+    member: str
+    acl: int
+    src: int
+    home: int
+    same: int
+    expect: int | None
+    words: tuple[int, ...]
+    idents: tuple[int, ...]
+    dates: tuple[tuple[int, int, int], ...]
+    texts: tuple[tuple[int, str], ...]
+    keys: bytes
+    body: bytes
+    survivor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PackedMove:
+    """A Move with its rows rewritten. `rids` are all rows it found; the transaction must find the same."""
+
+    move: Move
+    source: int  # fh of the Patient moved from
+    rids: tuple[int, ...]
+    puts: tuple[PackedPut, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unclaimed:
+    """An identifier nobody may hold. seen: versions (fh, version) already looked at and found innocent."""
+
+    h: int
+    seen: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PackedPlan:
+    """One transaction, ready. `audits` are encoded AuditRows; `done` (raw key, outcome)."""
+
+    at: datetime
+    puts: tuple[PackedPut, ...] = ()
+    deletes: tuple[Delete, ...] = ()
+    records: tuple[RecordPut, ...] = ()
+    moves: tuple[PackedMove, ...] = ()
+    unclaimed: tuple[Unclaimed, ...] = ()
+    audits: tuple[bytes, ...] = ()
+    done: tuple[tuple[str, bytes], ...] = ()
+
+
+class Replan(Exception):
+    """What the plan was made from changed before its transaction: make it again."""
+
+
+class Engine(Protocol):
+    """A database that keeps rows. Reads never wait for a writer."""
+
+    store_key: bytes
+
+    def horizon(self) -> tuple[int, datetime]:
+        """Newest committed transaction and its instant."""
+
+    async def current(self, fhs: Sequence[int], sight: Sight) -> dict[int, Row]:
+        """By directory: the version visible at `sight.as_of` of each resource, where the sight allows."""
+
+    async def chain(self, fh: int, *, below: int, limit: int) -> list[Row]:
+        """Versions under number `below`, newest first, of a resource whose current row was judged already."""
+
+    async def person(self, fh: int) -> int | None:
+        """Person number of a Patient ever mentioned."""
+
+    async def survivor(self, fh: int) -> str:
+        """Id of the Patient that replaces this superseded one; "" when it stands for itself."""
+
+    async def home(
+        self, person: int, sight: Sight, *, types: Sequence[str], match: Match, below: int, limit: int, bodies: bool
+    ) -> list[Row]:
+        """Rows of a person's home, newest first, rid < below; types () = all."""
+
+    async def newest(
+        self,
+        type_: str,
+        sight: Sight,
+        *,
+        match: Match,
+        between: tuple[int, int],
+        after: tuple[int, int] | None,
+        limit: int,
+        ascending: bool,
+    ) -> list[Row]:
+        """Rows of a type in order of (tx, rid), first ≤ tx ≤ last of `between`, going on after that place."""
+
+    async def first_tx(self, at_ms: int) -> int:
+        """The first transaction at or after an instant; one above the newest when there is none."""
+
+    async def ordered(
+        self,
+        type_: str,
+        sight: Sight,
+        span: Span,
+        *,
+        match: Match,
+        after: tuple[int | str, int] | None,
+        limit: int,
+        descending: bool,
+    ) -> list[Placed]:
+        """Rows along an ordered table, going on after (value, rid)."""
+
+    async def hits(
+        self,
+        match: Match,
+        sight: Sight,
+        *,
+        types: Sequence[str],
+        limit: int,
+        also: Match = NOTHING,
+        outside: int | None = None,
+    ) -> list[Row] | None:
+        """Rows found by postings, in no order and without bodies; None when there are more postings than `limit`.
+
+        match: looked up, `match.all` is not empty. also: tested on the rows found. outside: leave out this home.
+        """
+
+    async def count(self, type_: str, sight: Sight, match: Match) -> int:
+        """How many rows match."""
+
+    async def rows(self, rids: Sequence[int], sight: Sight) -> dict[int, Row]:
+        """Rows by key, with bodies."""
+
+    async def identified(self, h: int, sight: Sight) -> list[Row]:
+        """Current resources that carry, or once carried, an identifier with this hash."""
+
+    async def to_move(self, move: Move) -> list[Row]:
+        """Current rows of the source records in the home of the Patient moved from, Patients left out."""
+
+    async def changes(self, after: int, upto: int, sight: Sight, limit: int) -> list[Row]:
+        """Versions with after < tx ≤ upto, in order of (tx, rid), whole transactions may be cut by `limit`."""
+
+    async def records(self, srcs: Sequence[int]) -> dict[int, SourceRecordRow]:
+        """Source records by key."""
+
+    async def records_of(self, patient: str) -> list[SourceRecordRow]:
+        """Source records of a Patient."""
+
+    async def done(self, raw_keys: Sequence[str]) -> dict[str, bytes]:
+        """Outcomes of settled messages."""
+
+    async def effects(self, after: int, limit: int) -> list[tuple[int, bytes]]:
+        """Encoded audit rows of effects with their numbers, oldest first."""
+
+    async def effects_by_number(self, numbers: Sequence[int]) -> dict[int, bytes]:
+        """Encoded audit rows of effects."""
+
+    async def freshness(self) -> dict[str, datetime]:
+        """Newest instant by member."""
+
+    async def commit(self, plan: PackedPlan) -> Committed:
+        """All or nothing, durable on return. Raises Conflict, or Replan when a read of the plan is stale."""
+
+    async def purge(self, before: datetime, limit: int) -> int:
+        """Drop the postings of versions closed before an instant; how many, at most `limit`."""
+
+    async def dictionaries(self, known: dict[int, bytes]) -> dict[int, bytes]:
+        """Keep the dictionaries shipped (zstd id → bytes); all that were ever in use."""
+
+    async def close(self) -> None:
+        """Finish and close."""

@@ -1,0 +1,422 @@
+"""SQLite: one file, one writing thread, readers that never wait for it (D10).
+
+Reads by key or within one person's home run inline: they take microseconds. What may walk a population runs
+in a worker thread with a connection of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import secrets
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from importlib import resources as package_files
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
+
+import apsw
+
+from ..errors import UnsafeStore
+from .base import Committed, Move, SourceRecordRow, fh_of
+from .bodies import dictionary_hash, instant_of
+from .engine import NOTHING, SEQ_BITS, Match, PackedPlan, Placed, Row, Sight, Span
+from .packing import unpack_keys
+from .sqlite_commit import MOVABLE, movable_values, ready, transaction
+from .sqlite_sql import (
+    LONG_MS,
+    SEQ_MASK,
+    WITH_BODY,
+    WITHOUT_BODY,
+    Names,
+    fts,
+    match_sql,
+    numbers,
+    sight_sql,
+    types_sql,
+)
+from .sqlite_walk import OrderedWalk
+from .writer import GroupWriter, connect
+
+T = TypeVar("T")
+_EMPTY = (0, 0, 0)
+
+
+class SqliteEngine:
+    """`<directory>/store.db`. Raises UnsafeStore when another process writes there, or the settings lose data."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self._lock = _only_one(directory / "store.lock")
+        self._path = str(directory / "store.db")
+        self._writer = GroupWriter(self._path)
+        _prepare(self._writer.connection)
+        self._reader = connect(self._path, writer=False)
+        _refuse_unsafe(self._reader)
+        self._pool: SimpleQueue[apsw.Connection] = SimpleQueue()
+        self._pooled: list[apsw.Connection] = []
+        self._names = Names()
+        self._names.load(self._reader)
+        self.store_key: bytes = self._one("SELECT value FROM meta WHERE name = 'key'")[0]
+
+    # ---- helpers -----------------------------------------------------------------------------
+    def _one(self, sql: str, *values: object) -> tuple[Any, ...]:
+        return next(iter(self._reader.execute(sql, values)), _EMPTY)
+
+    async def _apart(self, read: Callable[[apsw.Connection], T]) -> T:
+        """Run a read that may be long in a worker thread."""
+        return await asyncio.to_thread(self._borrow, read)
+
+    def _borrow(self, read: Callable[[apsw.Connection], T]) -> T:
+        try:
+            connection = self._pool.get_nowait()
+        except Empty:
+            connection = connect(self._path, writer=False)
+            self._pooled.append(connection)
+        try:
+            return read(connection)
+        finally:
+            self._pool.put(connection)
+
+    def _rows(self, db: apsw.Connection, sql: str, values: Sequence[Any]) -> list[Row]:
+        row = self._names.row
+        return [row(found) for found in db.execute(sql, tuple(values))]
+
+    # ---- one moment --------------------------------------------------------------------------
+    def horizon(self) -> tuple[int, datetime]:
+        """Newest committed transaction and its instant."""
+        tx, at, _ = self._one("SELECT tx, at, people FROM tx ORDER BY tx DESC LIMIT 1")
+        return tx, instant_of(at)
+
+    async def first_tx(self, at_ms: int) -> int:
+        """By halving: instants never go back while numbers go up."""
+        low, high = 0, self.horizon()[0] + 1
+        while low < high:
+            middle = (low + high) // 2
+            if self._one("SELECT at FROM tx WHERE tx = ?", middle)[0] >= at_ms:
+                high = middle
+            else:
+                low = middle + 1
+        return low
+
+    # ---- by id -------------------------------------------------------------------------------
+    async def current(self, fhs: Sequence[int], sight: Sight) -> dict[int, Row]:
+        """The directory, then the row; a row too young for the sight leads back along its versions."""
+        where, values = sight_sql(sight, self._names)
+        sql = (
+            f"SELECT {WITH_BODY} FROM carray(?) AS asked CROSS JOIN dir ON dir.fh = asked.value"
+            f" CROSS JOIN row ON row.rid = dir.rid WHERE dir.ver > 0 AND {where}"
+        )
+        found = {row.fh: row for row in self._rows(self._reader, sql, (numbers(fhs), *values))}
+        for fh in fhs:
+            if fh not in found:
+                older = self._older(fh, sight)
+                if older is not None:
+                    found[fh] = older
+        return found
+
+    def _older(self, fh: int, sight: Sight) -> Row | None:
+        young = self._one("SELECT row.prev, row.from_tx FROM dir JOIN row ON row.rid = dir.rid WHERE dir.fh = ?", fh)
+        rid, tx = young[0], young[1]
+        while rid and tx > sight.as_of:
+            older = self._one("SELECT rid, prev, from_tx FROM row WHERE rid = ?", rid)
+            rid, tx = older[1], older[2]
+            if tx <= sight.as_of:
+                where, values = sight_sql(sight, self._names)
+                sql = f"SELECT {WITH_BODY} FROM row WHERE row.rid = ? AND {where}"
+                return next(iter(self._rows(self._reader, sql, (older[0], *values))), None)
+        return None
+
+    async def chain(self, fh: int, *, below: int, limit: int) -> list[Row]:
+        """Along `prev`, newest first."""
+        rid = self._one("SELECT rid FROM dir WHERE fh = ? AND ver > 0", fh)[0]
+        out: list[Row] = []
+        while rid and len(out) < limit:
+            row = self._rows(self._reader, f"SELECT {WITH_BODY} FROM row WHERE rid = ?", (rid,))[0]
+            if row.version < below:
+                out.append(row)
+            rid = row.prev
+        return out
+
+    async def rows(self, rids: Sequence[int], sight: Sight) -> dict[int, Row]:
+        """Rows by key, with bodies."""
+        where, values = sight_sql(sight, self._names)
+        sql = f"SELECT {WITH_BODY} FROM carray(?) AS asked CROSS JOIN row ON row.rid = asked.value WHERE {where}"
+        return {row.rid: row for row in self._rows(self._reader, sql, (numbers(rids), *values))}
+
+    async def person(self, fh: int) -> int | None:
+        """Person number of a Patient ever mentioned."""
+        rid = self._one("SELECT rid FROM dir WHERE fh = ?", fh)[0]
+        return rid >> SEQ_BITS if rid else None
+
+    async def survivor(self, fh: int) -> str:
+        """Id of the Patient that replaces this superseded one."""
+        return str(self._one("SELECT id FROM survivor WHERE fh = ?", fh)[0] or "")
+
+    # ---- scans -------------------------------------------------------------------------------
+    async def home(
+        self, person: int, sight: Sight, *, types: Sequence[str], match: Match, below: int, limit: int, bodies: bool
+    ) -> list[Row]:
+        """One range of rows, newest first."""
+        where, values = sight_sql(sight, self._names)
+        also, words = match_sql(match)
+        first = person << SEQ_BITS
+        sql = (
+            f"SELECT {WITH_BODY if bodies else WITHOUT_BODY} FROM row WHERE row.rid >= ? AND row.rid < ?"
+            f" AND {where}{types_sql(types, self._names)}{also} ORDER BY row.rid DESC LIMIT ?"
+        )
+        top = min(below, first + SEQ_MASK + 1)
+        return self._rows(self._reader, sql, (first, top, *values, *words, limit))
+
+    async def newest(
+        self,
+        type_: str,
+        sight: Sight,
+        *,
+        match: Match,
+        between: tuple[int, int],
+        after: tuple[int, int] | None,
+        limit: int,
+        ascending: bool,
+    ) -> list[Row]:
+        """Along (type, transaction), in a thread."""
+        way, beyond = ("ASC", ">") if ascending else ("DESC", "<")
+        where, values = sight_sql(sight, self._names)
+        also, words = match_sql(match)
+        head = f"SELECT {WITHOUT_BODY} FROM row INDEXED BY row_tx WHERE row.typ = ? AND "
+        tail = f" AND {where}{also} ORDER BY row.from_tx {way}, row.rid {way} LIMIT ?"
+        typ = self._names.number.get(type_, -1)
+
+        def read(db: apsw.Connection) -> list[Row]:
+            low, high = between
+            found: list[Row] = []
+            if after is not None:
+                same = f"{head}row.from_tx = ? AND row.rid {beyond} ?{tail}"
+                found = self._rows(db, same, (typ, *after, *values, *words, limit))
+                low, high = (after[0] + 1, high) if ascending else (low, after[0] - 1)
+            rest = f"{head}row.from_tx BETWEEN ? AND ?{tail}"
+            return found + self._rows(db, rest, (typ, low, high, *values, *words, limit - len(found)))
+
+        return await self._apart(read)
+
+    async def ordered(
+        self,
+        type_: str,
+        sight: Sight,
+        span: Span,
+        *,
+        match: Match,
+        after: tuple[int | str, int] | None,
+        limit: int,
+        descending: bool,
+    ) -> list[Placed]:
+        """Along an ordered table, in a thread; short and long date ranges are walked apart and merged."""
+        walk = OrderedWalk(self._names, type_, sight, span, match, after, limit, descending)
+        return await self._apart(walk.read)
+
+    # ---- postings ----------------------------------------------------------------------------
+    async def hits(
+        self,
+        match: Match,
+        sight: Sight,
+        *,
+        types: Sequence[str],
+        limit: int,
+        also: Match = NOTHING,
+        outside: int | None = None,
+    ) -> list[Row] | None:
+        """FTS5 gives the keys; the rows are then fetched by key. In a thread unless the answer lies around one home."""
+
+        def read(db: apsw.Connection) -> list[Row] | None:
+            rids = _posted(db, fts(match), outside, limit)
+            return None if len(rids) > limit else self._found(db, rids, sight, types, also)
+
+        return read(self._reader) if outside is not None else await self._apart(read)
+
+    def _found(
+        self, db: apsw.Connection, rids: list[int], sight: Sight, types: Sequence[str], also: Match
+    ) -> list[Row]:
+        if not rids:
+            return []
+        where, values = sight_sql(sight, self._names)
+        test, words = match_sql(also)
+        sql = (
+            f"SELECT {WITHOUT_BODY} FROM carray(?) AS asked CROSS JOIN row ON row.rid = asked.value"
+            f" WHERE {where}{types_sql(types, self._names)}{test}"
+        )
+        return self._rows(db, sql, (numbers(rids), *values, *words))
+
+    async def count(self, type_: str, sight: Sight, match: Match) -> int:
+        """By postings where there are some, else along the rows of the type."""
+        where, values = sight_sql(sight, self._names)
+        if match.all:
+            source = "post CROSS JOIN row ON row.rid = post.rowid WHERE post MATCH ?"
+            bound: tuple[Any, ...] = (fts(match), *values)
+        else:
+            test, words = match_sql(match)
+            where += test
+            source = "row INDEXED BY row_tx WHERE row.typ = ?"
+            bound = (self._names.number.get(type_, -1), *values, *words)
+        sql = f"SELECT count(*) FROM {source} AND {where}{types_sql((type_,), self._names)}"
+        return await self._apart(lambda db: int(next(iter(db.execute(sql, bound)))[0]))
+
+    async def identified(self, h: int, sight: Sight) -> list[Row]:
+        """By the directory of identifiers."""
+        fhs = [found[0] for found in self._reader.execute("SELECT fh FROM ident WHERE h = ?", (h,))]
+        return list((await self.current(fhs, sight)).values()) if fhs else []
+
+    async def to_move(self, move: Move) -> list[Row]:
+        """Rows of the source records at home with the Patient moved from, with bodies."""
+        person = await self.person(fh_of("Patient", move.from_patient))
+        if person is None:
+            return []
+        sql = f"SELECT {WITH_BODY} FROM row WHERE row.rid IN ({MOVABLE})"
+        return self._rows(self._reader, sql, movable_values(person, move.srcs))
+
+    async def changes(self, after: int, upto: int, sight: Sight, limit: int) -> list[Row]:
+        """Type by type along (type, transaction), merged."""
+        where, values = sight_sql(sight, self._names)
+        names = sight.types if sight.types is not None else self._names.number
+        found: list[Row] = []
+        for typ in self._names.known(names):
+            sql = (
+                f"SELECT {WITH_BODY} FROM row INDEXED BY row_tx WHERE row.typ = ? AND row.from_tx > ? AND"
+                f" row.from_tx <= ? AND {where} ORDER BY row.from_tx, row.rid LIMIT ?"
+            )
+            found += self._rows(self._reader, sql, (typ, after, upto, *values, limit))
+        found.sort(key=lambda row: (row.tx, row.rid))
+        return found[:limit]
+
+    # ---- beside the rows ---------------------------------------------------------------------
+    async def records(self, srcs: Sequence[int]) -> dict[int, SourceRecordRow]:
+        """Source records by key."""
+        sql = f"SELECT {_RECORD} FROM record WHERE src IN (SELECT value FROM carray(?))"
+        return {row[0]: SourceRecordRow(*row) for row in self._reader.execute(sql, (numbers(srcs),))}
+
+    async def records_of(self, patient: str) -> list[SourceRecordRow]:
+        """Source records of a Patient."""
+        sql = f"SELECT {_RECORD} FROM record WHERE patient = ? ORDER BY member, local_number"
+        return [SourceRecordRow(*row) for row in self._reader.execute(sql, (patient,))]
+
+    async def done(self, raw_keys: Sequence[str]) -> dict[str, bytes]:
+        """Outcomes of settled messages."""
+        sql = "SELECT raw_key, outcome FROM done WHERE raw_key = ?"
+        return {row[0]: row[1] for key in raw_keys for row in self._reader.execute(sql, (key,))}
+
+    async def effects(self, after: int, limit: int) -> list[tuple[int, bytes]]:
+        """Effects with their numbers, oldest first."""
+        sql = "SELECT seq, row FROM effect WHERE seq > ? ORDER BY seq LIMIT ?"
+        return [(row[0], row[1]) for row in self._reader.execute(sql, (after, limit))]
+
+    async def effects_by_number(self, wanted: Sequence[int]) -> dict[int, bytes]:
+        """Effects by number."""
+        sql = "SELECT seq, row FROM effect WHERE seq IN (SELECT value FROM carray(?))"
+        return {row[0]: row[1] for row in self._reader.execute(sql, (numbers(wanted),))}
+
+    async def freshness(self) -> dict[str, datetime]:
+        """Newest instant by member."""
+        found = self._reader.execute("SELECT name.text, fresh.at FROM fresh JOIN name ON name.no = fresh.member")
+        return {row[0]: instant_of(row[1]) for row in found if row[0]}
+
+    async def dictionaries(self, known: dict[int, bytes]) -> dict[int, bytes]:
+        """Copy the shipped dictionaries into the file; give all it holds."""
+        rows = [(number, dictionary_hash(data), data) for number, data in known.items()]
+        sql = "INSERT OR IGNORE INTO dictionary VALUES(?, ?, ?)"
+        await self._writer.run(lambda db: db.executemany(sql, rows))
+        return {row[0]: row[1] for row in self._reader.execute("SELECT id, bytes FROM dictionary")}
+
+    # ---- writing -----------------------------------------------------------------------------
+    async def commit(self, plan: PackedPlan) -> Committed:
+        """New names first, in a commit of their own; then the plan, grouped with whoever else waits."""
+        puts = [*plan.puts, *(put for move in plan.moves for put in move.puts)]
+        new = {name for put in puts for name in (put.type, put.member)} - self._names.number.keys()
+        if new:
+            await self._writer.run(lambda db: self._names.learn(db, new))
+            self._names.load(self._reader)
+        return await self._writer.run(transaction(ready(plan, self._names)))
+
+    async def purge(self, before: datetime, limit: int) -> int:
+        """Postings and ordered entries of versions closed before an instant."""
+        return await self._writer.run(lambda db: _purge(db, int(before.timestamp() * 1000), limit))
+
+    async def close(self) -> None:
+        """Commit what waits, checkpoint, let another process in."""
+        await asyncio.to_thread(self._writer.close)
+        self._reader.close()
+        for connection in self._pooled:
+            connection.close()
+        os.close(self._lock)
+
+
+_RECORD = "src, member, local_number, patient, content, said_at, state"
+
+
+def _posted(db: apsw.Connection, query: str, outside: int | None, limit: int) -> list[int]:
+    sql = "SELECT rowid FROM post WHERE post MATCH ?"
+    if outside is None:
+        return [row[0] for row in db.execute(f"{sql} LIMIT ?", (query, limit + 1))]
+    first = outside << SEQ_BITS
+    below = db.execute(f"{sql} AND rowid < ? LIMIT ?", (query, first, limit + 1))
+    found = [row[0] for row in below]
+    above = db.execute(f"{sql} AND rowid > ? LIMIT ?", (query, first | SEQ_MASK, limit + 1))
+    return found + [row[0] for row in above]
+
+
+def _purge(db: apsw.Connection, before: int, limit: int) -> int:
+    old = list(db.execute("SELECT at, rid FROM closed WHERE at < ? ORDER BY at, rid LIMIT ?", (before, limit)))
+    for at, rid in old:
+        found = next(iter(db.execute("SELECT typ, keys FROM row WHERE rid = ?", (rid,))))
+        typ, keys = found[0], unpack_keys(found[1])
+        db.execute("DELETE FROM post WHERE rowid = ?", (rid,))
+        dates = [(typ, param, int(hi - lo > LONG_MS), lo, rid) for param, lo, hi in keys.dates]
+        db.executemany("DELETE FROM date_order WHERE typ=? AND param=? AND long=? AND lo=? AND rid=?", dates)
+        texts = [(typ, param, text, rid) for param, text in keys.texts]
+        db.executemany("DELETE FROM text_order WHERE typ=? AND param=? AND text=? AND rid=?", texts)
+        db.execute("DELETE FROM closed WHERE at = ? AND rid = ?", (at, rid))
+    return len(old)
+
+
+def _only_one(path: Path) -> int:
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        raise UnsafeStore(
+            str(path), "another process has this store open", detail_zh="另一个进程正在使用此存储"
+        ) from None
+    return handle
+
+
+def _prepare(db: apsw.Connection) -> None:
+    """Bring the file to the newest schema; a file of a newer release is refused."""
+    scripts = sorted(
+        (package_files.files(__package__) / "migrations" / "sqlite").iterdir(), key=lambda entry: entry.name
+    )
+    steps = [entry for entry in scripts if entry.name.endswith("_store.sql")]
+    version = int(next(iter(db.execute("PRAGMA user_version")))[0])
+    if version > len(steps):
+        raise UnsafeStore("store.db", f"written by a newer release (schema {version} > {len(steps)})")
+    for number, entry in enumerate(steps[version:], version + 1):
+        with db:
+            db.execute(entry.read_text("utf-8"))
+            if number == 1:
+                _begin(db)
+            db.execute(f"PRAGMA user_version = {number}")
+
+
+def _begin(db: apsw.Connection) -> None:
+    db.execute("INSERT INTO meta VALUES('key', ?)", (secrets.token_bytes(32),))
+    db.execute("INSERT INTO tx VALUES(0, ?, 0)", (int(datetime(1970, 1, 1, tzinfo=UTC).timestamp()),))
+    db.execute("INSERT INTO name(text) VALUES('')")
+    db.execute("INSERT INTO post(post, rank) VALUES('automerge', 8)")
+
+
+def _refuse_unsafe(db: apsw.Connection) -> None:
+    """Raises UnsafeStore unless the file is in WAL mode with synchronous FULL or stricter."""
+    mode = next(iter(db.execute("PRAGMA journal_mode")))[0]
+    level = int(next(iter(db.execute("PRAGMA synchronous")))[0])
+    if mode != "wal" or level < 2:
+        raise UnsafeStore("store.db", f"journal_mode {mode}, synchronous {level}; wal and 2 are needed")

@@ -1,0 +1,280 @@
+"""The store as everybody sees it: reads with a caller in hand, writes by plans, on whichever engine."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from ..errors import ConfigError, Conflict, GatewayError
+from ..model.context import SYSTEM, AccessContext
+from ..model.query import Query
+from ..model.times import Clock
+from .audit_log import AuditLog, encode_audit
+from .base import (
+    AuditQuery,
+    AuditRow,
+    Committed,
+    Move,
+    Page,
+    Plan,
+    Put,
+    Resource,
+    SourceRecordRow,
+    fh_of,
+    hash64,
+    src_of,
+)
+from .bodies import (
+    Codec,
+    has_identifier,
+    ident_hash,
+    open_body,
+    pack_put,
+    repointed,
+    shipped_dictionaries,
+    stored_put,
+    to_resource,
+)
+from .changes import Changes
+from .engine import DELETED, NOTHING, Engine, Match, PackedMove, PackedPlan, PackedPut, Replan, Row, Unclaimed
+from .engine_sqlite import SqliteEngine
+from .search import GATHER, Searcher, sight_of
+
+_TRIES = 5
+_TOP = 1 << 62
+_MANY = 200
+"""A plan of more puts than this is packed in a thread, so that others are served meanwhile."""
+_LOG = logging.getLogger(__name__)
+
+
+async def open_store(url: str, *, clock: Clock, page_life_s: int = 3600) -> ResourceStore:
+    """The store at `sqlite:///<directory>`. Raises UnsafeStore for settings that could lose data, ConfigError."""
+    scheme, found, rest = url.partition(":///")
+    if scheme != "sqlite" or not found or not rest:
+        raise ConfigError("store.url", f"no engine for {scheme}", detail_zh="应为 sqlite:///目录")
+    directory = Path(rest)
+    engine = await asyncio.to_thread(SqliteEngine, directory)
+    shipped = shipped_dictionaries()
+    codec = Codec(list(shipped)[-1], await engine.dictionaries(shipped))
+    store = ResourceStore(engine, codec, AuditLog(directory, engine), clock, page_life_s)
+    store.start()
+    return store
+
+
+class ResourceStore:
+    """Implements `base.Store`. `changes` is the stream of what is committed, `audit_log` the log itself."""
+
+    def __init__(self, engine: Engine, codec: Codec, audit_log: AuditLog, clock: Clock, page_life_s: int) -> None:
+        self._engine, self._codec, self._clock = engine, codec, clock
+        self._life = timedelta(seconds=page_life_s)
+        self._searcher = Searcher(engine, codec, clock, self._survivor, page_life_s)
+        self._tasks: list[asyncio.Task[None]] = []
+        self.store_key = engine.store_key
+        self.audit_log = audit_log
+        self.changes = Changes(engine, codec)
+
+    # ---- reading -----------------------------------------------------------------------------
+    async def read(self, type_: str, id_: str, who: AccessContext) -> Resource | None:
+        """The current version, also a deleted one; None when absent or not the caller's to know."""
+        row = await self._head(fh_of(type_, id_), who)
+        return to_resource(row, self._codec) if row is not None else None
+
+    async def _head(self, fh: int, who: AccessContext) -> Row | None:
+        sight = sight_of(who, self._engine.horizon()[0], deleted=True)
+        return (await self._engine.current((fh,), sight)).get(fh)
+
+    async def read_many(self, refs: list[tuple[str, str]], who: AccessContext) -> list[Resource]:
+        """Current, not deleted versions in the order asked; absent ones left out."""
+        fhs = [fh_of(type_, id_) for type_, id_ in refs]
+        found = await self._engine.current(fhs, sight_of(who, self._engine.horizon()[0])) if fhs else {}
+        return [to_resource(found[fh], self._codec) for fh in fhs if fh in found]
+
+    async def vread(self, type_: str, id_: str, version: int, who: AccessContext) -> Resource | None:
+        """One version; whether the caller may see it is judged by the current one."""
+        found = await self.history(type_, id_, who, count=1, before=version + 1)
+        return found[0] if found and found[0].version == version else None
+
+    async def history(self, type_: str, id_: str, who: AccessContext, *, count: int, before: int = 0) -> list[Resource]:
+        """Versions of one resource, newest first."""
+        fh = fh_of(type_, id_)
+        if await self._head(fh, who) is None:
+            return []
+        rows = await self._engine.chain(fh, below=before or _TOP, limit=count)
+        return [to_resource(row, self._codec) for row in rows]
+
+    async def search(self, query: Query, who: AccessContext) -> Page:
+        """One page; all pages of one search see the same moment."""
+        return await self._searcher.run(query, who)
+
+    async def everything(
+        self, patient_id: str, who: AccessContext, *, types: frozenset[str] | None = None
+    ) -> list[Resource]:
+        """The Patient first, then every current resource of the person, newest first."""
+        survivor = await self._survivor(fh_of("Patient", patient_id))
+        id_ = survivor or patient_id
+        fh = fh_of("Patient", id_)
+        person = await self._engine.person(fh)
+        if person is None:
+            return []
+        sight = sight_of(who, self._engine.horizon()[0])
+        asked = tuple(types or ())
+        home = await self._engine.home(person, sight, types=asked, match=NOTHING, below=_TOP, limit=_TOP, bodies=True)
+        member_of = Match(((hash64("compartment", "Patient", id_),),))
+        away = await self._engine.hits(member_of, sight, types=asked, limit=GATHER, outside=person) or []
+        whole = await self._engine.rows([row.rid for row in away], sight) if away else {}
+        rows = [row for row in home if row.type != "Patient" or row.fh == fh]
+        rows = sorted([*rows, *whole.values()], key=lambda row: (row.tx, row.rid), reverse=True) if whole else rows
+        rows.sort(key=lambda row: row.fh != fh)
+        return [to_resource(row, self._codec) for row in rows]
+
+    async def find_identifier(self, type_: str, system: str, value: str) -> list[Resource]:
+        """Current resources that carry exactly this identifier."""
+        rows = await self._holders(type_, system, value)
+        return [to_resource(row, self._codec) for row, holds in rows if holds]
+
+    async def _holders(self, type_: str, system: str, value: str) -> list[tuple[Row, bool]]:
+        sight = sight_of(SYSTEM, self._engine.horizon()[0])
+        rows = await self._engine.identified(ident_hash(type_, system, value), sight)
+        return [(row, has_identifier(open_body(row, self._codec).body, system, value)) for row in rows]
+
+    async def _survivor(self, fh: int) -> str:
+        """Id of the Patient that reads in place of this one, "" for itself; merges of merges are followed."""
+        id_ = ""
+        for _ in range(10):
+            further = await self._engine.survivor(fh)
+            if not further:
+                break
+            id_, fh = further, fh_of("Patient", further)
+        return id_
+
+    async def records(self, keys: list[tuple[str, str]]) -> list[SourceRecordRow | None]:
+        """Source records in the order asked."""
+        srcs = [src_of(member, number) for member, number in keys]
+        found = await self._engine.records(srcs) if srcs else {}
+        return [found.get(src) for src in srcs]
+
+    async def records_of(self, patient_id: str) -> list[SourceRecordRow]:
+        """All source records that belong to a Patient now."""
+        return await self._engine.records_of(patient_id)
+
+    async def done(self, raw_keys: list[str]) -> dict[str, bytes]:
+        """Outcomes of messages already settled."""
+        return await self._engine.done(raw_keys)
+
+    async def freshness(self) -> dict[str, datetime]:
+        """Per member, the instant of the newest row it sent."""
+        return await self._engine.freshness()
+
+    def horizon(self) -> tuple[int, datetime]:
+        """The newest committed transaction and its instant."""
+        return self._engine.horizon()
+
+    # ---- writing -----------------------------------------------------------------------------
+    async def commit(self, plan: Plan) -> Committed:
+        """All or nothing. What the plan rests on is checked again inside; made again at most 5 times, then Conflict."""
+        for _ in range(_TRIES):
+            try:
+                done = await self._engine.commit(await self._packed(plan))
+            except Replan:
+                continue
+            self.changes.told()
+            return done
+        raise Conflict()
+
+    async def _packed(self, plan: Plan) -> PackedPlan:
+        return PackedPlan(
+            at=self._clock(),
+            puts=await self._packed_puts(await self._redirected(plan.puts)),
+            deletes=plan.deletes,
+            records=plan.records,
+            moves=tuple([await self._packed_move(move) for move in plan.moves]),
+            unclaimed=tuple([await self._unclaimed(*claim) for claim in plan.unclaimed]),
+            audits=tuple(encode_audit(row) for row in plan.audits),
+            done=tuple((one.raw_key, one.outcome) for one in plan.done),
+        )
+
+    async def _packed_puts(self, puts: tuple[Put, ...]) -> tuple[PackedPut, ...]:
+        if len(puts) > _MANY:
+            return await asyncio.to_thread(self._pack_all, puts)
+        return self._pack_all(puts)
+
+    def _pack_all(self, puts: Iterable[Put]) -> tuple[PackedPut, ...]:
+        return tuple(pack_put(put, self._codec) for put in puts)
+
+    async def _redirected(self, puts: tuple[Put, ...]) -> tuple[Put, ...]:
+        """Writes about a superseded Patient act on the one who reads in its place (design-store §8)."""
+        written = {put.id for put in puts if put.type == "Patient"}
+        named = {put.patient for put in puts if put.patient and put.type != "Patient"} - written
+        survivors = {id_: await self._survivor(fh_of("Patient", id_)) for id_ in named}
+        if not any(survivors.values()):
+            return puts
+        return tuple(
+            repointed(put, put.patient, survivors[put.patient])
+            if put.type != "Patient" and survivors.get(put.patient)
+            else put
+            for put in puts
+        )
+
+    async def _packed_move(self, move: Move) -> PackedMove:
+        rows = await self._engine.to_move(move)
+        moved = [
+            repointed(stored_put(row, self._codec, move.from_patient), move.from_patient, move.to_patient)
+            for row in rows
+        ]
+        source = fh_of("Patient", move.from_patient)
+        return PackedMove(move, source, tuple(row.rid for row in rows), await self._packed_puts(tuple(moved)))
+
+    async def _unclaimed(self, type_: str, system: str, value: str) -> Unclaimed:
+        holders = await self._holders(type_, system, value)
+        if any(holds for _, holds in holders):
+            raise Conflict(type_, "an identifier is claimed already", detail_zh="标识已被占用")
+        seen = tuple((row.fh, row.version) for row, _ in holders if not row.flags & DELETED)
+        return Unclaimed(ident_hash(type_, system, value), seen)
+
+    # ---- audit -------------------------------------------------------------------------------
+    async def disclose(self, row: AuditRow) -> None:
+        """Returns once the disclosure is durable in the audit log."""
+        await self.audit_log.disclose(row)
+
+    async def audits(self, query: AuditQuery) -> list[tuple[str, AuditRow]]:
+        """Effects and disclosures with their ids, newest first."""
+        return await self.audit_log.find(query)
+
+    # ---- upkeep ------------------------------------------------------------------------------
+    def start(self) -> None:
+        """Begin sealing the audit log and dropping postings nobody can look at any more."""
+        self._tasks = [asyncio.create_task(self._seal()), asyncio.create_task(self._purge())]
+
+    async def _seal(self) -> None:
+        while True:
+            await asyncio.sleep(1)
+            try:
+                await self.audit_log.seal()
+            except GatewayError as fault:
+                _LOG.warning("sealing the audit log failed", extra={"code": fault.code})
+
+    async def _purge(self) -> None:
+        while True:
+            await asyncio.sleep(60)
+            try:
+                await self.purge()
+            except GatewayError as fault:
+                _LOG.warning("purging postings failed", extra={"code": fault.code})
+
+    async def purge(self) -> int:
+        """Drop postings of versions closed longer ago than a paging link lives; how many."""
+        total = 0
+        while done := await self._engine.purge(self._clock() - self._life, _MANY):
+            total += done
+        return total
+
+    async def close(self) -> None:
+        """Stop upkeep, seal, checkpoint, close files."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.audit_log.close()
+        await self._engine.close()

@@ -1,0 +1,348 @@
+"""How a search runs, for every engine: one person's rows, postings, or a walk, whichever is bounded.
+
+    person      the query names one Patient: their home, newest first, and what lies elsewhere by postings
+    gathered    postings or a date range give at most GATHER rows: all are sorted, a page is cut out
+    walked      more than that: along (type, transaction) or an ordered table, testing row by row
+
+All pages of a search see the rows of one transaction number; a page goes on after the last row given.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import TooCostly
+from ..model.context import AccessContext
+from ..model.query import Query
+from ..model.times import Clock
+from .base import Page, param_number
+from .bodies import Codec, json_of, to_resource
+from .compiled import Compiled, Follow, compiled
+from .cursor import Cursor, Cursors
+from .engine import SEQ_BITS, Engine, Match, Row, Sight, Span
+from .includes import includes
+from .index import ORDERED, params, sort_key
+from .index_query import values_at
+from .packing import unpack_keys
+
+GATHER = 20_000
+"""Rows that may be gathered and sorted by age; beyond, a search walks."""
+SORTED = 10_000
+"""Rows that may be sorted by a value (design-store §11)."""
+WALKED = 200_000
+"""Rows a walk may look at for one page."""
+_TOP = 1 << 62
+_LAST = (-_TOP, -_TOP)
+_CHUNK = 200
+
+
+def sight_of(who: AccessContext, as_of: int, *, retired: bool = True, deleted: bool = False) -> Sight:
+    """What a caller sees at a moment."""
+    return Sight(as_of, who.types, who.members, who.labels, retired, deleted)
+
+
+@dataclass(slots=True)
+class _Job:
+    """One page being made."""
+
+    query: Query
+    what: Compiled
+    sight: Sight
+    cursor: Cursor | None
+    person: int | None
+    rows: list[Row]
+    place: tuple[Any, ...] = ()
+
+    @property
+    def wanted(self) -> int:
+        return self.query.count + 1
+
+    @property
+    def newest_first(self) -> bool:
+        return not self.query.sort or self.query.sort == (("_lastUpdated", True),)
+
+
+class Searcher:
+    """Runs queries on an engine."""
+
+    def __init__(self, engine: Engine, codec: Codec, clock: Clock, follow: Follow, page_life_s: int) -> None:
+        self._engine, self._codec, self._clock, self._follow = engine, codec, clock, follow
+        self._cursors = Cursors(engine.store_key, page_life_s)
+
+    async def run(self, query: Query, who: AccessContext) -> Page:
+        """One page. Raises BadParameter, UnknownParameter, TooCostly, ExpiredPage."""
+        now = int(self._clock().timestamp() * 1000)
+        cursor = self._cursors.read(query, now) if query.cursor else None
+        top, at = self._engine.horizon()
+        as_of = cursor.as_of if cursor else top
+        job = await self._job(query, who, as_of, cursor)
+        if job is None:
+            return Page((), (), "", 0, as_of, at)
+        total = await self._total(job) if query.total == "accurate" and not cursor else None
+        if query.count > 0:
+            await self._fill(job)
+        page = job.rows[: query.count]
+        more = len(job.rows) > query.count and bool(page)
+        follow = self._cursors.write(query, Cursor(as_of, cursor.born if cursor else now, job.place)) if more else ""
+        included = await includes(self._engine, query, page, job.sight) if query.includes else []
+        matches = tuple(to_resource(row, self._codec) for row in page)
+        return Page(matches, tuple(to_resource(row, self._codec) for row in included), follow, total, as_of, at)
+
+    async def _job(self, query: Query, who: AccessContext, as_of: int, cursor: Cursor | None) -> _Job | None:
+        what = await compiled(query, self._follow)
+        if not who.may_read(query.type) or not all(what.all):
+            return None
+        person = await self._engine.person(what.patient) if what.patient else None
+        return _Job(query, what, sight_of(who, as_of, retired=query.retired), cursor, person, [])
+
+    async def _fill(self, job: _Job) -> None:
+        if job.person is not None and job.newest_first:
+            await self._person_page(job)
+            return
+        gathered = await self._gathered(job)
+        if gathered is None:
+            await self._walked_page(job)
+        else:
+            await self._cut(job, gathered)
+
+    # ---- one person --------------------------------------------------------------------------
+    async def _person_page(self, job: _Job) -> None:
+        """Home and elsewhere, merged by age. Place: (tx, rid) of the last row given, last home row given."""
+        tx, rid, below = job.cursor.place if job.cursor else (_TOP, _TOP, _TOP)
+        away = [row for row in await self._elsewhere(job) if (row.tx, row.rid) < (tx, rid) and job.what.fits(row)]
+        away.sort(key=lambda row: (row.tx, row.rid), reverse=True)
+        while len(job.rows) < job.wanted:
+            size = max(job.wanted - len(job.rows), 8)
+            home = await self._home(job, below, size, bodies=True)
+            fitting = [row for row in home if job.what.fits(row)]
+            floor = (home[-1].tx, home[-1].rid) if len(home) == size else _LAST
+            near = [row for row in away if (row.tx, row.rid) > floor]
+            away = away[len(near) :]
+            merged = sorted(fitting + near, key=lambda row: (row.tx, row.rid), reverse=True) if near else fitting
+            job.rows += await self._verified(job, merged, job.wanted - len(job.rows))
+            if len(home) < size:
+                break
+            below = home[-1].rid
+        self._place_person(job)
+
+    def _place_person(self, job: _Job) -> None:
+        given = job.rows[: job.query.count]
+        if given:
+            kept = job.cursor.place[2] if job.cursor else _TOP
+            below = next((row.rid for row in reversed(given) if row.rid >> SEQ_BITS == job.person), kept)
+            job.place = (given[-1].tx, given[-1].rid, below)
+
+    async def _home(self, job: _Job, below: int, limit: int, *, bodies: bool) -> list[Row]:
+        assert job.person is not None
+        types = (job.query.type,)
+        return await self._engine.home(
+            job.person, job.sight, types=types, match=job.what.match, below=below, limit=limit, bodies=bodies
+        )
+
+    async def _elsewhere(self, job: _Job) -> list[Row]:
+        found = await self._engine.hits(
+            Match((job.what.person_words,)), job.sight, types=(job.query.type,), limit=GATHER,
+            also=job.what.match, outside=job.person,
+        )  # fmt: skip
+        if found is None:
+            raise TooCostly(job.query.type)
+        return found
+
+    # ---- gathered ----------------------------------------------------------------------------
+    async def _gathered(self, job: _Job) -> list[Row] | None:
+        """All rows that fit, unverified, in no order; None when they are too many to hold."""
+        if job.person is not None:
+            home = await self._home(job, _TOP, GATHER + 1, bodies=False)
+            found: list[Row] | None = None if len(home) > GATHER else home + await self._elsewhere(job)
+        elif job.what.all:
+            found = await self._engine.hits(job.what.match, job.sight, types=(job.query.type,), limit=GATHER)
+        elif self._span(job) is not None:
+            found = await self._in_span(job)
+        else:
+            found = None
+        return None if found is None else [row for row in found if job.what.fits(row)]
+
+    def _span(self, job: _Job) -> Span | None:
+        known = {param_number(code) for type_, code in ORDERED if type_ == job.query.type}
+        return next((span for span in job.what.spans if span.param in known), None)
+
+    async def _in_span(self, job: _Job) -> list[Row] | None:
+        span = self._span(job)
+        assert span is not None
+        placed = await self._engine.ordered(
+            job.query.type, job.sight, span, match=job.what.match, after=None, limit=GATHER + 1, descending=True
+        )
+        return None if len(placed) > GATHER else list({one.row.rid: one.row for one in placed}.values())
+
+    async def _cut(self, job: _Job, rows: list[Row]) -> None:
+        """Sort all, go on after the last row given. Place: (rid)."""
+        ordered = await self._sorted(job, rows)
+        start = 0
+        if job.cursor:
+            last = job.cursor.place[0]
+            start = next((n + 1 for n, row in enumerate(ordered) if row.rid == last), len(ordered))
+        while len(job.rows) < job.wanted and start < len(ordered):
+            part = ordered[start : start + max(job.wanted - len(job.rows), 8)]
+            start += len(part)
+            job.rows += await self._verified(job, await self._whole(job, part), job.wanted - len(job.rows))
+        self._place_last(job)
+
+    def _place_last(self, job: _Job) -> None:
+        given = job.rows[: job.query.count]
+        job.place = (given[-1].rid,) if given else ()
+
+    async def _sorted(self, job: _Job, rows: list[Row]) -> list[Row]:
+        out = sorted(rows, key=lambda row: (row.tx, row.rid), reverse=True)
+        if job.newest_first:
+            return out
+        if len(rows) > SORTED:
+            raise TooCostly("_sort", f"more than {SORTED} resources to sort")
+        for code, descending in reversed(job.query.sort):
+            keyed = [(await self._value(job, code, row), row) for row in out]
+            with_value = [pair for pair in keyed if pair[0] is not None]
+            with_value.sort(key=lambda pair: pair[0], reverse=descending)
+            out = [row for _, row in with_value] + [row for value, row in keyed if value is None]
+        return out
+
+    async def _value(self, job: _Job, code: str, row: Row) -> Any:
+        """What a row sorts by; None when it has no value."""
+        if code == "_id":
+            return row.id
+        if code == "_lastUpdated":
+            return row.tx
+        by_keys = sort_key(job.query.type, code)
+        if by_keys is not None:
+            has, value = by_keys(unpack_keys(row.keys))
+            return value if has else None
+        whole = (await self._whole(job, [row]))[0]
+        return _first_text(json_of(to_resource(whole, self._codec).body), job.query.type, code)
+
+    async def _whole(self, job: _Job, rows: list[Row]) -> list[Row]:
+        """The same rows with their bodies."""
+        lacking = [row.rid for row in rows if not row.body]
+        found = await self._engine.rows(lacking, job.sight) if lacking else {}
+        return [row if row.body else found[row.rid] for row in rows if row.body or row.rid in found]
+
+    async def _verified(self, job: _Job, rows: list[Row], limit: int) -> list[Row]:
+        if not job.what.verifies:
+            return rows[:limit]
+        out: list[Row] = []
+        for row in rows:
+            if len(out) == limit:
+                break
+            doc = json_of(to_resource(row, self._codec).body)
+            if all(verify(doc) for verify in job.what.verifies):
+                out.append(row)
+        return out
+
+    # ---- walked ------------------------------------------------------------------------------
+    async def _walked_page(self, job: _Job) -> None:
+        if job.query.sort and job.query.sort[0][0] != "_lastUpdated":
+            await self._ordered_page(job)
+        else:
+            await self._newest_page(job, bool(job.query.sort) and not job.query.sort[0][1])
+
+    async def _newest_page(
+        self, job: _Job, ascending: bool, but: Callable[[Row], bool] = lambda row: True, mark: str = "n"
+    ) -> None:
+        """Along transactions. Place: ("n", tx, rid)."""
+        place = job.cursor.place if job.cursor else ()
+        after = (place[1], place[2]) if place and place[0] == mark else None
+        low, high = job.what.updated
+        first = await self._engine.first_tx(low) if low > -_TOP else 0
+        last = await self._engine.first_tx(high + 1) - 1 if high < _TOP else _TOP
+        seen = 0
+        while len(job.rows) < job.wanted:
+            rows = await self._engine.newest(
+                job.query.type, job.sight, match=job.what.match, between=(first, last), after=after,
+                limit=_CHUNK + job.wanted, ascending=ascending,
+            )  # fmt: skip
+            fitting = [row for row in rows if but(row) and job.what.fits(row)]
+            part = fitting if job.what.verifies else fitting[: job.wanted - len(job.rows)]
+            job.rows += await self._verified(job, await self._whole(job, part), job.wanted - len(job.rows))
+            if len(rows) < _CHUNK + job.wanted:
+                break
+            after = (rows[-1].tx, rows[-1].rid)
+            seen = await self._bounded(job, seen + len(rows))
+        given = job.rows[: job.query.count]
+        if given:
+            job.place = (mark, given[-1].tx, given[-1].rid)
+
+    async def _ordered_page(self, job: _Job) -> None:
+        """Along an ordered table, then the rows that have no value there. Place: ("o", value, rid), then ("m", …)."""
+        code, descending = job.query.sort[0]
+        by_keys = sort_key(job.query.type, code)
+        if len(job.query.sort) > 1 or (job.query.type, code) not in ORDERED or by_keys is None:
+            raise TooCostly("_sort", f"more than {SORTED} resources to sort by {code}")
+        span = self._table(job, code)
+        place = job.cursor.place if job.cursor else ()
+        after = (place[1], place[2]) if place and place[0] == "o" else None
+        seen = 0
+        while len(job.rows) < job.wanted and (not place or place[0] == "o"):
+            placed = await self._engine.ordered(
+                job.query.type, job.sight, span, match=job.what.match, after=after,
+                limit=_CHUNK + job.wanted, descending=descending,
+            )  # fmt: skip
+            # A row stands once for each of its values; it is given at the one it sorts by.
+            fitting = [p for p in placed if by_keys(unpack_keys(p.row.keys)) == (1, p.value) and job.what.fits(p.row)]
+            part = fitting if job.what.verifies else fitting[: job.wanted - len(job.rows)]
+            rows = await self._whole(job, [p.row for p in part])
+            job.rows += await self._verified(job, rows, job.wanted - len(job.rows))
+            if len(placed) < _CHUNK + job.wanted:
+                break
+            after = (placed[-1].value, placed[-1].row.rid)
+            seen = await self._bounded(job, seen + len(placed))
+        with_value = len(job.rows)
+        self._place_ordered(job, by_keys, with_value)
+        if len(job.rows) < job.wanted and not any(one.param == span.param for one in job.what.spans):
+            await self._newest_page(job, False, lambda row: by_keys(unpack_keys(row.keys))[0] == 0, "m")
+            self._place_ordered(job, by_keys, with_value)
+
+    def _place_ordered(self, job: _Job, by_keys: Callable[[Any], tuple[int, Any]], with_value: int) -> None:
+        given = job.rows[: job.query.count]
+        if given and len(given) <= with_value:
+            job.place = ("o", by_keys(unpack_keys(given[-1].keys))[1], given[-1].rid)
+
+    def _table(self, job: _Job, code: str) -> Span:
+        number = param_number(code)
+        known = next((span for span in job.what.spans if span.param == number), None)
+        return known or Span("text" if code == "name" else "date", number)
+
+    async def _bounded(self, job: _Job, seen: int) -> int:
+        if seen > WALKED:
+            raise TooCostly(job.query.type)
+        await asyncio.sleep(0)
+        return seen
+
+    # ---- totals ------------------------------------------------------------------------------
+    async def _total(self, job: _Job) -> int:
+        """The number of matches. Raises TooCostly when only looking at each of too many rows could tell."""
+        what = job.what
+        rows = await self._gathered(job)
+        if rows is not None:
+            if not what.verifies:
+                return len(rows)
+            checked = await self._whole(job, rows)
+            return len(await self._verified(job, checked, len(checked)))
+        if what.tests or what.instants or what.verifies:
+            raise TooCostly("_total", "an exact total of so many resources")
+        return await self._engine.count(job.query.type, job.sight, what.match)
+
+
+def _first_text(doc: dict[str, Any], type_: str, code: str) -> str | None:
+    """The lowest text a token, reference or uri parameter has on a resource; None without one."""
+    found = [text for way in params(type_)[code].routes for v in values_at(doc, way.steps) for text in _texts(v)]
+    return min(found, default=None)
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        coding = value.get("coding")
+        inner = coding if isinstance(coding, list) else [value]
+        names = ("code", "value", "reference", "display")
+        texts = [next((str(one[name]) for name in names if one.get(name)), "") for one in inner]
+        return [text for text in texts if text] or ([str(value["text"])] if value.get("text") else [])
+    return [str(value)]

@@ -1,0 +1,288 @@
+"""One transaction of the SQLite engine: a packed plan against the current rows, on the writing thread.
+
+Nothing is re-keyed: a change closes the old row and inserts a new one (design-store §1). Every check of the
+plan is made again here, inside the transaction; what does not hold any more is a Conflict or a Replan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import apsw
+
+from ..errors import Conflict, StoreError
+from .base import NO_TILL, Committed, Delete, RecordPut, Written, fh_of, src_of
+from .bodies import instant_of
+from .engine import DELETED, SEQ_BITS, SHARED_HOMES, PackedPlan, PackedPut, Replan, home_of
+from .packing import short_words
+from .sqlite_sql import LONG_MS, SEQ_MASK, Names, fts_words, insert, numbers
+
+
+@dataclass(slots=True)
+class _Head:
+    """The current version of a resource, or the place kept for one (version 0)."""
+
+    rid: int = 0
+    version: int = 0
+    flags: int = 0
+    same: int = 0
+    typ: int = 0
+    member: int = 0
+    acl: int = 0
+    src: int = 0
+    id: str = ""
+
+    @property
+    def live(self) -> bool:
+        return self.version > 0 and not self.flags & DELETED
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyPut:
+    """A packed put with what only this engine needs, made outside the transaction too."""
+
+    put: PackedPut
+    typ: int
+    member: int
+    fts: str
+    words: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyPlan:
+    """A packed plan ready for the writing thread. `moved` in the order of `plan.moves`."""
+
+    plan: PackedPlan
+    puts: tuple[ReadyPut, ...]
+    moved: tuple[tuple[ReadyPut, ...], ...]
+
+
+def ready(plan: PackedPlan, names: Names) -> ReadyPlan:
+    """Turn words into what the tables take; all names are known by now."""
+
+    def one(put: PackedPut) -> ReadyPut:
+        words = fts_words(put.words) if put.words else ""
+        return ReadyPut(put, names.number[put.type], names.number[put.member], words, short_words(put.words))
+
+    return ReadyPlan(plan, tuple(map(one, plan.puts)), tuple(tuple(map(one, move.puts)) for move in plan.moves))
+
+
+def transaction(work: ReadyPlan) -> Callable[[apsw.Connection], Committed]:
+    """The job for the writer."""
+    return lambda db: _Transaction(db, work).run()
+
+
+class _Transaction:
+    """Reads what the plan touches, decides in memory, writes in few statements."""
+
+    def __init__(self, db: apsw.Connection, work: ReadyPlan) -> None:
+        self.db, self.work, self.plan = db, work, work.plan
+        last, at, self.people = next(iter(db.execute("SELECT tx, at, people FROM tx ORDER BY tx DESC LIMIT 1")))
+        self.last, self.last_at = int(last), int(at)
+        self.tx = self.last + 1
+        self.at = max(int(self.plan.at.timestamp() * 1000), self.last_at)
+        self.heads: dict[int, _Head] = {}
+        self.seqs: dict[int, int] = {}
+        self.touched: set[int] = set()  # fh whose directory entry changes
+        self.fresh: set[int] = set()  # members that said something new
+        self.rows: dict[int, list[object]] = {}  # new rows by rid
+        self.posted: dict[int, ReadyPut] = {}
+        self.closing: list[int] = []
+
+    def run(self) -> Committed:
+        """Everything, or an exception and nothing."""
+        self._load()
+        self._check()
+        self._records(self.plan.records)
+        for move, puts in zip(self.plan.moves, self.work.moved, strict=True):
+            for ready_put in puts:
+                self._put(ready_put)
+            self._follow(move.move.srcs, move.move.from_patient, move.move.to_patient)
+        written = [self._put(one) for one in self.work.puts]
+        written += [self._delete(one) for one in self.plan.deletes]
+        if not (self.rows or self.plan.records or self.plan.moves or self.plan.audits or self.plan.done):
+            return Committed(self.last, instant_of(self.last_at), tuple(written))
+        self._write()
+        return Committed(self.tx, instant_of(self.at), tuple(written))
+
+    # ---- what is there -----------------------------------------------------------------------
+    def _all_puts(self) -> Iterable[ReadyPut]:
+        for puts in self.work.moved:
+            yield from puts
+        yield from self.work.puts
+
+    def _load(self) -> None:
+        wanted = {one.put.fh for one in self._all_puts()} | {one.put.home for one in self._all_puts() if one.put.home}
+        wanted |= {fh_of(one.type, one.id) for one in self.plan.deletes}
+        sql = (
+            "SELECT dir.fh, dir.rid, dir.ver, row.flags, row.same, row.typ, row.member, row.acl, row.src, row.id"
+            " FROM carray(?) AS asked CROSS JOIN dir ON dir.fh = asked.value LEFT JOIN row ON row.rid = dir.rid"
+        )
+        for fh, rid, version, *rest in self.db.execute(sql, (numbers(tuple(wanted)),)):
+            self.heads[fh] = _Head(rid, version, *rest) if version else _Head(rid)
+
+    def _check(self) -> None:
+        for one in self.work.puts:
+            self._expect(one.put.type, one.put.id, one.put.fh, one.put.expect)
+        for gone in self.plan.deletes:
+            self._expect(gone.type, gone.id, fh_of(gone.type, gone.id), gone.expect)
+        self._homes_stand()
+        for claim in self.plan.unclaimed:
+            holders = self.db.execute(
+                "SELECT ident.fh, dir.ver, row.flags FROM ident JOIN dir ON dir.fh = ident.fh"
+                " JOIN row ON row.rid = dir.rid WHERE ident.h = ?",
+                (claim.h,),
+            )
+            if any(not flags & DELETED and (fh, version) not in claim.seen for fh, version, flags in holders):
+                raise Replan
+        for move in self.plan.moves:
+            if self._movable(move.source, move.move.srcs) != set(move.rids):
+                raise Replan
+
+    def _expect(self, type_: str, id_: str, fh: int, expect: int | None) -> None:
+        if expect is None:
+            return
+        head = self.heads.get(fh)
+        found = head.version if head is not None and head.live else 0
+        if found != expect:
+            raise Conflict(f"{type_}/{id_}", f"expected version {expect}, found {found}")
+
+    def _homes_stand(self) -> None:
+        # A Patient this plan itself writes stands for itself again (un-merge).
+        own = {one.put.fh for one in self.work.puts if one.put.type == "Patient"}
+        homes = {one.put.home for one in self.work.puts if one.put.home and one.put.type != "Patient"} - own
+        sql = "SELECT 1 FROM carray(?) AS asked JOIN survivor ON survivor.fh = asked.value LIMIT 1"
+        if homes and list(self.db.execute(sql, (numbers(tuple(homes)),))):
+            raise Replan
+
+    def _movable(self, source: int, srcs: tuple[int, ...]) -> set[int]:
+        head = list(self.db.execute("SELECT rid >> 24 FROM dir WHERE fh = ?", (source,)))
+        return {row[0] for row in self.db.execute(MOVABLE, movable_values(head[0][0], srcs))} if head else set()
+
+    # ---- changes -----------------------------------------------------------------------------
+    def _put(self, one: ReadyPut) -> Written:
+        put = one.put
+        head = self.heads.setdefault(put.fh, _Head())
+        person = self._person(put)
+        if head.live and head.same == put.same and head.rid >> SEQ_BITS == person:
+            return Written(put.type, put.id, head.version, False)
+        fresh = _Head(0, head.version + 1, put.flags, put.same, one.typ, one.member, put.acl, put.src, put.id)
+        self._replace(put.fh, head, fresh, person, one.words, put.keys, put.body)
+        self.posted[fresh.rid] = one
+        return Written(put.type, put.id, fresh.version, True)
+
+    def _delete(self, gone: Delete) -> Written:
+        fh = fh_of(gone.type, gone.id)
+        head = self.heads.get(fh)
+        if head is None or not head.live:
+            return Written(gone.type, gone.id, head.version if head else 0, False)
+        fresh = _Head(0, head.version + 1, DELETED, 0, head.typ, head.member, head.acl, head.src, head.id)
+        self._replace(fh, head, fresh, head.rid >> SEQ_BITS, b"", b"", b"")
+        return Written(gone.type, gone.id, fresh.version, True)
+
+    def _replace(self, fh: int, head: _Head, fresh: _Head, person: int, words: bytes, keys: bytes, body: bytes) -> None:
+        if head.version:
+            self._close(head.rid)
+        fresh.rid = self._next_rid(person)
+        self.rows[fresh.rid] = [
+            fresh.rid, self.tx, NO_TILL, fresh.typ, fresh.flags, fresh.member, fresh.acl, fresh.version, self.at, fh,
+            fresh.src, fresh.same, head.rid if head.version else 0, fresh.id, words, keys, body,
+        ]  # fmt: skip
+        self.heads[fh] = fresh
+        self.touched.add(fh)
+        self.fresh.add(fresh.member)
+
+    def _close(self, rid: int) -> None:
+        pending = self.rows.get(rid)
+        if pending is None:
+            self.closing.append(rid)
+        else:  # replaced within its own transaction: nobody ever sees it, so nothing of it is indexed
+            pending[2] = self.tx
+            self.posted.pop(rid, None)
+
+    def _person(self, put: PackedPut) -> int:
+        if not put.home:
+            return home_of(put.fh)
+        head = self.heads.setdefault(put.home, _Head())
+        if not head.rid:
+            self.people += 1
+            head.rid = (SHARED_HOMES + self.people) << SEQ_BITS
+            self.touched.add(put.home)
+        # A Patient's rows stay where the Patient began: its person number is that of its first row.
+        return head.rid >> SEQ_BITS
+
+    def _next_rid(self, person: int) -> int:
+        seq = self.seqs.get(person)
+        if seq is None:
+            first = person << SEQ_BITS
+            found = list(
+                self.db.execute("SELECT max(rid) FROM row WHERE rid BETWEEN ? AND ?", (first, first | SEQ_MASK))
+            )
+            seq = (found[0][0] or first) & SEQ_MASK
+        if seq >= SEQ_MASK:
+            raise StoreError(detail=f"home {person} is full")
+        self.seqs[person] = seq + 1
+        return person << SEQ_BITS | (seq + 1)
+
+    def _records(self, records: tuple[RecordPut, ...]) -> None:
+        rows = [
+            (src_of(r.member, r.local_number), r.member, r.local_number, r.patient, r.content, r.said_at, r.state)
+            for r in records
+        ]
+        insert(self.db, "INSERT OR REPLACE INTO record VALUES", rows)
+
+    def _follow(self, srcs: tuple[int, ...], old: str, new: str) -> None:
+        sql = "UPDATE record SET patient = ? WHERE patient = ? AND src IN (SELECT value FROM carray(?))"
+        self.db.execute(sql, (new, old, numbers(srcs)))
+
+    # ---- writing -----------------------------------------------------------------------------
+    def _write(self) -> None:
+        db, tx = self.db, self.tx
+        db.execute("INSERT INTO tx VALUES(?, ?, ?)", (tx, self.at, self.people))
+        if self.closing:
+            db.execute(
+                "UPDATE row SET till_tx = ? WHERE rid IN (SELECT value FROM carray(?))", (tx, numbers(self.closing))
+            )
+            insert(db, "INSERT INTO closed VALUES", [(self.at, rid) for rid in self.closing])
+        insert(db, "INSERT INTO row VALUES", [tuple(row) for row in self.rows.values()])
+        directory = [(fh, self.heads[fh].rid, self.heads[fh].version) for fh in self.touched]
+        insert(db, "INSERT OR REPLACE INTO dir VALUES", directory)
+        self._index()
+        insert(db, "INSERT OR REPLACE INTO fresh VALUES", [(member, self.at) for member in self.fresh])
+        insert(db, "INSERT INTO effect(tx, row) VALUES", [(tx, audit) for audit in self.plan.audits])
+        done = [(key, tx, outcome) for key, outcome in self.plan.done]
+        insert(db, "INSERT OR REPLACE INTO done VALUES", done)
+
+    def _index(self) -> None:
+        db, posted = self.db, self.posted.items()
+        insert(db, "INSERT INTO post(rowid, words) VALUES", [(rid, one.fts) for rid, one in posted if one.fts])
+        dates = [
+            (one.typ, param, int(hi - lo > LONG_MS), lo, rid, hi)
+            for rid, one in posted
+            for param, lo, hi in one.put.dates
+        ]
+        insert(db, "INSERT OR IGNORE INTO date_order VALUES", dates)
+        texts = [(one.typ, param, text, rid) for rid, one in posted for param, text in one.put.texts]
+        insert(db, "INSERT OR IGNORE INTO text_order VALUES", texts)
+        idents = [(h, one.put.fh) for _, one in posted for h in one.put.idents]
+        insert(db, "INSERT OR IGNORE INTO ident VALUES", idents)
+        patients = [one.put for _, one in posted if one.put.type == "Patient"]
+        if patients:
+            gone = numbers([put.fh for put in patients if not put.survivor])
+            db.execute("DELETE FROM survivor WHERE fh IN (SELECT value FROM carray(?))", (gone,))
+            retired = [(put.fh, put.survivor) for put in patients if put.survivor]
+            insert(db, "INSERT OR REPLACE INTO survivor VALUES", retired)
+
+
+MOVABLE = (
+    "SELECT rid FROM row WHERE rid BETWEEN ? AND ? AND till_tx = ? AND flags = 0"
+    " AND src IN (SELECT value FROM carray(?)) AND +typ <> ifnull((SELECT no FROM name WHERE text = 'Patient'), 0)"
+)
+"""Current rows of source records in one home, Patients left out."""
+
+
+def movable_values(person: int, srcs: Iterable[int]) -> tuple[object, ...]:
+    """What MOVABLE is bound to."""
+    first = person << SEQ_BITS
+    return first, first | SEQ_MASK, NO_TILL, numbers(tuple(srcs))

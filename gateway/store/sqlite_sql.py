@@ -1,0 +1,129 @@
+"""SQL pieces of the SQLite engine: the columns of a row, a caller's sight, a match, and chunked inserts.
+
+Only numbers this engine made itself are written into a statement; everything else is bound.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import apsw
+
+from .engine import DELETED, RETIRED, Match, Row, Sight
+from .packing import short
+
+ROW_COLUMNS = (
+    "row.rid, row.from_tx, row.typ, row.flags, row.member, row.acl, row.ver, row.at, row.fh, row.src, row.prev,"
+    " row.id, row.keys, "
+)
+WITH_BODY = ROW_COLUMNS + "row.body"
+WITHOUT_BODY = ROW_COLUMNS + "x''"
+SEQ_MASK = (1 << 24) - 1
+LONG_MS = 32 * 86_400_000
+"""Date ranges wider than this stand in a part of `date_order` of their own."""
+
+
+class Names:
+    """Types and member keys as the small numbers rows carry. Grows by `learn`, inside a write of its own."""
+
+    __slots__ = ("number", "text")
+
+    def __init__(self) -> None:
+        self.number: dict[str, int] = {}
+        self.text: dict[int, str] = {}
+
+    def load(self, db: apsw.Connection) -> None:
+        """Take over what the file knows."""
+        for number, text in db.execute("SELECT no, text FROM name"):
+            self.number[text] = number
+            self.text[number] = text
+
+    def learn(self, db: apsw.Connection, texts: Iterable[str]) -> None:
+        """Give new texts a number in the file; `load` after the commit makes them known."""
+        db.executemany("INSERT OR IGNORE INTO name(text) VALUES(?)", [(text,) for text in texts])
+
+    def known(self, texts: Iterable[str]) -> list[int]:
+        """Numbers of those that have one."""
+        return sorted(self.number[text] for text in texts if text in self.number)
+
+    def row(self, values: tuple[Any, ...]) -> Row:
+        """A Row from the columns above."""
+        rid, tx, typ, flags, member, *rest = values
+        return Row(rid, tx, self.text[typ], flags, self.text[member], *rest)
+
+
+def numbers(values: Sequence[int]) -> Any:
+    """Bound for `carray(?)`: 64-bit integers without a statement of their own length."""
+    return apsw.carray(struct.pack(f"{len(values)}q", *values), flags=apsw.SQLITE_CARRAY_INT64)
+
+
+def sight_sql(sight: Sight, names: Names) -> tuple[str, tuple[int, int]]:
+    """(condition on `row`, values): what design-store §9 demands at every row access.
+
+    A row without member belongs to everybody. The unary plus keeps the planner on the path we chose.
+    """
+    parts = ["+row.from_tx <= ?", "row.till_tx > ?"]
+    hidden = (0 if sight.retired else RETIRED) | (0 if sight.deleted else DELETED)
+    if hidden:
+        parts.append(f"row.flags & {hidden} = 0")
+    if sight.types is not None:
+        parts.append(f"+row.typ IN ({_listed(names.known(sight.types))})")
+    if sight.members is not None:
+        parts.append(f"row.member IN ({_listed(names.known(sight.members | {''}))})")
+    if sight.labels != -1:
+        parts.append(f"row.acl & {~sight.labels} = 0")
+    return " AND ".join(parts), (sight.as_of, sight.as_of)
+
+
+def types_sql(types: Sequence[str], names: Names) -> str:
+    """ " AND …" for rows of these types; "" for all."""
+    return f" AND +row.typ IN ({_listed(names.known(types))})" if types else ""
+
+
+def _listed(values: Iterable[int]) -> str:
+    return ",".join(map(str, values))
+
+
+def fts(match: Match) -> str:
+    """A match as an FTS5 query; `match.all` is not empty."""
+    groups = [" OR ".join(_word(word) for word in group) for group in match.all]
+    wanted = " AND ".join(f"({group})" for group in groups)
+    return wanted if not match.none else f"({wanted}) NOT ({' OR '.join(_word(word) for word in match.none)})"
+
+
+def _word(word: int) -> str:
+    return f'"{struct.pack(">q", word).hex()}"'
+
+
+def fts_words(words: Sequence[int]) -> str:
+    """The postings of a row as the text FTS5 takes in: one 16-digit word each."""
+    return struct.pack(f">{len(words)}q", *words).hex(" ", 8)
+
+
+def match_sql(match: Match) -> tuple[str, list[bytes]]:
+    """(" AND …", values): the same match as a test of a row that is already in hand."""
+    parts: list[str] = []
+    values: list[bytes] = []
+    for group in match.all:
+        parts.append("(" + " OR ".join(["instr(row.words, ?) > 0"] * len(group)) + ")")
+        values += [short(word) for word in group]
+    for word in match.none:
+        parts.append("instr(row.words, ?) = 0")
+        values.append(short(word))
+    return "".join(" AND " + part for part in parts), values
+
+
+def insert(db: apsw.Connection, head: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert many rows in few steps: each step hands the interpreter over once (a busy event loop takes it for 5 ms).
+
+    head: `INSERT INTO t(…) VALUES`.
+    """
+    at = 0
+    while at < len(rows):
+        size = 32 if len(rows) - at >= 32 else 8 if len(rows) - at >= 8 else 1
+        part = rows[at : at + size]
+        places = "(" + ",".join("?" * len(part[0])) + ")"
+        db.execute(head + ",".join([places] * size), [value for row in part for value in row])
+        at += size
