@@ -70,10 +70,6 @@ def _period(n: Any) -> bool:
     return n.start is None or n.end is None or in_order(n.start, n.end)
 
 
-def _base64(n: Any) -> bool:
-    return n.data is None or is_base64(n.data)
-
-
 def is_base64(text: str) -> bool:
     """True for base64 with right padding; white space between is allowed."""
     try:
@@ -174,12 +170,7 @@ INVARIANTS: dict[str, tuple[Invariant, ...]] = {
         "numerator and denominator go together",
     ),
     "ContactPoint": _one("cpt-2", _needs("value", "system"), "有号码必须有类别", "a value needs its system"),
-    "Attachment": (
-        Invariant("att-1", _needs("data", "contentType"), "有内容必须有内容类型", "data needs its contentType"),
-        Invariant("base64", _base64, "不是有效的 base64", "not base64"),
-    ),
-    "Binary": _one("base64", _base64, "不是有效的 base64", "not base64"),
-    "Signature": _one("base64", _base64, "不是有效的 base64", "not base64"),
+    "Attachment": _one("att-1", _needs("data", "contentType"), "有内容必须有内容类型", "data needs its contentType"),
     "Extension": _one(
         "ext-1",
         lambda n: (n.extension is not None) != _choice(n, "value"),

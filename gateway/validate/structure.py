@@ -172,10 +172,10 @@ def _judged(resource_type: str, body: bytes) -> Struct:
 
 def _check_contained(value: dict[str, Any], path: str, walk: Walk) -> None:
     """dom-3, dom-4, dom-5 and ref-1, for the resource and those of a Bundle."""
-    for i, entry in enumerate(value.get("entry") or () if value.get("resourceType") == "Bundle" else ()):
+    for i, entry in enumerate(_list(value.get("entry")) if value.get("resourceType") == "Bundle" else ()):
         if isinstance(entry, dict) and isinstance(entry.get("resource"), dict):
             _check_contained(entry["resource"], f"{path}.entry[{i}].resource", walk)
-    inner = [c for c in value.get("contained") or () if isinstance(c, dict)]
+    inner = [c for c in _list(value.get("contained")) if isinstance(c, dict)]
     used = (
         {text for text in _local_references(value) if text != "#"} if value.get("resourceType") != "Bundle" else set()
     )
@@ -186,6 +186,10 @@ def _check_contained(value: dict[str, Any], path: str, walk: Walk) -> None:
         walk.fault(path, f"内嵌引用 {text[:65]} 不存在 (ref-1)", f"no contained resource {text[:65]} (ref-1)")
     for i, resource in enumerate(inner):
         _check_one_contained(resource, used, f"{path}.contained[{i}]", walk)
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _check_one_contained(resource: dict[str, Any], used: set[str], path: str, walk: Walk) -> None:

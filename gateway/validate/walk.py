@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any
 
 from .definitions import Element, elements
-from .invariants import INVARIANTS
+from .invariants import INVARIANTS, is_base64
 from .shapes import PATTERNS, REMEMBERED
 from .terminology import concept_bound, pairs
 
@@ -36,10 +36,7 @@ def _fresh(node: Any) -> bool:
 
 
 def _space() -> dict[str, Any]:
-    return {"bound": concept_bound, "seen": _seen, "fresh": _fresh}
-
-
-_spaces: dict[bool, dict[str, Any]] = {True: _space(), False: _space()}
+    return {"bound": concept_bound, "seen": _seen, "fresh": _fresh, "is_base64": is_base64, "other": reference_fits}
 
 
 def walker(path: str, lean: bool) -> Walker:
@@ -135,6 +132,8 @@ def _element_lines(path: str, e: Element, lean: bool) -> list[str]:
     if e.primitive and e.least and not e.choice:
         sibling = "" if lean or _without_sibling(path, e) else f" and n.{e.sibling} is None"
         lines.append(f"if n.{e.attr} is None{sibling}: return False")
+    if e.type == "base64Binary":
+        lines.append(f"if n.{e.attr} is not None and not is_base64(n.{e.attr}): return False")
     if e.primitive and e.many:
         lines.append(f"if n.{e.attr} is not None and None in n.{e.attr}: return False")
     return lines
@@ -149,9 +148,9 @@ def _value_lines(path: str, e: Element, space: dict[str, Any]) -> list[str]:
     key = f"{_name(path)}_{e.attr}_x"
     if e.targets:
         # `#contained`, urn: and absolute addresses have no plain head; the collecting walk judges them
-        space[key], space["other"] = e.targets, reference_fits
+        space[key] = e.targets
         head = "v.reference.partition('/')[0]"
-        return [f"if v.reference is not None and {head} not in {key} and not other(v, {key}): return False"]
+        return [f"if (v.reference is None or {head} not in {key}) and not other(v, {key}): return False"]
     if e.binding and not e.primitive and pairs(e.binding):
         space[key] = pairs(e.binding)
         return [f"if not bound(v, {key}): return False"]
@@ -222,3 +221,6 @@ def _sibling_lines(e: Element) -> list[str]:
     if e.many:
         return [f"if n.{e.sibling} is not None: return False"]
     return [f"if n.{e.sibling} is not None and not w_Element(n.{e.sibling}): return False"]
+
+
+_spaces: dict[bool, dict[str, Any]] = {True: _space(), False: _space()}
