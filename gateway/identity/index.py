@@ -11,13 +11,13 @@ from ..model import systems
 from ..model.directory import Directory
 from ..model.ids import Ids
 from ..model.message import MergeRequest, SourceRecord
-from ..model.resource import Json, dumps
+from ..model.resource import Json, dumps, loads
 from ..model.times import CHINA, Clock, instant_text
 from ..store.base import Store
 from . import merge
 from .match import Candidate, Code, Review, decide, traits
 from .normalise import CardVerdict
-from .person import Record, card_of, first_content, overlay, settled
+from .person import Record, card_of, first_content, marked_unverified, overlay, settled
 from .workspace import Key, Person, Resolution, Workspace
 
 _LOOKED_UP = ("ok", "birth-contradicts", "sex-contradicts", "birth-unknown", "sex-unknown")
@@ -158,7 +158,26 @@ class PersonIndex:
         for review in decision.reviews:
             await desk.ask(review, record, said_at)
         await _announce(desk, person, verdict, by_card, alike, said_at)
-        return CreateDecision(client_id, False, _as_written(desk.render([key]), patient, verdict))
+        return CreateDecision(client_id, False, _as_written(desk.render([key]), patient))
+
+    async def rewrite(self, patient_id: str, patient: Json, member: str) -> Resolution:
+        """A FHIR update of a Patient: it reads back as written (what it is found by is kept), and
+        feeds change only what it left out.
+
+        `patients[0]` differs from `patient_id` when the update gave it a verified card that another
+        person holds: then both are one from now on.
+        """
+        desk, said_at = self.workspace(), self._clock()
+        key = (member, patient_id)
+        old = await desk.load(key)
+        person = await desk.person(patient_id if old is None else desk.home(key))
+        record = self._new_record(key, patient, said_at, door="steward")
+        desk.attach(person, record)
+        before, verdict = (old.card(desk.today) if old else None), record.card(desk.today)
+        if verdict.verified and (before is None or not before.verified or before.value18 != verdict.value18):
+            await self._rematch(desk, person, record, verdict, said_at)
+        made = desk.render([key])
+        return _as_written(made, patient) if made.patients[0] == patient_id else made
 
     async def undo(self, task_id: str) -> Resolution:
         """The plan parts that take a merge back, by the id of its Task. Raises NotFound, IdentityError."""
@@ -205,7 +224,7 @@ async def _ask_refused(desk: Workspace, record: Record, refused: Json, said_at: 
 
 async def _doubt(desk: Workspace, person: Person, record: Record, verdict: CardVerdict, said_at: datetime) -> None:
     """A card that was never verified contradicts now: alone, the person becomes provisional; else only ask."""
-    if len(person.records) == 1 and person.records[record.key].content.get("_door") != "fhir":
+    if len(person.records) == 1 and person.records[record.key].content.get("_door") is None:
         record = replace(record, provisional=True)
         desk.attach(person, record)
     found = [*await _by_card(desk, verdict), *await desk.alike(record)]
@@ -222,13 +241,25 @@ def _same_resident(old: Record, new: Record, before: CardVerdict, after: CardVer
         raise NumberReused("Patient.identifier")
 
 
-def _as_written(made: Resolution, patient: Json, verdict: CardVerdict) -> Resolution:
-    """The new Patient keeps what the client wrote; only a card in another spelling is added as it is searched."""
+def _as_written(made: Resolution, patient: Json) -> Resolution:
+    """The Patient keeps what the client wrote; what it is found and verified by is added where it is missing.
+
+    Without numbers, birth date and sex, which prove the card, the next feed would make a second person.
+    """
+    place = next((n for n, r in enumerate(made.resources) if (r.type, r.id) == ("Patient", made.patients[0])), -1)
+    if place < 0:
+        return made
+    composed = loads(made.resources[place].body)
     body = {key: value for key, value in patient.items() if key not in ("id", "meta")}
-    held = [one.get("value") for one in body.get("identifier", ()) if one.get("system") == systems.ID_CARD]
-    if verdict.verified and verdict.value18 not in held:
-        added = {"system": systems.ID_CARD, "value": verdict.value18}
-        body["identifier"] = [*body.get("identifier", ()), added]
-    new = made.records[0].patient
-    resources = tuple(replace(r, body=dumps(body), meta={}) if r.id == new else r for r in made.resources)
-    return replace(made, resources=resources)
+    held = {(one.get("system"), one.get("value")) for one in body.get("identifier", ())}
+    proven = [one for one in composed.get("identifier", ()) if not marked_unverified(one)]
+    added = [one for one in proven if (one.get("system"), one.get("value")) not in held]
+    if added:
+        body["identifier"] = [*body.get("identifier", ()), *added]
+    for key in ("gender", "birthDate"):
+        if key in composed and key not in body:
+            body[key] = composed[key]
+    if "link" in composed:
+        body["link"] = composed["link"]
+    written = replace(made.resources[place], body=dumps(body), meta={})
+    return replace(made, resources=(*made.resources[:place], written, *made.resources[place + 1 :]))

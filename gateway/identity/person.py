@@ -5,7 +5,8 @@ Pure. A record's stored content is its Patient elements plus three members no FH
 - `_said`: element → instant, where an element was said at another time than the record's newest message,
   and for every deleted element, so that an older message does not bring it back;
 - `_refused`: elements of the newest message that contradict the record's verified card and were kept out;
-- `_door`: `fhir` when the record came through the FHIR interface, so its number is no local number.
+- `_door`: set when the record came through the FHIR interface, so its number is no local number: `fhir` for a
+  create, `steward` for an update, whose elements stand above every feed's (design-store §8).
 """
 
 from __future__ import annotations
@@ -92,11 +93,12 @@ def card_of(patient: Json, today: date) -> CardVerdict:
 def verified_cards(patient: Json, today: date) -> frozenset[str]:
     """The verified card numbers a stored Patient holds; worked out from its body, whoever wrote it."""
     return frozenset(
-        verdict.value18 for one, verdict in verdicts(patient, today) if verdict.verified and not _marked_unverified(one)
+        verdict.value18 for one, verdict in verdicts(patient, today) if verdict.verified and not marked_unverified(one)
     )
 
 
-def _marked_unverified(identifier: Json) -> bool:
+def marked_unverified(identifier: Json) -> bool:
+    """True for an identifier that is shown with the reason why it proves nothing."""
     return any(e.get("url") == systems.EXT_UNVERIFIED for e in identifier.get("extension", ()))
 
 
@@ -248,12 +250,13 @@ def _has(record: Record, group: str) -> bool:
 
 
 def _claim(record: Record, group: str, ranked: Sequence[Record], today: date) -> tuple[Any, ...]:
-    """Smallest wins: a Chinese name before a Latin one, verified before not, then what was said last."""
+    """Smallest wins: a steward, a Chinese name before a Latin one, verified before not, then what was said last."""
     said = record.content.get("_said", {})
     times = [said.get(key, record.said_at) for key in record.content if _group(key) == group]
     latest = max(parse_fhir(when).timestamp() for when in times)
     latin = group == "name" and not has_han(record.name)
-    return latin, not record.card(today).verified, -latest, record.key
+    steward = record.content.get("_door") == "steward"
+    return not steward, latin, not record.card(today).verified, -latest, record.key
 
 
 def _identifiers(ranked: Sequence[Record], names: Names, today: date) -> list[Json]:
@@ -266,7 +269,7 @@ def _identifiers(ranked: Sequence[Record], names: Names, today: date) -> list[Js
     proven = {key[1] for key in cards if key[2] == "True"}
     kept = [one for key, one in cards.items() if key[2] == "True" or key[1] not in proven]
     for record in ranked:
-        if record.content.get("_door") != "fhir":
+        if "_door" not in record.content:
             made = _local(record, names)
             numbers.setdefault((made["system"], made["value"]), made)
     for record in ranked:

@@ -27,7 +27,6 @@ from ..identity.index import PersonIndex
 from ..identity.workspace import Resolution
 from ..model.context import SYSTEM, AccessContext
 from ..model.ids import Ids
-from ..model.message import SourceRecord
 from ..model.resource import Json, dumps, loads
 from ..model.rest import Answer, Call, Seen, etag, etag_versions, http_date, is_json, prefer
 from ..model.subject import subject_of
@@ -194,13 +193,13 @@ class Changes:
 
     async def _person_again(self, who: AccessContext, id_: str, body: bytes, old: Resource) -> Change:
         """A Patient its own client wrote: the index hears what is new, the resource reads back as written."""
-        said = SourceRecord(who.member, id_, _plain(body), self.parts.clock())
-        heard = await self.parts.people.resolve([said])
+        heard = await self.parts.people.rewrite(id_, _plain(body), who.member)
         others = tuple(one for one in heard.resources if (one.type, one.id) != ("Patient", id_))
+        written = next((one.body for one in heard.resources if (one.type, one.id) == ("Patient", id_)), body)
         put = None
         if heard.patients[0] == id_:
             meta = _kept_labels(old, body)
-            put = prepare("Patient", id_, body, patient=id_, src=0, member=old.member, meta=meta, expect=old.version)
+            put = prepare("Patient", id_, written, patient=id_, src=0, member=old.member, meta=meta, expect=old.version)
         resolution = replace(heard, resources=others if put else heard.resources)
         person = heard.patients[0]
         return Change(

@@ -313,3 +313,33 @@ async def test_a_feed_finds_the_person_a_client_wrote_with_a_15_digit_card(
     decision = await index.create(li(M2, "x", card="990101580312011").patient, M2, "random-id")
     await store.apply(decision.resolution)
     assert (await feed(index, store, li(M1, "1"))).patients == ("random-id",)
+
+
+async def test_a_stewards_update_reads_back_as_written_and_feeds_change_only_the_rest(
+    index: PersonIndex, store: MemoryStore
+) -> None:
+    person = (await feed(index, store, said(M1, "1", "陈明", birth="1971-09-02"))).patients[0]
+    written = {"resourceType": "Patient", "name": [{"text": "陈鸣"}], "birthDate": "1971-09-02", "photo": [{}]}
+    made = await index.rewrite(person, written, M1)
+    assert made.patients == (person,)
+    await store.apply(made)
+    stored = loads(store.current("Patient")[0].body)
+    assert [one["value"] for one in stored.pop("identifier")] == ["1"]
+    assert stored == {**written, "id": person, "meta": {}}
+    await feed(index, store, said(M1, "1", "陈明", phone="13800001234", hours=9))
+    assert active(store)[0]["name"][0]["text"] == "陈鸣"
+    assert active(store)[0]["telecom"][0]["value"] == "13800001234"
+
+
+async def test_an_update_that_leaves_an_element_out_leaves_it_to_the_feeds(
+    index: PersonIndex, store: MemoryStore
+) -> None:
+    person = (await feed(index, store, li(M1, "1", phone="13800001234"))).patients[0]
+    for name in ("李健国", "李建国"):
+        await store.apply(await index.rewrite(person, {"resourceType": "Patient", "name": [{"text": name}]}, M1))
+    again = await feed(index, store, li(M2, "2"))
+    assert again.patients == (person,)
+    await feed(index, store, li(M1, "1", phone="13900005678", hours=3))
+    patient = active(store)[0]
+    assert (patient["name"][0]["text"], patient["telecom"][0]["value"]) == ("李建国", "13900005678")
+    assert values(patient) == [LI]
