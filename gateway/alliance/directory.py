@@ -6,7 +6,7 @@ from ..model.directory import Directory, Member, Source
 from ..model.ids import Ids
 from ..model.resource import Json, dumps
 from ..store.base import Plan, Put, Store
-from ..store.bodies import put_of
+from ..store.bodies import prepare
 
 _LEVELS = {"tertiary": "三级", "secondary": "二级", "primary": "基层"}
 _MEMBER = "urn:alliance-gateway:member"
@@ -24,7 +24,7 @@ async def introduce(store: Store, directory: Directory, ids: Ids) -> None:
 
 
 def _put(resource: Json, member: str) -> Put:
-    return put_of(resource["resourceType"], resource["id"], dumps(resource), member=member)
+    return prepare(resource["resourceType"], resource["id"], dumps(resource), member=member)
 
 
 def _organization(member: Member, ids: Ids) -> Json:
