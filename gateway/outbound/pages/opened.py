@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 
 from ...errors import NotFound
 from ...model import systems
 from ...model.context import AccessContext
 from ...model.directory import Directory
+from ...model.ranges import DeclaredRanges
 from ...model.resource import Json, loads, reference_id
 from ...recognise.decide import ReportDecision, Viewer, decide
+from ...recognise.rules import RuleSheet
 from ...store.base import SourceRecordRow
-from ..alerts import Alert, alerts
+from ..alerts import Alert, DrugClasses, alerts
 from ..dicom_web import study_uid
 from ..labs import LabGrid, grid
 from ..medication import MedicationLists, medications
@@ -60,14 +63,57 @@ class Opened:
         return any(study_uid(study) in self.answering for study in self.record.studies_of(report))
 
 
-@dataclass(frozen=True, slots=True)
 class Derived:
-    """What the rules make of an opened resident."""
+    """What the rules make of an opened resident; each part is made when a page first asks for it.
 
-    labs: LabGrid
-    medication: MedicationLists
-    alerts: tuple[Alert, ...]
-    decisions: tuple[tuple[Json, ReportDecision], ...]
+    A long record holds thousands of results, and most pages show one kind of thing.
+    """
+
+    def __init__(self, opened: Opened, sheet: RuleSheet, ranges: DeclaredRanges, classes: DrugClasses) -> None:
+        self._opened, self._sheet, self._ranges, self._classes = opened, sheet, ranges, classes
+        self._decided: dict[str, ReportDecision] = {}
+
+    @cached_property
+    def labs(self) -> LabGrid:
+        """The cumulative grid."""
+        opened = self._opened
+        return grid(opened.record, opened.directory, self._ranges, at=opened.at, previous=opened.previous)
+
+    @cached_property
+    def medication(self) -> MedicationLists:
+        """Current and past medication."""
+        return medications(self._opened.record, self._opened.directory, at=self._opened.at)
+
+    @cached_property
+    def alerts(self) -> tuple[Alert, ...]:
+        """Alerts, gravest first."""
+        opened = self._opened
+        return tuple(alerts(opened.record, opened.directory, self._classes, self._sheet, at=opened.at))
+
+    @cached_property
+    def reports(self) -> tuple[Json, ...]:
+        """Current reports, newest first."""
+        return tuple(newest_first(self._opened.record.reports))
+
+    def decision(self, report: Json) -> ReportDecision:
+        """The verdict on one report for this doctor."""
+        if report["id"] not in self._decided:
+            self._decided[report["id"]] = self._decide(report)
+        return self._decided[report["id"]]
+
+    def _decide(self, report: Json) -> ReportDecision:
+        opened = self._opened
+        return decide(
+            report,
+            opened.record.items_of(report),
+            opened.record.studies_of(report),
+            self._sheet,
+            producer=opened.member(report),
+            viewer=Viewer(opened.who.member, opened.who.alliance),
+            directory=opened.directory,
+            images_answer=opened.images_answer(report),
+            at=opened.at,
+        )
 
 
 async def survivor_of(parts: PageParts, who: AccessContext, patient_id: str) -> str:
@@ -104,29 +150,8 @@ async def open_resident(parts: PageParts, who: AccessContext, patient_id: str, *
 
 
 def derive(parts: PageParts, opened: Opened) -> Derived:
-    """Grid, lists, alerts and verdicts of an opened resident."""
-    record, at = opened.record, opened.at
-    return Derived(
-        labs=grid(record, parts.directory, parts.ranges, at=at, previous=opened.previous),
-        medication=medications(record, parts.directory, at=at),
-        alerts=tuple(alerts(record, parts.directory, parts.drug_classes, parts.sheet, at=at)),
-        decisions=tuple((report, decision_of(parts, opened, report)) for report in newest_first(record.reports)),
-    )
-
-
-def decision_of(parts: PageParts, opened: Opened, report: Json) -> ReportDecision:
-    """The verdict on one report for this doctor."""
-    return decide(
-        report,
-        opened.record.items_of(report),
-        opened.record.studies_of(report),
-        parts.sheet,
-        producer=opened.member(report),
-        viewer=Viewer(opened.who.member, opened.who.alliance),
-        directory=parts.directory,
-        images_answer=opened.images_answer(report),
-        at=opened.at,
-    )
+    """Grid, lists, alerts and verdicts of an opened resident, by the configured rules."""
+    return Derived(opened, parts.sheet, parts.ranges, parts.drug_classes)
 
 
 def newest_first(resources: tuple[Json, ...]) -> list[Json]:

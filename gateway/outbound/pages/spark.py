@@ -13,6 +13,7 @@ from ..labs import Point
 
 _MARGIN_X = 6.0
 _MARGIN_Y = 3.0
+_MOST = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +58,16 @@ class Spark:
 
 
 def spark(points: Sequence[Point], words: str, *, width: int = 112, height: int = 24) -> Spark | None:
-    """Geometry for the points of one row, oldest first; None when there is nothing numeric."""
+    """Geometry for the newest points of one row, oldest first; None when there is nothing numeric.
+
+    words: what is said instead of the picture, for all points; shortened with them when there are many.
+    """
     if not points:
         return None
+    if len(points) > _MOST:
+        points = points[-_MOST:]
+        name = words.partition("，")[0]
+        words = f"{name}，最近 {_MOST} 次，旧到新：" + "、".join(_spoken(point) for point in points)
     xs = _steps(len(points), width)
     scale = _Scale.over(points, height)
     ys = [scale.y(float(point.value)) for point in points]
@@ -123,6 +131,11 @@ def _bands(points: Sequence[Point], xs: list[float], scale: _Scale, width: int) 
 def _dots(points: Sequence[Point], xs: list[float], ys: list[float]) -> list[Dot]:
     last = len(points) - 1
     return [Dot(xs[i], ys[i], 2.9 if i == last else 2.1, _css(p)) for i, p in enumerate(points)]
+
+
+def _spoken(point: Point) -> str:
+    side = {"high": " 偏高", "low": " 偏低"}.get(point.direction, "")
+    return f"{'≈' if point.converted else ''}{point.value:f}{side}"
 
 
 def _css(point: Point) -> str:

@@ -83,7 +83,7 @@ def culture_page(opened: Opened, derived: Derived, versions: dict[str, tuple[Ver
 def _culture(opened: Opened, derived: Derived, report: Json, versions: tuple[Version, ...]) -> Culture:
     items = opened.record.items_of(report)
     isolates = tuple(isolate for item in items for isolate in _isolates(opened, item))
-    decision = next(d for r, d in derived.decisions if r["id"] == report["id"])
+    decision = derived.decision(report)
     return Culture(
         id=report["id"],
         title=concept_text(report.get("code", {})) or "培养",

@@ -9,7 +9,7 @@ from ...model.resource import Json, reference_id
 from ..dicom_web import study_uid
 from . import moments
 from .moments import When
-from .opened import Derived, Opened, is_lab, newest_first, report_time
+from .opened import Derived, Opened, is_lab, report_time
 from .verdicts import because_words, repeat_words, until_words
 from .views_report import STATUS, concept_text, findings_of
 from .views_sources import members_shown
@@ -72,7 +72,7 @@ class ImagingPage:
 
 def imaging_page(opened: Opened, derived: Derived) -> ImagingPage:
     """Hospitals in the order of their newest examination."""
-    reports = [r for r in newest_first(opened.record.reports) if not is_lab(r)]
+    reports = [r for r in derived.reports if not is_lab(r)]
     told = {reference_id(ref, "ImagingStudy") for r in reports for ref in r.get("imagingStudy", ())}
     lone = [s for s in opened.record.studies if s["id"] not in told]
     by_member: dict[str, list[Study]] = {}
@@ -113,7 +113,7 @@ def _absent(opened: Opened, present: set[str]) -> tuple[Absent, ...]:
 
 def _reported(opened: Opened, derived: Derived, report: Json) -> Study:
     studies = opened.record.studies_of(report)
-    decision = next(d for r, d in derived.decisions if r["id"] == report["id"])
+    decision = derived.decision(report)
     open_ones = [s for s in studies if study_uid(s) in opened.answering]
     series = sum(int(s.get("numberOfSeries") or len(s.get("series", ()))) for s in studies)
     about = [f"发布 {moments.minute(report_time(report), opened.at).text}"] + ([f"{series} 个序列"] if series else [])

@@ -222,10 +222,9 @@ def _detail(reading: Reading | None, opened: Opened, derived: Derived, choice: C
 
 def item_decision(derived: Derived, reading: Reading) -> ItemDecision | None:
     """What the rules say of one result; None when no report carries it."""
-    for report, decision in derived.decisions:
-        if report["id"] == reading.report_id:
-            return next((i for i in decision.items if i.observation_id == reading.observation_id), None)
-    return None
+    report = next((r for r in derived.reports if r["id"] == reading.report_id), None)
+    items = derived.decision(report).items if report else ()
+    return next((item for item in items if item.observation_id == reading.observation_id), None)
 
 
 def _past(reading: Reading, column: Column, opened: Opened, choice: Choice, base: str) -> Past:

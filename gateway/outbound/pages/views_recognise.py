@@ -15,6 +15,7 @@ from .verdicts import Exempt, because_words, count_words, exempt, repeat_words, 
 from .views_report import Item, concept_text, report_sheet
 from .words import Absent, Mark, mark_of, no_record
 
+_MOST = 100
 _ORDER = {Verdict.NO: 0, Verdict.JUDGE: 1, Verdict.YES_IMAGES: 2, Verdict.YES: 3}
 
 
@@ -95,7 +96,7 @@ class RecognisePage:
 
 def recognise_page(opened: Opened, derived: Derived, rules: str, report_id: str = "") -> RecognisePage:
     """report_id: the report to show in full; else the newest one with several items, else the newest."""
-    decisions = derived.decisions
+    decisions = [(report, derived.decision(report)) for report in derived.reports[:_MOST]]
     chosen = next((pair for pair in decisions if pair[0]["id"] == report_id), None)
     chosen = chosen or next((pair for pair in decisions if pair[1].total > 1), None) or next(iter(decisions), None)
     return RecognisePage(

@@ -12,7 +12,7 @@ from ..alerts import Alert
 from ..labs import Band, Reading, Row
 from . import moments
 from .moments import When
-from .opened import Derived, Opened, is_lab, newest_first, report_time
+from .opened import Derived, Opened, is_lab, report_time
 from .spark import Spark, spark
 from .verdicts import because_words, count_words, repeat_words, until_words
 from .views_labs import item_decision, readings
@@ -145,7 +145,7 @@ class Summary:
 def summary(opened: Opened, derived: Derived) -> Summary:
     """The summary of one resident."""
     abnormal = _abnormal(opened, derived)
-    examinations = [r for r in newest_first(opened.record.reports) if not is_lab(r)]
+    examinations = [r for r in derived.reports if not is_lab(r)]
     visits = visit_lines(opened)
     return Summary(
         answered=answered(opened),
@@ -166,7 +166,7 @@ def summary(opened: Opened, derived: Derived) -> Summary:
         imaging=tuple(_examination(opened, derived, r) for r in examinations[:_SHOWN]),
         imaging_count=len(examinations),
         no_imaging=no_record("检查", "已接入检查的成员单位都没有此人的检查。"),
-        recognition=tuple(_roll_up(opened, r, d) for r, d in derived.decisions[:_SHOWN]),
+        recognition=tuple(_roll_up(opened, r, derived.decision(r)) for r in derived.reports[:_SHOWN]),
         no_recognition=no_record("互认", "没有可供判定的报告。"),
         kinds=kind_titles(),
         sources=source_rows(opened),

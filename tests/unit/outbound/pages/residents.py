@@ -12,17 +12,14 @@ from gateway.model.ranges import DeclaredRanges
 from gateway.model.resource import Json
 from gateway.model.systems import DICOM_UID, EXT_FINDINGS, ICD10_CN, INTERPRETATION, source_uri
 from gateway.outbound import drug_classes
-from gateway.outbound.alerts import DrugClasses, alerts
+from gateway.outbound.alerts import DrugClasses
 from gateway.outbound.dicom_web import study_uid
-from gateway.outbound.labs import grid
-from gateway.outbound.medication import medications
 from gateway.outbound.pages.moments import When
-from gateway.outbound.pages.opened import Derived, Opened, newest_first
+from gateway.outbound.pages.opened import Derived, Opened
 from gateway.outbound.pages.parts import Frame
 from gateway.outbound.pages.render import render
 from gateway.outbound.pages.views_banner import banner
-from gateway.outbound.record import Record, member_of
-from gateway.recognise.decide import Viewer, decide
+from gateway.outbound.record import Record
 from gateway.recognise.rules import RuleSheet, load
 from gateway.store.base import SourceRecordRow
 from tests.builders import (
@@ -111,30 +108,7 @@ def opened_of(
 
 def derived_of(opened: Opened, ranges: DeclaredRanges | None = None) -> Derived:
     """What the rules make of them."""
-    record, where = opened.record, opened.directory
-    decisions = tuple(
-        (
-            report,
-            decide(
-                report,
-                record.items_of(report),
-                record.studies_of(report),
-                sheet(),
-                producer=member_of(report, where),
-                viewer=Viewer(M4, "city_group"),
-                directory=where,
-                images_answer=opened.images_answer(report),
-                at=NOW,
-            ),
-        )
-        for report in newest_first(record.reports)
-    )
-    return Derived(
-        labs=grid(record, where, ranges or DeclaredRanges(), at=NOW, previous=opened.previous),
-        medication=medications(record, where, at=NOW),
-        alerts=tuple(alerts(record, where, classes(), sheet(), at=NOW)),
-        decisions=decisions,
-    )
+    return Derived(opened, sheet(), ranges or DeclaredRanges(), classes())
 
 
 def page(template: str, opened: Opened, tab: str = "", **values: object) -> str:
