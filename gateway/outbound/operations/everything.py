@@ -30,7 +30,10 @@ async def everything(parts: FhirParts, call: Call, on: On) -> Answer:
     found = await parts.store.everything(survivor or on.id, call.who, types=types)
     if not found and await parts.store.read("Patient", on.id, call.who) is None:
         raise NotFound(on.place)
-    kept = [one for one in _ordered(found) if _new_enough(one, asked)]
+    person = survivor or on.id
+    # A Patient merged into this one lies in the compartment by its link; the record has one Patient all the same.
+    own = [one for one in found if one.type != "Patient" or one.id == person]
+    kept = [one for one in _ordered(own) if _new_enough(one, asked)]
     shown, following = _page(kept, asked)
     entries = [entry(one, call.base, "match") for one in shown]
     if survivor:
@@ -38,7 +41,6 @@ async def everything(parts: FhirParts, call: Call, on: On) -> Answer:
     links = _links(call, on, asked, following)
     total = len(kept) if "_count" in asked else None
     body = bundle("searchset", entries, links=links, at=parts.store.horizon()[1], total=total)
-    person = survivor or on.id
     people = tuple(dict.fromkeys((person, *patients_of(shown))))
     return Answer(200, body, seen=Seen("E", "operation", people, (f"Patient/{person}",), _query(call, on)))
 
