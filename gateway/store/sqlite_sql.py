@@ -56,7 +56,11 @@ class Names:
 
 def numbers(values: Sequence[int]) -> Any:
     """Bound for `carray(?)`: 64-bit integers without a statement of their own length."""
-    return apsw.carray(struct.pack(f"{len(values)}q", *values), flags=apsw.SQLITE_CARRAY_INT64)
+    asked = values or (_NO_KEY,)
+    return apsw.carray(struct.pack(f"{len(asked)}q", *asked), flags=apsw.SQLITE_CARRAY_INT64)
+
+
+_NO_KEY = -(1 << 63)  # carray refuses an empty array
 
 
 def sight_sql(sight: Sight, names: Names) -> tuple[str, tuple[int, int]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -12,10 +13,12 @@ from gateway.model import systems
 from gateway.model.directory import Directory, Member
 from gateway.model.ids import Ids
 from gateway.model.message import SourceRecord
-from gateway.model.resource import Json
+from gateway.model.resource import Json, dumps
 from gateway.model.times import CHINA
+from gateway.store.resources import open_store
 
 from .memory import MemoryStore
+from .sqlite_store import SqliteStore
 
 NOW = datetime(2026, 3, 20, 9, tzinfo=CHINA)
 M1, M2, M3, M4 = "city_first_hospital", "county_tcm_hospital", "county_people_hospital", "township_health_centre"
@@ -62,9 +65,20 @@ def li(member: str, number: str, **more: object) -> SourceRecord:
     return said(member, number, "李建国", **facts)  # type: ignore[arg-type]
 
 
-@pytest.fixture
-def store() -> MemoryStore:
-    return MemoryStore()
+def an_observation(patient: str) -> bytes:
+    """An Observation of a resident."""
+    subject = {"reference": f"Patient/{patient}"}
+    return dumps({"resourceType": "Observation", "status": "final", "code": {"text": "K"}, "subject": subject})
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[MemoryStore]:
+    if request.param == "memory":
+        yield MemoryStore()
+        return
+    real = await open_store(f"sqlite:///{tmp_path}", clock=lambda: NOW)
+    yield SqliteStore(real)
+    await real.close()
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from gateway.model.message import SourceRecord
 from gateway.model.resource import Json, loads
 from gateway.store.base import Keys, Put, src_of
 
-from .conftest import LI, M1, M2, M3, M4, MOTHER, li, said
+from .conftest import LI, M1, M2, M3, M4, MOTHER, an_observation, li, said
 from .memory import MemoryStore
 
 
@@ -179,7 +179,7 @@ async def test_a_card_that_comes_later_joins_the_person_and_takes_the_rows_along
 ) -> None:
     person = (await feed(index, store, li(M1, "1"))).patients[0]
     own = (await feed(index, store, said(M2, "2", "李建国", birth="1958-03-12", sex="male"))).patients[0]
-    body = f'{{"resourceType":"Observation","subject":{{"reference":"Patient/{own}"}}}}'.encode()
+    body = an_observation(own)
     await store.apply(Resolution(), Put("Observation", "o", body, Keys(), patient=own, src=src_of(M2, "2"), member=M2))
     assert person != own and [status for _, _, status in tasks(store)] == ["requested"]
     made = await feed(index, store, li(M2, "2", hours=1))
@@ -319,7 +319,12 @@ async def test_a_stewards_update_reads_back_as_written_and_feeds_change_only_the
     index: PersonIndex, store: MemoryStore
 ) -> None:
     person = (await feed(index, store, said(M1, "1", "陈明", birth="1971-09-02"))).patients[0]
-    written = {"resourceType": "Patient", "name": [{"text": "陈鸣"}], "birthDate": "1971-09-02", "photo": [{}]}
+    written = {
+        "resourceType": "Patient",
+        "name": [{"text": "陈鸣"}],
+        "birthDate": "1971-09-02",
+        "maritalStatus": {"text": "未婚"},
+    }
     made = await index.rewrite(person, written, M1)
     assert made.patients == (person,)
     await store.apply(made)

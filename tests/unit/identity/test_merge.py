@@ -11,7 +11,7 @@ from gateway.model.message import MergeRequest
 from gateway.model.resource import Json, loads
 from gateway.store.base import Keys, Put, src_of
 
-from .conftest import M1, M2, M4, li, said
+from .conftest import M1, M2, M4, an_observation, li, said
 from .memory import MemoryStore
 from .test_index import active, feed, tasks
 
@@ -21,7 +21,7 @@ def subjects(store: MemoryStore) -> dict[str, str]:
 
 
 def observation(number: str, patient: str, member: str = M1, src: int = 0) -> Put:
-    body = f'{{"resourceType":"Observation","subject":{{"reference":"Patient/{patient}"}}}}'.encode()
+    body = an_observation(patient)
     return Put("Observation", number, body, Keys(), patient=patient, src=src or src_of(member, number), member=member)
 
 
