@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from identity.memory import MemoryStore
+from identity.sqlite_store import SqliteStore
 
 from gateway.identity.workspace import Resolution
 from gateway.model.message import DraftResource
@@ -15,18 +18,34 @@ from gateway.model.resource import Json, dumps, loads
 from gateway.model.times import CHINA
 from gateway.revise import revise
 from gateway.store.base import Keys, Move, Put, src_of
+from gateway.store.resources import open_store
 
 NOON = datetime(2026, 3, 17, 12, tzinfo=CHINA)
 SOURCE = "urn:alliance-gateway:source:lis#{}"
 
 
-@pytest.fixture
-def store() -> MemoryStore:
-    return MemoryStore()
+@pytest.fixture(params=["memory", "sqlite"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[MemoryStore]:
+    if request.param == "memory":
+        yield MemoryStore()
+        return
+    real = await open_store(f"sqlite:///{tmp_path}", clock=lambda: NOON)
+    yield SqliteStore(real)
+    await real.close()
+
+
+REQUIRED: dict[str, Json] = {
+    "DiagnosticReport": {"code": {"text": "生化"}},
+    "Observation": {"code": {"text": "项目"}},
+    "Encounter": {"class": {"code": "AMB"}},
+    "DocumentReference": {"content": [{"attachment": {"title": "报告"}}]},
+}
 
 
 def draft(body: Json) -> DraftResource:
-    return DraftResource(body["resourceType"], body["id"], dumps(body))
+    """A resource of a message, with what R4 requires of it."""
+    type_ = body["resourceType"]
+    return DraftResource(type_, body["id"], dumps(body | REQUIRED.get(type_, {})))
 
 
 def lab(status: str, issued: str, items: dict[str, str], **more: Any) -> list[Json]:
@@ -159,12 +178,13 @@ async def test_a_late_message_about_a_visit_does_not_reopen_it(store: MemoryStor
 
 async def test_parts_of_a_study_in_one_message_and_over_time_make_one_study(store: MemoryStore) -> None:
     def image(number: int) -> Json:
+        instance = {"uid": f"1.{number}", "number": number, "sopClass": {"code": "urn:oid:1.2"}}
         return {
             "resourceType": "ImagingStudy",
             "id": "s",
             "status": "available",
             "subject": {"reference": "Patient/p"},
-            "series": [{"uid": "1", "instance": [{"uid": f"1.{number}", "number": number}]}],
+            "series": [{"uid": "1", "modality": {"code": "CT"}, "instance": [instance]}],
         }
 
     await receive(store, [image(1), image(2)], "1")
