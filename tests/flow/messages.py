@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-SENDER = ("LIS", "CITY1")  # MSH-3 and MSH-4 of the city hospital
+SENDER = ("ESB", "CITY1")  # MSH-3 and MSH-4 of the city hospital
 _WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 _ITEMS = (
     ("ALT", "丙氨酸氨基转移酶", "U/L", "7-40"), ("AST", "天门冬氨酸氨基转移酶", "U/L", "13-35"),
@@ -35,7 +35,7 @@ def oru(number: int, resident: int, *, items: int = 20, control: str = "", at: s
         f"PID|1||T{resident:06d}^^^CITY1^MR~{person}^^^^NI||测试{resident}||{person[6:14]}|{sex}",
         f"PV1|1|O|||||||||||||||||V{number:08d}",
         f"ORC|RE|A{number:08d}|R{number:08d}",
-        f"OBR|1|A{number:08d}|R{number:08d}|BIO^生化^L|||{at}|||||||{at}|S^血清^L||||||||{at}||LAB|F",
+        f"OBR|1|A{number:08d}|R{number:08d}|BIO^生化^L|||{at}|||||||{at}|S^血清^L|||||||{at}||LAB|F",
     ]
     for index in range(items):
         code, name, unit, band = _ITEMS[index % len(_ITEMS)]
