@@ -40,6 +40,7 @@ from tests.builders import (
     the_directory,
 )
 
+CT_IMAGE = {"system": "urn:ietf:rfc:3986", "code": "urn:oid:1.2.840.10008.5.1.4.1.1.2"}
 PROFILES = Path(__file__).parents[4] / "profiles"
 DOCTOR = AccessContext("zheng", "郑医生", Role.DOCTOR, M4, "city_group")
 FRAME = Frame(
@@ -125,6 +126,7 @@ def a_condition(id: str, text: str, code: str, *, member: str = M3, at: str = "2
         "id": id,
         "meta": {"source": f"{source_uri(member)}#raw-1"},
         "code": {"coding": [{"system": ICD10_CN, "code": code}], "text": text},
+        "subject": {"reference": "Patient/p1"},
         "recordedDate": at,
     }
     return out | ({"encounter": {"reference": f"Encounter/{visit}"}} if visit else {})
@@ -220,7 +222,7 @@ def wang_xiuying() -> list[Json]:
         made = a_study(id, text, started=started, series=series)
         made["identifier"] = [{"system": DICOM_UID, "value": f"urn:oid:{uid}"}]
         for one in made["series"]:
-            one["instance"] = [{"uid": f"{one['uid']}.{n}", "number": n} for n in range(1, 4)]
+            one["instance"] = [{"uid": f"{one['uid']}.{n}", "sopClass": CT_IMAGE, "number": n} for n in (1, 2, 3)]
         return made
 
     s1 = study("s1", "2.25.100", "胸部CT平扫", "2026-03-10T09:30:00+08:00", 2)

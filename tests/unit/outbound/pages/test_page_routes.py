@@ -1,0 +1,241 @@
+"""The addresses of the pages: who may, what is written down, what is never shown."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from urllib.parse import quote
+
+import pytest
+
+from gateway.model.systems import RECORD_TAG
+from tests.builders import a_patient, a_report, an_observation
+from tests.unit.outbound.pages.conftest import Ward
+from tests.unit.outbound.pages.test_page_summary import words
+
+TABS = ["", "/visits", "/labs", "/cultures", "/imaging", "/medication", "/recognise", "/access"]
+CARD = "990101194201150996"
+
+
+@pytest.mark.parametrize("tab", TABS)
+async def test_every_tab_names_resident_doctor_and_member(ward: Ward, tab: str) -> None:
+    for patient, name in (("wu", "吴德福"), ("liu", "刘桂兰"), ("wang", "王秀英"), ("zhou", "周敏")):
+        answer = await ward.get(f"/ui/p/{patient}{tab}")
+        assert answer.status_code == 200
+        assert name in answer.text and "<strong>郑医生</strong> 镇卫生院" in answer.text
+        assert CARD not in answer.text
+
+
+async def test_each_page_writes_one_row_before_it_answers(ward: Ward) -> None:
+    await ward.get("/ui/p/wu/medication")
+    rows = [row for row in await ward.audit(kind="page") if "wu" in row.patients]
+    assert [(r.subtype, r.action, r.outcome, r.user, r.member, r.purpose) for r in rows] == [
+        ("medication", "R", "0", "zheng", "township_health_centre", "TREAT")
+    ]
+
+
+async def test_without_a_row_nothing_is_shown(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(row: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(ward.store, "disclose", broken)
+    answer = await ward.get("/ui/p/wu")
+    assert answer.status_code == 500 and "吴德福" not in answer.text and "disk full" not in answer.text
+
+
+async def test_pages_are_never_cached_and_carry_the_policy(ward: Ward) -> None:
+    headers = (await ward.get("/ui/p/wu")).headers
+    assert headers["cache-control"] == "no-store"
+    assert "default-src 'self'" in headers["content-security-policy"]
+    assert "unsafe" not in headers["content-security-policy"]
+
+
+async def test_a_stranger_is_led_to_the_form_and_back(ward: Ward) -> None:
+    answer = await ward.client.get("/ui/p/wu/labs")
+    assert answer.headers["location"] == "/ui/signin?next=/ui/p/wu/labs"
+    form = {"user": "zheng", "password": "right horse battery", "next": "/ui/p/wu/labs"}
+    assert (await ward.client.post("/ui/signin", data=form)).headers["location"] == "/ui/p/wu/labs"
+
+
+ELSEWHERE = ["//evil.example", "https://evil.example/ui/", "/ui/\\evil", "/fhir/Patient", "/ui/signout"]
+
+
+@pytest.mark.parametrize("to", ELSEWHERE)
+async def test_the_form_leads_nowhere_else(ward: Ward, to: str) -> None:
+    form = {"user": "zheng", "password": "right horse battery", "next": to}
+    assert (await ward.client.post("/ui/signin", data=form)).headers["location"] == "/ui/"
+    assert to not in (await ward.client.get(f"/ui/signin?next={quote(to)}")).text or to.startswith("/ui/")
+
+
+async def test_a_form_from_another_site_is_refused(ward: Ward) -> None:
+    form = {"user": "zheng", "password": "right horse battery"}
+    answer = await ward.client.post("/ui/signin", data=form, headers={"Origin": "http://evil.example"})
+    assert answer.status_code == 401 and "set-cookie" not in answer.headers
+
+
+async def test_wrong_password_and_unknown_name_read_the_same(ward: Ward) -> None:
+    wrong = await ward.client.post("/ui/signin", data={"user": "zheng", "password": "x"})
+    nobody = await ward.client.post("/ui/signin", data={"user": "nobody", "password": "x"})
+    assert wrong.status_code == nobody.status_code == 401
+    assert wrong.text == nobody.text
+
+
+async def test_sign_out_ends_the_session_for_good(ward: Ward) -> None:
+    csrf = await ward.sign_in()
+    cookie = dict(ward.client.cookies)
+    await ward.client.post("/ui/signout", data={"csrf": csrf})
+    ward.client.cookies.update(cookie)
+    assert (await ward.client.get("/ui/p/wu")).status_code == 303
+
+
+async def test_an_idle_session_ends_after_a_quarter_of_an_hour(ward: Ward) -> None:
+    await ward.sign_in()
+    ward.clock.at += timedelta(minutes=16)
+    assert (await ward.client.get("/ui/p/wu")).status_code == 303
+
+
+async def test_a_vendor_gets_a_refusal_that_is_written_down_nowhere_as_shown(ward: Ward) -> None:
+    answer = await ward.get("/ui/p/wu", "vendor")
+    assert answer.status_code == 403 and "吴德福" not in answer.text
+    assert not [row for row in await ward.audit(kind="page", outcome="0") if row.user == "lis"]
+
+
+async def test_a_doctor_of_another_alliance_learns_nothing(ward: Ward) -> None:
+    theirs, absent = await ward.get("/ui/p/wu", "other"), await ward.get("/ui/p/nobody-at-all", "other")
+    assert theirs.status_code == absent.status_code == 404
+    strip = re.compile(r"请求号 <code>\w+</code>")
+    assert strip.sub("", theirs.text) == strip.sub("", absent.text)
+    refused = [row for row in await ward.audit(kind="page") if row.outcome == "4"]
+    assert {row.user for row in refused} == {"qian"} and not any(row.patients for row in refused)
+
+
+async def test_search_needs_the_forms_token(ward: Ward) -> None:
+    await ward.sign_in()
+    answer = await ward.client.post("/ui/search", data={"resident": CARD})
+    assert answer.status_code == 401 and CARD not in answer.text
+
+
+async def test_a_card_number_is_in_no_address_no_page_and_no_row(ward: Ward) -> None:
+    csrf = await ward.sign_in()
+    posted = await ward.client.post("/ui/search", data={"resident": CARD, "csrf": csrf})
+    to = posted.headers["location"]
+    page = await ward.client.get(to)
+    assert "吴德福" in page.text and "990101********0996" in page.text
+    rows = await ward.audit(kind="page")
+    for text in (to, page.text, *(repr(row) for row in rows)):
+        assert CARD not in text and CARD[6:14] not in text.replace("1942-01-15", "")
+    assert rows[0].subtype == "search" and rows[0].action == "E" and "wu" in rows[0].patients
+
+
+async def test_a_result_page_is_the_doctors_own_and_grows_old(ward: Ward) -> None:
+    csrf = await ward.sign_in()
+    to = (await ward.client.post("/ui/search", data={"resident": CARD, "csrf": csrf})).headers["location"]
+    assert "吴德福" not in (await ward.get(to, "other")).text
+    ward.clock.at += timedelta(minutes=14)
+    assert "找到 1 位" in (await ward.client.get(to)).text
+    ward.clock.at += timedelta(minutes=2)
+    stale = await ward.client.get(to)
+    assert "已过期" in stale.text and "找到" not in words(stale.text).replace("没有找到", "")
+
+
+async def test_what_cannot_be_searched_is_explained(ward: Ward) -> None:
+    csrf = await ward.sign_in()
+    to = (await ward.client.post("/ui/search", data={"resident": "吴德福", "csrf": csrf})).headers["location"]
+    answer = await ward.client.get(to)
+    assert answer.status_code == 200 and "没有查找" in answer.text and "出生年月" in answer.text
+
+
+async def test_recent_residents_are_those_opened_newest_first(ward: Ward) -> None:
+    for patient in ("wu", "liu", "wu", "zhao"):
+        ward.clock.at += timedelta(seconds=1)
+        await ward.get(f"/ui/p/{patient}")
+    html = (await ward.get("/ui/")).text
+    listed = html[html.index('id="recent"') : html.index('id="todo"')]
+    assert re.findall(r"/ui/p/(\w+)", listed) == ["zhao", "wu", "liu"]
+
+
+async def test_a_critical_value_waits_on_the_start_page(ward: Ward) -> None:
+    text = words((await ward.get("/ui/")).text)
+    assert re.search(r"危急值 ?赵丽 · 血小板 18", text) and "已告知周医生" in text
+
+
+async def test_a_merged_resident_leads_to_the_survivor_with_a_note(ward: Ward) -> None:
+    link = [{"type": "replaced-by", "other": {"reference": "Patient/wu"}}]
+    await ward.put(a_patient("old", active=False, link=link), patient="old")
+    for tab in ("", "/labs"):
+        answer = await ward.get(f"/ui/p/old{tab}")
+        assert answer.status_code == 303 and answer.headers["location"] == f"/ui/p/wu{tab}?merged=1"
+    assert "已并入本档案" in (await ward.get("/ui/p/wu?merged=1")).text
+
+
+async def test_a_provisional_person_says_so(ward: Ward) -> None:
+    tag = {"meta": {"tag": [{"system": RECORD_TAG, "code": "provisional"}]}}
+    await ward.put(a_patient("child", name="孙浩然", active=False, **tag), patient="child")
+    answer = await ward.get("/ui/p/child")
+    assert answer.status_code == 200 and "这是临时档案" in answer.text
+
+
+async def test_a_report_keeps_its_versions_and_an_old_one_says_it_is_old(ward: Ward) -> None:
+    first = an_observation("k", "钾", "6.8", "mmol/L", loinc="2823-3", ucum="mmol/L", flag="HH")
+    await ward.put(a_patient(), first, a_report("r", "电解质", [first]), patient="chen")
+    second = an_observation("k", "钾", "4.2", "mmol/L", loinc="2823-3", ucum="mmol/L", status="corrected")
+    ward.clock.at += timedelta(hours=1)
+    await ward.put(second, a_report("r", "电解质", [second], status="corrected"), patient="chen")
+    summary = words((await ward.get("/ui/p/chen")).text)
+    assert re.search(r"无未处理危急值。钾 4\.2 mmol/L 已更正.*更正前 6\.8", summary)
+    now = (await ward.get("/ui/p/chen/report/chen-r")).text
+    assert "4.2" in now and "6.8" not in now and "version=1" in now
+    then = (await ward.get("/ui/p/chen/report/chen-r?version=1")).text
+    assert "6.8" in then and "4.2" not in then and "这是旧版本" in then
+
+
+async def test_another_residents_report_is_not_shown_under_this_one(ward: Ward) -> None:
+    assert (await ward.get("/ui/p/liu/report/liu-r2")).status_code == 200
+    answer = await ward.get("/ui/p/wu/report/liu-r2")
+    assert answer.status_code == 404 and "1.20" not in answer.text
+
+
+async def test_an_original_is_a_download_that_cannot_act(ward: Ward) -> None:
+    document = {
+        "resourceType": "DocumentReference",
+        "id": "d",
+        "status": "current",
+        "subject": {"reference": "Patient/p1"},
+        "content": [{"attachment": {"url": "Binary/raw-7"}}],
+    }
+    await ward.put(document, patient="wu")
+    ward.originals["raw-7"] = b"<html><script>alert(1)</script></html>"
+    answer = await ward.get("/ui/p/wu/original/wu-d")
+    assert answer.content == ward.originals["raw-7"]
+    assert answer.headers["content-disposition"].startswith("attachment")
+    assert answer.headers["content-type"] == "application/octet-stream"
+    assert "sandbox" in answer.headers["content-security-policy"]
+    assert (await ward.get("/ui/p/liu/original/wu-d")).status_code == 404
+
+
+async def test_pictures_are_refused_to_those_who_may_not_see_the_study(ward: Ward) -> None:
+    path = "/dicom-web/studies/2.25.100/series/2.25.1/instances/2.25.1.1/rendered"
+    assert (await ward.client.get(path)).status_code == 401
+    assert (await ward.get(path, "other")).status_code == 404
+    assert (await ward.get(path.replace("2.25.1.1/", "2.25.9.9/"))).status_code == 404
+    assert (await ward.get(path + "?url=http://evil.example")).status_code in (400, 403, 404)
+
+
+async def test_a_pacs_that_is_not_allowed_is_said_in_words(ward: Ward) -> None:
+    text = words((await ward.get("/ui/p/wang/imaging/wang-s1")).text)
+    assert "影像" in text and ("没有应答" in text or "没有送来" in text)
+
+
+async def test_static_files_are_kept_for_good_and_only_under_their_own_hash(ward: Ward) -> None:
+    html = (await ward.client.get("/ui/signin")).text
+    found = re.findall(r"/ui/static/[\w.-]+", html)
+    assert len(found) >= 2
+    for path in found:
+        answer = await ward.client.get(path)
+        assert answer.status_code == 200 and "immutable" in answer.headers["cache-control"]
+    assert (await ward.client.get("/ui/static/app.000000000000.css")).status_code == 404
+
+
+async def test_a_huge_form_is_refused_before_it_is_read_whole(ward: Ward) -> None:
+    answer = await ward.client.post("/ui/signin", content=b"user=" + b"a" * 200_000)
+    assert answer.status_code == 413
