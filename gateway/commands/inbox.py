@@ -9,8 +9,8 @@ from pathlib import Path
 
 from ..inbox.queue import Entry, Inbox
 from ..model.outcome import State
-from ..model.times import instant_text, system_clock
-from ..store.resources import open_store
+from ..model.times import instant_text
+from ..store.peek import outcome_of
 from .talk import Exit, emit, say
 
 
@@ -44,7 +44,7 @@ def _show(inbox: Inbox, args: argparse.Namespace) -> int:
     if entry is None or raw is None:
         say(f"{args.key}: 没有这条消息 / no such message")
         return Exit.USAGE
-    outcome = entry.outcome or asyncio.run(_stored_outcome(args.home, entry.key))
+    outcome = entry.outcome or (outcome_of(Path(args.home), entry.key) or b"").decode()
     fields = _fields(entry) | {"outcome": json.loads(outcome) if outcome else None}
     if args.json:
         emit(fields | {"body": raw.body.decode("utf-8", "replace")})
@@ -53,14 +53,6 @@ def _show(inbox: Inbox, args: argparse.Namespace) -> int:
     if raw.format != "dicom":
         print(raw.body.decode("utf-8", "replace").replace("\r", "\n"))
     return Exit.OK
-
-
-async def _stored_outcome(home: str, key: str) -> str:
-    store = await open_store(f"sqlite:///{home}", clock=system_clock)
-    try:
-        return (await store.done([key])).get(key, b"").decode()
-    finally:
-        await store.close()
 
 
 def _replay(inbox: Inbox, args: argparse.Namespace) -> int:

@@ -1,0 +1,130 @@
+"""`gateway map check|test|gaps`: work on mappings without a running gateway."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from ..errors import GatewayError
+from ..inbox.queue import Inbox
+from ..model.ids import Ids
+from ..model.message import Draft, RawMessage
+from ..model.resource import loads
+from ..model.times import system_clock
+from ..shipped import shipped
+from ..translate.engine import Mappings
+from .talk import Exit, emit, say
+from .translate import mappings_of, source_of
+
+UNMAPPED = "GW-TRN-101"
+GOLDEN_KEY = b"golden"  # expected results are made with these ids; a store has its own key
+
+
+def run(args: argparse.Namespace) -> int:
+    """Dispatch."""
+    if args.action == "check":
+        return _check(args)
+    if args.action == "test":
+        return _test(args)
+    return _gaps(args)
+
+
+def _check(args: argparse.Namespace) -> int:
+    folders = [*([Path(args.mappings)] if args.mappings else []), shipped("mappings")]
+    loaded = Mappings.load(folders)
+    sources = loaded.directory.sources
+    say(f"{len(sources)} 个来源的映射都能编译 / mappings of {len(sources)} sources compile")
+    for name, source in sorted(sources.items()):
+        form = source.format
+        kinds = loaded.kinds(source, form) if form != "any" else []
+        emit({"source": name, "format": form, "kinds": kinds}) if args.json else print(name, form, " ".join(kinds))
+    return Exit.OK
+
+
+def _test(args: argparse.Namespace) -> int:
+    """Every case folder that has an expected.json, translated again and compared."""
+    root = Path(args.cases) if args.cases else shipped("fixtures")
+    sys.path.insert(0, str(shipped("fixtures").parent))
+    mappings = mappings_of(args.mappings)
+    wrong = total = 0
+    for case in import_module("fixtures.cases").cases(root):
+        expected = case.folder / "expected.json"
+        if not expected.exists():
+            continue
+        total += 1
+        same = as_golden(translated(case, mappings)) == json.loads(expected.read_text(encoding="utf-8"))
+        wrong += not same
+        if args.json:
+            emit({"case": f"{case.source}/{case.name}", "ok": same})
+        elif not same:
+            say(f"不同 / differs: {case.source}/{case.name}")
+    say(f"{total - wrong} / {total} 个用例相同 / cases equal")
+    return Exit.PARTIAL if wrong else Exit.OK
+
+
+def translated(case: Any, mappings: Mappings) -> Draft:
+    """The draft of a case, with the ids golden files are made with."""
+    now = import_module("fixtures.times").ANCHOR
+    raw = RawMessage("m1", case.source, case.format, case.body, now, case.file_name)
+    return mappings.translate(raw, source_of(mappings, case.source), Ids(GOLDEN_KEY), now)
+
+
+def as_golden(draft: Draft) -> Any:
+    """A draft as an expected.json holds it."""
+    entries = [{"resource": {"resourceType": "Patient", **one.patient}} for one in draft.records]
+    entries += [{"resource": loads(one.body)} for one in draft.resources]
+    return json.loads(json.dumps({"resourceType": "Bundle", "type": "collection", "entry": entries}, default=str))
+
+
+def _gaps(args: argparse.Namespace) -> int:
+    """Unmapped codes and unused fields over everything the inbox holds, the most frequent first."""
+    mappings = mappings_of(args.mappings)
+    codes: Counter[tuple[str, str]] = Counter()
+    fields: Counter[tuple[str, str]] = Counter()
+    inbox = Inbox(Path(args.home))
+    try:
+        for raw in _kept(inbox, args.source):
+            draft = _draft(raw, mappings)
+            if draft is None:
+                continue
+            codes.update((raw.source, one.en) for one in draft.findings if one.code == UNMAPPED)
+            fields.update((raw.source, _without_number(one.place)) for one in draft.unused if one.lost)
+    finally:
+        inbox.close()
+    for kind, counted in (("code", codes), ("field", fields)):
+        for (source, what), count in counted.most_common():
+            if args.json:
+                emit({"kind": kind, "source": source, "what": what, "count": count})
+            else:
+                print(f"{count:>7}  {kind:<5}  {source}  {what}")
+    say(f"{len(codes)} 个未映射代码，{len(fields)} 个未用字段 / unmapped codes, unused fields")
+    return Exit.OK
+
+
+def _kept(inbox: Inbox, source: str) -> Iterator[RawMessage]:
+    before = ""
+    while entries := inbox.file.entries(source=source, before=before, limit=500):
+        before = entries[-1].key
+        for entry in entries:
+            raw = inbox.raw(entry.key)
+            if raw is not None and raw.source:
+                yield raw
+
+
+def _draft(raw: RawMessage, mappings: Mappings) -> Draft | None:
+    try:
+        return mappings.translate(raw, source_of(mappings, raw.source), Ids(GOLDEN_KEY), system_clock())
+    except GatewayError:
+        return None
+
+
+def _without_number(place: str) -> str:
+    """`OBX[3]-15` → `OBX-15`: one line a field, whatever message it stood in."""
+    head, bracket, tail = place.partition("[")
+    return head + tail.partition("]")[2] if bracket else place

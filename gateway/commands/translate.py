@@ -1,0 +1,115 @@
+"""`gateway try`: what would become of a file. Translates, checks, shows; stores nothing."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError, GatewayError
+from ..inbound.files import files_below, read_file
+from ..model.directory import Source
+from ..model.ids import Ids
+from ..model.message import Draft, RawMessage
+from ..model.resource import Json, dumps, loads
+from ..model.times import system_clock
+from ..shipped import shipped
+from ..translate.engine import Mappings
+from ..translate.read_v2 import Peek, ack, peek_v2, split_batch
+from ..validate.structure import check
+from .talk import Exit, say
+
+_KEY = b"gateway try: no store, so no secret"
+
+
+def mappings_of(own: str) -> Mappings:
+    """The operator's folder over the shipped one."""
+    return Mappings.load([*([Path(own)] if own else []), shipped("mappings")], check=False)
+
+
+def source_of(mappings: Mappings, name: str) -> Source:
+    """The source of that name. Raises ConfigError naming those there are."""
+    found = mappings.directory.sources.get(name)
+    if found is None:
+        raise ConfigError(f"--source {name}", "one of " + ", ".join(sorted(mappings.directory.sources)))
+    return found
+
+
+def run_try(args: argparse.Namespace) -> int:
+    """Every file; exit 5 when one could not be translated."""
+    mappings = mappings_of(args.mappings)
+    source = source_of(mappings, args.source)
+    failed = 0
+    for name in args.files:
+        for path in files_below(Path(name)):
+            for answer in _tried(path, mappings, source):
+                failed += answer["outcome"] != "ok"
+                print(dumps(answer).decode()) if args.json else _show(answer)
+    return Exit.PARTIAL if failed else Exit.OK
+
+
+def _tried(path: Path, mappings: Mappings, source: Source) -> list[Json]:
+    body = read_file(path, source.format)
+    form = mappings.sniff(body) if source.format == "any" else source.format
+    bodies = split_batch(body) if form == "v2" else [body]
+    return [_one(path, form, one, mappings, source) for one in bodies]
+
+
+def _one(path: Path, form: str, body: bytes, mappings: Mappings, source: Source) -> Json:
+    answer: Json = {"file": str(path), "format": form, "charset": "", "outcome": "ok", "ack": "", "bundle": None}
+    answer |= {"unused": [], "findings": []}
+    fault: GatewayError | None = None
+    try:
+        raw = RawMessage("m0", source.name, form, body, system_clock(), path.name)
+        draft = mappings.translate(raw, source, Ids(_KEY), system_clock())
+        answer |= _translated(draft)
+    except GatewayError as error:
+        fault = error
+        answer |= {"outcome": error.code, "findings": [_finding(one) for one in _faults(error)]}
+    if form == "v2":
+        answer |= _acknowledged(body, fault)
+    return answer
+
+
+def _translated(draft: Draft) -> Json:
+    people = [{"resourceType": "Patient", **one.patient} for one in draft.records]
+    entries = [{"resource": one} for one in people] + [{"resource": loads(one.body)} for one in draft.resources]
+    for one in draft.resources:
+        check(one.type, one.body)
+    return {
+        "charset": draft.facts.get("charset", ""),
+        "kind": draft.kind,
+        "bundle": {"resourceType": "Bundle", "type": "collection", "entry": entries},
+        "unused": [{"place": one.place, "because": one.because} for one in draft.unused],
+        "findings": [_finding(one) for one in draft.findings],
+    }
+
+
+def _faults(error: GatewayError) -> tuple[Any, ...]:
+    return getattr(error, "findings", ()) or (error.finding(),)
+
+
+def _finding(one: Any) -> Json:
+    return {"code": one.code, "severity": one.severity, "place": one.place, "zh": one.zh, "en": one.en}
+
+
+def _acknowledged(body: bytes, fault: GatewayError | None) -> Json:
+    try:
+        peek = peek_v2(body)
+    except GatewayError as error:
+        peek, fault = Peek.empty(), error
+    answer = ack(peek, fault.ack[0] if fault else "AA", fault, system_clock())
+    return {"ack": answer.decode(peek.charset, "replace"), "charset": peek.charset}
+
+
+def _show(answer: Json) -> None:
+    """For a person: the verdict on stderr, the FHIR on stdout."""
+    lost = [one["place"] for one in answer["unused"] if not one["because"]]
+    say(f"{answer['file']}: {answer['format']} {answer.get('kind', '')} {answer['charset']} {answer['outcome']}")
+    for one in answer["findings"]:
+        say(f"  {one['severity']:<11} {one['code']} {one['place']}  {one['zh']}")
+    say(f"  未用字段 {len(lost)}：{' '.join(lost)}" if lost else "  未用字段 0：每个字段都有去处")
+    if answer["ack"]:
+        say("  " + answer["ack"].strip().replace("\r", "\n  "))
+    if answer["bundle"]:
+        print(dumps(answer["bundle"]).decode())

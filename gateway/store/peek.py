@@ -1,0 +1,37 @@
+"""A look into a store another process owns: read-only, for commands beside a running gateway."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import apsw
+
+
+def outcome_of(directory: Path, raw_key: str) -> bytes | None:
+    """The outcome of a processed message as JSON; None when it is not there."""
+    found = _rows(directory, "SELECT outcome FROM done WHERE raw_key = ?", (raw_key,))
+    return bytes(found[0][0]) if found else None
+
+
+def stats(directory: Path) -> dict[str, int]:
+    """Rows, current rows, persons, commits and bytes of the files."""
+    counted = _rows(
+        directory,
+        "SELECT count(*), sum(till_tx = 1 << 62), (SELECT max(people) FROM tx), (SELECT max(tx) FROM tx) FROM row",
+        (),
+    )
+    names = ("versions", "current", "persons", "commits")
+    figures = {name: int(value or 0) for name, value in zip(names, counted[0], strict=True)}
+    for name in ("store.db", "inbox.db", "audit.db"):
+        path = directory / name
+        figures[f"bytes {name}"] = path.stat().st_size if path.exists() else 0
+    return figures
+
+
+def _rows(directory: Path, sql: str, values: tuple[str, ...]) -> list[tuple[apsw.SQLiteValue, ...]]:
+    connection = apsw.Connection(str(directory / "store.db"), flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        connection.set_busy_timeout(5_000)
+        return list(connection.execute(sql, values))
+    finally:
+        connection.close()
