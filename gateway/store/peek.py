@@ -10,7 +10,7 @@ import apsw
 def outcome_of(directory: Path, raw_key: str) -> bytes | None:
     """The outcome of a processed message as JSON; None when it is not there."""
     found = _rows(directory, "SELECT outcome FROM done WHERE raw_key = ?", (raw_key,))
-    return bytes(found[0][0]) if found else None
+    return found[0][0] if found and isinstance(found[0][0], bytes) else None
 
 
 def stats(directory: Path) -> dict[str, int]:
