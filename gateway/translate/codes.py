@@ -75,11 +75,15 @@ class Table:
         return self.values.get(key_of(text))
 
     def rows(self, code: str, name: str, unit: str, specimen: str) -> tuple[ConceptRow, ...]:
-        """Rows for an item: by its code, else by its name, that its unit and specimen allow."""
+        """Rows for an item: by its code, else by its name, that its unit and specimen allow; one a code system.
+
+        unit: UCUM; "" when none was printed, "?" when its spelling is unknown. Without a unit only an item that
+        is no homonym is found.
+        """
         for key in (code, name):
-            found = [row for row in self.concepts.get(key_of(key), ()) if _fits(row, unit, specimen)] if key else []
+            found = _fitting(self.concepts.get(key_of(key), ()), unit, specimen) if key else ()
             if found:
-                return tuple(found)
+                return found
         return ()
 
     def expected_units(self, code: str, name: str) -> frozenset[str]:
@@ -88,9 +92,22 @@ class Table:
         return frozenset[str]().union(*(row.units for row in rows))
 
 
-def _fits(row: ConceptRow, unit: str, specimen: str) -> bool:
-    unit_fits = not row.units or unit in row.units
-    return unit_fits and (not specimen or not row.specimens or specimen in row.specimens)
+_BLOOD = frozenset("BSP")  # whole blood, serum, plasma: laboratories name the tube, not what was measured
+
+
+def _fitting(rows: tuple[ConceptRow, ...], unit: str, specimen: str) -> tuple[ConceptRow, ...]:
+    if unit:
+        rows = tuple(row for row in rows if not row.units or unit in row.units)
+    elif len({(row.system, row.code) for row in rows}) > len({row.system for row in rows}):
+        return ()
+    if specimen:
+        exact = tuple(row for row in rows if specimen in row.specimens)
+        rows = exact or tuple(row for row in rows if _same_kind(row.specimens, specimen))
+    return tuple({row.system: row for row in reversed(rows)}.values())[::-1]
+
+
+def _same_kind(specimens: frozenset[str], specimen: str) -> bool:
+    return not specimens or (specimen in _BLOOD and bool(specimens & _BLOOD))
 
 
 def ucum(units: Table, printed: str, expected: frozenset[str]) -> str:

@@ -306,19 +306,17 @@ def _resets(plan: list[_Planned]) -> dict[int, list[tuple[str, str]]]:
     A name lives in the innermost loop that its maker and everybody who uses it share.
     """
     out: dict[int, list[tuple[str, str]]] = {}
-    kept = {name: None for planned in plan for name in _kept_names(planned.rule)}
+    kept = dict.fromkeys(name for planned in plan for name in _kept_names(planned.rule))
     for name in kept:
-        makers = [p.loops[:-1] for p in plan if name in _kept_names(p.rule)]
-        users = [p.loops for p in plan if f"${name}" in _texts(p.rule)]
-        out.setdefault(_deepest(makers + users), []).append((f"kept_{name}", "''"))
+        lives = [p.loops for p in plan if name in _kept_names(p.rule) or f"${name}" in _texts(p.rule)]
+        out.setdefault(_deepest(lives), []).append((f"kept_{name}", "''"))
     for planned in plan:
         if not planned.rule.to or planned.rule.to in SPECIAL_TARGETS:
             continue
         name = planned.rule.name
-        singles = [p.loops for p in plan if name in _named(p.rule, "ref")]
-        many = [p.loops for p in plan if name in _named(p.rule, "refs")]
-        out.setdefault(_deepest([planned.loops, *singles]), []).append((f"r_{name}", "''"))
-        out.setdefault(_deepest([planned.loops[:-1], *many]), []).append((f"l_{name}", "[]"))
+        for key, local, empty in (("ref", f"r_{name}", "''"), ("refs", f"l_{name}", "[]")):
+            users = [p.loops for p in plan if name in _named(p.rule, key)]
+            out.setdefault(_deepest([planned.loops, *users]), []).append((local, empty))
     return out
 
 
@@ -346,4 +344,4 @@ def _texts(rule: Rule) -> set[str]:
 
 def _named(rule: Rule, key: str) -> set[str]:
     found = (node.get(key) for node in rule.node.walk())
-    return {node.value for node in found if node is not None and isinstance(node.value, str)}
+    return {item.value for node in found if node is not None for item in node.items() if isinstance(item.value, str)}

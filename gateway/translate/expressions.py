@@ -274,10 +274,12 @@ class Expressions:
         return out
 
     def _refs(self, node: Yaml, path: str) -> str:
-        name = node.fields(frozenset({"refs", "when"}))["refs"].text()
-        if name not in self.names.lists:
-            raise node.error(f"no rule {name!r} makes resources before this one")
-        found = self.names.lists[name]
+        names = node.fields(frozenset({"refs", "when"}))["refs"].items()
+        for item in names:
+            if item.text() not in self.names.lists:
+                raise item.error(f"no rule {item.text()!r} makes resources before this one")
+        found = self.emit.temp()
+        self.emit.line(f"{found} = {' + '.join(self.names.lists[item.text()] for item in names)}")
         return self._conditional(node, lambda: f"('[' + ','.join({found}) + ']' if {found} else '')")
 
     @staticmethod

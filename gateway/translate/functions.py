@@ -99,20 +99,22 @@ def concept(setting: Setting, options: Mapping[str, str]) -> Call:
     """CodeableConcept: the source's code first, then standard codes of `table`, `text` as printed.
 
     `system` names the system of the source's code when it is a standard one; else it is local to the
-    member under `local`. A code the table does not know stays visible and makes finding GW-MAP-001.
+    member under `local`. A code the table does not know stays visible and makes finding GW-MAP-001, unless
+    `unmapped: quiet` (panels and orders, which rarely have a standard code).
     """
     table = setting.table(options.get("table", ""))
     units = setting.table("units")
+    quiet = not table.name or options.get("unmapped") == "quiet"
     own = options.get("system") or systems.local_codes(setting.member, options.get("local", "item"))
 
     def make(code: str, name: str = "", unit: str = "", specimen: str = "") -> Value:
         code, name = code.strip(), name.strip()
         if not code and not name:
             return None
-        known_unit = ucum(units, unit, table.expected_units(code, name))
+        known_unit = ucum(units, unit, table.expected_units(code, name)) or ("?" if unit else "")
         rows = table.rows(code, name, known_unit, specimen_class(setting, specimen))
         out = concept_of(own, code, name, [(row.system, row.code, row.display) for row in rows])
-        return out if rows or not table.name else unmapped(out, table.name)
+        return out if rows or quiet else unmapped(out, table.name)
 
     return make
 
@@ -308,6 +310,29 @@ def coded_flag(code: str) -> Json:
     return out | ({"text": _FLAG_TEXT[code]} if code in _FLAG_TEXT else {})
 
 
+_NOTICE = re.compile(r"(?:(\d{4}\S*?)\s*)?(\d{1,2})[:：](\d{2}).*?(?:通知|告知|报告|电话)(?:给|了)?\s*([^，。；,;\s]{2,20})")
+
+
+def critical_notice(setting: Setting, options: Mapping[str, str]) -> Call:
+    """Extension that says who was told of a critical value and when, read from a note; `date` gives the day.
+
+    Form read: `危急值已于15:32通知周医生`. Nothing for a note that says no such thing.
+    """
+
+    def make(note: str, day: str = "") -> Value:
+        found = _NOTICE.search(note) if "危急" in note else None
+        if found is None:
+            return None
+        on = stamp(found[1] or day)[:8]
+        parts: list[Json] = [{"url": "told", "valueString": found[4]}]
+        if len(on) == 8:
+            at = fhir_from_ts(f"{on}{found[2].zfill(2)}{found[3]}", setting.zone)
+            parts.append({"url": "at", "valueDateTime": at})
+        return {"url": systems.EXT_CRITICAL_NOTICE, "extension": parts}
+
+    return make
+
+
 # ---- people and places --------------------------------------------------------------------------
 _PLACE = re.compile(
     r"(?P<state>.+?(?:省|自治区))?(?P<big>.+?市(?!场))?(?P<city>.+?[县区旗])?(?P<district>.+?(?:镇|乡|街道))?(?P<line>.*)"
@@ -352,7 +377,7 @@ FUNCTIONS: dict[str, Function] = {
     "code": Function(text, options=("table", "else")),
     "markdown": Function(markdown),
     "uri": Function(uri),
-    "concept": Function(concept, ("text", "unit", "specimen"), ("table", "local", "system")),
+    "concept": Function(concept, ("text", "unit", "specimen"), ("table", "local", "system", "unmapped")),
     "date": Function(date),
     "dateTime": Function(date_time, time=True),
     "planned": Function(date_time),
@@ -364,6 +389,7 @@ FUNCTIONS: dict[str, Function] = {
     "result": Function(result, ("unit", "item"), ("table",)),
     "range": Function(reference_range, ("unit", "item"), ("table",)),
     "interpretation": Function(interpretation, ("value",)),
+    "critical_notice": Function(critical_notice, ("date",)),
     "address": Function(address),
     "phone": Function(phone),
     "person": Function(person),

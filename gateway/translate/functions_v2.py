@@ -290,9 +290,14 @@ def actor(setting: Setting, options: Mapping[str, str]) -> Call:
     return make
 
 
+def location(setting: Setting, options: Mapping[str, str]) -> Call:
+    """Where somebody lies or was seen (PL), in one text: ward, room, bed."""
+    return lambda field: " ".join(filter(None, (part(field, n) for n in (1, 2, 3)))) or None
+
+
 V2_FUNCTIONS: dict[str, Function] = {
     "ce": Function(
-        ce, ("unit", "specimen"), ("table", "local", "system"), whole=True, covers=(1, 2, 3, 4, 5, 6, 7, 8, 9)
+        ce, ("unit", "specimen"), ("table", "local", "system", "unmapped"), whole=True, covers=(1, 2, 3, 4, 5, 6, 7, 8, 9)
     ),
     "value": Function(value, ("type", "unit", "item"), ("table", "local"), whole=True),
     "flags": Function(interpretation, ("value",), whole=True),
@@ -303,5 +308,6 @@ V2_FUNCTIONS: dict[str, Function] = {
     "identifiers": Function(identifiers, ("card", "alternate"), whole=True, covers=(1, 4, 5)),
     "addresses": Function(addresses, whole=True, covers=(1, 2, 3, 4, 5, 7)),
     "phones": Function(phones, whole=True, covers=(1, 2, 3, 7, 12)),
+    "location": Function(location, whole=True, covers=(1, 2, 3)),
     "actor": Function(actor, whole=True, covers=(1, 2, 3)),
 }
