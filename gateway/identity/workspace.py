@@ -194,7 +194,9 @@ class Workspace:
         name, birth, sex = traits(record)
         if not name or len(birth) != 10 or sex not in ("male", "female"):
             return []
-        filters: tuple[Filter, ...] = (Filter("birthdate", "date", ("eq" + birth,)), Filter("gender", "token", (sex,)))
+        # By birth date alone, the one narrow index: sex would lead to half of everybody, and a name as
+        # typed would miss its other written forms.
+        filters: tuple[Filter, ...] = (Filter("birthdate", "date", ("eq" + birth,)),)
         page = await self._store.search(Query("Patient", filters, count=_PAGE, retired=True), SYSTEM)
         if page.next:
             filters += (Filter("name", "string", (record.name,)),)
