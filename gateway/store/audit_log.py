@@ -183,7 +183,7 @@ class AuditLog:
 
     async def _rows(self, places: Sequence[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
         own = [seq for log, seq in places if log == DISCLOSURE]
-        sql = "SELECT seq, row FROM disclosure WHERE seq IN (SELECT value FROM carray(?))"
+        sql = "SELECT seq, CAST(row AS BLOB) FROM disclosure WHERE seq IN (SELECT value FROM carray(?))"
         found = {(DISCLOSURE, int(seq)): bytes(row) for seq, row in self._reader.execute(sql, (numbers(own),))}
         theirs = await self._engine.effects_by_number([seq for log, seq in places if log == EFFECT])
         return found | {(EFFECT, seq): row for seq, row in theirs.items()}

@@ -312,7 +312,7 @@ class SqliteEngine:
 
     async def effects_by_number(self, wanted: Sequence[int]) -> dict[int, bytes]:
         """Effects by number."""
-        sql = "SELECT seq, row FROM effect WHERE seq IN (SELECT value FROM carray(?))"
+        sql = "SELECT seq, CAST(row AS BLOB) FROM effect WHERE seq IN (SELECT value FROM carray(?))"
         return {row[0]: row[1] for row in self._reader.execute(sql, (numbers(wanted),))}
 
     async def freshness(self) -> dict[str, datetime]:

@@ -39,7 +39,7 @@ from .bodies import (
     to_resource,
 )
 from .changes import Changes
-from .engine import DELETED, NOTHING, Engine, Match, PackedMove, PackedPlan, PackedPut, Replan, Row, Unclaimed
+from .engine import DELETED, NOTHING, RETIRED, Engine, Match, PackedMove, PackedPlan, PackedPut, Replan, Row, Unclaimed
 from .engine_sqlite import SqliteEngine
 from .search import GATHER, Searcher, sight_of
 
@@ -125,8 +125,9 @@ class ResourceStore:
         member_of = Match(((hash64("compartment", "Patient", id_),),))
         away = await self._engine.hits(member_of, sight, types=asked, limit=GATHER, outside=person) or []
         whole = await self._engine.rows([row.rid for row in away], sight) if away else {}
-        rows = [row for row in home if row.type != "Patient" or row.fh == fh]
-        rows = sorted([*rows, *whole.values()], key=lambda row: (row.tx, row.rid), reverse=True) if whole else rows
+        rows = sorted([*home, *whole.values()], key=lambda row: (row.tx, row.rid), reverse=True) if whole else home
+        # Superseded Patients lie in the record of their survivor by their link; they are not part of it.
+        rows = [row for row in rows if row.fh == fh or not row.flags & RETIRED]
         rows.sort(key=lambda row: row.fh != fh)
         return [to_resource(row, self._codec) for row in rows]
 

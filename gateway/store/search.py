@@ -103,7 +103,7 @@ class Searcher:
             await self._person_page(job)
             return
         gathered = await self._gathered(job)
-        if gathered is None:
+        if gathered is None or (len(gathered) > SORTED and not job.newest_first):
             await self._walked_page(job)
         else:
             await self._cut(job, gathered)
@@ -198,8 +198,6 @@ class Searcher:
         out = sorted(rows, key=lambda row: (row.tx, row.rid), reverse=True)
         if job.newest_first:
             return out
-        if len(rows) > SORTED:
-            raise TooCostly("_sort", f"more than {SORTED} resources to sort")
         for code, descending in reversed(job.query.sort):
             keyed = [(await self._value(job, code, row), row) for row in out]
             with_value = [pair for pair in keyed if pair[0] is not None]

@@ -129,11 +129,11 @@ class _Transaction:
             self._expect(gone.type, gone.id, fh_of(gone.type, gone.id), gone.expect)
         self._homes_stand()
         for claim in self.plan.unclaimed:
-            holders = self.db.execute(
+            sql = (
                 "SELECT ident.fh, dir.ver, row.flags FROM ident JOIN dir ON dir.fh = ident.fh"
-                " JOIN row ON row.rid = dir.rid WHERE ident.h = ?",
-                (claim.h,),
+                " JOIN row ON row.rid = dir.rid WHERE ident.h = ?"
             )
+            holders = list(self.db.execute(sql, (claim.h,)))
             if any(not flags & DELETED and (fh, version) not in claim.seen for fh, version, flags in holders):
                 raise Replan
         for move in self.plan.moves:

@@ -1,0 +1,61 @@
+"""One suite for every engine: a test takes `site` (or `store`) and runs once an engine."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from gateway.model.times import CHINA
+from gateway.store.resources import ResourceStore, open_store
+
+START = datetime(2026, 3, 20, 9, 0, tzinfo=CHINA)
+
+
+@dataclass
+class Site:
+    """A store with a clock that stands until it is moved. `again` closes and opens the same files."""
+
+    url: str
+    now: datetime = START
+    opened: list[ResourceStore] = field(default_factory=list)
+
+    def clock(self) -> datetime:
+        return self.now
+
+    def pass_time(self, **span: float) -> None:
+        self.now += timedelta(**span)
+
+    @property
+    def store(self) -> ResourceStore:
+        return self.opened[-1]
+
+    async def open(self) -> ResourceStore:
+        self.opened.append(await open_store(self.url, clock=self.clock))
+        return self.store
+
+    async def again(self) -> ResourceStore:
+        await self.opened.pop().close()
+        return await self.open()
+
+
+Urls = Callable[[Path], str]
+ENGINES: dict[str, Urls] = {"sqlite": lambda folder: f"sqlite:///{folder}"}
+
+
+@pytest_asyncio.fixture(params=list(ENGINES))
+async def site(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Site]:
+    made = Site(ENGINES[request.param](tmp_path / "store"))
+    await made.open()
+    yield made
+    for store in made.opened:
+        await store.close()
+
+
+@pytest.fixture
+def store(site: Site) -> ResourceStore:
+    return site.store
