@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
-from gateway.model.systems import RECORD_TAG
+from gateway.model.systems import RECORD_TAG, REVIEW
 from tests.builders import a_patient, a_report, an_observation
 from tests.unit.outbound.pages.conftest import Ward
 from tests.unit.outbound.pages.test_page_summary import words
@@ -239,3 +239,64 @@ async def test_static_files_are_kept_for_good_and_only_under_their_own_hash(ward
 async def test_a_huge_form_is_refused_before_it_is_read_whole(ward: Ward) -> None:
     answer = await ward.client.post("/ui/signin", content=b"user=" + b"a" * 200_000)
     assert answer.status_code == 413
+
+
+async def test_an_open_identity_review_is_seen_on_the_start_page_in_hits_and_on_the_persons_page(ward: Ward) -> None:
+    task = {
+        "resourceType": "Task",
+        "id": "t",
+        "status": "requested",
+        "intent": "order",
+        "code": {"coding": [{"system": REVIEW, "code": "card-contradicts-birth"}]},
+        "reasonCode": {"text": "证件与出生日期不符"},
+        "for": {"reference": "Patient/p1"},
+        "focus": {"reference": "Patient/wu"},
+        "authoredOn": "2026-03-19T08:00:00+08:00",
+        "input": [{"type": {"text": "candidate"}, "valueReference": {"reference": "Patient/wu"}}],
+    }
+    tag = {"meta": {"tag": [{"system": RECORD_TAG, "code": "provisional"}]}}
+    await ward.put(a_patient("child", name="吴小福", active=False, **tag), task, patient="child")
+    start = words((await ward.get("/ui/")).text)
+    assert "吴小福 待复核" in start and "证件与出生日期不符" in start
+    csrf = await ward.sign_in()
+    to = (await ward.client.post("/ui/search", data={"resident": CARD, "csrf": csrf})).headers["location"]
+    hits = words((await ward.client.get(to)).text)
+    assert "待复核：有记录证件与出生日期不符" in hits
+    assert "身份待复核：证件与出生日期不符" in words((await ward.get("/ui/p/child")).text)
+    done = {**task, "status": "completed"}
+    await ward.put(done, patient="child")
+    assert "待复核" not in words((await ward.get("/ui/")).text).replace("近 3 天危急值 · 待复核身份", "").replace(
+        "没有待复核的身份", ""
+    )
+
+
+async def test_a_document_is_read_by_its_sections_without_anything_active(ward: Ward) -> None:
+    div = '<div xmlns="http://www.w3.org/1999/xhtml"><p>好转</p></div>'
+    composition = {
+        "resourceType": "Composition",
+        "id": "c",
+        "status": "final",
+        "identifier": {"system": "urn:x", "value": "DOC-1"},
+        "type": {"text": "出院小结"},
+        "subject": {"reference": "Patient/p1"},
+        "date": "2026-03-06T10:00:00+08:00",
+        "author": [{"display": "孙医生"}],
+        "title": "出院小结",
+        "section": [{"title": "诊疗经过", "text": {"status": "generated", "div": div}}],
+    }
+    document = {
+        "resourceType": "DocumentReference",
+        "id": "d",
+        "masterIdentifier": {"system": "urn:x", "value": "DOC-1"},
+        "status": "superseded",
+        "type": {"text": "出院小结"},
+        "subject": {"reference": "Patient/p1"},
+        "date": "2026-03-06T10:00:00+08:00",
+        "content": [{"attachment": {"url": "Binary/raw-7"}}],
+    }
+    await ward.put(composition, document, patient="wu")
+    html = (await ward.get("/ui/p/wu/document/wu-d")).text
+    assert "诊疗经过" in html and "<p>好转</p>" in html and "已替换" in html
+    listed = words((await ward.get("/ui/p/wu/visits")).text)
+    assert "出院小结" in listed and "已替换" in listed
+    assert (await ward.get("/ui/p/liu/document/wu-d")).status_code == 404
