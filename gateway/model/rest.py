@@ -10,7 +10,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from email.utils import format_datetime, parsedate_to_datetime
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 from .context import AccessContext
 
@@ -18,6 +19,8 @@ FHIR_JSON = "application/fhir+json"
 _JSON_TYPES = frozenset({FHIR_JSON, "application/json", "text/json", "application/json+fhir"})
 _WILDCARDS = frozenset({"*/*", "application/*"})
 _FORMATS = _JSON_TYPES | {"json"}
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _ETAG = re.compile(r'(?:W/)?"([^"]*)"')
 
 
@@ -64,6 +67,7 @@ class Answer:
     seen: Seen | None = field(default=None)
 
 
+@lru_cache(256)
 def accepts_json(accept: str, format_: str = "") -> bool:
     """True when JSON will do: `_format` decides, else the Accept list (q=0 excludes), else yes."""
     if format_:
@@ -119,7 +123,9 @@ def etag_versions(header: str) -> tuple[str, ...]:
 
 def http_date(at: datetime) -> str:
     """IMF-fixdate: `Sun, 06 Nov 1994 08:49:37 GMT`."""
-    return format_datetime(at.astimezone(UTC), usegmt=True)
+    utc = at.astimezone(UTC)
+    clock = f"{utc.hour:02d}:{utc.minute:02d}:{utc.second:02d}"
+    return f"{_DAYS[utc.weekday()]}, {utc.day:02d} {_MONTHS[utc.month - 1]} {utc.year:04d} {clock} GMT"
 
 
 def parse_http_date(text: str) -> datetime | None:

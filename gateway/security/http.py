@@ -65,10 +65,17 @@ HSTS = (b"strict-transport-security", b"max-age=31536000")
 
 
 class Guard:
-    """Wraps the whole application."""
+    """Wraps the whole application.
 
-    def __init__(self, app: App, limits: Limits | None = None, *, tls: bool = False) -> None:
+    ahead: endpoints by first path step (`fhir`) that are reached without the framework's own layers, which
+    cost more than a read. They must answer everything below their step.
+    """
+
+    def __init__(
+        self, app: App, limits: Limits | None = None, *, tls: bool = False, ahead: Mapping[str, App] | None = None
+    ) -> None:
         self._app = app
+        self._ahead = ahead or {}
         self._limits = limits or Limits()
         self._headers = (*SECURITY_HEADERS, HSTS) if tls else SECURITY_HEADERS
 
@@ -87,7 +94,8 @@ class Guard:
         reply = _Reply(send, self._headers, scope[REQUEST_ID])
         try:
             limited = self._limited(scope, headers, receive)
-            await self._app(scope, limited, reply)
+            app = self._ahead.get(scope["path"].split("/", 2)[1], self._app) if self._ahead else self._app
+            await app(scope, limited, reply)
         except GatewayError as error:
             await reply.fail(error)
         except Exception as fault:

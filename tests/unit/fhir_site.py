@@ -137,7 +137,8 @@ async def a_site(home: Path) -> AsyncIterator[Site]:
     write = FhirWrite(WriteParts(store, index, clock, resource_types(), finder(reading), FhirDoor(reading).run))
     parts = replace(reading, write=write)
     try:
-        yield Site(store, clock, Guard(Starlette(routes=fhir_routes(parts))), parts, originals)
+        app = Guard(Starlette(routes=fhir_routes(parts)), ahead={"fhir": FhirDoor(parts)})
+        yield Site(store, clock, app, parts, originals)
     finally:
         await store.close()
 

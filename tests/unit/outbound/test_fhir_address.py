@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
+
 import pytest
 
 from gateway.errors import GatewayError, NotFound, NotSupported
-from gateway.model.rest import accepts_json, etag_versions, is_json, parse_http_date, prefer
+from gateway.model.rest import accepts_json, etag_versions, http_date, is_json, parse_http_date, prefer
 from gateway.outbound.fhir_parts import On
 from gateway.outbound.fhir_routes import classify
 
@@ -82,3 +84,8 @@ def test_headers_are_read_generously() -> None:
     assert etag_versions('W/"3", "4"') == ("3", "4") and etag_versions("7") == ("7",) and etag_versions("*") == ("*",)
     assert prefer("return=minimal; handling=lenient", "handling") == "lenient"
     assert parse_http_date("yesterday") is None and parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT") is not None
+
+
+def test_an_http_date_reads_as_it_was_written() -> None:
+    at = datetime(2026, 3, 1, 23, 59, 5, tzinfo=timezone(timedelta(hours=8)))
+    assert http_date(at) == "Sun, 01 Mar 2026 15:59:05 GMT" and parse_http_date(http_date(at)) == at

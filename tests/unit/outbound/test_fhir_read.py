@@ -183,6 +183,14 @@ async def test_health_tells_live_and_ready(site: Site) -> None:
         assert [(await http.get(f"/health/{path}")).status_code for path in ("live", "ready")] == [200, 200]
 
 
+async def test_a_long_answer_is_compressed_only_for_who_takes_it(site: Site) -> None:
+    plain = await site.get("metadata", role="", **{"Accept-Encoding": "identity"})
+    packed = await site.get("metadata", role="", **{"Accept-Encoding": "gzip"})
+    assert "content-encoding" not in plain.headers and packed.headers["content-encoding"] == "gzip"
+    assert int(packed.headers["content-length"]) < len(plain.content) / 5 and packed.json() == plain.json()
+    assert "content-encoding" not in (await site.get("Observation/o1")).headers
+
+
 # ---- access and audit -------------------------------------------------------------------------
 async def test_nobody_reads_without_a_token_and_the_attempt_is_audited(site: Site) -> None:
     answer = await site.get("Observation/o1", role="")
