@@ -213,10 +213,12 @@ class Expressions:
         codes = [self.json(item, path) for item in node.items()]
         if not codes:
             return "''"
+        if all(code.startswith(("'", '"')) for code in codes):
+            # A list of constants is one itself, so that it cannot make an object appear.
+            return repr("[" + ",".join(filter(None, map(_literal, codes))) + "]")
         out = self.emit.temp("l")
         if len(codes) == 1:
-            constant = codes[0].startswith(("'", '"'))
-            self.emit.line(f"{out} = '[' + {codes[0]} + ']'" + ("" if constant else f" if {codes[0]} else ''"))
+            self.emit.line(f"{out} = '[' + {codes[0]} + ']' if {codes[0]} else ''")
             return out
         self.emit.line(f"{out} = ','.join(filter(None, ({', '.join(codes)})))")
         self.emit.line(f"if {out}: {out} = '[' + {out} + ']'")
