@@ -133,3 +133,11 @@ def test_signed_out_pages_cannot_be_seen_again(doctor: Seat, alliance: Alliance)
     doctor.page.wait_for_url("**/ui/signin")
     doctor.page.go_back()
     assert "阿司匹林" not in doctor.text()
+
+
+def test_a_token_behind_the_hash_fills_the_form_and_leaves_the_address(browser: Browser, alliance: Alliance) -> None:
+    with seat(browser, alliance.url) as here:
+        page = here.go(f"/ui/signin#token={TOKENS['doctor']}")
+        assert page.url.endswith("/ui/signin")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/ui/")
