@@ -50,8 +50,10 @@ def run(args: argparse.Namespace) -> int:
 async def _demo(args: argparse.Namespace, home: Path, begun: float) -> None:
     fixtures = _fixtures()
     tokens = demo_tokens(home)
-    pacs = await fixtures.pacs.serve("127.0.0.1", 0)
-    settings = _settings(args, home, pacs.address)
+    anchor = _anchor(home)
+    cases = fixtures.cases.cases(shipped("fixtures"), anchor)
+    pacs = await fixtures.pacs.serve("127.0.0.1", 0, [case.body for case in cases if case.format == "dicom"])
+    settings = _settings(args, home, f"http://127.0.0.1:{pacs.sockets[0].getsockname()[1]}")
     credentials = demo_credentials(tokens, doctor_member=_DOCTOR_AT)
     gateway = await Gateway.open(settings, credentials=credentials)
     try:
@@ -59,7 +61,7 @@ async def _demo(args: argparse.Namespace, home: Path, begun: float) -> None:
         say(f"started in {time.monotonic() - begun:.1f} s")
         facts = _facts(gateway, tokens)
         (home / "demo.json").write_text(json.dumps(facts, ensure_ascii=False, indent=1), encoding="utf-8")
-        await _load(gateway, fixtures.cases, _anchor(home))
+        await _load(gateway, cases)
         _welcome(facts, home, begun)
         if not args.no_browser:
             webbrowser.open(facts["ui"])
@@ -70,7 +72,7 @@ async def _demo(args: argparse.Namespace, home: Path, begun: float) -> None:
     finally:
         say("stopping")
         await gateway.close()
-        await pacs.close()
+        pacs.close()
 
 
 def _fixtures() -> _Fixtures:
@@ -109,12 +111,11 @@ def _anchor(home: Path) -> datetime:
     return parse_fhir(path.read_text(encoding="utf-8"))
 
 
-async def _load(gateway: Gateway, cases: Any, anchor: datetime) -> None:
+async def _load(gateway: Gateway, cases: list[Any]) -> None:
     """The fixtures through the inbox, in their order; a home that has them already is left alone."""
     if gateway.inbox.file.entries(limit=1):
         return
-    found = cases.cases(shipped("fixtures"), anchor)
-    for case in tracked(found, len(found), "loading"):
+    for case in tracked(cases, len(cases), "loading"):
         if case.format == "v2":
             await gateway.intake.v2(case.body, gateway.directory.sources[case.source], case.file_name)
         else:

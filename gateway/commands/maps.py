@@ -22,7 +22,7 @@ from ..translate.engine import Mappings
 from .talk import Exit, emit, say
 from .translate import mappings_of, source_of
 
-UNMAPPED = "GW-TRN-101"
+UNMAPPED = "GW-MAP-001"
 GOLDEN_KEY = b"golden"  # expected results are made with these ids; a store has its own key
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+
 from fixtures.cases import cases
 from fixtures.pacs import serve as serve_pacs
 from fixtures.times import ANCHOR
-
 from gateway.app import Gateway, shipped
 from gateway.inbound.mllp import send
 from gateway.model.resource import Json, loads
@@ -127,11 +127,13 @@ class Alliance:
         self._thread.join(10)
 
 
-def start_alliance(home: Path) -> tuple[Alliance, Any]:
-    """The alliance with its stand-in PACS, fixtures loaded."""
+def start_alliance(home: Path) -> tuple[Alliance, asyncio.AbstractEventLoop]:
+    """The alliance with its stand-in PACS on a loop of its own, fixtures loaded."""
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, daemon=True).start()
-    pacs = asyncio.run_coroutine_threadsafe(serve_pacs("127.0.0.1", 0), loop).result(60)
-    alliance = Alliance(home, sources={"city_first_pacs": {"address": pacs.address}})
+    files = [case.body for case in cases(shipped("fixtures"), ANCHOR) if case.format == "dicom"]
+    pacs = asyncio.run_coroutine_threadsafe(serve_pacs("127.0.0.1", 0, files), loop).result(60)
+    address = f"http://127.0.0.1:{pacs.sockets[0].getsockname()[1]}"
+    alliance = Alliance(home, sources={"city_first_pacs": {"address": address}})
     alliance.load_fixtures()
-    return alliance, pacs
+    return alliance, loop
