@@ -1,4 +1,4 @@
-"""Effects commit with their audit row; disclosures are durable before they happen; both are chained (design-store §10)."""
+"""Effects commit with their audit row; disclosures are durable before they happen; one chain (design-store §10)."""
 
 from __future__ import annotations
 
