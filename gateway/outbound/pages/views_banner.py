@@ -8,7 +8,7 @@ from datetime import datetime
 from ...model import systems
 from ...model.resource import Json
 from . import moments
-from .opened import Opened, is_culture, is_provisional
+from .opened import Opened, is_provisional
 from .words import Chip, Fact, Link, Note
 
 SEXES = {"male": "男", "female": "女", "other": "其他", "unknown": "性别未知"}
@@ -188,11 +188,6 @@ def _notes(opened: Opened, merged_from: bool) -> list[Note]:
     if reasons:
         notes.append(Note("judge", "身份待复核：" + "、".join(reasons) + "。", "等待管理员核对，相关资料未并入。"))
     return notes
-
-
-def has_cultures(opened: Opened) -> bool:
-    """True when the resident has a microbiology report."""
-    return any(is_culture(report) for report in opened.record.reports)
 
 
 def age_at(patient: Json, now: datetime) -> str:

@@ -10,14 +10,13 @@ from ...model import systems
 from ...model.directory import Directory
 from ...model.resource import Json, reference_id
 from ...store.base import AuditRow
-from ..labs import Flag as LabFlag
 from ..record import member_of
 from . import moments
 from .moments import When
 from .opened import is_provisional
 from .views_banner import age_at, card_of, masked, name_of, phone_tail, review_reason, village
 from .views_report import concept_text, value_text
-from .words import Chip, Flag, flag_of
+from .words import Chip, Flag, printed_flag
 
 Spelled = tuple[tuple[str, bool], ...]
 """Text in pieces; True marks what differs from a similar resident."""
@@ -183,19 +182,12 @@ def _recent(patient: Json, at: datetime, now: datetime) -> Recent:
     )
 
 
-_CRITICAL = {
-    "HH": LabFlag("HH", "危急高", "↑↑HH", "high", True, "source"),
-    "LL": LabFlag("LL", "危急低", "↓↓LL", "low", True, "source"),
-    "AA": LabFlag("AA", "危急异常", "AA", "", True, "source"),
-}
-
-
 def critical_code(observation: Json) -> str:
     """HH, LL or AA; "" for a result that is not critical, and for one that no longer stands."""
     if observation.get("status") in ("entered-in-error", "cancelled"):
         return ""
     codes = (str(c.get("code", "")) for i in observation.get("interpretation", ()) for c in i.get("coding", ()))
-    return next((code for code in codes if code in _CRITICAL), "")
+    return next((code for code in codes if code in ("HH", "LL", "AA")), "")
 
 
 def critical_todo(observation: Json, patient: Json, directory: Directory, now: datetime) -> Todo:
@@ -211,7 +203,7 @@ def critical_todo(observation: Json, patient: Json, directory: Directory, now: d
         kind="危急值",
         href=f"/ui/p/{patient['id']}",
         title=f"{name_of(patient)} · {concept_text(observation.get('code', {}))} {value} {unit}".strip(),
-        flag=flag_of(_CRITICAL[critical_code(observation)]),
+        flag=printed_flag(critical_code(observation)),
         at=moments.minute(at, now),
         text=" ".join(filter(None, (member.name if member else "", told))),
     )

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from ...model import systems
 from ...model.resource import Json, loads, reference_id
-from ...model.times import parse_fhir
 from ...store.base import Resource
 from . import moments
 from .moments import When
 from .opened import Opened, is_lab
-from .words import Fact, Flag
+from .words import Fact, Flag, printed_flag
 
 STATUS = {
     "registered": "已登记",
@@ -26,15 +25,6 @@ STATUS = {
     "cancelled": "已取消",
     "entered-in-error": "已作废",
     "unknown": "状态未知",
-}
-_FLAGS = {
-    "H": Flag("↑H", "偏高", "high"),
-    "L": Flag("↓L", "偏低", "low"),
-    "HH": Flag("↑↑HH", "危急高", "critical high"),
-    "LL": Flag("↓↓LL", "危急低", "critical low"),
-    "AA": Flag("AA", "危急异常", "critical"),
-    "A": Flag("A", "异常", "high"),
-    "POS": Flag("+", "阳性", "high"),
 }
 
 
@@ -154,7 +144,7 @@ def _item(observation: Json) -> Item:
         short=next((str(c.get("code", "")) for c in codings if _is_local(c)), ""),
         value=value,
         unit=unit,
-        flag=_FLAGS.get(flag, Flag()),
+        flag=printed_flag(flag),
         range=_range(observation),
         note="已作废" if voided else "；".join(str(n.get("text", "")) for n in observation.get("note", ())),
         uncoded=all(_is_local(c) for c in codings),
@@ -243,13 +233,3 @@ def result_ids(report: Json) -> tuple[str, ...]:
     """Observation ids of a report, in its order."""
     ids = (reference_id(ref, "Observation") for ref in report.get("result", ()))
     return tuple(id_ for id_ in ids if id_)
-
-
-def latest_arrival(arrived: Mapping[str, datetime], ref: str, now: datetime) -> When:
-    """When the present version of a resource reached the gateway."""
-    return moments.of(arrived.get(ref), now)
-
-
-def instant(value: str) -> datetime | None:
-    """A FHIR dateTime as an instant; None for ""."""
-    return parse_fhir(value) if value else None

@@ -43,7 +43,7 @@ class Critical:
 
 
 @dataclass(frozen=True, slots=True)
-class Warning:
+class Caution:
     """An allergy conflict, a duplicate drug, a repeated examination."""
 
     icon: str
@@ -120,7 +120,7 @@ class Summary:
 
     answered: str
     criticals: tuple[Critical, ...]
-    alerts: tuple[Warning, ...]
+    alerts: tuple[Caution, ...]
     corrections: tuple[Correction, ...]
     medication: tuple[Drug, ...]
     medication_count: str
@@ -236,11 +236,11 @@ _WARNINGS = {
 }
 
 
-def _warnings(opened: Opened, derived: Derived) -> Iterator[Warning]:
+def _warnings(opened: Opened, derived: Derived) -> Iterator[Caution]:
     for alert in derived.alerts:
         if alert.kind in _WARNINGS:
             icon, tab, link = _WARNINGS[alert.kind]
-            yield Warning(icon, alert.title_zh, alert.text_zh, f"/ui/p/{opened.id}/{tab}", link)
+            yield Caution(icon, alert.title_zh, alert.text_zh, f"/ui/p/{opened.id}/{tab}", link)
 
 
 def _corrections(opened: Opened, derived: Derived) -> Iterator[Correction]:
