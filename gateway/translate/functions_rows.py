@@ -15,6 +15,7 @@ from ..model.resource import Json
 from ..model.times import fhir_from_ts
 from . import functions as base
 from . import result_values as results
+from .codes import ucum
 from .functions import Call, Function, Setting, Value
 
 _PLACEHOLDERS = frozenset({"", "/", "-", "--", "无", "不详", "未知", "无证件", "null", "NULL"})
@@ -152,6 +153,13 @@ def days(setting: Setting, options: Mapping[str, str]) -> Call:
     return make
 
 
+def dose_text(setting: Setting, options: Mapping[str, str]) -> Call:
+    """What the label would say: `100 mg qd 口服`."""
+    return lambda dose, unit="", frequency="", route="": (
+        " ".join(part for part in (f"{dose} {unit}".strip(), frequency, route) if part) or None
+    )
+
+
 # ---- findings of the laboratory -----------------------------------------------------------------
 def critical_flags(setting: Setting, options: Mapping[str, str]) -> Call:
     """Interpretation of the vendors' laboratory CDA: the direction, raised to HH or LL by a second 危急值.
@@ -165,6 +173,26 @@ def critical_flags(setting: Setting, options: Mapping[str, str]) -> Call:
         if "危" in second or (not code and "危" in flag):
             code = {"H": "HH", "L": "LL", "HH": "HH", "LL": "LL"}.get(code, "AA")
         return [base.coded_flag(code)] if code and code != "N" else None
+
+    return make
+
+
+def item(setting: Setting, options: Mapping[str, str]) -> Call:
+    """CodeableConcept as `concept` makes it; a source that prints no name gets the name of the table."""
+    plain, table, units = (
+        base.concept(setting, options),
+        setting.table(options.get("table", "")),
+        setting.table("units"),
+    )
+
+    def make(code: str, name: str = "", unit: str = "", specimen: str = "") -> Value:
+        found = plain(code, name, unit, specimen)
+        if name.strip() or found is None:
+            return found
+        known = ucum(units, unit, table.expected_units(code, name))
+        rows = table.rows(code.strip(), "", known, base.specimen_class(setting, specimen))
+        printed = next((row.name or row.display for row in rows if row.name or row.display), "")
+        return found if not printed or isinstance(found, base.Noted) else found | {"text": printed}
 
     return make
 
@@ -188,6 +216,28 @@ def allergy(setting: Setting, options: Mapping[str, str]) -> Call:
         return {"text": plain.removesuffix("过敏") or plain}
 
     return make
+
+
+def allergen(setting: Setting, options: Mapping[str, str]) -> Call:
+    """The allergen as an id part: the same for `青霉素` and `青霉素过敏`, and for every way to deny one."""
+    concept = allergy(setting, options)
+
+    def make(value: str) -> Value:
+        found = concept(value)
+        return found["text"] if found else None
+
+    return make
+
+
+def result_in(setting: Setting, options: Mapping[str, str]) -> Call:
+    """value[x] of a measurement whose unit is fixed by its column."""
+    plain = base.result(setting, options)
+    return lambda value: plain(value, options.get("fixed_unit", ""))
+
+
+def specimen_report(setting: Setting, options: Mapping[str, str]) -> Call:
+    """Name of a report that has none: `血清检验`."""
+    return lambda value: {"text": f"{value.strip()}检验"}
 
 
 # ---- documents ----------------------------------------------------------------------------------
@@ -241,10 +291,15 @@ ROW_FUNCTIONS: dict[str, Function] = {
     "contact": Function(phone),
     "staff": Function(staff, ("number",)),
     "timing": Function(timing),
+    "dose_text": Function(dose_text, ("unit", "frequency", "route")),
+    "item": Function(item, ("text", "unit", "specimen"), ("table", "local", "system")),
     "days": Function(days),
     "critical_flags": Function(critical_flags, ("second", "value")),
     "stated_result": Function(stated_result),
     "allergy": Function(allergy),
+    "allergen": Function(allergen),
+    "result_in": Function(result_in, options=("fixed_unit", "table")),
+    "specimen_report": Function(specimen_report),
     "narrative": Function(narrative),
     "pn": Function(pn),
     "pn_person": Function(pn_person),

@@ -28,7 +28,7 @@ _NATIONAL = re.compile(r"^2?\.?0?16\.156\.10011\.")
 _WRAPPERS = frozenset({"entry", "entryRelationship", "entryReationship", "component"})
 _STATEMENTS = frozenset({"observation", "organizer", "act", "encounter", "supply", "observationMedia"})
 _SPECIMEN_COLLECTION = frozenset({"SPECCOLL", "SAS"})
-_DAYS = "DE06.00.294"
+_SHARED = ("DE06.00.294", "DE06.00.179")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +72,21 @@ class CdaFormat(RowFormat):
     def read(self, raw: RawMessage, source: Source) -> Document:
         """The document as rows. Raises BadXml, WrongCharset, TooLarge."""
         found = read(raw.body)
+        _name_the_document(found, raw)
         facts = {"charset": found.charset, "declared": found.declared}
         return Document(found.kind, found.row, facts, found.findings)
+
+
+def _name_the_document(found: CdaDocument, raw: RawMessage) -> None:
+    """Cells `document.id`, `document.kind`, `document.original`, whatever root the id has and where the kind stood."""
+    row = found.row
+    number = next((name for name in row.cells if name == "id" or name.startswith("id[")), "")
+    if number:
+        row.used.add(number)
+        row.make("document.id", row.cells[number])
+    row.make("document.kind", found.kind)
+    row.make("document.original", f"Binary/{raw.key}")
+    row.used.update({"code", "templateId"} & row.cells.keys())
 
 
 def _clinical_document(root: Node) -> Node:
@@ -134,15 +147,16 @@ class _Walk:
             if child.name == "entry":
                 self._statements(child, scope)
             elif child.name == "text":
-                _put(row, "text", child.all_text(), child)
+                _put(row, "narrative", child.all_text(), child)
             elif child.name != "component":
                 _cells(child, name, row)
         made = {table: rows[before.get(table, 0) :] for table, rows in self.document.tables.items()}
-        _share_days(made.get("drugs", []))
+        _share(made.get("drugs", []))
         label = row.cells.get("code") or row.cells.get("title", "")
         for diagnosis in made.get("diagnoses", ()):
             diagnosis.make("section", label)
-        row.make("narrative", row.cells.get("text") or "\n".join(self._lines))
+        if "narrative" not in row.cells:
+            row.make("narrative", "\n".join(self._lines))
 
     def _statements(self, wrapper: Node, scope: _Scope) -> None:
         for child in wrapper.children:
@@ -235,12 +249,13 @@ class _Walk:
         self._lines.append(" ".join(shown))
 
 
-def _share_days(drugs: list[Row]) -> None:
-    """有效天数 standing once, behind the last drug of a prescription, is that of the prescription."""
-    if len(drugs) > 1 and [_DAYS in drug.cells for drug in drugs[:-1]].count(True) == 0:
-        for name in [name for name in drugs[-1].cells if name.startswith(_DAYS)]:
-            for drug in drugs[:-1]:
-                drug.make(name, drugs[-1].cells[name])
+def _share(drugs: list[Row]) -> None:
+    """有效天数 or a remark standing once, behind the last drug of a prescription, is that of the prescription."""
+    for element in _SHARED if len(drugs) > 1 else ():
+        if not any(element in drug.cells for drug in drugs[:-1]):
+            for name in [name for name in drugs[-1].cells if name.startswith(element)]:
+                for drug in drugs[:-1]:
+                    drug.make(name, drugs[-1].cells[name])
 
 
 def _statement_name(node: Node) -> str:

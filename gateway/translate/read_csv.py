@@ -22,6 +22,7 @@ from .rows import Row, RowFormat
 
 MAX_CELL = 1 << 20
 _KIND = "kind."
+_GATHER = "gather."
 _DELIMITERS = ",\t|;"
 _PADDING = " \t\u3000\xa0\0"
 
@@ -31,6 +32,10 @@ _SIGNATURES = {
     "labs": "检验单号 项目名称 结果",
 }
 """Columns that tell what a file holds, where the source does not say (`settings: kind.<name>: columns`)."""
+
+
+_GATHERED = {"labs": "检验单号"}
+"""Column whose equal values make one report, where the source does not say (`settings: gather.<name>: column`)."""
 
 
 class CsvFormat(RowFormat):
@@ -45,6 +50,7 @@ class CsvFormat(RowFormat):
         if header and len(findings) and not root.tables.get("rows"):
             raise ShiftedColumns(findings[0].place, "no row fits the header", detail_zh="没有一行与表头相符。")
         kind = kind_of(header, source.settings)
+        gather(root, source.settings.get(f"{_GATHER}{kind}", _GATHERED.get(kind, "")))
         return Document(kind, root, {"charset": text.charset, "header": ",".join(header)}, tuple(findings))
 
     def place_of(self, row: Row, name: str) -> str:
@@ -79,6 +85,24 @@ def read_rows(text: str) -> tuple[Row, list[Finding], list[str]]:
             continue
         rows.append(_row(number, header, cells))
     return root, findings, header
+
+
+def gather(root: Row, column: str) -> None:
+    """Rows with the same value of a column under one row of `reports`: its cells are those of its first line.
+
+    Lines of one report need not stand together. Without a column the rows stay as they are.
+    """
+    if not column:
+        return
+    reports: dict[str, Row] = {}
+    for row in root.tables.pop("rows", []):
+        key = row.cells.get(column, row.label)
+        report = reports.get(key)
+        if report is None:
+            report = reports[key] = Row(row.label)
+            report.cells, report.used = row.cells, row.used
+        report.tables.setdefault("items", []).append(row)
+    root.tables["reports"] = list(reports.values())
 
 
 def _row(number: int, header: list[str], cells: list[str]) -> Row:

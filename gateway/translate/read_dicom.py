@@ -48,7 +48,7 @@ class DicomFormat(RowFormat):
     def read(self, raw: RawMessage, source: Source) -> Document:
         """The header as rows; settings of the source are cells too (`source.address`). Raises BadDicom."""
         found = read(raw.body, source.charset)
-        for name, value in source.settings.items():
+        for name, value in {**source.settings, "name": source.name, "title": source.title}.items():
             found.row.make(f"source.{name}", value)
         facts = {"charset": found.charset.codec, "declared": found.charset.declared}
         return Document("dicom", found.row, facts | {"transfer_syntax": found.transfer_syntax}, found.findings)

@@ -52,13 +52,6 @@ class Row:
         rows.append(row)
         return row
 
-    def all_rows(self) -> Iterator[Row]:
-        """This row, then all below it."""
-        yield self
-        for rows in self.tables.values():
-            for row in rows:
-                yield from row.all_rows()
-
     def place(self, name: str) -> str:
         """`items[3]/DE04.30.015#88`: row, cell, line."""
         at = f"{self.label}/{name}" if self.label else name
@@ -105,14 +98,31 @@ class RowFormat(NodeFormat):
     def unused(self, document: Document, session: Any, ignore: Mapping[str, str]) -> tuple[Unused, ...]:
         """Every populated cell no rule read, with the reason where the map names one.
 
-        `ignore` names a cell, or several with `*`; the number behind a repeated cell may be left out.
+        `ignore` names a cell, or several with `*`; the number behind a repeated cell may be left out. A cell that
+        repeats what a rule read in the first row of its table (the patient on every line) says nothing new.
         """
         why = _reasons(tuple(ignore.items()))
         out: list[Unused] = []
-        for row in document.root.all_rows():
-            if len(row.used) < len(row.cells):
-                out += [Unused(self.place_of(row, name), why(name)) for name in row.cells if name not in row.used]
+        seen: set[int] = set()
+        for row, first in _with_first(document.root):
+            if len(row.used) < len(row.cells) and id(row.cells) not in seen:
+                seen.add(id(row.cells))  # a gathered report shares its cells with its first line
+                left = [name for name in row.cells if name not in row.used and not _repeats(row, first, name)]
+                out += [Unused(self.place_of(row, name), why(name)) for name in left]
         return tuple(out)
+
+
+def _with_first(root: Row) -> Iterator[tuple[Row, Row]]:
+    """Every row with the first one of its table."""
+    yield root, root
+    for rows in root.tables.values():
+        for row in rows:
+            for below, first in _with_first(row):
+                yield below, rows[0] if below is row else first
+
+
+def _repeats(row: Row, first: Row, name: str) -> bool:
+    return row is not first and name in first.used and first.cells.get(name) == row.cells[name]
 
 
 def _in_first_row(row: Row, name: str) -> str:
