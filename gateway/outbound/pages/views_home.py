@@ -155,8 +155,9 @@ def _concerns(task: Json) -> set[str]:
 
 
 def _review_words(task: Json, directory: Directory) -> str:
-    member = directory.members.get(member_of(task, directory))
-    source = f"{member.name}的记录" if member else "有记录"
+    systems_of = {systems.local_number(key): member.name for key, member in directory.members.items()}
+    named = (systems_of.get(str(i.get("system", ""))) for i in task.get("identifier", ()))
+    source = next((f"{name}的记录" for name in named if name), "有记录")
     return f"待复核：{source}{review_reason(task)}，未并入，等待管理员核对。"
 
 

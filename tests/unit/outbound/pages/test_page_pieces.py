@@ -9,6 +9,7 @@ from decimal import Decimal
 import pytest
 from lxml import html as lxml_html
 
+from gateway.model.systems import local_number
 from gateway.outbound.labs import Band, Point
 from gateway.outbound.pages import moments
 from gateway.outbound.pages.narrative import safe, sections
@@ -17,7 +18,7 @@ from gateway.outbound.pages.spark import spark
 from gateway.outbound.pages.views_banner import masked
 from gateway.outbound.pages.views_home import results, spelled
 from gateway.outbound.pages.views_recognise import recognise_page
-from tests.builders import NOW, a_patient, a_report, an_observation
+from tests.builders import M4, NOW, a_patient, a_report, an_observation
 from tests.unit.outbound.pages.residents import derived_of, directory, opened_of, page
 from tests.unit.outbound.pages.test_page_summary import words
 
@@ -193,7 +194,7 @@ def test_similar_names_are_told_apart_by_the_differing_character_and_card_tail()
         "for": {"reference": "Patient/x9"},
         "focus": {"reference": "Patient/b1"},
         "reasonCode": {"text": "证件与出生日期不符"},
-        "meta": {"source": "urn:alliance-gateway:source:township_health_centre#r"},
+        "identifier": [{"system": local_number(M4), "value": "T-31"}],
     }
     view = results(twins(), [task], directory(), NOW, how="", more=False)
     assert view.warning
