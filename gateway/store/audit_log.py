@@ -103,8 +103,7 @@ class AuditLog:
                     return total
 
     async def _seal_some(self) -> int:
-        last = dict.fromkeys((DISCLOSURE, EFFECT), 0)
-        last.update({row[0]: row[1] for row in self._reader.execute("SELECT log, max(seq) FROM seal GROUP BY log")})
+        last = _sealed(self._reader)
         sql = "SELECT seq, row FROM disclosure WHERE seq > ? ORDER BY seq LIMIT ?"
         said = list(self._reader.execute(sql, (last[DISCLOSURE], _BATCH)))
         found = [(DISCLOSURE, int(seq), bytes(row)) for seq, row in said]
@@ -116,7 +115,11 @@ class AuditLog:
 
     def _chain(self, db: apsw.Connection, rows: list[tuple[int, int, bytes]]) -> None:
         n, mac = next(iter(db.execute("SELECT n, mac FROM seal ORDER BY n DESC LIMIT 1")), (0, _START))
+        # A sealing that was cancelled may have reached the file all the same.
+        last = _sealed(db)
         for log, seq, row in rows:
+            if seq <= last[log]:
+                continue
             n, mac = n + 1, self._mac(mac, log, seq, row)
             said = _decode(row)
             db.execute("INSERT INTO seal VALUES(?, ?, ?, ?, ?)", (n, log, seq, int(said.at.timestamp() * 1000), mac))
@@ -195,6 +198,13 @@ class AuditLog:
         await self.seal()
         self._reader.close()
         await asyncio.to_thread(self._writer.close)
+
+
+def _sealed(db: apsw.Connection) -> dict[int, int]:
+    """By log, the last row sealed."""
+    last = dict.fromkeys((DISCLOSURE, EFFECT), 0)
+    last.update({row[0]: row[1] for row in db.execute("SELECT log, max(seq) FROM seal GROUP BY log")})
+    return last
 
 
 def _append(rows: list[bytes]) -> Callable[[apsw.Connection], None]:

@@ -11,8 +11,9 @@ import hashlib
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
+from functools import cache, lru_cache
 from importlib import resources as package_files
 from typing import cast
 
@@ -61,7 +62,10 @@ class Codec:
     def unpack(self, frame: bytes) -> bytes:
         """The bytes given to `pack`."""
         try:
-            return self._reader(self._newest).decompress(frame)
+            return self._local.newest.decompress(frame)  # type: ignore[no-any-return]
+        except AttributeError:
+            self._local.newest = self._reader(self._newest)
+            return self.unpack(frame)
         except zstandard.ZstdError:
             number = zstandard.get_frame_parameters(frame).dict_id
             if number == self._newest or number not in self._dictionaries:
@@ -178,8 +182,12 @@ def pack_put(put: Put, codec: Codec) -> PackedPut:
         words=tuple(set(put.keys.tokens)), idents=tuple(identifier_hashes(put.type, content)),
         dates=tuple({d for d in put.keys.dates if (put.type, d[0]) in _ORDERED}),
         texts=tuple({t for t in put.keys.texts if (put.type, t[0]) in _ORDERED}),
-        keys=pack_keys(put.keys), body=codec.pack(put.meta + b"\n" + put.body), survivor=survivor,
+        keys=pack_keys(put.keys), body=codec.pack(b"%b\n%b" % (put.meta, _typed_first(put))), survivor=survivor,
     )  # fmt: skip
+
+
+def _typed_first(put: Put) -> bytes:
+    return put.body if put.body.startswith(_start(put.type)) else strip(put.type, put.body)[0]
 
 
 def _same(put: Put, content: object, meta: Json) -> int:
@@ -257,25 +265,33 @@ def open_body(row: Row, codec: Codec) -> Opened:
 
 def instant_of(ms: int) -> datetime:
     """Epoch milliseconds as an aware instant in +08:00."""
-    return datetime.fromtimestamp(ms / 1000, UTC).astimezone(CHINA)
+    return datetime.fromtimestamp(ms / 1000, CHINA)
+
+
+@lru_cache(4096)
+def _instant(ms: int) -> tuple[datetime, bytes]:
+    """The rows of a page share few instants."""
+    at = instant_of(ms)
+    return at, instant_text(at).encode()
 
 
 def to_resource(row: Row, codec: Codec) -> Resource:
     """One version with its whole JSON: `id` and `meta` follow `resourceType`."""
-    at = instant_of(row.at)
-    if row.flags & DELETED:
-        return Resource(row.type, row.id, row.version, at, row.member, row.src, b"", True)
-    opened = open_body(row, codec)
-    return Resource(row.type, row.id, row.version, at, row.member, row.src, _splice(row, at, opened))
+    _, _, type_, flags, member, _, version, ms, _, src, _, id_, _, frame = row
+    at, text = _instant(ms)
+    if flags & DELETED:
+        return Resource(type_, id_, version, at, member, src, b"", True)
+    meta, _, body = codec.unpack(frame).partition(b"\n")
+    start = _start(type_)
+    whole = b'%b,"id":"%b","meta":{"versionId":"%d","lastUpdated":"%b"%b%b%b' % (
+        start, id_.encode(), version, text, b"," if len(meta) > 2 else b"", meta[1:], body[len(start) :],
+    )  # fmt: skip
+    return Resource(type_, id_, version, at, member, src, whole)
 
 
-def _splice(row: Row, at: datetime, opened: Opened) -> bytes:
-    start = f'{{"resourceType":"{row.type}"'.encode()
-    said = f'"id":"{row.id}","meta":{{"versionId":"{row.version}","lastUpdated":"{instant_text(at)}"'.encode()
-    meta = said + (b"," if len(opened.meta) > 2 else b"") + opened.meta[1:]
-    if opened.body.startswith(start):
-        return start + b"," + meta + opened.body[len(start) :]
-    return b"{" + meta + (b"," if len(opened.body) > 2 else b"") + opened.body[1:]
+@cache
+def _start(resource_type: str) -> bytes:
+    return b'{"resourceType":"%b"' % resource_type.encode()
 
 
 def json_of(body: bytes) -> Json:

@@ -41,6 +41,10 @@ class Compiled:
         """All postings, to look up or to test."""
         return Match(tuple(self.all), tuple(self.none))
 
+    def fitting(self, rows: list[Row]) -> list[Row]:
+        """The rows that `fits` agrees to."""
+        return [row for row in rows if self.fits(row)] if self.tests or self.instants else rows
+
     def fits(self, row: Row) -> bool:
         """True when the row's own keys and instant agree; its postings were matched by the engine."""
         if self.instants and not all(test(row.at) for test in self.instants):

@@ -51,7 +51,7 @@ class SqliteEngine:
         directory.mkdir(parents=True, exist_ok=True)
         self._lock = _only_one(directory / "store.lock")
         self._path = str(directory / "store.db")
-        self._writer = GroupWriter(self._path)
+        self._writer = GroupWriter(self._path, checkpoint_pages=16_000)
         _prepare(self._writer.connection)
         self._reader = connect(self._path, writer=False)
         _refuse_unsafe(self._reader)

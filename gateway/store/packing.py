@@ -1,7 +1,8 @@
 """What a row carries of its search keys: `keys` = msgpack [refs, dates, numbers, texts], and its postings cut short.
 
-Six bytes of a posting are enough to test one row that is already in hand (one false answer in 10^13);
-what is *found* by postings is found by all 64 bits.
+Dates are (param, first ms, length ms); numbers are (param, value, unit hashes), one entry a value. Six bytes of a
+posting are enough to test one row that is already in hand (one false answer in 10^13); what is *found* by postings
+is found by all 64 bits.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ import msgspec
 from .base import Keys
 
 WORD = 6
-_Rest = tuple[
+_Packed = tuple[
     tuple[tuple[int, int], ...],
     tuple[tuple[int, int, int], ...],
-    tuple[tuple[int, int, float], ...],
+    tuple[tuple[int, float, tuple[int, ...]], ...],
     tuple[tuple[int, str], ...],
 ]
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(_Rest).decode
+_decode = msgspec.msgpack.Decoder(_Packed).decode
 
 
 def short(word: int) -> bytes:
@@ -36,10 +37,15 @@ def short_words(words: Sequence[int]) -> bytes:
 
 
 def pack_keys(keys: Keys) -> bytes:
-    """What a row carries of its keys beside its postings."""
+    """What a row carries of its keys beside its postings; b"" for nothing."""
     if not (keys.refs or keys.dates or keys.numbers or keys.texts):
         return b""
-    return _encode((keys.refs, keys.dates, keys.numbers, keys.texts))
+    dates = [(param, low, high - low) for param, low, high in keys.dates]
+    values: dict[tuple[int, float], list[int]] = {}
+    for param, unit, value in keys.numbers:
+        values.setdefault((param, value), []).append(unit)
+    numbers = [(param, value, units) for (param, value), units in values.items()]
+    return _encode((tuple(dict.fromkeys(keys.refs)), dates, numbers, keys.texts))
 
 
 def unpack_keys(blob: bytes) -> Keys:
@@ -47,4 +53,10 @@ def unpack_keys(blob: bytes) -> Keys:
     if not blob:
         return Keys()
     refs, dates, numbers, texts = _decode(blob)
-    return Keys((), refs, dates, numbers, texts)
+    return Keys(
+        (),
+        refs,
+        tuple([(param, low, low + length) for param, low, length in dates]),
+        tuple([(param, unit, value) for param, value, units in numbers for unit in units]),
+        texts,
+    )

@@ -117,11 +117,14 @@ class Searcher:
         while len(job.rows) < job.wanted:
             size = max(job.wanted - len(job.rows), 8)
             home = await self._home(job, below, size, bodies=True)
-            fitting = [row for row in home if job.what.fits(row)]
+            fitting = job.what.fitting(home)
             floor = (home[-1].tx, home[-1].rid) if len(home) == size else _LAST
             near = [row for row in away if (row.tx, row.rid) > floor]
             away = away[len(near) :]
-            merged = sorted(fitting + near, key=lambda row: (row.tx, row.rid), reverse=True) if near else fitting
+            merged = fitting
+            if near:
+                whole = fitting + await self._whole(job, near)
+                merged = sorted(whole, key=lambda row: (row.tx, row.rid), reverse=True)
             job.rows += await self._verified(job, merged, job.wanted - len(job.rows))
             if len(home) < size:
                 break
@@ -163,7 +166,7 @@ class Searcher:
             found = await self._in_span(job)
         else:
             found = None
-        return None if found is None else [row for row in found if job.what.fits(row)]
+        return None if found is None else job.what.fitting(found)
 
     def _span(self, job: _Job) -> Span | None:
         known = {param_number(code) for type_, code in ORDERED if type_ == job.query.type}

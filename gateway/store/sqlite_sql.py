@@ -21,6 +21,7 @@ ROW_COLUMNS = (
 WITH_BODY = ROW_COLUMNS + "row.body"
 WITHOUT_BODY = ROW_COLUMNS + "x''"
 SEQ_MASK = (1 << 24) - 1
+_row = Row._make
 LONG_MS = 32 * 86_400_000
 """Date ranges wider than this stand in a part of `date_order` of their own."""
 
@@ -51,7 +52,7 @@ class Names:
     def row(self, values: tuple[Any, ...]) -> Row:
         """A Row from the columns above."""
         rid, tx, typ, flags, member, *rest = values
-        return Row(rid, tx, self.text[typ], flags, self.text[member], *rest)
+        return _row((rid, tx, self.text[typ], flags, self.text[member], *rest))
 
 
 def numbers(values: Sequence[int]) -> Any:

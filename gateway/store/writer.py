@@ -8,6 +8,7 @@ that is, after the fsync (WAL, synchronous=FULL).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import threading
 from collections.abc import Callable
@@ -44,8 +45,10 @@ def connect(path: str, *, writer: bool) -> apsw.Connection:
 class GroupWriter:
     """Owns the only writing connection of a file."""
 
-    def __init__(self, path: str, *, group: int = 256) -> None:
+    def __init__(self, path: str, *, group: int = 256, checkpoint_pages: int = 4000) -> None:
+        """checkpoint_pages: how long the WAL grows before it is written back, each page then once."""
         self.connection = connect(path, writer=True)
+        self.connection.execute(f"PRAGMA wal_autocheckpoint={checkpoint_pages:d}")
         self._group = group
         self._jobs: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name=f"writer:{path}", daemon=True)
@@ -86,7 +89,8 @@ class GroupWriter:
                     break
             if batch:
                 self._commit(batch)
-        self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with contextlib.suppress(apsw.Error):  # the next start checkpoints what could not be now
+            self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self.connection.close()
 
     def _commit(self, batch: list[_Waiting]) -> None:
