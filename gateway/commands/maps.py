@@ -76,9 +76,9 @@ def translated(case: Any, mappings: Mappings) -> Draft:
 
 
 def as_golden(draft: Draft) -> Any:
-    """A draft as an expected.json holds it."""
+    """A draft as an expected.json holds it: without Provenance, whose mapping version changes with every table."""
     entries = [{"resource": {"resourceType": "Patient", **one.patient}} for one in draft.records]
-    entries += [{"resource": loads(one.body)} for one in draft.resources]
+    entries += [{"resource": loads(one.body)} for one in draft.resources if one.type != "Provenance"]
     return json.loads(json.dumps({"resourceType": "Bundle", "type": "collection", "entry": entries}, default=str))
 
 

@@ -1,0 +1,44 @@
+"""Every case with an expected result: the same resources again, and the same fields left over (D7)."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from fixtures.cases import Case, cases
+from gateway.commands.maps import as_golden, translated
+from gateway.shipped import shipped
+from gateway.translate.engine import Mappings
+
+FIXTURES = shipped("fixtures")
+CASES = {f"{case.source}/{case.name}": case for case in cases(FIXTURES)}
+EXPECTED = sorted(name for name, case in CASES.items() if (case.folder / "expected.json").exists())
+
+
+@cache
+def mappings() -> Mappings:
+    """The shipped maps, compiled when first used."""
+    return Mappings.load([shipped("mappings")], check=False)
+
+
+def stored(case: Case, name: str) -> object:
+    """One of the JSON files beside a case."""
+    return json.loads((Path(case.folder) / name).read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_message_becomes_what_its_case_expects(name: str) -> None:
+    case = CASES[name]
+    draft = translated(case, mappings())
+    assert as_golden(draft) == stored(case, "expected.json")
+    if (case.folder / "unused.json").exists():
+        left = [{"place": one.place, "because": one.because} for one in draft.unused]
+        assert left == stored(case, "unused.json")
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_no_case_loses_a_field_without_a_reason(name: str) -> None:
+    assert [one.place for one in translated(CASES[name], mappings()).unused if one.lost] == []
