@@ -1,0 +1,258 @@
+"""What the shipped maps make of CDA, CSV, JSON and DICOM: the facts the stories need, and what must not happen."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from fixtures.cases import Case, cases
+from gateway.commands.maps import translated
+from gateway.errors import MissingField
+from gateway.model import systems
+from gateway.model.ids import Ids
+from gateway.model.message import Draft, RawMessage
+from gateway.model.resource import Json
+from gateway.model.times import CHINA
+from gateway.shipped import shipped
+from gateway.translate.engine import Mappings
+
+NOW = datetime(2026, 3, 20, 9, tzinfo=CHINA)
+IDS = Ids(b"k" * 32)
+
+
+@cache
+def mappings() -> Mappings:
+    return Mappings.load([shipped("mappings")], check=False)
+
+
+@cache
+def case(name: str) -> Case:
+    return next(one for one in cases(shipped("fixtures")) if f"{one.source}/{one.name}" == name)
+
+
+def draft(name: str) -> Draft:
+    return translated(case(name), mappings())
+
+
+def of(found: Draft, type_: str) -> list[Json]:
+    return [one.json for one in found.resources if one.type == type_]
+
+
+def sent(source: str, form: str, body: str | bytes) -> Draft:
+    raw = RawMessage("k1", source, form, body if isinstance(body, bytes) else body.encode(), NOW)
+    return mappings().translate(raw, mappings().directory.sources[source], IDS, NOW)
+
+
+COUNTY = "county_people_hospital"
+TOWN = "township_health_centre"
+
+
+# ---- CDA ----------------------------------------------------------------------------------------
+def test_critical_platelets_carry_who_was_told_and_when() -> None:
+    items = of(draft(f"{COUNTY}/c0007/critical_platelets"), "Observation")
+    platelets = next(one for one in items if one["code"]["text"] == "血小板计数")
+    assert platelets["interpretation"][0]["coding"][0]["code"] == "LL"
+    assert platelets["referenceRange"][0]["text"] == "125-350"
+    notice = platelets["extension"][0]["extension"]
+    assert notice[0] == {"url": "told", "valueString": "周医生"}
+    assert notice[1] == {"url": "at", "valueDateTime": "2026-03-19T15:32:00+08:00"}
+    crp = next(one for one in items if one["code"]["text"] == "C反应蛋白")
+    assert (crp["valueQuantity"]["comparator"], "interpretation" in crp) == ("<", False)
+
+
+def test_the_standard_shape_gets_no_range_and_no_flag_that_was_not_sent() -> None:
+    found = draft(f"{COUNTY}/c0007/lipids_without_ranges")
+    items = of(found, "Observation")
+    assert len(items) == 4
+    assert all("referenceRange" not in one for one in items)
+    assert [one["code"]["text"] for one in items][:2] == ["总胆固醇", "甘油三酯"]
+    assert found.facts["charset"] == "gb18030"
+    assert of(found, "DiagnosticReport")[0]["specimen"]
+
+
+def test_a_reissue_under_the_same_number_is_the_same_report_with_fewer_items() -> None:
+    first, second = (draft(f"{COUNTY}/c0007/{name}") for name in ("liver_first_issue", "liver_without_ggt"))
+    reports = [of(one, "DiagnosticReport")[0] for one in (first, second)]
+    assert reports[0]["id"] == reports[1]["id"]
+    assert len(reports[0]["result"]) - len(reports[1]["result"]) == 1
+    assert of(first, "DocumentReference")[0]["id"] != of(second, "DocumentReference")[0]["id"]
+
+
+def test_a_new_version_replaces_the_older_document_and_corrects_the_report() -> None:
+    first, second = (draft(f"{COUNTY}/c0006/thyroid_nodule_{size}") for size in ("18mm", "8mm"))
+    old, new = of(first, "DocumentReference")[0], of(second, "DocumentReference")[0]
+    assert new["relatesTo"] == [{"code": "replaces", "target": {"reference": f"DocumentReference/{old['id']}"}}]
+    report = of(second, "DiagnosticReport")[0]
+    assert (report["id"], report["status"]) == (of(first, "DiagnosticReport")[0]["id"], "corrected")
+    assert "8mm" in report["conclusion"]
+    seen = next(one for one in report["extension"] if one["url"] == systems.EXT_FINDINGS)
+    assert "8mm" in seen["valueString"]
+    assert "结论" not in seen["valueString"]
+
+
+def test_version_minus_one_withdraws_report_items_and_document() -> None:
+    found = draft(f"{COUNTY}/c0007/kidney_withdrawn")
+    for type_ in ("DiagnosticReport", "Observation", "DocumentReference", "Composition"):
+        assert {one["status"] for one in of(found, type_)} == {"entered-in-error"}, type_
+
+
+def test_days_of_one_drug_are_not_those_of_the_next() -> None:
+    aspirin, statin = of(draft(f"{COUNTY}/c0004/discharge_medication"), "MedicationRequest")
+    assert aspirin["medicationCodeableConcept"]["text"] == "阿司匹林"
+    assert aspirin["dispenseRequest"]["expectedSupplyDuration"]["value"] == 30
+    assert "expectedSupplyDuration" not in statin["dispenseRequest"]
+    assert statin["dosageInstruction"][0]["timing"]["code"]["text"] == "qn"
+    assert {one["category"][0]["coding"][0]["code"] for one in (aspirin, statin)} == {"discharge"}
+
+
+def test_a_discharge_summary_has_its_stay_and_its_sections() -> None:
+    found = draft(f"{COUNTY}/c0053/stroke")
+    stay = of(found, "Encounter")[0]
+    assert stay["period"] == {"start": "2026-02-20T15:30:00+08:00", "end": "2026-03-06T10:00:00+08:00"}
+    assert (stay["class"]["code"], stay["length"]["value"]) == ("IMP", 14)
+    assert [one["code"]["coding"][0]["code"] for one in of(found, "Condition")] == ["I63.900"]
+    sections = of(found, "Composition")[0]["section"]
+    assert any("抗血小板" in one["text"]["div"] for one in sections)
+
+
+def test_narrative_is_escaped() -> None:
+    body = (
+        '<ClinicalDocument xmlns="urn:hl7-org:v3"><id root="2.16.156.10011.1.1" extension="D1"/><code code="C0034"/>'
+        '<title>入院记录</title><effectiveTime value="20260301"/><recordTarget><patientRole>'
+        '<id root="2.16.156.10011.1.13" extension="B1"/></patientRole></recordTarget><component><section>'
+        "<text>&lt;script&gt;x&lt;/script&gt; 血压 &lt; 140</text></section></component></ClinicalDocument>"
+    )
+    div = of(sent(COUNTY, "cda", body), "Composition")[0]["section"][0]["text"]["div"]
+    assert "<script" not in div
+    assert "血压 &lt; 140" in div
+
+
+def test_a_document_without_any_number_of_the_patient_is_refused_with_its_place() -> None:
+    body = '<ClinicalDocument><id extension="D1"/><code code="C0007"/><title>检验报告</title></ClinicalDocument>'
+    with pytest.raises(MissingField) as error:
+        sent(COUNTY, "cda", body)
+    assert "patientRole" in error.value.place
+
+
+# ---- CSV ----------------------------------------------------------------------------------------
+def test_old_numbers_stay_as_sent_and_full_width_digits_are_numbers() -> None:
+    found = draft(f"{TOWN}/visits/morning")
+    assert found.records[0].patient["identifier"][0]["value"] == "990101580312011"
+    pressure = next(one for one in of(found, "Observation") if one["code"]["text"] == "血压")
+    assert [one["valueQuantity"]["value"] for one in pressure["component"]] == [146, 88]
+    glucose = next(one for one in of(found, "Observation") if one["code"]["text"] == "指尖血糖")
+    assert glucose["method"]["text"] == "POCT"
+
+
+def test_an_empty_allergy_column_says_nothing_and_a_denial_says_none() -> None:
+    found = of(draft(f"{TOWN}/visits/morning"), "AllergyIntolerance")
+    assert [one["code"]["text"] for one in found] == ["无已知过敏", "磺胺类"]
+    assert found[0]["code"]["coding"][0]["code"] == "no-known-allergy"
+
+
+def test_a_shifted_row_is_reported_and_the_others_are_translated() -> None:
+    found = draft(f"{TOWN}/visits/shifted_row")
+    assert len(of(found, "Encounter")) == 1
+    assert [(one.code, one.place) for one in found.findings] == [("GW-TRN-007", "row 3")]
+
+
+def test_each_row_is_its_own_patient() -> None:
+    found = draft(f"{TOWN}/visits/twins_with_the_mothers_number")
+    assert [one.local_number for one in found.records] == ["T00171", "T00172"]
+    subjects = [one["subject"]["reference"] for one in of(found, "Encounter")]
+    assert subjects == ["Patient/@0", "Patient/@1"]
+
+
+def test_lines_of_one_report_are_gathered_also_when_they_are_mixed() -> None:
+    found = draft(f"{TOWN}/labs/urine_and_glucose")
+    assert [len(one["result"]) for one in of(found, "DiagnosticReport")] == [2, 2]
+    one = case(f"{TOWN}/labs/urine_and_glucose")
+    header, *lines = one.body.decode("gb18030").splitlines()
+    mixed = "\n".join([header, lines[0], lines[2], lines[1], lines[3]])
+    again = sent(TOWN, "csv", mixed)
+    assert [len(report["result"]) for report in of(again, "DiagnosticReport")] == [2, 2]
+
+
+def test_the_same_file_makes_the_same_ids_and_two_members_never_share_one() -> None:
+    first, second = draft(f"{TOWN}/visits/morning"), draft(f"{TOWN}/visits/morning")
+    assert [one.id for one in first.resources] == [one.id for one in second.resources]
+    other = {one.id for one in draft(f"{COUNTY}/c0053/stroke").resources}
+    assert not other & {one.id for one in first.resources}
+
+
+# ---- DICOM --------------------------------------------------------------------------------------
+def test_instances_of_one_study_make_one_id_and_name_the_pacs() -> None:
+    found = [draft(f"city_first_pacs/instance/ct_chest_plain_{part}") for part in ("1_1", "1_2", "2_1")]
+    studies = [of(one, "ImagingStudy")[0] for one in found]
+    assert len({one["id"] for one in studies}) == 1
+    assert len({one["series"][0]["uid"] for one in studies}) == 2
+    assert len({one["series"][0]["instance"][0]["uid"] for one in studies}) == 3
+    endpoint = of(found[0], "Endpoint")[0]
+    assert studies[0]["endpoint"] == [{"reference": f"Endpoint/{endpoint['id']}"}]
+    assert endpoint["address"].startswith("http://127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("ct_head_gb18030", "张珅"),
+        ("dx_chest_utf8", "张珅"),
+        ("dx_chest_ir58", "李建国"),
+        ("us_abdomen_undeclared", "刘桂兰"),
+    ],
+)
+def test_names_come_through_every_dicom_charset(name: str, text: str) -> None:
+    found = draft(f"city_first_pacs/instance/{name}")
+    assert found.records[0].patient["name"][0]["text"] == text
+    assert "\x1b" not in str(found.records[0].patient)
+
+
+def test_the_address_of_the_pacs_is_a_setting_of_the_source() -> None:
+    one = case("city_first_pacs/instance/dx_knee")
+    source = dataclasses.replace(
+        mappings().directory.sources["city_first_pacs"], settings={"address": "http://127.0.0.1:9/studies"}
+    )
+    raw = RawMessage("k1", source.name, "dicom", one.body, NOW)
+    found = mappings().translate(raw, source, IDS, NOW)
+    assert of(found, "Endpoint")[0]["address"] == "http://127.0.0.1:9/studies"
+
+
+# ---- JSON ---------------------------------------------------------------------------------------
+def test_a_json_report_becomes_a_report_without_loss() -> None:
+    item = {"code": "CREA", "name": "肌酐", "value": 9, "unit": "mg/dL", "range": "0.5-1.1", "flag": "↑"}
+    body = {
+        "type": "lab_report",
+        "sent_at": "2026-03-20 08:00",
+        "patient": {"number": "J1", "name": "赵丽", "sex": "女", "birth_date": "1986-02-14", "phone": "13899010006"},
+        "report": {"number": "R1", "order": "O1", "name": "肾功能", "issued_at": "2026-03-20 07:50", "status": "正式"},
+        "specimen": {"type": "血清", "collected_at": "2026-03-20 06:30"},
+        "results": [item],
+    }
+    # A number with a trailing zero, which json.dumps cannot write.
+    found = sent("sandbox", "json", json.dumps(body, ensure_ascii=False).replace('"value": 9', '"value": 1.20'))
+    made = of(found, "Observation")[0]
+    assert str(made["valueQuantity"]["value"]) == "1.20"
+    assert made["interpretation"][0]["coding"][0]["code"] == "H"
+    assert of(found, "DiagnosticReport")[0]["result"] == [{"reference": f"Observation/{made['id']}"}]
+    assert [one.place for one in found.unused if one.lost] == []
+
+
+# ---- declared ranges ----------------------------------------------------------------------------
+def test_the_county_hospitals_own_intervals_are_found_by_sex_and_age() -> None:
+    ranges = mappings().ranges()
+    found = ranges.find(COUNTY, "14682-9", "female", 58)
+    assert found is not None
+    assert (found.text, found.unit) == ("41–73", "umol/L")
+    assert ranges.find(COUNTY, "14682-9", "female", None) is None
+    assert ranges.find(TOWN, "14682-9", "female", 58) is None
+
+
+def test_no_story_file_is_missing_its_reason() -> None:
+    root = Path(shipped("fixtures"))
+    lacking = [str(one.parent) for one in root.glob("*/*/*/case.yaml") if not (one.parent / "why.md").exists()]
+    assert lacking == []
