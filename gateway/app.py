@@ -31,7 +31,7 @@ from .model.directory import Directory, Source
 from .model.ids import Ids
 from .model.times import Clock, system_clock
 from .outbound.dicom_web import dicom_web_routes
-from .outbound.fhir_routes import fhir_routes
+from .outbound.fhir_routes import FhirDoor
 from .outbound.health import health_routes
 from .outbound.manual import manual_routes
 from .outbound.pages.routes import page_routes
@@ -113,13 +113,14 @@ class Gateway:
         app = FastAPI(title="alliance-gateway", docs_url=None, redoc_url=None, openapi_url=None)
         app.router.routes.extend(self._routes())
         app.add_exception_handler(GatewayError, handle_gateway_error)
-        return Guard(GZipMiddleware(app, minimum_size=1024, compresslevel=4), tls=bool(self.settings.http.tls_cert))
+        inner = GZipMiddleware(app, minimum_size=1024, compresslevel=4)
+        ahead = {"fhir": FhirDoor(self.shared.fhir())}
+        return Guard(inner, ahead=ahead, tls=bool(self.settings.http.tls_cert))
 
     def _routes(self) -> list[BaseRoute]:
         shared = self.shared
         push = PushParts(self.intake, self.directory, self._outcome, self._caller(Door.PUSH))
         return [
-            *fhir_routes(shared.fhir()),
             *page_routes(shared.pages()),
             *push_routes(push),
             *dicom_web_routes(shared.dicom_web(self._caller(Door.DICOM_OUT))),

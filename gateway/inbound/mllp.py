@@ -43,7 +43,7 @@ class Frames:
         self._buffer += data
         out: list[tuple[bytes, GatewayError | None]] = []
         while (end := self._buffer.find(END, self._scanned)) >= 0:
-            out += _frames(bytes(self._buffer[:end]))
+            out += _frames(bytes(self._buffer[:end]), self._limit)
             rest = bytes(self._buffer[end + 1 :]).lstrip(b"\r\n")
             self._buffer[:] = rest
             self._scanned = 0
@@ -62,7 +62,7 @@ class Frames:
         return [(left, BrokenFrame("MLLP"))] if left else []
 
 
-def _frames(chunk: bytes) -> list[tuple[bytes, GatewayError | None]]:
+def _frames(chunk: bytes, limit: int) -> list[tuple[bytes, GatewayError | None]]:
     """The frame that ends here; whatever stood before its start byte was never finished."""
     before, start, message = chunk.rpartition(bytes([START]))
     out: list[tuple[bytes, GatewayError | None]] = []
@@ -70,7 +70,7 @@ def _frames(chunk: bytes) -> list[tuple[bytes, GatewayError | None]]:
     if junk:
         out.append((junk, BrokenFrame("MLLP")))
     if start and message.strip():
-        out.append((message, None))
+        out.append((message, TooLarge(detail=f"> {limit}") if len(message) > limit else None))
     return out
 
 

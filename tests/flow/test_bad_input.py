@@ -105,12 +105,12 @@ def test_bytes_of_no_charset_are_flagged_and_kept(empty: Alliance) -> None:
     empty.drain()
     entry = empty.call(lambda: empty.gateway.inbox.file.entries())[0]
     outcome = empty.run(empty.gateway._outcome(entry.key)) or b""
-    assert b"GW-TRN-005" in outcome
+    assert b"GW-MAP-005" in outcome
     _good_passes(empty)
 
 
 def test_half_a_cda_is_quarantined_with_its_line(empty: Alliance) -> None:
-    whole = _fixture("county_people_hospital", "C0007")
+    whole = _fixture("county_people_hospital", "c0007")
     answer = empty.push("county_people_hospital", whole[: len(whole) // 2], wait=10)
     assert answer.status_code == 202
     assert _reasons(empty) == ["GW-TRN-006"]
