@@ -46,11 +46,17 @@ def fhir_from_ts(ts: str, zone: str = "+08:00") -> str:
         day = datetime.strptime(whole[:8], "%Y%m%d") + timedelta(days=1)
         whole = day.strftime("%Y%m%d") + "000000"
     padded = whole.ljust(14, "0")
-    datetime.strptime(padded, "%Y%m%d%H%M%S")
+    datetime(*_parts(padded))
     text = f"{padded[:4]}-{padded[4:6]}-{padded[6:8]}T{padded[8:10]}:{padded[10:12]}:{padded[12:14]}"
     if fraction:
         text += "." + fraction
     return text + (offset or zone)
+
+
+def _parts(digits: str) -> tuple[int, int, int, int, int, int]:
+    """14 digits as year to second; the constructor of datetime checks them at a tenth of strptime's cost."""
+    hour, minute, second = int(digits[8:10]), int(digits[10:12]), int(digits[12:])
+    return int(digits[:4]), int(digits[4:6]), int(digits[6:8]), hour, minute, second
 
 
 def _split_offset(ts: str) -> tuple[str, str]:
@@ -68,9 +74,9 @@ def _date_part(digits: str) -> str:
     if len(digits) == 4:
         return year
     if len(digits) == 6:
-        datetime.strptime(digits, "%Y%m")
+        datetime(int(year), int(digits[4:6]), 1)
         return f"{year}-{digits[4:6]}"
-    datetime.strptime(digits, "%Y%m%d")
+    datetime(int(year), int(digits[4:6]), int(digits[6:8]))
     return f"{year}-{digits[4:6]}-{digits[6:8]}"
 
 

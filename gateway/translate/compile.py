@@ -6,10 +6,12 @@ neighbours that walk the same nodes share their loops.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ..model.message import DraftResource
@@ -60,11 +62,15 @@ def version_of(found: Map, setting: Setting) -> str:
 
 
 def _sorted(tables: dict[str, Any]) -> list[Any]:
-    plain = [
-        (name, sorted(v.items()), sorted((k, sorted(_stable(r) for r in rows)) for k, rows in c.items()), sorted(n.items()))
+    return [
+        (
+            name,
+            sorted(v.items()),
+            sorted((k, sorted(_stable(r) for r in rows)) for k, rows in c.items()),
+            sorted(n.items()),
+        )
         for name, (v, c, n) in tables.items()
     ]
-    return plain
 
 
 def _stable(row: str) -> str:
@@ -103,14 +109,12 @@ class _Writer:
         self._plan = _plan(found, session)
         self._resets = _resets(self._plan)
         self._traced = traced
-        names = Names({}, {}, {}, {})
-        self._names = names
-        self._kept, self._made = dict[str, str](), dict[str, str]()
-        self._lists, self._types = dict[str, str](), dict[str, str]()
-        names.kept, names.made, names.lists, names.types = self._kept, self._made, self._lists, self._types
-        self._write = Expressions(self.emit, session, setting, names, elements)
+        self._names = Names()
+        self._open = self._names.open
+        self._marks: list[int] = []
+        self._write = Expressions(self.emit, session, setting, self._names, elements)
         self._write.traced = traced
-        self._open: list[int] = []
+        self._referred = {key: {n for p in self._plan for n in _named(p.rule, key)} for key in ("ref", "refs")}
 
     def write(self) -> str:
         """The whole source."""
@@ -141,6 +145,8 @@ class _Writer:
             shared += 1
         self._close(shared)
         for step, loop in list(zip(planned.chain, planned.loops, strict=True))[shared:]:
+            self._marks.append(len(self.emit.lines))
+            self._write.before.append([])
             try:
                 self._session.enter(step, self.emit)
             except ValueError as error:
@@ -152,6 +158,8 @@ class _Writer:
         while len(self._open) > down_to:
             self._session.leave(self.emit)
             self._open.pop()
+            at = self._marks.pop()
+            self.emit.lines[at:at] = self._write.before.pop()
 
     def _reset(self, loop: int) -> None:
         for name, empty in self._resets.get(loop, ()):
@@ -165,7 +173,8 @@ class _Writer:
         if when is None:
             self._body(planned)
             return
-        with self.emit.inside(f"if {write.condition(when)}:"):
+        condition, _ = write.lifted(lambda: write.condition(when))
+        with self.emit.inside(f"if {condition}:"):
             self._body(planned)
 
     def _body(self, planned: _Planned) -> None:
@@ -187,9 +196,8 @@ class _Writer:
         if node is None:
             raise rule.node.error(f"the rule {rule.name} needs `id`")
         items = node.items()
-        parts = [self._write.text(item) for item in items]
-        first = self.emit.temp("i")
-        self.emit.line(f"{first} = {parts[0]}")
+        parts = [self._write.lifted(partial(self._write.text, item))[0] for item in items]
+        first = self._write.named(parts[0])
         self.emit.line(f"if not {first}: m.missing({self._first_place(items[0])})")
         return [first, *parts[1:]]
 
@@ -206,40 +214,51 @@ class _Writer:
         body = self._write.json(_set_of(rule), "Patient")
         self.emit.line(f"rec = m.patient({first}, {body})")
         self.emit.line("subject = '{\"reference\":\"Patient/@' + str(rec) + '\"}'")
+        self._names.born["subject"] = tuple(self._open)
 
     def _merge(self, rule: Rule) -> None:
         first, *_ = self._identity(rule)
         self.emit.line(f"m.merge(rec, {first})")
 
     def _resource(self, rule: Rule) -> None:
-        emit, write, type_ = self.emit, self._write, rule.to
+        """`put(DraftResource(type, i, f'{head}{i}{constants}{piece}…{end}'.encode(), rec))`."""
+        emit, type_ = self.emit, rule.to
         parts = self._identity(rule)
-        emit.line(f"i = {write.identity(type_, parts, member=rule.node.get('id') is not None)}")
-        made, listed = f"r_{rule.name}", f"l_{rule.name}"
-        constant, found = self._members(rule)
-        body = emit.temp("b")
-        emit.line(f"{body} = {_head(type_)!r} + i + {chr(39) + chr(34) + chr(39)} + {constant!r}")
-        for name, code, child in found:
-            write.append(body, name, code)
-            del child
-        emit.line(f"put(DraftResource({type_!r}, i, ({body} + '}}').encode(), rec))")
-        emit.line(f"{made} = i; {listed}.append('{{\"reference\":\"{type_}/' + i + '\"}}')")
-        self._made[rule.name], self._lists[rule.name], self._types[rule.name] = made, listed, type_
+        emit.line(f"i = {self._write.identity(type_, parts, member=rule.node.get('id') is not None)}")
+        constant, pieces = self._pieces(rule)
+        literals = {"head": f'{{"resourceType":"{type_}","id":"', "after": f'"{constant}', "end": "}"}
+        names = {key: emit.bind(text, key) for key, text in literals.items()}
+        body = "".join(f"{{{piece}}}" for piece in [names["head"], "i", names["after"], *pieces, names["end"]])
+        emit.line(f"put(DraftResource({type_!r}, i, f'{body}'.encode(), rec))")
+        self._remember(rule)
 
-    def _members(self, rule: Rule) -> tuple[str, list[tuple[str, str, Yaml]]]:
-        if not self._traced:
-            return self._write.members(_set_of(rule), rule.to)
-        constant, found = "", list[tuple[str, str, Yaml]]()
+    def _pieces(self, rule: Rule) -> tuple[str, list[str]]:
+        """JSON text of the constant members, and code of the others, fit to stand in an f-string."""
+        write, constant = self._write, ""
+        before, here = list[str](), list[str]()
         for name, child in nested(_set_of(rule)).fields().items():
-            self.emit.line("m.at = ('', '')")
-            one, some = self._write.members(Yaml({name: child}, child.place), rule.to)
-            constant += one
-            for _, code, node in some:
-                value = self.emit.temp()
-                self.emit.line(f"{value} = {code}")
-                self.emit.line(f"m.trace({rule.to!r}, i, {name!r}, {value}, {rule.name!r}, {child.place!r})")
-                found.append((name, value, node))
-        return constant, found
+            if self._traced:
+                self.emit.line("m.at = ('', '')")
+            code, lifted = write.lifted(partial(write.piece, name, child, rule.to))
+            if code.startswith(("'", '"')):
+                constant += str(ast.literal_eval(code))
+                continue
+            if "'" in code or '"' in code or self._traced:
+                code = write.named(code)
+            (before if lifted else here).append(code)
+            if self._traced:
+                self.emit.line(f"m.trace({rule.to!r}, i, {name!r}, {code}, {rule.name!r}, {child.place!r})")
+        return constant, before + here
+
+    def _remember(self, rule: Rule) -> None:
+        """Names under which later rules refer to what this one made."""
+        names, made, listed = self._names, f"r_{rule.name}", f"l_{rule.name}"
+        if rule.name in self._referred["ref"]:
+            self.emit.line(f"{made} = i")
+        if rule.name in self._referred["refs"]:
+            self.emit.line(f"{listed}.append('{{\"reference\":\"{rule.to}/' + i + '\"}}')")
+        names.made[rule.name], names.lists[rule.name], names.types[rule.name] = made, listed, rule.to
+        names.born[made] = names.born[listed] = tuple(self._open)
 
     def _keep(self, rule: Rule) -> None:
         keep = rule.node.get("keep")
@@ -248,7 +267,8 @@ class _Writer:
             value = self.emit.temp()
             self.emit.line(f"{value} = {self._write.text(node)}")
             self.emit.line(f"{local} = m.kept({local}, {value}) if {local} else {value}")
-            self._kept[name] = local
+            self._names.kept[name] = local
+            self._names.born[local] = tuple(self._open)
 
     def _warn(self, rule: Rule) -> None:
         warn = rule.node.get("warn")
@@ -259,10 +279,6 @@ class _Writer:
             raise warn.error("warn needs at, zh and en")
         place = self._write.access(fields["at"].text(), fields["at"]).place
         self.emit.line(f"m.warn({place}, {fields['zh'].text()!r}, {fields['en'].text()!r})")
-
-
-def _head(type_: str) -> str:
-    return f'{{"resourceType":"{type_}","id":"'
 
 
 def _set_of(rule: Rule) -> Yaml:
@@ -316,6 +332,8 @@ def _resets(plan: list[_Planned]) -> dict[int, list[tuple[str, str]]]:
         name = planned.rule.name
         for key, local, empty in (("ref", f"r_{name}", "''"), ("refs", f"l_{name}", "[]")):
             users = [p.loops for p in plan if name in _named(p.rule, key)]
+            if not users:
+                continue
             out.setdefault(_deepest([planned.loops, *users]), []).append((local, empty))
     return out
 

@@ -16,7 +16,7 @@ from ..model.ids import Ids
 from ..model.message import Draft, DraftResource, RawMessage
 from ..model.ranges import DeclaredRanges
 from ..model.resource import dumps
-from ..model.times import CHINA, instant_text
+from ..model.times import instant_text
 from . import read_cda, read_csv, read_dicom, read_json, read_v2
 from .compile import Compiled, compile_map
 from .declared import declared_ranges
@@ -227,7 +227,7 @@ def _provenance(raw: RawMessage, source: Source, version: str, run: Run) -> Draf
     targets = '"},{"reference":"'.join([f"{one.type}/{one.id}" for one in run.resources])
     text = (
         f'{{"resourceType":"Provenance","id":"{id_}","target":[{{"reference":"{targets}"}}],'
-        f'"recorded":"{instant_text(raw.received_at.astimezone(CHINA))}",'
+        f'"recorded":"{instant_text(raw.received_at)}",'
         f'"policy":["urn:alliance-gateway:mapping:{version}"],"agent":[{{"who":{run.organization}}}],'
         f'"entity":[{{"role":"source","what":{{"identifier":{{"system":"{systems.source_uri(source.name)}",'
         f'"value":{dumps(raw.key).decode()}}}}}}}]}}'

@@ -7,9 +7,10 @@ empty vanishes, constants alone never make one appear.
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol
 
 from ..model import systems
 from ..model.resource import dumps
@@ -18,12 +19,15 @@ from .formats import Access, Emit, Session
 from .functions import FUNCTIONS, Call, Function, Setting
 from .functions_rows import ROW_FUNCTIONS
 from .functions_v2 import V2_FUNCTIONS
-from .memo import Prepare, as_json, as_text, remembered
+from .memo import Prepare, as_json, as_member, as_text, remembered
 from .strict_yaml import Yaml
 
 ALL_FUNCTIONS: dict[str, Function] = FUNCTIONS | V2_FUNCTIONS | ROW_FUNCTIONS
 _MARKERS = frozenset({"from", "first", "ref", "refs", "each"})
 _FROM_KEYS = frozenset({"from", "by", "when"})
+
+
+Render = Callable[[Any], str]
 
 
 class Elements(Protocol):
@@ -35,12 +39,21 @@ class Elements(Protocol):
 
 @dataclass(slots=True)
 class Names:
-    """Local variables of kept values and of made resources, by the names rules give them."""
+    """Local variables of kept values and of made resources, by the names rules give them.
 
-    kept: Mapping[str, str]
-    made: Mapping[str, str]
-    lists: Mapping[str, str]
-    types: Mapping[str, str]
+    open: numbers of the loops around the present rule. born: loops around the rule that sets a variable.
+    """
+
+    kept: dict[str, str] = field(default_factory=dict)
+    made: dict[str, str] = field(default_factory=dict)
+    lists: dict[str, str] = field(default_factory=dict)
+    types: dict[str, str] = field(default_factory=dict)
+    open: list[int] = field(default_factory=list)
+    born: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def inner(self, local: str) -> bool:
+        """True when the variable changes inside the innermost loop."""
+        return bool(self.open) and self.open[-1] in self.born.get(local, ())
 
 
 class Expressions:
@@ -54,6 +67,9 @@ class Expressions:
         self.elements = elements
         self.bit = 0
         self.traced = False
+        self.before: list[list[str]] = []  # lines to stand before each open loop
+        self._inner = False
+        self._plain: dict[tuple[str, str], str] = {}
 
     # ---- paths ----------------------------------------------------------------------------------
     def access(self, path: str, node: Yaml, function: Function | None = None) -> Access:
@@ -61,21 +77,55 @@ class Expressions:
         if path.startswith("$"):
             if path[1:] not in self.names.kept:
                 raise node.error(f"nothing is kept under {path}")
-            return Access(self.names.kept[path[1:]], repr(path))
+            return Access(self._local(self.names.kept[path[1:]]), repr(path))
         whole = bool(function and function.whole)
         covers = function.covers if function else ()
         try:
-            return self.session.access(path, self.bit, self.emit, whole=whole, covers=covers)
+            found = self.session.access(path, self.bit, self.emit, whole=whole, covers=covers)
         except ValueError as error:
             raise node.error(f"{path}: {error}") from error
+        self._inner = self._inner or found.inner
+        return found
+
+    def _local(self, local: str) -> str:
+        self._inner = self._inner or self.names.inner(local)
+        return local
+
+    def lifted(self, write: Callable[[], str]) -> tuple[str, bool]:
+        """What `write` gives; when nothing in it changes inside the innermost loop, worked out before that loop."""
+        if self.traced or not self.names.open:
+            return write(), False
+        outer, self._inner = self._inner, False
+        with self.emit.aside() as lines:
+            code = write()
+        inner, self._inner = self._inner, outer or self._inner
+        if inner:
+            self.emit.take(lines)
+            return code, False
+        if _is_constant(code):
+            return code, False
+        before = self.before[-1]
+        outwards = self.emit.depth - self._loop_depth
+        out = self.emit.temp("h")
+        with self.emit.aside() as moved:
+            self.emit.take(lines, outwards)
+        before += [*moved, "    " * self._loop_depth + f"{out} = {code}"]
+        return out, True
+
+    @property
+    def _loop_depth(self) -> int:
+        """Indentation of the innermost loop's own line."""
+        return 1 + len(self.names.open) - 1
 
     def plain(self, path: str, node: Yaml) -> str:
         """Code of the plain text at a path."""
         found = self.access(path, node)
         if found.prepare is None:
             return found.code
-        memo = self.emit.bind(remembered(str, [found.prepare], str), "t")
-        return f"{memo}[{found.code}]"
+        known = self._plain.get((path, found.code))
+        if known is None:
+            known = self._plain[path, found.code] = self.emit.bind(remembered(str, [found.prepare], str), "t")
+        return f"{known}[{found.code}]"
 
     def condition(self, node: Yaml) -> str:
         """Code of a `when`."""
@@ -94,7 +144,7 @@ class Expressions:
         if node.get("first"):
             parts = [self.text(item) for item in node.fields(frozenset({"first"}))["first"].items()]
             return f"({' or '.join(parts)})"
-        return self._call(node, text=True)
+        return self._conditional(node, lambda: self._call(node, as_text))
 
     # ---- JSON -----------------------------------------------------------------------------------
     def json(self, node: Yaml, path: str) -> str:
@@ -108,14 +158,14 @@ class Expressions:
             return self._object(node, path)
         if len(markers) > 1:
             raise node.error(f"only one of {', '.join(sorted(markers))} can stand here")
-        marker = markers.pop()
+        marker = next(iter(markers))
         write = {"from": self._from, "first": self._first, "ref": self._ref, "refs": self._refs}.get(marker)
         return write(node, path) if write else self._each(node, path)
 
     def _constant(self, node: Yaml) -> str:
         text = node.text()
         if text in ("$subject", "$member"):
-            return {"$subject": "subject", "$member": "organization"}[text]
+            return self._local({"$subject": "subject", "$member": "organization"}[text])
         if text in ("$true", "$false"):
             return repr(text[1:])
         if text.startswith("$"):
@@ -136,7 +186,66 @@ class Expressions:
         return found
 
     def _from(self, node: Yaml, path: str) -> str:
-        return self._conditional(node, lambda: self._call(node, text=False))
+        return self._conditional(node, lambda: self.lifted(lambda: self._call(node, as_json))[0])
+
+    def piece(self, name: str, node: Yaml, path: str) -> str:
+        """Code of one member with its comma, `,"status":"final"`; "" when there is nothing to say."""
+        self._check(f"{path}.{name}", node)
+        leaf = self._single(node, f"{path}.{name}")
+        if leaf is not None:
+            source, wrap = leaf
+            return self._call(source, as_member(name, wrap))
+        code = self.json(node, f"{path}.{name}")
+        if _is_constant(code):
+            return repr(f',"{name}":{_literal(code)}')
+        value = self.named(code)
+        head = f',"{name}":'
+        return (
+            f"(',' + {value}[1:-1] if {value} else '')"
+            if name.endswith("[x]")
+            else f"({head!r} + {value} if {value} else '')"
+        )
+
+    def _single(self, node: Yaml, path: str) -> tuple[Yaml, Callable[[str], str]] | None:
+        """The one `from` an element hangs on and what stands around its value; None when there are several.
+
+        Then the whole element is remembered per value, and costs one look-up.
+        """
+        if isinstance(node.value, list):
+            inner = self._single(node.value[0], path) if len(node.value) == 1 else None
+            return (inner[0], partial(_around, "[", inner[1], "]")) if inner else None
+        if not isinstance(node.value, dict):
+            return None
+        if "from" in node.value:
+            function = ALL_FUNCTIONS.get(node.word("by") or "text")
+            plain = "when" not in node.value and function is not None and not function.time
+            return (node, str) if plain else None
+        return None if _MARKERS & node.value.keys() else self._single_member(node, path)
+
+    def _single_member(self, node: Yaml, path: str) -> tuple[Yaml, Callable[[str], str]] | None:
+        constant, found = "", list[tuple[Yaml, Callable[[str], str]]]()
+        for name, child in nested(node).fields().items():
+            if isinstance(child.value, str) and child.value not in ("$subject", "$member"):
+                self._check(f"{path}.{name}", child)
+                constant += f',"{name}":{_literal(self._constant(child))}'
+                continue
+            inner = self._single(child, f"{path}.{name}")
+            if inner is None or found or name.endswith("[x]"):
+                return None
+            self._check(f"{path}.{name}", child)
+            found.append((inner[0], partial(_around, f'"{name}":', inner[1], "")))
+        if not found:
+            return None
+        source, wrap = found[0]
+        return source, partial(_around, "{", wrap, constant + "}")
+
+    def named(self, code: str) -> str:
+        """A local name for a piece of code used more than once."""
+        if code.isidentifier():
+            return code
+        out = self.emit.temp()
+        self.emit.line(f"{out} = {code}")
+        return out
 
     def _conditional(self, node: Yaml, write: Callable[[], str]) -> str:
         when = node.get("when")
@@ -148,7 +257,7 @@ class Expressions:
             self.emit.line(f"{out} = {write()}")
         return out
 
-    def _call(self, node: Yaml, *, text: bool) -> str:
+    def _call(self, node: Yaml, render: Render) -> str:
         fields = node.fields()
         if "from" not in fields:
             raise node.error("this mapping needs `from`")
@@ -165,7 +274,7 @@ class Expressions:
         for key in given:
             inputs.append(self._input(fields.get(key), function))
         call = function.make(self.setting, options)
-        return self._remember(call, inputs, function, text=text)
+        return self._remember(call, inputs, function, render, notes=function.may_note(options))
 
     def _input(self, node: Yaml | None, function: Function) -> Access:
         return (
@@ -182,17 +291,22 @@ class Expressions:
             raise node.error(f"there is no table {value!r} (codes/{value}.csv)")
         return value
 
-    def _remember(self, call: Call, inputs: list[Access], function: Function, *, text: bool) -> str:
+    def _remember(self, call: Call, inputs: list[Access], function: Function, render: Render, *, notes: bool) -> str:
         emit = self.emit
         prepares: list[Prepare] = [found.prepare for found in inputs]
-        memo = emit.bind(remembered(call, prepares, as_text if text else as_json), "k")
-        out = emit.temp()
+        memo = emit.bind(remembered(call, prepares, render), "k")
         if self.traced:
             emit.line(f"m.at = {inputs[0].place}, {inputs[0].code}")
-        emit.line(f"{out} = {memo}[{', '.join(found.code for found in inputs)}]")
-        with emit.inside(f"if {out}.__class__ is NotedText:"):
-            emit.line(f"m.note({out}, {inputs[0].place})")
-        if function.time and not text:
+        code = f"{memo}[{', '.join(found.code for found in inputs)}]"
+        timed = function.time and render is as_json
+        if not notes and not timed and not self.traced:
+            return code
+        out = self.named(code)
+        if notes:
+            self._inner = True  # a remark belongs to the rule that reads, once each time it applies
+            with emit.inside(f"if {out}.__class__ is NotedText:"):
+                emit.line(f"m.note({out}, {inputs[0].place})")
+        if timed:
             with emit.inside(f"if {out} > limit:"):
                 emit.line(f"m.future({out}, {inputs[0].place})")
         return out
@@ -213,12 +327,13 @@ class Expressions:
         codes = [self.json(item, path) for item in node.items()]
         if not codes:
             return "''"
-        if all(code.startswith(("'", '"')) for code in codes):
+        if all(map(_is_constant, codes)):
             # A list of constants is one itself, so that it cannot make an object appear.
             return repr("[" + ",".join(filter(None, map(_literal, codes))) + "]")
         out = self.emit.temp("l")
         if len(codes) == 1:
-            self.emit.line(f"{out} = '[' + {codes[0]} + ']' if {codes[0]} else ''")
+            value = self.named(codes[0])
+            self.emit.line(f"{out} = '[' + {value} + ']' if {value} else ''")
             return out
         self.emit.line(f"{out} = ','.join(filter(None, ({', '.join(codes)})))")
         self.emit.line(f"if {out}: {out} = '[' + {out} + ']'")
@@ -231,11 +346,12 @@ class Expressions:
             raise node.error("each needs `set`")
 
         def write() -> str:
+            self._inner = True
             self.emit.line(f"{out}_ = []")
             steps = tuple(step.text() for step in fields["each"].items())
             for step in steps:
                 self._enter(step, fields["each"])
-            made = self.json(fields["set"], path)
+            made = self.named(self.json(fields["set"], path))
             self.emit.line(f"if {made}: {out}_.append({made})")
             for _ in steps:
                 self.session.leave(self.emit)
@@ -261,7 +377,7 @@ class Expressions:
         return self._conditional(node, lambda: self._to_made(name))
 
     def _to_made(self, name: str) -> str:
-        out, made = self.emit.temp(), self.names.made[name]
+        out, made = self.emit.temp(), self._local(self.names.made[name])
         head = '{"reference":"' + self.names.types[name] + "/"
         self.emit.line(f"{out} = {head!r} + {made} + '\"}}' if {made} else ''")
         return out
@@ -281,7 +397,8 @@ class Expressions:
             if item.text() not in self.names.lists:
                 raise item.error(f"no rule {item.text()!r} makes resources before this one")
         found = self.emit.temp()
-        self.emit.line(f"{found} = {' + '.join(self.names.lists[item.text()] for item in names)}")
+        lists = [self._local(self.names.lists[item.text()]) for item in names]
+        self.emit.line(f"{found} = {' + '.join(lists)}")
         return self._conditional(node, lambda: f"('[' + ','.join({found}) + ']' if {found} else '')")
 
     @staticmethod
@@ -290,17 +407,16 @@ class Expressions:
         return f"of({type_!r}, {'member, ' if member else ''}{', '.join(parts)})"
 
     # ---- objects --------------------------------------------------------------------------------
-    def members(self, node: Yaml, path: str) -> tuple[str, list[tuple[str, str, Yaml]]]:
-        """Members of an object: constant ones as JSON text (`,"a":1,…`), the others as (name, code, node)."""
+    def members(self, node: Yaml, path: str) -> tuple[str, list[str]]:
+        """Members of an object: the constant ones as JSON text (`,"a":1,…`), code of the others."""
         constant = ""
-        found: list[tuple[str, str, Yaml]] = []
+        found: list[str] = []
         for name, child in nested(node).fields().items():
-            self._check(f"{path}.{name}", child)
-            code = self.json(child, f"{path}.{name}")
-            if code.startswith(("'", '"')):
-                constant += f',"{name}":{_literal(code)}'
+            code = self.piece(name, child, path)
+            if _is_constant(code):
+                constant += _literal(code)
             else:
-                found.append((name, code, child))
+                found.append(code)
         return constant, found
 
     def _check(self, path: str, node: Yaml) -> None:
@@ -312,21 +428,11 @@ class Expressions:
         if not found:
             return repr("{" + constant[1:] + "}") if constant else "''"
         out = self.emit.temp("o")
-        self.emit.line(f"{out} = ''")
-        for name, code, child in found:
-            self.append(out, name, code)
+        self.emit.line(f"{out} = {' + '.join(found)}")
         head = "{" + constant[1:]
         body = out if constant else f"{out}[1:]"
         self.emit.line(f"if {out}: {out} = {head!r} + {body} + '}}'")
         return out
-
-    def append(self, out: str, name: str, code: str) -> None:
-        """One member added to the text being built; `value[x]` gives its own names."""
-        value = code if code.isidentifier() else self.emit.temp()
-        if value != code:
-            self.emit.line(f"{value} = {code}")
-        piece = f"',' + {value}[1:-1]" if name.endswith("[x]") else f"{f',{chr(34)}{name}{chr(34)}:'!r} + {value}"
-        self.emit.line(f"if {value}: {out} += {piece}")
 
 
 def nested(node: Yaml) -> Yaml:
@@ -343,6 +449,14 @@ def nested(node: Yaml) -> Yaml:
         have = inner.fields() if inner else {}
         out[head] = Yaml({**have, tail: child}, child.place)
     return Yaml(out, node.place)
+
+
+def _around(head: str, wrap: Callable[[str], str], tail: str, text: str) -> str:
+    return f"{head}{wrap(text)}{tail}"
+
+
+def _is_constant(code: str) -> bool:
+    return code.startswith(("'", '"'))
 
 
 def _literal(code: str) -> str:

@@ -7,7 +7,7 @@ formats read as nodes (XML, CSV rows, JSON, DICOM): a subclass gives `read`, `no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -37,11 +37,13 @@ class Access:
     """One path compiled: `code` gives the raw text ("" when absent), `place` its place, both Python expressions.
 
     prepare: from the raw text to plain text; it runs once a distinct value. None = raw is plain.
+    inner: it reads the node of the innermost loop; False lets the compiler read it once, before that loop.
     """
 
     code: str
     place: str
     prepare: Prepare | None = None
+    inner: bool = True
 
 
 class Emit:
@@ -75,7 +77,23 @@ class Emit:
         self._depth -= 1
 
     @contextmanager
-    def inside(self, header: str) -> Any:
+    def aside(self) -> Iterator[list[str]]:
+        """What is written inside goes to the list given, not into the function."""
+        kept, self.lines = self.lines, []
+        yield self.lines
+        self.lines = kept
+
+    def take(self, lines: list[str], outwards: int = 0) -> None:
+        """Lines written aside, moved some levels outwards."""
+        self.lines += [line[4 * outwards :] for line in lines]
+
+    @property
+    def depth(self) -> int:
+        """Levels of indentation now."""
+        return self._depth
+
+    @contextmanager
+    def inside(self, header: str) -> Iterator[None]:
         """The block under a header line."""
         self.line(header)
         self.indent()

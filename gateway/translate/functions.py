@@ -55,6 +55,7 @@ class Function:
     whole: it reads a whole HL7 v2 field (components, repetitions) instead of its first component.
     covers: the components it makes use of, 1-based; () = all of them.
     time: its result is a clinical time, checked against the future.
+    notes: it may give `Noted`; False lets the compiler leave out the check and work it out once for a loop.
     """
 
     make: Callable[[Setting, Mapping[str, str]], Call]
@@ -63,6 +64,11 @@ class Function:
     whole: bool = False
     covers: tuple[int, ...] = ()
     time: bool = False
+    notes: bool = True
+
+    def may_note(self, options: Mapping[str, str]) -> bool:
+        """False when no call can give a remark; a table with `else` has nothing to remark."""
+        return self.notes and not (self.make is text and ("else" in options or "table" not in options))
 
 
 # ---- text and codes -----------------------------------------------------------------------------
@@ -310,7 +316,9 @@ def coded_flag(code: str) -> Json:
     return out | ({"text": _FLAG_TEXT[code]} if code in _FLAG_TEXT else {})
 
 
-_NOTICE = re.compile(r"(?:(\d{4}\S*?)\s*)?(\d{1,2})[:：](\d{2}).*?(?:通知|告知|报告|电话)(?:给|了)?\s*([^，。；,;\s]{2,20})")
+_NOTICE = re.compile(
+    r"(?:(\d{4}\S*?)\s*)?(\d{1,2})[:：](\d{2}).*?(?:通知|告知|报告|电话)(?:给|了)?\s*([^，。；,;\s]{2,20})"
+)
 
 
 def critical_notice(setting: Setting, options: Mapping[str, str]) -> Call:
@@ -375,23 +383,23 @@ def person(setting: Setting, options: Mapping[str, str]) -> Call:
 FUNCTIONS: dict[str, Function] = {
     "text": Function(text, options=("table", "else")),
     "code": Function(text, options=("table", "else")),
-    "markdown": Function(markdown),
-    "uri": Function(uri),
+    "markdown": Function(markdown, notes=False),
+    "uri": Function(uri, notes=False),
     "concept": Function(concept, ("text", "unit", "specimen"), ("table", "local", "system", "unmapped")),
-    "date": Function(date),
-    "dateTime": Function(date_time, time=True),
-    "planned": Function(date_time),
-    "instant": Function(instant, time=True),
-    "decimal": Function(decimal),
-    "integer": Function(integer),
-    "boolean": Function(boolean),
-    "quantity": Function(quantity, ("unit", "item"), ("table", "fixed_unit")),
+    "date": Function(date, notes=False),
+    "dateTime": Function(date_time, time=True, notes=False),
+    "planned": Function(date_time, notes=False),
+    "instant": Function(instant, time=True, notes=False),
+    "decimal": Function(decimal, notes=False),
+    "integer": Function(integer, notes=False),
+    "boolean": Function(boolean, notes=False),
+    "quantity": Function(quantity, ("unit", "item"), ("table", "fixed_unit"), notes=False),
     "result": Function(result, ("unit", "item"), ("table",)),
-    "range": Function(reference_range, ("unit", "item"), ("table",)),
-    "interpretation": Function(interpretation, ("value",)),
-    "critical_notice": Function(critical_notice, ("date",)),
-    "address": Function(address),
-    "phone": Function(phone),
-    "person": Function(person),
+    "range": Function(reference_range, ("unit", "item"), ("table",), notes=False),
+    "interpretation": Function(interpretation, ("value",), notes=False),
+    "critical_notice": Function(critical_notice, ("date",), notes=False),
+    "address": Function(address, notes=False),
+    "phone": Function(phone, notes=False),
+    "person": Function(person, notes=False),
 }
 """Functions every format may use; `functions_v2.py` adds HL7 v2 datatypes."""

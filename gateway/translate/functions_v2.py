@@ -160,21 +160,28 @@ def reference_range(setting: Setting, options: Mapping[str, str]) -> Call:
 
 # ---- people -------------------------------------------------------------------------------------
 def names(setting: Setting, options: Mapping[str, str]) -> Call:
-    """HumanName list from XPN: whole Han name in text; a second component may be pinyin or the given name."""
+    """HumanName list from XPN: the Han name whole in text; pinyin as second component or alphabetic repetition."""
 
     def make(field: str) -> Value:
-        first, second = part(field, 1), part(field, 2)
-        if first in _PLACEHOLDERS:
-            return None
-        if not second or second in _SEX_WORDS:
-            return [{"text": first}]
-        if _HAN.search(second):
-            return [{"text": first + second, "family": first, "given": [second]}]
-        if _HAN.search(first):
-            return [{"text": first}, _pinyin(second)]
-        return [{"text": f"{first} {second}", "family": first, "given": [second]}]
+        found = [name for repeat in field.split("~") for name in _names_of(repeat)]
+        return list({name["text"]: name for name in found}.values()) or None
 
     return make
+
+
+def _names_of(repeat: str) -> list[Json]:
+    first, second, alphabet = (part(repeat, n) for n in (1, 2, 8))
+    if first in _PLACEHOLDERS:
+        return []
+    if alphabet == "A":  # XPN-8, table 0465: alphabetic
+        return [_pinyin(f"{first} {second}".strip())]
+    if not second or second in _SEX_WORDS:
+        return [{"text": first}]
+    if _HAN.search(second):
+        return [{"text": first + second, "family": first, "given": [second]}]
+    if _HAN.search(first):
+        return [{"text": first}, _pinyin(second)]
+    return [{"text": f"{first} {second}", "family": first, "given": [second]}]
 
 
 def _pinyin(text: str) -> Json:
@@ -255,14 +262,16 @@ def addresses(setting: Setting, options: Mapping[str, str]) -> Call:
 
 
 def _address(repeat: str) -> Json | None:
-    line, district, city, state, code = (part(repeat, n) for n in (1, 2, 3, 4, 5))
-    if not (district or city):
-        return base.address_of(line)
-    out: Json = {"use": "home", "text": f"{state}{city}{district}{line}"}
-    for name, found in (("state", state), ("city", city), ("district", district), ("postalCode", code)):
-        if found:
-            out[name] = found
-    return out | ({"line": [line]} if line else {})
+    """Senders put 县 and 镇 into city, state or other designation as they like: the endings of the words decide."""
+    line, other, city, state, code = (part(repeat, n) for n in (1, 2, 3, 4, 5))
+    pieces = [piece for piece in (state, part(repeat, 9), city, other) if piece and piece not in line]
+    found = base.address_of("".join([*sorted(pieces, key=_size_of_place), line]))
+    return found | ({"postalCode": code} if code else {}) if found else None
+
+
+def _size_of_place(name: str) -> int:
+    sizes = ("省自区", "市盟州", "县旗", "镇乡道")
+    return next((size for size, ends in enumerate(sizes) if name[-1] in ends), len(sizes))
 
 
 def phones(setting: Setting, options: Mapping[str, str]) -> Call:
@@ -295,19 +304,29 @@ def location(setting: Setting, options: Mapping[str, str]) -> Call:
     return lambda field: " ".join(filter(None, (part(field, n) for n in (1, 2, 3)))) or None
 
 
+def label(setting: Setting, options: Mapping[str, str]) -> Call:
+    """The text of a coded field (CE): its name, else its code."""
+    return lambda field: part(field, 2) or part(field, 1) or None
+
+
 V2_FUNCTIONS: dict[str, Function] = {
     "ce": Function(
-        ce, ("unit", "specimen"), ("table", "local", "system", "unmapped"), whole=True, covers=(1, 2, 3, 4, 5, 6, 7, 8, 9)
+        ce,
+        ("unit", "specimen"),
+        ("table", "local", "system", "unmapped"),
+        whole=True,
+        covers=(1, 2, 3, 4, 5, 6, 7, 8, 9),
     ),
     "value": Function(value, ("type", "unit", "item"), ("table", "local"), whole=True),
-    "flags": Function(interpretation, ("value",), whole=True),
-    "printed_range": Function(reference_range, ("unit", "item"), ("table",), whole=True),
-    "lines": Function(lines, whole=True),
-    "names": Function(names, whole=True, covers=(1, 2, 7, 8)),
-    "local_number": Function(local_number, whole=True, covers=(1, 4, 5)),
-    "identifiers": Function(identifiers, ("card", "alternate"), whole=True, covers=(1, 4, 5)),
-    "addresses": Function(addresses, whole=True, covers=(1, 2, 3, 4, 5, 7)),
-    "phones": Function(phones, whole=True, covers=(1, 2, 3, 7, 12)),
-    "location": Function(location, whole=True, covers=(1, 2, 3)),
-    "actor": Function(actor, whole=True, covers=(1, 2, 3)),
+    "flags": Function(interpretation, ("value",), whole=True, notes=False),
+    "printed_range": Function(reference_range, ("unit", "item"), ("table",), whole=True, notes=False),
+    "lines": Function(lines, whole=True, notes=False),
+    "names": Function(names, whole=True, covers=(1, 2, 7, 8), notes=False),
+    "local_number": Function(local_number, whole=True, covers=(1, 4, 5), notes=False),
+    "identifiers": Function(identifiers, ("card", "alternate"), whole=True, covers=(1, 4, 5), notes=False),
+    "addresses": Function(addresses, whole=True, covers=(1, 2, 3, 4, 5, 6, 7, 9), notes=False),
+    "phones": Function(phones, whole=True, covers=(1, 2, 3, 7, 12), notes=False),
+    "label": Function(label, whole=True, covers=(1, 2), notes=False),
+    "location": Function(location, whole=True, covers=(1, 2, 3), notes=False),
+    "actor": Function(actor, whole=True, covers=(1, 2, 3), notes=False),
 }

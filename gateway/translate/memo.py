@@ -61,6 +61,26 @@ def as_json(value: Any) -> str:
     return dumps(value).decode()
 
 
+def as_member(name: str, wrap: Callable[[str], str] = str) -> Callable[[Any], str]:
+    """Renderer to a member of an object with its comma: `,"status":"final"`; "" for nothing.
+
+    wrap: what stands around the value (`[{"text":…}]`). `value[x]` stands for the members its value brings.
+    """
+    head = f',"{name}":'
+
+    def render(value: Any) -> str:
+        if isinstance(value, Noted):
+            text = NotedText(render(value.value))
+            text.note = value
+            return text
+        plain = as_json(value)
+        if not plain:
+            return ""
+        return f",{plain[1:-1]}" if name.endswith("[x]") else head + wrap(plain)
+
+    return render
+
+
 def as_text(value: Any) -> str:
     """Plain text of a function's result, for ids, conditions and kept values."""
     if isinstance(value, Noted):

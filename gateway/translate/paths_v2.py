@@ -47,14 +47,15 @@ class V2Session:
 
     def __init__(self) -> None:
         self.covers: list[Cover] = []
-        self.pads: dict[str, str] = {}
+        self.widths: dict[str, int] = {}
+        self._empty: dict[str, list[object]] = {}
         self._scopes: list[_Scope] = []
         self._levels = 0
 
     # ---- loops ----------------------------------------------------------------------------------
     def begin(self, emit: Emit) -> None:
         """The tree is cut into segments; `u` counts what was read."""
-        emit.line(f"root.parse({emit.bind(self.pads, 'pads')})")
+        emit.line(f"root.parse({emit.bind(self.widths, 'widths')})")
         emit.line("u = root.used; notes = root.notes; children = root.children; place = root.place")
         emit.line("g0 = root.root; f0 = 0")
         self._scopes = [_Scope("root", "g0", 0, mark=emit.mark())]
@@ -62,6 +63,9 @@ class V2Session:
     def finish(self, emit: Emit) -> None:
         """Marks of the message's own segments."""
         self._close(self._scopes[0], emit)
+        for segment, empty in self._empty.items():
+            # Fields of a segment that is not there: every one is empty, its line is the scratch line.
+            empty[:] = [-1, *[""] * self.widths[segment]]
 
     def chain(self, each: tuple[str, ...]) -> tuple[str, ...]:
         """`OBX` → PID, OBR, OBX."""
@@ -121,7 +125,7 @@ class V2Session:
         emit.insert(scope.mark, first + [self._binding(scope, name, emit) for name in scope.bound])
 
     def _binding(self, scope: _Scope, name: str, emit: Emit) -> str:
-        local, empty = scope.bound[name], emit.bind(_Empty(), "none")
+        local, empty = scope.bound[name], emit.bind(self._empty.setdefault(name, []), "none")
         if name == "NTE":
             line = f"{scope.group}[0]" if scope.kind == "segment" else f"{self._head(scope)}"
             return f"{local} = notes.get({line}, {empty})"
@@ -151,7 +155,7 @@ class V2Session:
         parent, segment, number, repeat, component, sub = found.groups()
         position = int(number)
         whole = whole and component is None
-        local = self._local(segment, above=bool(parent))
+        local, inner = self._local(segment, above=bool(parent))
         self._widen(segment, position)
         read = covers if whole else (int(component or 1),)
         self.covers.append(Cover(bit, segment, position, 0 if whole else int(repeat or 1), read))
@@ -161,24 +165,25 @@ class V2Session:
         suffix = f"-{position}" + (f"[{repeat}]" if repeat else "") + (f".{component}" if component else "")
         place = f"place({local}[0], {suffix!r}) if {local}[0] >= 0 else {segment + suffix!r}"
         prepare = None if whole else _Component(int(component or 1), int(sub or 1))
-        return Access(code, f"({place})", prepare)
+        return Access(code, f"({place})", prepare, inner)
 
     def _widen(self, segment: str, position: int) -> None:
-        if position > len(self.pads.get(segment, "")):
-            self.pads[segment] = "|" * position
+        self.widths[segment] = max(self.widths.get(segment, 0), position + 1)
 
-    def _local(self, segment: str, *, above: bool) -> str:
+    def _local(self, segment: str, *, above: bool) -> tuple[str, bool]:
+        """Local name of the nearest such segment, and whether it belongs to the innermost loop."""
         scopes = self._scopes
         if above:
-            inner = max((n for n, scope in enumerate(scopes) if scope.parented), default=None)
-            if inner is None:
+            child = max((n for n, scope in enumerate(scopes) if scope.parented), default=None)
+            if child is None:
                 raise ValueError("parent/ has a meaning only under each: OBX/OBX")
-            scopes = scopes[:inner]
+            scopes = scopes[:child]
         for scope in reversed(scopes):
+            inner = scope is self._scopes[-1]
             if scope.kind == "segment" and scope.segment == segment:
-                return scope.group
+                return scope.group, inner
             if segment == "NTE" or scope.kind == _kind_of(segment):
-                return scope.bound.setdefault(segment, f"s{scope.level}_{segment}")
+                return scope.bound.setdefault(segment, f"s{scope.level}_{segment}"), inner
         raise ValueError(f"{segment} is not within reach here; walk it with `each: {segment}` or `keep` its value")
 
 
@@ -188,13 +193,6 @@ def _kind_of(segment: str) -> str:
     if segment == "OBX":
         return "segment"
     return "order" if segment in ORDER_SEGMENTS else "patient"
-
-
-class _Empty(list[object]):
-    """Fields of a segment that is not there: every one is empty, its line is the scratch line."""
-
-    def __getitem__(self, index: object) -> object:  # type: ignore[override]
-        return -1 if index == 0 else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,5 +213,3 @@ class _Component:
 
     def __call__(self, text: str) -> str:
         return part(text, self.component, self.subcomponent)
-
-

@@ -22,6 +22,7 @@ from .tree_v2 import Tree, clean, standard
 
 _STARTS = re.compile(rb"(?:^|[\r\n])(?=MSH.)")
 _HEADS = (b"MSH", b"FHS", b"BHS")
+_BEGINNING = re.compile(rb"[\x0b\xef\xbb\xbf\xff\xfe\0 \t\r\n]*(?:MSH|FHS|BHS|M\0S\0H)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +68,9 @@ def peek_v2(body: bytes, configured: str = "auto") -> Peek:
 
 
 def _text(body: bytes, configured: str) -> tuple[str, charset.Decoded]:
-    start = body.lstrip(b"\x0b\xef\xbb\xbf \t\r\n")[:3]
-    if start not in _HEADS and b"M\0S\0H" not in body[:16] and b"\0M\0S\0H" not in body[:16]:
+    if body[:3] not in _HEADS and not _BEGINNING.match(body[:64]):
         raise TranslateError("MSH", "no MSH at the start", detail_zh="开头不是 MSH。")
-    declared = body[: max(body.find(b"\r"), 0) or None].split(b"|")
+    declared = body[: max(body.find(b"\r"), 0) or None].split(b"|", 18)
     name = declared[17].decode("latin-1").partition("~")[0] if len(declared) > 17 else ""
     decoded = charset.decode(body, name, configured)
     try:
@@ -136,7 +136,11 @@ def _err(error: GatewayError) -> str:
 
 def _err_old(error: GatewayError) -> str:
     segment, _, rest = _location(error.place).partition("^")
-    return f"ERR|{segment}^{rest}^{error.ack[1]}&{error.code}&HL70357" if segment else f"ERR|^^^{error.ack[1]}&{error.code}"
+    return (
+        f"ERR|{segment}^{rest}^{error.ack[1]}&{error.code}&HL70357"
+        if segment
+        else f"ERR|^^^{error.ack[1]}&{error.code}"
+    )
 
 
 _PLACE = re.compile(r"([A-Z][A-Z0-9]{2})(?:\[(\d+)\])?(?:-(\d+))?(?:\[(\d+)\])?(?:\.(\d+))?.*")

@@ -11,10 +11,11 @@ from ..model.ids import Ids
 from ..model.message import DraftResource, MergeRequest, SourceRecord
 from ..model.outcome import Finding
 from ..model.resource import loads
-from ..model.times import CHINA, fhir_from_ts, parse_fhir
+from ..model.times import fhir_from_ts, parse_fhir
 from .functions import stamp
 from .memo import NotedText
 
+_NEAR = timedelta(hours=16)
 _AHEAD = timedelta(days=1)  # clocks of analysers differ; a whole day ahead is a wrong date
 
 
@@ -38,7 +39,8 @@ class Run:
         self.ids = ids
         self.member = member
         self.organization = organization
-        self.limit = '"' + (now + _AHEAD).astimezone(CHINA).isoformat(timespec="seconds")
+        # A time of a later day than this is looked at closely; in any zone no earlier one can be too far ahead.
+        self.limit = f'"{(now + _NEAR).date().isoformat()}'
         self.resources: list[DraftResource] = []
         self.records: list[SourceRecord] = []
         self.merges: list[MergeRequest] = []
@@ -92,6 +94,7 @@ class Run:
         return before if not more or more in before.split("\n") else f"{before}\n{more}"
 
     def trace(self, type_: str, id_: str, element: str, value: str, rule: str, line: str) -> None:
-        """One element with its origin (traced runs only)."""
+        """One element with its origin, from its piece `,"element":value` (traced runs only)."""
         if value:
-            self.traces.append(Trace(f"{type_}/{id_}", element, value, *self.at, rule, line))
+            plain = f"{{{value[1:]}}}" if element.endswith("[x]") else value[len(element) + 4 :]
+            self.traces.append(Trace(f"{type_}/{id_}", element, plain, *self.at, rule, line))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal, cast
 
 from ..errors import MappingError
@@ -27,7 +28,7 @@ def directory(library: Library) -> Directory:
     for key in library.members():
         node = library.yaml(f"{key}/source.yaml")
         members[key] = _member(key, node)
-        for name, source in each(node.get("sources"), lambda name, node, key=key: _source(name, key, node)).items():
+        for name, source in each(node.get("sources"), partial(_source, key)).items():
             if name in sources:
                 raise MappingError(node.place, f"the source {name!r} is defined twice")
             sources[name] = source
@@ -54,7 +55,7 @@ def _member(key: str, node: Yaml) -> Member:
     return Member(key, name, level, node.word("short") or name, provides)
 
 
-def _source(name: str, member: str, node: Yaml) -> Source:
+def _source(member: str, name: str, node: Yaml) -> Source:
     node.fields(_SOURCE_KEYS)
     zone, charset = node.word("timezone", "+08:00"), node.word("charset", "auto")
     try:
