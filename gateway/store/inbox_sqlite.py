@@ -118,10 +118,13 @@ class InboxFile:
 
     def _insert(self, db: apsw.Connection, new: Arrival, digest: bytes, twin: int, packed: bytes) -> Kept:
         clash = False
-        for seq, known in db.execute("SELECT seq, hash FROM message WHERE twin = ? ORDER BY seq", (twin,)):
+        for seq, known, state in db.execute(
+            "SELECT seq, hash, state FROM message WHERE twin = ? ORDER BY seq", (twin,)
+        ):
             if known == digest:
                 return Kept(_key(seq), duplicate=True)
-            clash = bool(new.control)
+            # What was quarantined made nothing, so its id is free for a whole message (a file cut off on its way).
+            clash = clash or (bool(new.control) and state != _NUMBER[State.QUARANTINED])
         self._last += 1
         reason = "GW-INB-005" if clash else new.refused
         row = (
