@@ -94,6 +94,7 @@ def test_a_control_id_reused_for_other_content_is_kept_apart(empty: Alliance) ->
     empty.mllp(oru(1, 1))
     answer = empty.mllp(oru(2, 2, control="T00000001"))
     assert b"MSA|AE|" in answer and b"GW-INB-005" in answer
+    assert b"MSA|AE|" in empty.mllp(oru(2, 2, control="T00000001")), "the first answer again"
     assert _reasons(empty) == ["GW-INB-005"]
     _good_passes(empty)
 
