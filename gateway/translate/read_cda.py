@@ -21,10 +21,11 @@ from ..model.outcome import Finding
 from ..model.xml import Node
 from .cda_tables import BESIDE_DRUG, BESIDE_ORDER, ROW_ELEMENTS, ROW_OF, data_element, document_kind
 from .charset import fold
-from .formats import Document
+from .formats import Document, Getter
 from .rows import Row, RowFormat
 
 _NATIONAL = re.compile(r"^2?\.?0?16\.156\.10011\.")
+_FULL_CODE = re.compile(r"(DE\d\d\.\d\d\.\d{3})\.00")
 _WRAPPERS = frozenset({"entry", "entryRelationship", "entryReationship", "component"})
 _STATEMENTS = frozenset({"observation", "organizer", "act", "encounter", "supply", "observationMedia"})
 _SPECIMEN_COLLECTION = frozenset({"SPECCOLL", "SAS"})
@@ -68,6 +69,10 @@ class CdaFormat(RowFormat):
     """CDA to the engine: the kind is the document's code, `C0007`."""
 
     name = "cda"
+
+    def getter(self, path: str) -> Getter:
+        """A cell; `DE04.30.015.00` is written for `DE04.30.015` as often as not."""
+        return super().getter(_FULL_CODE.sub(r"\1", path))
 
     def read(self, raw: RawMessage, source: Source) -> Document:
         """The document as rows. Raises BadXml, WrongCharset, TooLarge."""

@@ -141,3 +141,8 @@ def test_every_populated_leaf_is_used_ignored_or_reported_with_its_line() -> Non
     assert form.getter("title")(found.row, found.row) == "检查报告"
     unused = form.unused(Document("C0006", found.row), None, {"nothing": "x"})
     assert [(entry.place, entry.lost) for entry in unused] == [("DE04.01.119#2", True)]
+
+
+def test_a_map_may_write_a_data_element_with_its_empty_sub_code() -> None:
+    found, form = read(document(f"<entry>{observation('DE04.01.119', text('咳嗽'))}</entry>")), CdaFormat()
+    assert form.getter("DE04.01.119.00")(found.row, found.row) == "咳嗽"
