@@ -14,6 +14,7 @@ from ..model import systems
 from ..model.directory import Directory, Source
 from ..model.ids import Ids
 from ..model.message import Draft, DraftResource, RawMessage
+from ..model.outcome import Finding
 from ..model.ranges import DeclaredRanges
 from ..model.resource import dumps
 from ..model.times import instant_text
@@ -176,6 +177,8 @@ class Mappings:
         self, raw: RawMessage, source: Source, document: Document, form: Format, compiled: Compiled, run: Run
     ) -> Draft:
         resources = run.resources
+        if len({one.id for one in resources}) < len(resources):
+            run.findings += _hidden(resources)
         if resources:
             resources.append(_provenance(raw, source, compiled.version, run))
         return Draft(
@@ -214,6 +217,18 @@ def _formats() -> tuple[Format, ...]:
         read_json.JsonFormat(),
         read_dicom.DicomFormat(),
     )
+
+
+def _hidden(resources: list[DraftResource]) -> list[Finding]:
+    """A finding for each result that has the id of another of its message and says something else."""
+    bodies: dict[str, bytes] = {}
+    out: list[Finding] = []
+    for one in resources:
+        if one.type == "Observation" and bodies.setdefault(one.id, one.body) != one.body:
+            zh = "同一消息里两行有相同的标识，只有后一行有效；请在映射的 id 里加上能区分的字段。"
+            en = "Two nodes of one message have the same id; the last counts. Add a field to the rule's id."
+            out.append(Finding("GW-MAP-007", "error", f"Observation/{one.id}", zh, en))
+    return out
 
 
 def _without_data(text: str) -> str:

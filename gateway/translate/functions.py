@@ -120,7 +120,7 @@ def concept(setting: Setting, options: Mapping[str, str]) -> Call:
         known_unit = ucum(units, unit, table.expected_units(code, name)) or ("?" if unit else "")
         rows = table.rows(code, name, known_unit, specimen_class(setting, specimen))
         out = concept_of(own, code, name, [(row.system, row.code, row.display) for row in rows])
-        return out if rows or quiet else unmapped(out, table.name)
+        return out if rows or quiet else unmapped(out, table.name, code or name)
 
     return make
 
@@ -137,10 +137,10 @@ def concept_of(system: str, code: str, name: str, more: list[tuple[str, str, str
     return out | {"text": name or code}
 
 
-def unmapped(value: Json, table: str) -> Noted:
-    """The value with the finding that its code has no standard code."""
-    zh = f"码表 {table} 中没有这个项目代码，结果照常显示，标记为未编码。"
-    return Noted(value, "GW-MAP-001", zh, f"Table {table} has no standard code for this item; it stays local.")
+def unmapped(value: Json, table: str, item: str) -> Noted:
+    """The value with the finding that its code has no standard code; the code is named, so that gaps can be counted."""
+    zh = f"码表 {table} 中没有项目代码 {item}，结果照常显示，标记为未编码。"
+    return Noted(value, "GW-MAP-001", zh, f"Table {table} has no standard code for {item}; it stays local.")
 
 
 def specimen_class(setting: Setting, printed: str) -> str:

@@ -47,7 +47,7 @@ class V2Session:
 
     def __init__(self) -> None:
         self.covers: list[Cover] = []
-        self.widths: dict[str, int] = {}
+        self.widths: dict[str, int] = {"OBX": 6, "NTE": 4}  # what reading itself looks at
         self._empty: dict[str, list[object]] = {}
         self._scopes: list[_Scope] = []
         self._levels = 0

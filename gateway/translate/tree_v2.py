@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any
 
 from .functions_v2 import part
 
 Fields = list[Any]  # [number of the line, field 1, field 2, …], all text but the first
 Group = dict[str, Any]  # segment name → list of Fields; "orders" → list of Group
+
+_ITEM_AND_SUB_ID = itemgetter(3, 4)
 
 ROOT_SEGMENTS = frozenset({"MSH", "SFT", "UAC", "EVN", "MSA", "ERR", "FHS", "BHS", "BTS", "FTS", "QRD", "QRF"})
 ORDER_SEGMENTS = frozenset(
@@ -158,6 +161,7 @@ class Tree:
                 patient, order, results = self._outside(name, fields, patient, order, results)
         if self._has_parents():
             self._adopt()
+        self._tell_apart()
         return self
 
     def _outside(
@@ -184,7 +188,7 @@ class Tree:
 
     def _continues(self, before: Fields, fields: Fields) -> bool:
         """Consecutive free-text rows of one item are one text of several lines."""
-        if len(before) < 6 or len(fields) < 6 or before[2:5] != fields[2:5]:
+        if before[2:5] != fields[2:5]:
             return False
         before[5] += "\\.br\\" + fields[5]
         self.merged.append((fields[0], before[0]))
@@ -197,6 +201,19 @@ class Tree:
         elif len(fields) > 3 and len(first) > 3:
             first[3] += "\\.br\\" + fields[3]
             self.merged.append((fields[0], first[0]))
+
+    def _tell_apart(self) -> None:
+        """Rows of one order with the same item and sub-id: the second gets sub-id `#2`, so that none hides another."""
+        for patient in self.patients:
+            for order in patient["orders"]:
+                rows = order.get("OBX", ())
+                if len(rows) > 1 and len(set(map(_ITEM_AND_SUB_ID, rows))) < len(rows):
+                    times: dict[tuple[str, str], int] = {}
+                    for row in rows:
+                        key = row[3], row[4]
+                        times[key] = times.get(key, 0) + 1
+                        if times[key] > 1:
+                            row[4] = f"{row[4]}#{times[key]}"
 
     # ---- parent results (microbiology) ----------------------------------------------------------
     def _has_parents(self) -> bool:
