@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from ..model.context import SYSTEM
 from ..model.directory import Directory, Member, Source
 from ..model.ids import Ids
-from ..model.resource import Json, dumps
+from ..model.resource import Json, dumps, loads
 from ..store.base import Plan, Put, Store
 from ..store.bodies import prepare
 
@@ -13,14 +14,22 @@ _MEMBER = "urn:alliance-gateway:member"
 
 
 async def introduce(store: Store, directory: Directory, ids: Ids) -> None:
-    """Put every member's Organization and Endpoint; unchanged ones get no new version."""
-    puts = [_put(_organization(member, ids), member.key) for member in directory.members.values()]
-    puts += [
-        _put(endpoint(source, directory, ids), source.member)
+    """Put every member's Organization and Endpoint, where the store does not hold them as they are."""
+    wanted = [(_organization(member, ids), member.key) for member in directory.members.values()]
+    wanted += [
+        (endpoint(source, directory, ids), source.member)
         for source in directory.sources.values()
         if source.settings.get("address") and source.member in directory.members
     ]
-    await store.commit(Plan(puts=tuple(puts)))
+    stored = await store.read_many([(one["resourceType"], one["id"]) for one, _ in wanted], SYSTEM)
+    known = {(one.type, one.id): _bare(loads(one.body)) for one in stored}
+    fresh = [_put(one, member) for one, member in wanted if known.get((one["resourceType"], one["id"])) != one]
+    if fresh:
+        await store.commit(Plan(puts=tuple(fresh)))
+
+
+def _bare(resource: Json) -> Json:
+    return {key: value for key, value in resource.items() if key != "meta"}
 
 
 def _put(resource: Json, member: str) -> Put:

@@ -118,11 +118,10 @@ class InboxFile:
 
     def _insert(self, db: apsw.Connection, new: Arrival, digest: bytes, twin: int, packed: bytes) -> Kept:
         clash = False
-        for seq, known, state in db.execute(
-            "SELECT seq, hash, state FROM message WHERE twin = ? ORDER BY seq", (twin,)
-        ):
+        sql = "SELECT seq, hash, state, reason FROM message WHERE twin = ? ORDER BY seq"
+        for seq, known, state, reason in db.execute(sql, (twin,)):
             if known == digest:
-                return Kept(_key(seq), duplicate=True)
+                return Kept(_key(seq), duplicate=True, clash=reason == "GW-INB-005")
             # What was quarantined made nothing, so its id is free for a whole message (a file cut off on its way).
             clash = clash or (bool(new.control) and state != _NUMBER[State.QUARANTINED])
         self._last += 1

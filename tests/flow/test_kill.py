@@ -11,14 +11,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from gateway.store.resources import open_store
-
 from gateway.inbox.queue import Inbox
 from gateway.model.context import SYSTEM
 from gateway.model.outcome import State
 from gateway.model.query import Query
 from gateway.model.resource import loads
 from gateway.model.times import system_clock
+from gateway.store.resources import open_store
 from tests.flow.messages import oru
 
 KILLS = 50

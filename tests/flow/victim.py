@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 from fixtures.times import ANCHOR
-
 from gateway.app import Gateway
 from gateway.settings import General, Http, Mllp, Settings
 from tests.flow.alliance import clock_from
