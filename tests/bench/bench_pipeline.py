@@ -23,6 +23,7 @@ import uvloop
 from gateway.app import Gateway
 from gateway.inbox.queue import Arrival
 from gateway.model.context import SYSTEM
+from gateway.model.message import RawMessage
 from gateway.model.query import Filter, Query
 from gateway.model.times import system_clock
 from gateway.pipeline import Work
@@ -57,12 +58,8 @@ async def _ceiling(gateway: Gateway, first: int, count: int, residents: int, cha
     plans: list[Plan] = []
     pipeline = gateway.pipeline
     for n in range(first, first + count):
-        kept = await gateway.inbox.keep(
-            Arrival("city_first_hospital", "v2", oru(n, chance.randrange(residents)), system_clock(), control=f"T{n}")
-        )
-        raw = gateway.inbox.raw(kept.key)
-        assert raw is not None
-        works, _ = pipeline.prepare([raw])
+        body = oru(n, chance.randrange(residents))
+        works, _ = pipeline.prepare([RawMessage(f"b{n}", "city_first_hospital", "v2", body, system_clock())])
         plans.append(await _plan(pipeline, works[0]))
     puts = sum(len(plan.puts) for plan in plans)
     begun = time.perf_counter()
