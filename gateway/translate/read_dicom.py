@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 
 from pydicom.datadict import dictionary_VR, keyword_for_tag
 
@@ -86,6 +86,7 @@ def _texts(body: bytes, dataset: DataSet) -> Iterator[bytes]:
 
 def _decoder(found: Scanned, charset: Charset) -> Callable[[bytes, int, int], str]:
     body, sign = found.body, ">" if found.big_endian else "<"
+    numbers = {vr: struct.Struct(sign + form) for vr, form in _NUMBERS.items()}
 
     def decode(vr: bytes, start: int, stop: int) -> str:
         raw = body[start:stop]
@@ -93,8 +94,8 @@ def _decoder(found: Scanned, charset: Charset) -> Callable[[bytes, int, int], st
             return charset.decode(raw).strip("\0 ")
         if vr in _ASCII:
             return raw.decode("ascii", "replace").strip("\0 ")
-        if vr in _NUMBERS:
-            return _numbers(raw, sign + _NUMBERS[vr])
+        if vr in numbers:
+            return _numbers(raw, numbers[vr])
         if vr == b"AT":
             pairs = struct.iter_unpack(sign + "HH", raw[: len(raw) // 4 * 4])
             return "\\".join(name_of(group << 16 | element) for group, element in pairs)
@@ -103,22 +104,27 @@ def _decoder(found: Scanned, charset: Charset) -> Callable[[bytes, int, int], st
     return decode
 
 
-def _numbers(raw: bytes, form: str) -> str:
-    size = struct.calcsize(form)
-    return "\\".join(str(value) for (value,) in struct.iter_unpack(form, raw[: len(raw) // size * size]))
+def _numbers(raw: bytes, form: struct.Struct) -> str:
+    if len(raw) == form.size:
+        return str(form.unpack(raw)[0])
+    whole = raw[: len(raw) // form.size * form.size]
+    return "\\".join(str(value) for (value,) in form.iter_unpack(whole))
 
 
 def _fill(row: Row, dataset: DataSet, decode: Callable[[bytes, int, int], str]) -> None:
+    cells = row.cells
     for tag, element in dataset.items():
         if isinstance(element, list):
             for item in element:
                 if item:
                     _fill(row.new_row(_keyword(tag)), item, decode)
-        elif text := decode(_vr_of(tag) if element[0] == b"UN" else element[0], element[1], element[2]):
-            row.cells[_keyword(tag)] = text
+            continue
+        vr, start, stop = element
+        if start < stop and (text := decode(_vr_of(tag) if vr == b"UN" else vr, start, stop)):
+            cells[_keyword(tag)] = text
 
 
-@cache
+@lru_cache(8192)
 def _known(tag: int) -> tuple[str, bytes]:
     try:
         return keyword_for_tag(tag) or name_of(tag), dictionary_VR(tag)[:2].encode()
@@ -127,7 +133,7 @@ def _known(tag: int) -> tuple[str, bytes]:
 
 
 def _keyword(tag: int) -> str:
-    # Private and unknown tags are not remembered: a hostile file could name millions.
+    # Private tags are not remembered: there are as many as there are devices.
     return name_of(tag) if tag >> 16 & 1 else _known(tag)[0]
 
 
