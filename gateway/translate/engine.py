@@ -6,10 +6,12 @@ any thread: all that lasts from call to call is remembered results of pure funct
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from ..errors import BadValue, UnknownTrigger
+from ..errors import BadValue, TranslateError, UnknownTrigger
 from ..model import systems
 from ..model.directory import Directory, Source
 from ..model.ids import Ids
@@ -25,6 +27,7 @@ from .expressions import Elements
 from .formats import Document, Format
 from .functions import Setting
 from .mapping import Library, Map
+from .rows import RowFormat
 from .run import Run, Trace
 from .sniff import document_id, sniff
 from .sources import SANDBOX, directory
@@ -135,8 +138,12 @@ class Mappings:
         run = self._run(source, ids, now)
         try:
             compiled.run(document.root, run)
-        except ValueError:
-            raise self._explained(raw, source, compiled, ids, now) from None
+        except (ValueError, TranslateError) as error:
+            run = self._run(source, ids, now)
+            if not _in_parts(form, document, compiled, compiled.run, run):
+                if isinstance(error, TranslateError):
+                    raise
+                raise self._explained(raw, source, compiled, ids, now) from None
         return self._draft(raw, source, document, form, compiled, run)
 
     def trace(self, raw: RawMessage, source: Source, ids: Ids, now: datetime) -> tuple[Draft, list[Trace]]:
@@ -147,8 +154,12 @@ class Mappings:
         run = self._run(source, ids, now)
         try:
             compiled.traced(document.root, run)
-        except ValueError as error:
-            raise BadValue(run.at[0], str(error)) from None
+        except (ValueError, TranslateError) as error:
+            place, run = run.at[0], self._run(source, ids, now)
+            if not _in_parts(form, document, compiled, compiled.traced, run):
+                raise (
+                    error if isinstance(error, TranslateError) else BadValue(place, _without_data(str(error)))
+                ) from None
         return self._draft(raw, source, document, form, compiled, run), run.traces
 
     def _explained(self, raw: RawMessage, source: Source, compiled: Compiled, ids: Ids, now: datetime) -> Exception:
@@ -217,6 +228,41 @@ def _formats() -> tuple[Format, ...]:
         read_json.JsonFormat(),
         read_dicom.DicomFormat(),
     )
+
+
+def _in_parts(
+    form: Format, document: Document, compiled: Compiled, function: Callable[[Any, Run], None], run: Run
+) -> bool:
+    """Run each row of a file alone: what one row holds wrong is a finding, and the other rows go on.
+
+    False when the message stands or falls as one, or no part of it is good.
+    """
+    parts = form.parts(document) if isinstance(form, RowFormat) else []
+    good = 0
+    for part in parts:
+        mark = run.mark()
+        try:
+            function(part.root, run)
+            good += 1
+        except (ValueError, TranslateError) as error:
+            run.back_to(mark)
+            run.findings.append(_fault(compiled, part.root, run, error).finding())
+            part.leave_out()
+    return good > 0
+
+
+def _fault(compiled: Compiled, root: Any, run: Run, error: Exception) -> TranslateError:
+    """The error of one part with its place: the traced function knows what it was reading."""
+    if isinstance(error, TranslateError):
+        return error
+    mark = run.mark()
+    try:
+        compiled.traced(root, run)
+    except ValueError as reason:
+        return BadValue(run.at[0], _without_data(str(reason)))
+    finally:
+        run.back_to(mark)
+    return BadValue("", "")
 
 
 def _hidden(resources: list[DraftResource]) -> list[Finding]:

@@ -18,7 +18,7 @@ from ..model.outcome import Finding
 from .charset import decode
 from .codes import key_of
 from .formats import Document
-from .rows import Row, RowFormat
+from .rows import Part, Row, RowFormat
 
 MAX_CELL = 1 << 20
 _KIND = "kind."
@@ -52,6 +52,16 @@ class CsvFormat(RowFormat):
         kind = kind_of(header, source.settings)
         gather(root, source.settings.get(f"{_GATHER}{kind}", _GATHERED.get(kind, "")))
         return Document(kind, root, {"charset": text.charset, "header": ",".join(header)}, tuple(findings))
+
+    def parts(self, document: Document) -> list[Part]:
+        """Each row, or each gathered report, by itself."""
+        out: list[Part] = []
+        for name, rows in document.root.tables.items():
+            for row in rows:
+                alone = Row()
+                alone.tables[name] = [row]
+                out.append(Part(alone, rows))
+        return out
 
     def place_of(self, row: Row, name: str) -> str:
         """`row 7, column 收缩压`."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -59,6 +60,19 @@ class Row:
         return f"{at}#{line}" if line else at
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One row of a table as a message of its own. root: holds that row alone."""
+
+    root: Row
+    table: list[Row]
+
+    def leave_out(self) -> None:
+        """Take the row out of the message."""
+        for rows in self.root.tables.values():
+            self.table.remove(rows[0])
+
+
 class RowFormat(NodeFormat):
     """Base of formats read as rows; a subclass gives `name`, `read`, and may spell places in its own way."""
 
@@ -90,6 +104,10 @@ class RowFormat(NodeFormat):
             return self.place_of(root if of_document else node, name)
 
         return where
+
+    def parts(self, document: Document) -> list[Part]:
+        """Rows that may stand alone when another of them is wrong; [] when the message stands or falls as one."""
+        return []
 
     def place_of(self, row: Row, name: str) -> str:
         """How findings call a cell of this format."""

@@ -66,6 +66,14 @@ class Run:
         self.records.append(SourceRecord(self.member, local_number, loads(body or "{}"), self.said_at))
         return len(self.records) - 1
 
+    def mark(self) -> tuple[int, int, int, int]:
+        """A point `back_to` can return to."""
+        return len(self.resources), len(self.records), len(self.findings), len(self.traces)
+
+    def back_to(self, mark: tuple[int, int, int, int]) -> None:
+        """Forget everything made since the mark."""
+        del self.resources[mark[0] :], self.records[mark[1] :], self.findings[mark[2] :], self.traces[mark[3] :]
+
     def merge(self, survivor: int, retired_number: str) -> None:
         """The retired number is the same patient as the record `survivor`."""
         self.merges.append(MergeRequest(survivor, self.member, retired_number))

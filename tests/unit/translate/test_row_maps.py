@@ -12,7 +12,7 @@ import pytest
 
 from fixtures.cases import Case, cases
 from gateway.commands.maps import translated
-from gateway.errors import MissingField
+from gateway.errors import BadValue, MissingField
 from gateway.model import systems
 from gateway.model.ids import Ids
 from gateway.model.message import Draft, RawMessage
@@ -159,6 +159,34 @@ def test_a_shifted_row_is_reported_and_the_others_are_translated() -> None:
     found = draft(f"{TOWN}/visits/shifted_row")
     assert len(of(found, "Encounter")) == 1
     assert [(one.code, one.place) for one in found.findings] == [("GW-TRN-007", "row 3")]
+
+
+def test_a_row_with_an_impossible_value_is_named_and_the_others_are_translated() -> None:
+    one = case(f"{TOWN}/visits/morning")
+    body = one.body.decode("gb18030").replace("2026-03-18 09:05", "2026-02-30 09:05")
+    found = sent(TOWN, "csv", body)
+    assert len(of(found, "Encounter")) == 2
+    assert [(note.code, note.place) for note in found.findings] == [("GW-TRN-004", "row 3, column 就诊日期")]
+    assert len(found.records) == 2
+    assert [note.place for note in found.unused if note.lost] == []
+    source = mappings().directory.sources[TOWN]
+    again, traces = mappings().trace(RawMessage("k1", TOWN, "csv", body.encode(), NOW), source, IDS, NOW)
+    assert [made.body for made in again.resources] == [made.body for made in found.resources]
+    assert {trace.place.partition(",")[0] for trace in traces if trace.place} == {"row 2", "row 4"}
+
+
+def test_a_row_without_a_visit_number_or_from_the_future_is_left_out_alone() -> None:
+    one = case(f"{TOWN}/visits/morning")
+    text = one.body.decode("gb18030")
+    found = sent(TOWN, "csv", text.replace("MZ2603190001", "").replace("2026-03-18 09:05", "2027-03-18 09:05"))
+    assert {note.code for note in found.findings} == {"GW-TRN-002", "GW-TRN-009"}
+    assert len(of(found, "Encounter")) == 1
+
+
+def test_a_file_of_bad_rows_only_is_refused() -> None:
+    header, first, *_ = case(f"{TOWN}/visits/morning").body.decode("gb18030").splitlines()
+    with pytest.raises(BadValue):
+        sent(TOWN, "csv", f"{header}\n{first.replace('2026-03-19', '2026-02-30')}\n")
 
 
 def test_each_row_is_its_own_patient() -> None:
