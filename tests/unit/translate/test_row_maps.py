@@ -171,7 +171,7 @@ def test_a_row_with_an_impossible_value_is_named_and_the_others_are_translated()
     assert [note.place for note in found.unused if note.lost] == []
     source = mappings().directory.sources[TOWN]
     again, traces = mappings().trace(RawMessage("k1", TOWN, "csv", body.encode(), NOW), source, IDS, NOW)
-    assert [made.body for made in again.resources] == [made.body for made in found.resources]
+    assert [made.json for made in again.resources] == [made.json for made in found.resources]
     assert {trace.place.partition(",")[0] for trace in traces if trace.place} == {"row 2", "row 4"}
 
 
