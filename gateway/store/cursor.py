@@ -20,9 +20,13 @@ _encode = msgspec.msgpack.Encoder().encode
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """as_of: the transaction all pages see. born: epoch ms of the first page. place: where the way taken goes on."""
+    """as_of, at: the transaction all pages see and its instant (epoch ms). born: when the first page was given (ms).
+
+    place: where the way taken goes on; its first part says which way.
+    """
 
     as_of: int
+    at: int
     born: int
     place: tuple[Any, ...]
 
@@ -36,7 +40,7 @@ class Cursors:
 
     def write(self, query: Query, cursor: Cursor) -> str:
         """Opaque text for `Page.next`."""
-        data = _encode((cursor.as_of, cursor.born, _fingerprint(query), cursor.place))
+        data = _encode((cursor.as_of, cursor.at, cursor.born, _fingerprint(query), cursor.place))
         return base64.urlsafe_b64encode(data + self._mac(data)).decode().rstrip("=")
 
     def read(self, query: Query, now_ms: int) -> Cursor:
@@ -49,12 +53,12 @@ class Cursors:
         data, mac = whole[:-_MAC], whole[-_MAC:]
         if not hmac.compare_digest(mac, self._mac(data)):
             raise _foreign()
-        as_of, born, fingerprint, place = msgspec.msgpack.decode(data)
+        as_of, at, born, fingerprint, place = msgspec.msgpack.decode(data)
         if fingerprint != _fingerprint(query):
             raise _foreign()
         if now_ms - born > self._life_ms:
             raise ExpiredPage()
-        return Cursor(as_of, born, tuple(place))
+        return Cursor(as_of, at, born, tuple(place))
 
     def _mac(self, data: bytes) -> bytes:
         return hashlib.blake2b(data, key=self._key, digest_size=_MAC).digest()

@@ -194,6 +194,9 @@ class Engine(Protocol):
     ) -> list[Row]:
         """Rows of a type in order of (tx, rid), first ≤ tx ≤ last of `between`, going on after that place."""
 
+    async def size(self, type_: str) -> int:
+        """About how many versions of a type there are."""
+
     async def first_tx(self, at_ms: int) -> int:
         """The first transaction at or after an instant; one above the newest when there is none."""
 

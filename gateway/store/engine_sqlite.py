@@ -51,7 +51,7 @@ class SqliteEngine:
         directory.mkdir(parents=True, exist_ok=True)
         self._lock = _only_one(directory / "store.lock")
         self._path = str(directory / "store.db")
-        self._writer = GroupWriter(self._path, checkpoint_pages=16_000)
+        self._writer = GroupWriter(self._path, checkpoint_pages=8_000)
         _prepare(self._writer.connection)
         self._reader = connect(self._path, writer=False)
         _refuse_unsafe(self._reader)
@@ -89,6 +89,10 @@ class SqliteEngine:
         """Newest committed transaction and its instant."""
         tx, at, _ = self._one("SELECT tx, at, people FROM tx ORDER BY tx DESC LIMIT 1")
         return tx, instant_of(at)
+
+    async def size(self, type_: str) -> int:
+        """Kept by the commits."""
+        return int(self._one("SELECT n FROM size WHERE typ = ?", self._names.number.get(type_, -1))[0])
 
     async def first_tx(self, at_ms: int) -> int:
         """By halving: instants never go back while numbers go up."""

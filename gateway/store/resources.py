@@ -41,7 +41,7 @@ from .bodies import (
 from .changes import Changes
 from .engine import DELETED, NOTHING, RETIRED, Engine, Match, PackedMove, PackedPlan, PackedPut, Replan, Row, Unclaimed
 from .engine_sqlite import SqliteEngine
-from .search import GATHER, Searcher, sight_of
+from .search import GATHER, NOW, Searcher, sight_of
 
 _TRIES = 5
 _TOP = 1 << 62
@@ -83,13 +83,13 @@ class ResourceStore:
         return to_resource(row, self._codec) if row is not None else None
 
     async def _head(self, fh: int, who: AccessContext) -> Row | None:
-        sight = sight_of(who, self._engine.horizon()[0], deleted=True)
+        sight = sight_of(who, NOW, deleted=True)
         return (await self._engine.current((fh,), sight)).get(fh)
 
     async def read_many(self, refs: list[tuple[str, str]], who: AccessContext) -> list[Resource]:
         """Current, not deleted versions in the order asked; absent ones left out."""
         fhs = [fh_of(type_, id_) for type_, id_ in refs]
-        found = await self._engine.current(fhs, sight_of(who, self._engine.horizon()[0])) if fhs else {}
+        found = await self._engine.current(fhs, sight_of(who, NOW)) if fhs else {}
         return [to_resource(found[fh], self._codec) for fh in fhs if fh in found]
 
     async def vread(self, type_: str, id_: str, version: int, who: AccessContext) -> Resource | None:

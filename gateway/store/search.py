@@ -18,8 +18,8 @@ from ..errors import TooCostly
 from ..model.context import AccessContext
 from ..model.query import Query
 from ..model.times import Clock
-from .base import Page, param_number
-from .bodies import Codec, json_of, to_resource
+from .base import NO_TILL, Page, param_number
+from .bodies import Codec, instant_of, json_of, to_resource
 from .compiled import Compiled, Follow, compiled
 from .cursor import Cursor, Cursors
 from .engine import SEQ_BITS, Engine, Match, Row, Sight, Span
@@ -34,8 +34,12 @@ SORTED = 10_000
 """Rows that may be sorted by a value (design-store §11)."""
 WALKED = 200_000
 """Rows a walk may look at for one page."""
+NOW = NO_TILL - 1
+"""As a moment: above every commit, so that only current rows are seen."""
 _TOP = 1 << 62
 _LAST = (-_TOP, -_TOP)
+_NEWEST, _ORDER, _MISSING, _CUT = "n", "o", "m", "c"
+_WALKS = (_ORDER, _MISSING)
 _CHUNK = 200
 
 
@@ -77,7 +81,7 @@ class Searcher:
         now = int(self._clock().timestamp() * 1000)
         cursor = self._cursors.read(query, now) if query.cursor else None
         top, at = self._engine.horizon()
-        as_of = cursor.as_of if cursor else top
+        as_of, at = (cursor.as_of, instant_of(cursor.at)) if cursor else (top, at)
         job = await self._job(query, who, as_of, cursor)
         if job is None:
             return Page((), (), "", 0, as_of, at)
@@ -86,10 +90,11 @@ class Searcher:
             await self._fill(job)
         page = job.rows[: query.count]
         more = len(job.rows) > query.count and bool(page)
-        follow = self._cursors.write(query, Cursor(as_of, cursor.born if cursor else now, job.place)) if more else ""
+        born = cursor.born if cursor else now
+        link = self._cursors.write(query, Cursor(as_of, int(at.timestamp() * 1000), born, job.place)) if more else ""
         included = await includes(self._engine, query, page, job.sight) if query.includes else []
         matches = tuple(to_resource(row, self._codec) for row in page)
-        return Page(matches, tuple(to_resource(row, self._codec) for row in included), follow, total, as_of, at)
+        return Page(matches, tuple(to_resource(row, self._codec) for row in included), link, total, as_of, at)
 
     async def _job(self, query: Query, who: AccessContext, as_of: int, cursor: Cursor | None) -> _Job | None:
         what = await compiled(query, self._follow)
@@ -102,16 +107,32 @@ class Searcher:
         if job.person is not None and job.newest_first:
             await self._person_page(job)
             return
-        gathered = await self._gathered(job)
-        if gathered is None or (len(gathered) > SORTED and not job.newest_first):
-            await self._walked_page(job)
-        else:
+        way = job.cursor.place[0] if job.cursor else ""
+        walking = way in _WALKS or (way == _NEWEST and not job.newest_first)
+        gathered = None if walking else await self._gathered(job, await self._worth(job, way))
+        if gathered is not None and job.newest_first:
+            await self._cut_newest(job, gathered)
+        elif gathered is not None and (len(gathered) <= SORTED or way == _CUT):
             await self._cut(job, gathered)
+        elif way == _CUT:
+            raise TooCostly(job.query.type)
+        else:
+            await self._walked_page(job)
+
+    async def _worth(self, job: _Job, way: str) -> int:
+        """How many rows to gather at most: where walking to a page of this size begins to cost less.
+
+        Gathering takes about 3.5 µs a hit; walking 1.5 µs a row, and meets (size / hits) rows for each it wants.
+        """
+        if not job.newest_first:
+            return GATHER if way != _CUT else 2 * GATHER  # others may have written since the first page
+        size = await self._engine.size(job.query.type)
+        return min(GATHER, max(500, int((0.5 * job.wanted * size) ** 0.5)))
 
     # ---- one person --------------------------------------------------------------------------
     async def _person_page(self, job: _Job) -> None:
-        """Home and elsewhere, merged by age. Place: (tx, rid) of the last row given, last home row given."""
-        tx, rid, below = job.cursor.place if job.cursor else (_TOP, _TOP, _TOP)
+        """Home and elsewhere, merged by age. Place: "p", (tx, rid) of the last row given, last home row given."""
+        _, tx, rid, below = job.cursor.place if job.cursor else ("p", _TOP, _TOP, _TOP)
         away = [row for row in await self._elsewhere(job) if (row.tx, row.rid) < (tx, rid) and job.what.fits(row)]
         away.sort(key=lambda row: (row.tx, row.rid), reverse=True)
         while len(job.rows) < job.wanted:
@@ -134,9 +155,9 @@ class Searcher:
     def _place_person(self, job: _Job) -> None:
         given = job.rows[: job.query.count]
         if given:
-            kept = job.cursor.place[2] if job.cursor else _TOP
+            kept = job.cursor.place[3] if job.cursor else _TOP
             below = next((row.rid for row in reversed(given) if row.rid >> SEQ_BITS == job.person), kept)
-            job.place = (given[-1].tx, given[-1].rid, below)
+            job.place = ("p", given[-1].tx, given[-1].rid, below)
 
     async def _home(self, job: _Job, below: int, limit: int, *, bodies: bool) -> list[Row]:
         assert job.person is not None
@@ -155,15 +176,15 @@ class Searcher:
         return found
 
     # ---- gathered ----------------------------------------------------------------------------
-    async def _gathered(self, job: _Job) -> list[Row] | None:
-        """All rows that fit, unverified, in no order; None when they are too many to hold."""
+    async def _gathered(self, job: _Job, limit: int) -> list[Row] | None:
+        """All rows that fit, unverified, in no order; None when there are more than `limit` to look at."""
         if job.person is not None:
-            home = await self._home(job, _TOP, GATHER + 1, bodies=False)
-            found: list[Row] | None = None if len(home) > GATHER else home + await self._elsewhere(job)
+            home = await self._home(job, _TOP, limit + 1, bodies=False)
+            found: list[Row] | None = None if len(home) > limit else home + await self._elsewhere(job)
         elif job.what.all:
-            found = await self._engine.hits(job.what.match, job.sight, types=(job.query.type,), limit=GATHER)
+            found = await self._engine.hits(job.what.match, job.sight, types=(job.query.type,), limit=limit)
         elif self._span(job) is not None:
-            found = await self._in_span(job)
+            found = await self._in_span(job, limit)
         else:
             found = None
         return None if found is None else job.what.fitting(found)
@@ -172,35 +193,46 @@ class Searcher:
         known = {param_number(code) for type_, code in ORDERED if type_ == job.query.type}
         return next((span for span in job.what.spans if span.param in known), None)
 
-    async def _in_span(self, job: _Job) -> list[Row] | None:
+    async def _in_span(self, job: _Job, limit: int) -> list[Row] | None:
         span = self._span(job)
         assert span is not None
         placed = await self._engine.ordered(
-            job.query.type, job.sight, span, match=job.what.match, after=None, limit=GATHER + 1, descending=True
+            job.query.type, job.sight, span, match=job.what.match, after=None, limit=limit + 1, descending=True
         )
-        return None if len(placed) > GATHER else list({one.row.rid: one.row for one in placed}.values())
+        return None if len(placed) > limit else list({one.row.rid: one.row for one in placed}.values())
+
+    async def _cut_newest(self, job: _Job, rows: list[Row]) -> None:
+        """The newest, going on after the last row given. Place as that of a walk, which may take over."""
+        after = job.cursor.place[1:] if job.cursor else (_TOP, _TOP)
+        ordered = [row for row in rows if (row.tx, row.rid) < tuple(after)]
+        ordered.sort(key=lambda row: (row.tx, row.rid), reverse=True)
+        await self._take(job, ordered, 0)
+        self._place_newest(job, _NEWEST)
 
     async def _cut(self, job: _Job, rows: list[Row]) -> None:
-        """Sort all, go on after the last row given. Place: (rid)."""
+        """Sort all, go on after the last row given. Place: "c", rid."""
         ordered = await self._sorted(job, rows)
         start = 0
         if job.cursor:
-            last = job.cursor.place[0]
+            last = job.cursor.place[1]
             start = next((n + 1 for n, row in enumerate(ordered) if row.rid == last), len(ordered))
+        await self._take(job, ordered, start)
+        given = job.rows[: job.query.count]
+        job.place = (_CUT, given[-1].rid) if given else ()
+
+    async def _take(self, job: _Job, ordered: list[Row], start: int) -> None:
         while len(job.rows) < job.wanted and start < len(ordered):
             part = ordered[start : start + max(job.wanted - len(job.rows), 8)]
             start += len(part)
             job.rows += await self._verified(job, await self._whole(job, part), job.wanted - len(job.rows))
-        self._place_last(job)
 
-    def _place_last(self, job: _Job) -> None:
+    def _place_newest(self, job: _Job, way: str) -> None:
         given = job.rows[: job.query.count]
-        job.place = (given[-1].rid,) if given else ()
+        if given:
+            job.place = (way, given[-1].tx, given[-1].rid)
 
     async def _sorted(self, job: _Job, rows: list[Row]) -> list[Row]:
         out = sorted(rows, key=lambda row: (row.tx, row.rid), reverse=True)
-        if job.newest_first:
-            return out
         for code, descending in reversed(job.query.sort):
             keyed = [(await self._value(job, code, row), row) for row in out]
             with_value = [pair for pair in keyed if pair[0] is not None]
@@ -247,18 +279,16 @@ class Searcher:
             await self._newest_page(job, bool(job.query.sort) and not job.query.sort[0][1])
 
     async def _newest_page(
-        self, job: _Job, ascending: bool, but: Callable[[Row], bool] = lambda row: True, mark: str = "n"
+        self, job: _Job, ascending: bool, but: Callable[[Row], bool] = lambda row: True, mark: str = _NEWEST
     ) -> None:
-        """Along transactions. Place: ("n", tx, rid)."""
+        """Along transactions. Place: "n", tx, rid."""
         place = job.cursor.place if job.cursor else ()
         after = (place[1], place[2]) if place and place[0] == mark else None
-        low, high = job.what.updated
-        first = await self._engine.first_tx(low) if low > -_TOP else 0
-        last = await self._engine.first_tx(high + 1) - 1 if high < _TOP else _TOP
+        between = await self._between(job)
         seen = 0
         while len(job.rows) < job.wanted:
             rows = await self._engine.newest(
-                job.query.type, job.sight, match=job.what.match, between=(first, last), after=after,
+                job.query.type, job.sight, match=job.what.match, between=between, after=after,
                 limit=_CHUNK + job.wanted, ascending=ascending,
             )  # fmt: skip
             fitting = [row for row in rows if but(row) and job.what.fits(row)]
@@ -268,21 +298,19 @@ class Searcher:
                 break
             after = (rows[-1].tx, rows[-1].rid)
             seen = await self._bounded(job, seen + len(rows))
-        given = job.rows[: job.query.count]
-        if given:
-            job.place = (mark, given[-1].tx, given[-1].rid)
+        self._place_newest(job, mark)
 
     async def _ordered_page(self, job: _Job) -> None:
-        """Along an ordered table, then the rows that have no value there. Place: ("o", value, rid), then ("m", …)."""
+        """Along an ordered table, then the rows that have no value there. Place: "o", value, rid, then "m", …"""
         code, descending = job.query.sort[0]
         by_keys = sort_key(job.query.type, code)
         if len(job.query.sort) > 1 or (job.query.type, code) not in ORDERED or by_keys is None:
             raise TooCostly("_sort", f"more than {SORTED} resources to sort by {code}")
         span = self._table(job, code)
         place = job.cursor.place if job.cursor else ()
-        after = (place[1], place[2]) if place and place[0] == "o" else None
+        after = (place[1], place[2]) if place and place[0] == _ORDER else None
         seen = 0
-        while len(job.rows) < job.wanted and (not place or place[0] == "o"):
+        while len(job.rows) < job.wanted and (not place or place[0] == _ORDER):
             placed = await self._engine.ordered(
                 job.query.type, job.sight, span, match=job.what.match, after=after,
                 limit=_CHUNK + job.wanted, descending=descending,
@@ -299,13 +327,13 @@ class Searcher:
         with_value = len(job.rows)
         self._place_ordered(job, by_keys, with_value)
         if len(job.rows) < job.wanted and not any(one.param == span.param for one in job.what.spans):
-            await self._newest_page(job, False, lambda row: by_keys(unpack_keys(row.keys))[0] == 0, "m")
+            await self._newest_page(job, False, lambda row: by_keys(unpack_keys(row.keys))[0] == 0, _MISSING)
             self._place_ordered(job, by_keys, with_value)
 
     def _place_ordered(self, job: _Job, by_keys: Callable[[Any], tuple[int, Any]], with_value: int) -> None:
         given = job.rows[: job.query.count]
         if given and len(given) <= with_value:
-            job.place = ("o", by_keys(unpack_keys(given[-1].keys))[1], given[-1].rid)
+            job.place = (_ORDER, by_keys(unpack_keys(given[-1].keys))[1], given[-1].rid)
 
     def _table(self, job: _Job, code: str) -> Span:
         number = param_number(code)
@@ -322,15 +350,38 @@ class Searcher:
     async def _total(self, job: _Job) -> int:
         """The number of matches. Raises TooCostly when only looking at each of too many rows could tell."""
         what = job.what
-        rows = await self._gathered(job)
+        rows = await self._gathered(job, GATHER)
         if rows is not None:
-            if not what.verifies:
-                return len(rows)
-            checked = await self._whole(job, rows)
-            return len(await self._verified(job, checked, len(checked)))
+            return len(await self._all_verified(job, rows))
         if what.tests or what.instants or what.verifies:
-            raise TooCostly("_total", "an exact total of so many resources")
+            return await self._walked_total(job)
         return await self._engine.count(job.query.type, job.sight, what.match)
+
+    async def _all_verified(self, job: _Job, rows: list[Row]) -> list[Row]:
+        if not job.what.verifies:
+            return rows
+        return await self._verified(job, await self._whole(job, rows), len(rows))
+
+    async def _walked_total(self, job: _Job) -> int:
+        between = await self._between(job)
+        total = seen = 0
+        after: tuple[int, int] | None = None
+        while True:
+            rows = await self._engine.newest(
+                job.query.type, job.sight, match=job.what.match, between=between, after=after,
+                limit=10 * _CHUNK, ascending=False,
+            )  # fmt: skip
+            total += len(await self._all_verified(job, job.what.fitting(rows)))
+            if len(rows) < 10 * _CHUNK:
+                return total
+            after = (rows[-1].tx, rows[-1].rid)
+            seen = await self._bounded(job, seen + len(rows))
+
+    async def _between(self, job: _Job) -> tuple[int, int]:
+        """Transactions outside which no row matches."""
+        low, high = job.what.updated
+        first = await self._engine.first_tx(low) if low > -_TOP else 0
+        return first, await self._engine.first_tx(high + 1) - 1 if high < _TOP else _TOP
 
 
 def _first_text(doc: dict[str, Any], type_: str, code: str) -> str | None:

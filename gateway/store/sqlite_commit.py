@@ -6,6 +6,7 @@ plan is made again here, inside the transaction; what does not hold any more is 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -250,6 +251,9 @@ class _Transaction:
         insert(db, "INSERT OR REPLACE INTO dir VALUES", directory)
         self._index()
         insert(db, "INSERT OR REPLACE INTO fresh VALUES", [(member, self.at) for member in self.fresh])
+        kinds = Counter(row[3] for row in self.rows.values())
+        for typ, count in kinds.items():
+            db.execute("INSERT INTO size VALUES(?1, ?2) ON CONFLICT(typ) DO UPDATE SET n = n + ?2", (typ, count))
         insert(db, "INSERT INTO effect(tx, row) VALUES", [(tx, audit) for audit in self.plan.audits])
         done = [(key, tx, outcome) for key, outcome in self.plan.done]
         insert(db, "INSERT OR REPLACE INTO done VALUES", done)

@@ -29,14 +29,16 @@ LONG_MS = 32 * 86_400_000
 class Names:
     """Types and member keys as the small numbers rows carry. Grows by `learn`, inside a write of its own."""
 
-    __slots__ = ("number", "text")
+    __slots__ = ("number", "sights", "text")
 
     def __init__(self) -> None:
+        self.sights: dict[object, str] = {}
         self.number: dict[str, int] = {}
         self.text: dict[int, str] = {}
 
     def load(self, db: apsw.Connection) -> None:
         """Take over what the file knows."""
+        self.sights.clear()
         for number, text in db.execute("SELECT no, text FROM name"):
             self.number[text] = number
             self.text[number] = text
@@ -69,6 +71,16 @@ def sight_sql(sight: Sight, names: Names) -> tuple[str, tuple[int, int]]:
 
     A row without member belongs to everybody. The unary plus keeps the planner on the path we chose.
     """
+    key = (sight.types, sight.members, sight.labels, sight.retired, sight.deleted)
+    known = names.sights.get(key)
+    if known is None:
+        if len(names.sights) > 1_000:
+            names.sights.clear()
+        known = names.sights[key] = _sight_sql(sight, names)
+    return known, (sight.as_of, sight.as_of)
+
+
+def _sight_sql(sight: Sight, names: Names) -> str:
     parts = ["+row.from_tx <= ?", "row.till_tx > ?"]
     hidden = (0 if sight.retired else RETIRED) | (0 if sight.deleted else DELETED)
     if hidden:
@@ -79,7 +91,7 @@ def sight_sql(sight: Sight, names: Names) -> tuple[str, tuple[int, int]]:
         parts.append(f"row.member IN ({_listed(names.known(sight.members | {''}))})")
     if sight.labels != -1:
         parts.append(f"row.acl & {~sight.labels} = 0")
-    return " AND ".join(parts), (sight.as_of, sight.as_of)
+    return " AND ".join(parts)
 
 
 def types_sql(types: Sequence[str], names: Names) -> str:

@@ -83,15 +83,22 @@ class Feed:
         return prepare(type_, id_, dumps(resource), patient=patient, src=src, member="m", meta=meta)
 
 
-async def _write(store: ResourceStore, feed: Feed, count: int) -> tuple[float, list[float]]:
-    """Seconds spent in commits, and each of them; preparation happens between them."""
+async def _write(store: ResourceStore, feed: Feed, count: int, at_once: int = 1) -> tuple[float, list[float]]:
+    """Seconds spent in commits of 100 rows, and each of them; preparation happens between them."""
     took: list[float] = []
-    for _ in range(0, count, _COMMIT):
-        puts = tuple(feed.rows(_COMMIT))
+    total = 0.0
+
+    async def one(plan: Plan) -> None:
         began = time.perf_counter()
-        await store.commit(Plan(puts=puts))
+        await store.commit(plan)
         took.append(time.perf_counter() - began)
-    return sum(took), sorted(took)
+
+    for _ in range(0, count, _COMMIT * at_once):
+        plans = [Plan(puts=tuple(feed.rows(_COMMIT))) for _ in range(at_once)]
+        began = time.perf_counter()
+        await asyncio.gather(*(one(plan) for plan in plans))
+        total += time.perf_counter() - began
+    return total, sorted(took)
 
 
 def _plain_writes(folder: Path, bodies: list[bytes], count: int) -> float:
@@ -197,6 +204,8 @@ async def main() -> None:
         row(f"rows written with {asked.stored:,} stored", asked.rows / took, "a second", plain)
         print(f"    commit of {_COMMIT}: p50 {each[len(each) // 2] * 1e3:.1f} ms, p99 "
               f"{each[int(len(each) * 0.99)] * 1e3:.1f} ms", flush=True)  # fmt: skip
+        took, _ = await _write(store, feed, asked.rows, 8)
+        row("    8 commits at once", asked.rows / took, "a second", plain)
         await _read(store, feed, path)
         await _disclose(store)
         rows, packed = next(iter(db.execute("SELECT count(*), sum(length(body)) FROM row")))

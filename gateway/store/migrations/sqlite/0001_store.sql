@@ -64,6 +64,9 @@ CREATE TABLE survivor(fh INTEGER PRIMARY KEY, id TEXT NOT NULL);
 -- Messages settled, written with their effect.
 CREATE TABLE done(raw_key TEXT PRIMARY KEY, tx INTEGER NOT NULL, outcome BLOB NOT NULL) WITHOUT ROWID;
 
+-- Versions by type: what a search weighs its ways with.
+CREATE TABLE size(typ INTEGER PRIMARY KEY, n INTEGER NOT NULL);
+
 -- Newest instant by member.
 CREATE TABLE fresh(member INTEGER PRIMARY KEY, at INTEGER NOT NULL);
 
