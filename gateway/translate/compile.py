@@ -235,20 +235,20 @@ class _Writer:
     def _pieces(self, rule: Rule) -> tuple[str, list[str]]:
         """JSON text of the constant members, and code of the others, fit to stand in an f-string."""
         write, constant = self._write, ""
-        before, here = list[str](), list[str]()
+        pieces = list[str]()
         for name, child in nested(_set_of(rule)).fields().items():
             if self._traced:
                 self.emit.line("m.at = ('', '')")
-            code, lifted = write.lifted(partial(write.piece, name, child, rule.to))
+            code, _ = write.lifted(partial(write.piece, name, child, rule.to))
             if code.startswith(("'", '"')):
                 constant += str(ast.literal_eval(code))
                 continue
             if "'" in code or '"' in code or self._traced:
                 code = write.named(code)
-            (before if lifted else here).append(code)
+            pieces.append(code)
             if self._traced:
                 self.emit.line(f"m.trace({rule.to!r}, i, {name!r}, {code}, {rule.name!r}, {child.place!r})")
-        return constant, before + here
+        return constant, pieces
 
     def _remember(self, rule: Rule) -> None:
         """Names under which later rules refer to what this one made."""

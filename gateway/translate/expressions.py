@@ -16,12 +16,13 @@ from ..model import systems
 from ..model.resource import dumps
 from .condition import Condition
 from .formats import Access, Emit, Session
-from .functions import FUNCTIONS, Call, Function, Setting
+from .functions import FUNCTIONS, Call, Function, Setting, text
 from .functions_rows import ROW_FUNCTIONS
 from .functions_v2 import V2_FUNCTIONS
 from .memo import Prepare, as_json, as_member, as_text, remembered
 from .strict_yaml import Yaml
 
+_PLAIN = Function(text)
 ALL_FUNCTIONS: dict[str, Function] = FUNCTIONS | V2_FUNCTIONS | ROW_FUNCTIONS
 _MARKERS = frozenset({"from", "first", "ref", "refs", "each"})
 _FROM_KEYS = frozenset({"from", "by", "when"})
@@ -78,10 +79,11 @@ class Expressions:
             if path[1:] not in self.names.kept:
                 raise node.error(f"nothing is kept under {path}")
             return Access(self._local(self.names.kept[path[1:]]), repr(path))
-        whole = bool(function and function.whole)
-        covers = function.covers if function else ()
+        about = function or _PLAIN
         try:
-            found = self.session.access(path, self.bit, self.emit, whole=whole, covers=covers)
+            found = self.session.access(
+                path, self.bit, self.emit, whole=about.whole, repeats=about.repeats, covers=about.covers
+            )
         except ValueError as error:
             raise node.error(f"{path}: {error}") from error
         self._inner = self._inner or found.inner

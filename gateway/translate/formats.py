@@ -134,7 +134,16 @@ class Session(Protocol):
     def fired(self, bit: int, emit: Emit) -> None:
         """The rule numbered `bit` applies to the present nodes."""
 
-    def access(self, path: str, bit: int, emit: Emit, *, whole: bool = False, covers: tuple[int, ...] = ()) -> Access:
+    def access(
+        self,
+        path: str,
+        bit: int,
+        emit: Emit,
+        *,
+        whole: bool = False,
+        repeats: bool = False,
+        covers: tuple[int, ...] = (),
+    ) -> Access:
         """One path from the present node, read by rule `bit`."""
 
 
@@ -188,7 +197,16 @@ class NodeSession:
     def fired(self, bit: int, emit: Emit) -> None:
         pass
 
-    def access(self, path: str, bit: int, emit: Emit, *, whole: bool = False, covers: tuple[int, ...] = ()) -> Access:
+    def access(
+        self,
+        path: str,
+        bit: int,
+        emit: Emit,
+        *,
+        whole: bool = False,
+        repeats: bool = False,
+        covers: tuple[int, ...] = (),
+    ) -> Access:
         getter = emit.bind(self._paths.getter(path), "get")
         placer = emit.bind(self._paths.place(path), "place")
         node = f"n{self._depth}, root"

@@ -54,6 +54,7 @@ class Function:
 
     whole: it reads a whole HL7 v2 field (components, repetitions) instead of its first component.
     covers: the components it makes use of, 1-based; () = all of them.
+    repeats: it reads every repetition of a whole field, not only the first.
     time: its result is a clinical time, checked against the future.
     notes: it may give `Noted`; False lets the compiler leave out the check and work it out once for a loop.
     """
@@ -63,6 +64,7 @@ class Function:
     options: tuple[str, ...] = ()
     whole: bool = False
     covers: tuple[int, ...] = ()
+    repeats: bool = False
     time: bool = False
     notes: bool = True
 

@@ -76,19 +76,20 @@ def lines(setting: Setting, options: Mapping[str, str]) -> Call:
 def ce(setting: Setting, options: Mapping[str, str]) -> Call:
     """CodeableConcept from CE/CWE: as `concept`, plus LOINC or ICD-10 where components 3 or 6 name them."""
     plain = base.concept(setting, options)
+    own = options.get("system")
     standard = {"LN": systems.LOINC, "I10": systems.ICD10_CN, "ICD10": systems.ICD10_CN}
 
     def make(field: str, unit: str = "", specimen: str = "") -> Value:
         if field.count("^") == 0 and _HAN.search(field):
             return plain("", part(field, 1), results.printed_unit(unescape(unit)), specimen)
-        code, name, system = (part(field, n) for n in (1, 2, 3))
+        code, name = part(field, 1), part(field, 2)
         got = plain(code, name, results.printed_unit(unescape(unit)), specimen)
         also = [
             (standard[part(field, n + 2)], part(field, n), part(field, n + 1))
             for n in (1, 4)
-            if part(field, n + 2) in standard
+            if standard.get(part(field, n + 2), own) != own
         ]
-        if not also or standard.get(system) == options.get("system"):
+        if not also:
             return got
         return _with_standard(got, also)
 
@@ -317,15 +318,17 @@ V2_FUNCTIONS: dict[str, Function] = {
         whole=True,
         covers=(1, 2, 3, 4, 5, 6, 7, 8, 9),
     ),
-    "value": Function(value, ("type", "unit", "item"), ("table", "local"), whole=True),
-    "flags": Function(interpretation, ("value",), whole=True, notes=False),
+    "value": Function(value, ("type", "unit", "item"), ("table", "local"), whole=True, repeats=True),
+    "flags": Function(interpretation, ("value",), whole=True, repeats=True, notes=False),
     "printed_range": Function(reference_range, ("unit", "item"), ("table",), whole=True, notes=False),
-    "lines": Function(lines, whole=True, notes=False),
-    "names": Function(names, whole=True, covers=(1, 2, 7, 8), notes=False),
-    "local_number": Function(local_number, whole=True, covers=(1, 4, 5), notes=False),
-    "identifiers": Function(identifiers, ("card", "alternate"), whole=True, covers=(1, 4, 5), notes=False),
-    "addresses": Function(addresses, whole=True, covers=(1, 2, 3, 4, 5, 6, 7, 9), notes=False),
-    "phones": Function(phones, whole=True, covers=(1, 2, 3, 7, 12), notes=False),
+    "lines": Function(lines, whole=True, repeats=True, notes=False),
+    "names": Function(names, whole=True, repeats=True, covers=(1, 2, 7, 8), notes=False),
+    "local_number": Function(local_number, whole=True, repeats=True, covers=(1, 4, 5), notes=False),
+    "identifiers": Function(
+        identifiers, ("card", "alternate"), whole=True, repeats=True, covers=(1, 4, 5), notes=False
+    ),
+    "addresses": Function(addresses, whole=True, repeats=True, covers=(1, 2, 3, 4, 5, 6, 7, 9), notes=False),
+    "phones": Function(phones, whole=True, repeats=True, covers=(1, 2, 3, 7, 12), notes=False),
     "label": Function(label, whole=True, covers=(1, 2), notes=False),
     "location": Function(location, whole=True, covers=(1, 2, 3), notes=False),
     "actor": Function(actor, whole=True, covers=(1, 2, 3), notes=False),

@@ -147,7 +147,16 @@ class V2Session:
         emit.line(f"f{self._scopes[-1].level} |= {1 << bit}")
 
     # ---- paths ----------------------------------------------------------------------------------
-    def access(self, path: str, bit: int, emit: Emit, *, whole: bool = False, covers: tuple[int, ...] = ()) -> Access:
+    def access(
+        self,
+        path: str,
+        bit: int,
+        emit: Emit,
+        *,
+        whole: bool = False,
+        repeats: bool = False,
+        covers: tuple[int, ...] = (),
+    ) -> Access:
         """One field or component from the nearest segment."""
         found = _PATH.fullmatch(path)
         if not found:
@@ -158,7 +167,9 @@ class V2Session:
         local, inner = self._local(segment, above=bool(parent))
         self._widen(segment, position)
         read = covers if whole else (int(component or 1),)
-        self.covers.append(Cover(bit, segment, position, 0 if whole else int(repeat or 1), read))
+        self.covers.append(
+            Cover(bit, segment, position, 0 if whole and repeats and not repeat else int(repeat or 1), read)
+        )
         code = f"{local}[{position}]"
         if repeat:
             code = f"{emit.bind(_Repetition(int(repeat)), 'rep')}({code})"

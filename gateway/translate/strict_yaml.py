@@ -112,7 +112,7 @@ def _convert(node: yaml.Node, name: str, seen: set[int]) -> Yaml:
         return Yaml(_pairs(node, name, seen), place)
     if isinstance(node, yaml.SequenceNode):
         return Yaml([_convert(item, name, seen) for item in node.value], place)
-    if isinstance(node, yaml.ScalarNode) and node.style is None and _SURPRISE.fullmatch(node.value):
+    if isinstance(node, yaml.ScalarNode) and not node.style and _SURPRISE.fullmatch(node.value):
         raise MappingError(place, f"{node.value!r} means something else to YAML; put it in quotes")
     return Yaml(node.value, place)
 

@@ -1,0 +1,98 @@
+"""Code tables: spelling, homonyms, units, faults with file and line."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.errors import MappingError
+from gateway.shipped import shipped
+from gateway.translate.codes import parse_table, read_table, ucum
+
+ITEMS = """from,name,unit,specimen,system,code,display
+PCT,血小板压积,%,B,LOINC,51637-7,血小板压积
+PCT|降钙素原,降钙素原,ng/mL|ug/L,S,LOINC,33959-8,降钙素原
+ALT|谷丙转氨酶,丙氨酸氨基转移酶,U/L,S,LOINC,1742-6,ALT
+ALT|谷丙转氨酶,丙氨酸氨基转移酶,U/L,S,RECOGNITION,LAB-ALT,ALT
+GLU,葡萄糖,mmol/L,S,LOINC,14749-6,葡萄糖
+iCa,离子钙,mmol/L,S,LOINC,1995-0,离子钙
+iCa,离子钙,mmol/L,BA,LOINC,1994-3,离子钙
+"""
+TABLE = parse_table(ITEMS, "items.csv", "items")
+
+
+def found(code: str, name: str = "", unit: str = "", specimen: str = "") -> list[str]:
+    """Codes of the rows that apply."""
+    return [row.code for row in TABLE.rows(code, name, unit, specimen)]
+
+
+def test_a_homonym_is_told_by_its_unit_and_never_guessed() -> None:
+    assert found("PCT", unit="%") == ["51637-7"]
+    assert found("PCT", unit="ug/L") == ["33959-8"]
+    assert found("PCT") == found("PCT", unit="?") == found("PCT", unit="mg/L") == []
+
+
+def test_several_systems_of_one_item_come_together() -> None:
+    assert found("alt", unit="U/L") == ["1742-6", "LAB-ALT"]
+    assert found("ALT") == ["1742-6", "LAB-ALT"]
+
+
+def test_a_local_code_is_found_by_its_name() -> None:
+    assert found("0102", "谷丙转氨酶", "U/L") == ["1742-6", "LAB-ALT"]
+    assert found("0102", "ＡＬＴ", "U/L") == ["1742-6", "LAB-ALT"]
+
+
+def test_a_specimen_decides_where_it_can_and_urine_is_never_blood() -> None:
+    assert found("iCa", unit="mmol/L", specimen="B") == ["1994-3"]
+    assert found("iCa", unit="mmol/L", specimen="S") == ["1995-0"]
+    assert found("GLU", unit="mmol/L", specimen="P") == ["14749-6"]
+    assert found("GLU", unit="mmol/L", specimen="U") == []
+
+
+def test_the_members_rows_win_key_by_key() -> None:
+    own = parse_table("from,name,unit,specimen,system,code,display\nPCT,x,,,LOINC,1-8,x\n", "own.csv", "items")
+    merged = own.over(TABLE)
+    assert [row.code for row in merged.rows("PCT", "", "%", "")] == ["1-8"]
+    assert [row.code for row in merged.rows("GLU", "", "mmol/L", "")] == ["14749-6"]
+
+
+@pytest.mark.parametrize(
+    ("printed", "code"),
+    [
+        ("μmol/L", "umol/L"),
+        ("µmol/L", "umol/L"),
+        ("umo1/L", "umol/L"),
+        ("×10^9/L", "10*9/L"),
+        ("G/L", "g/L"),
+        ("T/L", ""),
+        ("IU/mL", "[IU]/mL"),
+        ("IU/L", "U/L"),
+        ("次/分", "/min"),
+        ("乱写", ""),
+    ],
+)
+def test_printed_units_have_their_ucum_code(printed: str, code: str) -> None:
+    units = read_table(shipped("mappings") / "_base/codes/units.csv")
+    assert ucum(units, printed, frozenset()) == code
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        ("from,to\na,1\na,2\n", 3, "twice"),
+        ("from,to\na,1,2\n", 2, "columns"),
+        ("a,b\n1,2\n", 1, "header"),
+        ("from,name,unit,specimen,system,code,display\nA,a,,,LOINK,1,a\n", 2, "LOINK"),
+    ],
+)
+def test_faults_name_file_and_line(text: str, line: int, said: str) -> None:
+    with pytest.raises(MappingError, match=said) as refused:
+        parse_table(text, "t.csv", "t")
+    assert refused.value.place == f"t.csv:{line}"
+
+
+def test_no_shipped_unit_is_outside_the_codes_the_tables_use() -> None:
+    units = read_table(shipped("mappings") / "_base/codes/units.csv")
+    items = read_table(shipped("mappings") / "_base/codes/lab_items.csv")
+    known = set(units.values.values()) | set(units.counted.values())
+    used = {unit for rows in items.concepts.values() for row in rows for unit in row.units}
+    assert used <= known, used - known
