@@ -184,7 +184,7 @@ def _node(element: Element) -> Node:
     out.attrs = cast(dict[str, str], dict(element.items()))
     out.text = element.text or ""
     out.tail = element.tail or ""
-    out.line = element.sourceline or 0
+    out.line = cast(int, element.sourceline or 0)
     out.children = [_node(child) for child in element]
     return out
 
