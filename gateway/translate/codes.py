@@ -9,10 +9,11 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..errors import MappingError
@@ -58,6 +59,7 @@ class Table:
     values: Mapping[str, str] = field(default_factory=dict)
     concepts: Mapping[str, tuple[ConceptRow, ...]] = field(default_factory=dict)
     counted: Mapping[str, str] = field(default_factory=dict)  # units only for items counted in them
+    digest: str = ""  # of the text it was read from; part of the version of every map that sees it
 
     def over(self, base: Table | None) -> Table:
         """This table's keys, then those of `base` that are not in it."""
@@ -68,6 +70,7 @@ class Table:
             {**base.values, **self.values},
             {**base.concepts, **self.concepts},
             {**base.counted, **self.counted},
+            self.digest + base.digest,
         )
 
     def value(self, text: str) -> str | None:
@@ -133,10 +136,11 @@ def parse_table(text: str, place: str, name: str) -> Table:
     for line, row in rows:
         if None in row or any(cell is None for cell in row.values()):
             raise MappingError(f"{place}:{line}", "this row has another number of columns than the header")
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     if {"from", "system", "code"} <= columns:
-        return _concept_table(name, place, rows)
+        return replace(_concept_table(name, place, rows), digest=digest)
     if {"from", "to"} <= columns:
-        return _value_table(name, place, rows)
+        return replace(_value_table(name, place, rows), digest=digest)
     raise MappingError(f"{place}:1", "the header needs `from,to` or `from,…,system,code`")
 
 

@@ -11,7 +11,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from ..model.message import DraftResource
@@ -24,21 +24,27 @@ from .memo import NotedText
 from .run import Run
 from .strict_yaml import Yaml
 
+RunMap = Callable[[Any, Run], None]
 LANGUAGE = "1"  # part of every mapping's version: changes when the same rules would make something else
 _WORD = re.compile(r"[a-z][a-z0-9_]*")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Compiled:
-    """One map ready to run on documents of its format."""
+    """One map ready to run on documents of its format. `traced` is compiled when it is first asked for."""
 
     name: str
     version: str
     session: Any
-    run: Callable[[Any, Run], None]
-    traced: Callable[[Any, Run], None]
+    run: RunMap
     ignore: Mapping[str, str]
     source: str
+    make_traced: Callable[[], RunMap]
+
+    @cached_property
+    def traced(self) -> RunMap:
+        """As `run`, and it notes where every value stood."""
+        return self.make_traced()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,51 +55,40 @@ class _Planned:
     bit: int
     chain: tuple[str, ...]
     loops: tuple[int, ...]
+    words: frozenset[str]  # every text in the rule, and the $names inside conditions
+    referred: Mapping[str, frozenset[str]]  # rules it names under `ref` and under `refs`
 
 
 def version_of(found: Map, setting: Setting) -> str:
     """16 hexadecimal digits that change when rules, tables or the language change."""
-    tables = {
-        name: (table.values, {k: [repr(r) for r in rows] for k, rows in table.concepts.items()}, table.counted)
-        for name, table in sorted(setting.tables.items())
-    }
-    content = dumps([LANGUAGE, setting.member, setting.zone, found.canon(), _sorted(tables)])
+    tables = [(name, table.digest) for name, table in sorted(setting.tables.items())]
+    content = dumps([LANGUAGE, setting.member, setting.zone, found.canon(), tables])
     return hashlib.sha256(content).hexdigest()[:16]
-
-
-def _sorted(tables: dict[str, Any]) -> list[Any]:
-    return [
-        (
-            name,
-            sorted(v.items()),
-            sorted((k, sorted(_stable(r) for r in rows)) for k, rows in c.items()),
-            sorted(n.items()),
-        )
-        for name, (v, c, n) in tables.items()
-    ]
-
-
-def _stable(row: str) -> str:
-    # A frozenset prints in the order of string hashes, which differs between runs.
-    return re.sub(r"frozenset\(\{([^}]*)\}\)", lambda found: ",".join(sorted(found[1].split(", "))), row)
 
 
 def compile_map(found: Map, form: Format, setting: Setting, elements: Elements | None = None) -> Compiled:
     """The map as functions. Raises MappingError with file and line."""
     fast, session, text = _function(found, form, setting, elements, traced=False)
-    slow, _, _ = _function(found, form, setting, elements, traced=True)
-    return Compiled(found.name, version_of(found, setting), session, fast, slow, dict(found.ignore), text)
+    return Compiled(
+        found.name,
+        version_of(found, setting),
+        session,
+        fast,
+        dict(found.ignore),
+        text,
+        lambda: _function(found, form, setting, elements, traced=True)[0],
+    )
 
 
 def _function(
     found: Map, form: Format, setting: Setting, elements: Elements | None, *, traced: bool
-) -> tuple[Callable[[Any, Run], None], Session, str]:
+) -> tuple[RunMap, Session, str]:
     session = form.session()
     writer = _Writer(found, session, setting, elements, traced=traced)
     text = writer.write()
     names: dict[str, Any] = {"DraftResource": DraftResource, "NotedText": NotedText, **writer.emit.names}
     exec(compile(text, f"<mapping {found.name}>", "exec"), names)
-    run: Callable[[Any, Run], None] = names["run"]
+    run: RunMap = names["run"]
     return run, session, text
 
 
@@ -114,7 +109,7 @@ class _Writer:
         self._marks: list[int] = []
         self._write = Expressions(self.emit, session, setting, self._names, elements)
         self._write.traced = traced
-        self._referred = {key: {n for p in self._plan for n in _named(p.rule, key)} for key in ("ref", "refs")}
+        self._referred = {key: {n for p in self._plan for n in p.referred[key]} for key in ("ref", "refs")}
 
     def write(self) -> str:
         """The whole source."""
@@ -301,7 +296,8 @@ def _plan(found: Map, session: Session) -> list[_Planned]:
         fresh = tuple(range(count + 1, count + 1 + len(chain) - shared))
         count += len(fresh)
         steps, loops = chain, loops[:shared] + fresh
-        out.append(_Planned(rule, number, chain, loops))
+        named = {key: _named(rule, key) for key in ("ref", "refs")}
+        out.append(_Planned(rule, number, chain, loops, _texts(rule), named))
     return out
 
 
@@ -324,14 +320,14 @@ def _resets(plan: list[_Planned]) -> dict[int, list[tuple[str, str]]]:
     out: dict[int, list[tuple[str, str]]] = {}
     kept = dict.fromkeys(name for planned in plan for name in _kept_names(planned.rule))
     for name in kept:
-        lives = [p.loops for p in plan if name in _kept_names(p.rule) or f"${name}" in _texts(p.rule)]
+        lives = [p.loops for p in plan if name in _kept_names(p.rule) or f"${name}" in p.words]
         out.setdefault(_deepest(lives), []).append((f"kept_{name}", "''"))
     for planned in plan:
         if not planned.rule.to or planned.rule.to in SPECIAL_TARGETS:
             continue
         name = planned.rule.name
         for key, local, empty in (("ref", f"r_{name}", "''"), ("refs", f"l_{name}", "[]")):
-            users = [p.loops for p in plan if name in _named(p.rule, key)]
+            users = [p.loops for p in plan if name in p.referred[key]]
             if not users:
                 continue
             out.setdefault(_deepest([planned.loops, *users]), []).append((local, empty))
@@ -351,15 +347,16 @@ def _kept_names(rule: Rule) -> list[str]:
     return list(keep.fields()) if keep else []
 
 
-def _texts(rule: Rule) -> set[str]:
+def _texts(rule: Rule) -> frozenset[str]:
     words: set[str] = set()
     for node in rule.node.walk():
         if isinstance(node.value, str):
             words.add(node.value)
             words.update(re.findall(r"\$[a-z][a-z0-9_]*", node.value))
-    return words
+    return frozenset(words)
 
 
-def _named(rule: Rule, key: str) -> set[str]:
+def _named(rule: Rule, key: str) -> frozenset[str]:
     found = (node.get(key) for node in rule.node.walk())
-    return {item.value for node in found if node is not None for item in node.items() if isinstance(item.value, str)}
+    values = (item.value for node in found if node is not None for item in node.items())
+    return frozenset(value for value in values if isinstance(value, str))
