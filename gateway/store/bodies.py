@@ -67,10 +67,13 @@ class Codec:
             self._local.newest = self._reader(self._newest)
             return self.unpack(frame)
         except zstandard.ZstdError:
-            number = zstandard.get_frame_parameters(frame).dict_id
+            number = _dictionary_of(frame)
             if number == self._newest or number not in self._dictionaries:
                 raise StoreError(detail=f"a body is damaged or its dictionary {number} is missing") from None
+        try:
             return self._reader(number).decompress(frame)
+        except zstandard.ZstdError:
+            raise StoreError(detail="a body is damaged") from None
 
     def _reader(self, number: int) -> zstandard.ZstdDecompressor:
         readers: dict[int, zstandard.ZstdDecompressor] | None = getattr(self._local, "readers", None)
@@ -79,6 +82,14 @@ class Codec:
         if number not in readers:
             readers[number] = zstandard.ZstdDecompressor(dict_data=self._dictionaries[number])
         return readers[number]
+
+
+def _dictionary_of(frame: bytes) -> int:
+    """The id a frame names, 0 when it is no frame."""
+    try:
+        return int(zstandard.get_frame_parameters(frame).dict_id)
+    except zstandard.ZstdError:
+        return 0
 
 
 def shipped_dictionaries() -> dict[int, bytes]:

@@ -7,6 +7,7 @@ horizon, below which nothing can still commit (design-store §5).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 
 from ..model.context import AccessContext
@@ -48,13 +49,16 @@ class Changes:
 
     async def wait(self, tx: int, timeout_s: float) -> bool:
         """True as soon as something is committed after `tx`; False when the time is over."""
-        if self._engine.horizon()[0] > tx:
-            return True
-        self._news.clear()
-        try:
-            await asyncio.wait_for(self._news.wait(), timeout_s)
-        except TimeoutError:
-            return False
+        loop = asyncio.get_running_loop()
+        end = loop.time() + timeout_s
+        while self._engine.horizon()[0] <= tx:
+            left = end - loop.time()
+            if left <= 0:
+                return False
+            self._news.clear()
+            # A commit whose caller was cancelled tells nobody: look again every second.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), min(left, 1.0))
         return True
 
     def told(self) -> None:
