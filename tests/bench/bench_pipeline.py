@@ -105,9 +105,7 @@ async def _run(home: Path, stored: int, messages: int) -> None:
     ceiling = await _ceiling(gateway, 20_000_000, min(messages, 300), residents, chance)
     row("pipeline, ORU of 20 items", made / took, "resources/s", ceiling)
     row("  messages", messages / took, "msg/s")
-    print(
-        f"  memory growth over {messages:,} messages: resident {growth[0]:.1f} MB, without file pages {growth[1]:.1f} MB"
-    )
+    print(f"  growth over {messages:,} messages: {growth[0]:.1f} MB, without file pages {growth[1]:.1f} MB")
     await gateway.close()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from clinic import M1, M2, ids, json, observation, of, organization, patient, where
 from conftest import Site
 
 from gateway.errors import Conflict
@@ -14,6 +13,7 @@ from gateway.model.resource import Json
 from gateway.model.systems import RECORD_TAG
 from gateway.store.base import Move, Plan, RecordPut, src_of
 from gateway.store.resources import ResourceStore
+from tests.contract.clinic import M1, M2, ids, json, observation, of, organization, patient, where
 
 A_TO_B = Move((src_of(M1, "a"),), "a", "b")
 B_TO_A = Move((src_of(M1, "a"),), "b", "a")

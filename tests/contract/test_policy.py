@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from clinic import M1, M2, doctor, ids, observation, of, organization, patient, where
 
 import gateway.store.search as search_module
 from gateway.model.context import SYSTEM, AccessContext
 from gateway.model.query import Include, Query
 from gateway.store.base import LABEL_BITS, Delete, Plan
 from gateway.store.resources import ResourceStore
+from tests.contract.clinic import M1, M2, doctor, ids, observation, of, organization, patient, where
 
 RESTRICTED = {"security": [{"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "R"}]}
 BY_MEMBER = doctor(members=frozenset({M1}))
