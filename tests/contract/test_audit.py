@@ -6,11 +6,11 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from conftest import Site
 
 from gateway.errors import Conflict
 from gateway.store.base import AuditQuery, Plan
 from tests.contract.clinic import audit, observation
+from tests.contract.conftest import Site
 
 
 async def test_an_effect_is_audited_or_did_not_happen(site: Site) -> None:

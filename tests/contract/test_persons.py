@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from conftest import Site
-
 from gateway.errors import Conflict
 from gateway.model.context import SYSTEM
 from gateway.model.query import Query
@@ -14,6 +12,7 @@ from gateway.model.systems import RECORD_TAG
 from gateway.store.base import Move, Plan, RecordPut, src_of
 from gateway.store.resources import ResourceStore
 from tests.contract.clinic import M1, M2, ids, json, observation, of, organization, patient, where
+from tests.contract.conftest import Site
 
 A_TO_B = Move((src_of(M1, "a"),), "a", "b")
 B_TO_A = Move((src_of(M1, "a"),), "b", "a")

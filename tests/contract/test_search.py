@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from conftest import Site
 
 import gateway.store.search as search_module
 from gateway.errors import BadParameter, ExpiredPage, TooCostly, UnknownParameter
@@ -14,6 +13,7 @@ from gateway.model.query import Filter, Include, Query
 from gateway.store.base import Delete, Plan
 from gateway.store.resources import ResourceStore
 from tests.contract.clinic import ids, observation, of, organization, patient, where
+from tests.contract.conftest import Site
 
 
 def day(n: int) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from conftest import START, Site
 
 from gateway.errors import Conflict
 from gateway.model.context import SYSTEM
@@ -13,6 +12,7 @@ from gateway.model.systems import local_number
 from gateway.store.base import Delete, Done, Plan
 from gateway.store.resources import ResourceStore
 from tests.contract.clinic import M1, doctor, ids, json, observation, organization, patient
+from tests.contract.conftest import START, Site
 
 
 async def test_a_created_resource_reads_back_as_sent_with_id_and_meta(store: ResourceStore) -> None:
