@@ -137,7 +137,7 @@ def _addressed(one: DraftResource, patients: Sequence[str]) -> DraftResource:
     if one.record < 0:
         return one
     mark, real = SUBJECT.format(one.record).encode(), b"Patient/" + patients[one.record].encode()
-    return replace(one, body=one.body.replace(b'"' + mark + b'"', b'"' + real + b'"'))
+    return one._replace(body=one.body.replace(b'"' + mark + b'"', b'"' + real + b'"'))
 
 
 def _people(who: Resolution) -> list[Put]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 from .outcome import Finding, Unused
 from .resource import Json, loads
@@ -39,9 +40,11 @@ SUBJECT = "Patient/@{}"
 """How a draft spells the reference to its n-th source record until identity has resolved it."""
 
 
-@dataclass(frozen=True, slots=True)
-class DraftResource:
-    """One resource a message makes; `body` has resourceType and id, no meta, subject as `Patient/@n`."""
+class DraftResource(NamedTuple):
+    """One resource a message makes; `body` has resourceType and id, no meta, subject as `Patient/@n`.
+
+    A named tuple, because a report makes two dozen and they are made in half the time.
+    """
 
     type: str
     id: str

@@ -6,7 +6,7 @@ A message about things nobody stored yet costs one read and passes through untou
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
@@ -166,7 +166,7 @@ class _Desk:
         report = _one_report([self.drafts[n].json for n in same])
         places, items = self._unit(report)
         if f"{one.type}/{one.id}" not in self.bodies and not any(map(_void, [one, *(self.drafts[n] for n in places)])):
-            new = [one if len(same) == 1 else replace(one, body=dumps(report)), *(self.drafts[n] for n in places)]
+            new = [one if len(same) == 1 else one._replace(body=dumps(report)), *(self.drafts[n] for n in places)]
             for draft in new:
                 self._pass(draft)
             return {*same, *places}

@@ -6,7 +6,6 @@ neighbours that walk the same nodes share their loops.
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import re
 from collections.abc import Callable, Mapping
@@ -16,11 +15,11 @@ from typing import Any
 
 from ..model.message import DraftResource
 from ..model.resource import dumps
-from .expressions import Elements, Expressions, Names, nested
+from .expressions import Elements, Expressions, Names, is_constant, literal, nested
 from .formats import Emit, Format, Session
 from .functions import Setting
 from .mapping import SPECIAL_TARGETS, Map, Rule
-from .memo import NotedText
+from .memo import NotedJson, NotedText
 from .run import Run
 from .strict_yaml import Yaml
 
@@ -86,7 +85,12 @@ def _function(
     session = form.session()
     writer = _Writer(found, session, setting, elements, traced=traced)
     text = writer.write()
-    names: dict[str, Any] = {"DraftResource": DraftResource, "NotedText": NotedText, **writer.emit.names}
+    names: dict[str, Any] = {
+        "DraftResource": DraftResource,
+        "NotedText": NotedText,
+        "NotedJson": NotedJson,
+        **writer.emit.names,
+    }
     exec(compile(text, f"<mapping {found.name}>", "exec"), names)
     run: RunMap = names["run"]
     return run, session, text
@@ -116,7 +120,7 @@ class _Writer:
         emit = self.emit
         emit.line("of = m.ids.of; put = m.resources.append; member = m.member")
         emit.line("organization = m.organization; limit = m.limit")
-        emit.line("rec = -1; subject = ''")
+        emit.line("rec = -1; subject = b''")
         self._session.begin(emit)
         self._said()
         self._reset(0)
@@ -208,7 +212,7 @@ class _Writer:
         first, *_ = self._identity(rule)
         body = self._write.json(_set_of(rule), "Patient")
         self.emit.line(f"rec = m.patient({first}, {body})")
-        self.emit.line("subject = '{\"reference\":\"Patient/@' + str(rec) + '\"}'")
+        self.emit.line('subject = b\'{"reference":"Patient/@%d"}\' % rec')
         self._names.born["subject"] = tuple(self._open)
 
     def _merge(self, rule: Rule) -> None:
@@ -216,29 +220,29 @@ class _Writer:
         self.emit.line(f"m.merge(rec, {first})")
 
     def _resource(self, rule: Rule) -> None:
-        """`put(DraftResource(type, i, f'{head}{i}{constants}{piece}…{end}'.encode(), rec))`."""
+        """`put(DraftResource(type, i, b''.join((head, i, constants, piece, …)), rec))`."""
         emit, type_ = self.emit, rule.to
         parts = self._identity(rule)
         emit.line(f"i = {self._write.identity(type_, parts, member=rule.node.get('id') is not None)}")
+        emit.line("j = i.encode()")
         constant, pieces = self._pieces(rule)
-        literals = {"head": f'{{"resourceType":"{type_}","id":"', "after": f'"{constant}', "end": "}"}
-        names = {key: emit.bind(text, key) for key, text in literals.items()}
-        body = "".join(f"{{{piece}}}" for piece in [names["head"], "i", names["after"], *pieces, names["end"]])
-        emit.line(f"put(DraftResource({type_!r}, i, f'{body}'.encode(), rec))")
+        head = f'{{"resourceType":"{type_}","id":"'.encode()
+        parts = [repr(head), "j", repr(b'"' + constant), *pieces, repr(b"}")]
+        emit.line(f"put(DraftResource({type_!r}, i, b''.join(({', '.join(parts)})), rec))")
         self._remember(rule)
 
-    def _pieces(self, rule: Rule) -> tuple[str, list[str]]:
-        """JSON text of the constant members, and code of the others, fit to stand in an f-string."""
-        write, constant = self._write, ""
+    def _pieces(self, rule: Rule) -> tuple[bytes, list[str]]:
+        """JSON of the constant members, and code of the others."""
+        write, constant = self._write, b""
         pieces = list[str]()
         for name, child in nested(_set_of(rule)).fields().items():
             if self._traced:
                 self.emit.line("m.at = ('', '')")
             code, _ = write.lifted(partial(write.piece, name, child, rule.to))
-            if code.startswith(("'", '"')):
-                constant += str(ast.literal_eval(code))
+            if is_constant(code):
+                constant += literal(code)
                 continue
-            if "'" in code or '"' in code or self._traced:
+            if self._traced:
                 code = write.named(code)
             pieces.append(code)
             if self._traced:
@@ -249,9 +253,9 @@ class _Writer:
         """Names under which later rules refer to what this one made."""
         names, made, listed = self._names, f"r_{rule.name}", f"l_{rule.name}"
         if rule.name in self._referred["ref"]:
-            self.emit.line(f"{made} = i")
+            self.emit.line(f"{made} = j")
         if rule.name in self._referred["refs"]:
-            self.emit.line(f"{listed}.append('{{\"reference\":\"{rule.to}/' + i + '\"}}')")
+            self.emit.line(f"{listed}.append(b'{{\"reference\":\"{rule.to}/' + j + b'\"}}')")
         names.made[rule.name], names.lists[rule.name], names.types[rule.name] = made, listed, rule.to
         names.born[made] = names.born[listed] = tuple(self._open)
 
@@ -326,7 +330,7 @@ def _resets(plan: list[_Planned]) -> dict[int, list[tuple[str, str]]]:
         if not planned.rule.to or planned.rule.to in SPECIAL_TARGETS:
             continue
         name = planned.rule.name
-        for key, local, empty in (("ref", f"r_{name}", "''"), ("refs", f"l_{name}", "[]")):
+        for key, local, empty in (("ref", f"r_{name}", "b''"), ("refs", f"l_{name}", "[]")):
             users = [p.loops for p in plan if name in p.referred[key]]
             if not users:
                 continue

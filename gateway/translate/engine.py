@@ -45,7 +45,7 @@ class Mappings:
         self._formats: dict[str, Format] = {form.name: form for form in _formats()}
         self._maps: dict[str, Maps] = {}
         self._compiled: dict[tuple[str, str, str], Compiled] = {}
-        self._organizations: dict[tuple[int, str], str] = {}
+        self._organizations: dict[tuple[int, str], bytes] = {}
 
     @classmethod
     def load(cls, folders: list[Path], *, elements: Elements | None = None, check: bool = True) -> Mappings:
@@ -174,14 +174,14 @@ class Mappings:
     def _run(self, source: Source, ids: Ids, now: datetime) -> Run:
         return Run(ids, source.member, self._organization(source, ids), source.timezone, now)
 
-    def _organization(self, source: Source, ids: Ids) -> str:
+    def _organization(self, source: Source, ids: Ids) -> bytes:
         key = (id(ids), source.member)
         found = self._organizations.get(key)
         if found is None:
             member = self.directory.members.get(source.member)
             reference = {"reference": f"Organization/{ids.of('Organization', source.member)}"}
             named = reference | ({"display": member.name} if member else {})
-            found = self._organizations[key] = dumps(named).decode()
+            found = self._organizations[key] = dumps(named)
         return found
 
     def _draft(
@@ -289,7 +289,7 @@ def _provenance(raw: RawMessage, source: Source, version: str, run: Run) -> Draf
     text = (
         f'{{"resourceType":"Provenance","id":"{id_}","target":[{{"reference":"{targets}"}}],'
         f'"recorded":"{instant_text(raw.received_at)}",'
-        f'"policy":["urn:alliance-gateway:mapping:{version}"],"agent":[{{"who":{run.organization}}}],'
+        f'"policy":["urn:alliance-gateway:mapping:{version}"],"agent":[{{"who":{run.organization.decode()}}}],'
         f'"entity":[{{"role":"source","what":{{"identifier":{{"system":"{systems.source_uri(source.name)}",'
         f'"value":{dumps(raw.key).decode()}}}}}}}]}}'
     )

@@ -1,6 +1,6 @@
 """Expressions of mapping rules, written as straight-line Python: texts for ids and conditions, JSON for elements.
 
-Every piece of JSON is a Python string, "" when there is nothing to say; an object whose sources are all
+Every piece of JSON is Python bytes, b"" when there is nothing to say; an object whose sources are all
 empty vanishes, constants alone never make one appear.
 """
 
@@ -28,7 +28,8 @@ _MARKERS = frozenset({"from", "first", "ref", "refs", "each"})
 _FROM_KEYS = frozenset({"from", "by", "when"})
 
 
-Render = Callable[[Any], str]
+Render = Callable[[Any], str] | Callable[[Any], bytes]
+Wrap = Callable[[bytes], bytes]
 
 
 class Elements(Protocol):
@@ -104,7 +105,7 @@ class Expressions:
         if inner:
             self.emit.take(lines)
             return code, False
-        if _is_constant(code):
+        if is_constant(code):
             return code, False
         before = self.before[-1]
         outwards = self.emit.depth - self._loop_depth
@@ -146,7 +147,7 @@ class Expressions:
         if node.get("first"):
             parts = [self.text(item) for item in node.fields(frozenset({"first"}))["first"].items()]
             return f"({' or '.join(parts)})"
-        return self._conditional(node, lambda: self._call(node, as_text))
+        return self._conditional(node, lambda: self._call(node, as_text), "''")
 
     # ---- JSON -----------------------------------------------------------------------------------
     def json(self, node: Yaml, path: str) -> str:
@@ -169,10 +170,10 @@ class Expressions:
         if text in ("$subject", "$member"):
             return self._local({"$subject": "subject", "$member": "organization"}[text])
         if text in ("$true", "$false"):
-            return repr(text[1:])
+            return repr(text[1:].encode())
         if text.startswith("$"):
-            return repr(dumps(self._named(text[1:], node)).decode())
-        return repr(dumps(text).decode())
+            return repr(dumps(self._named(text[1:], node)))
+        return repr(dumps(text))
 
     def _named(self, name: str, node: Yaml) -> object:
         head, _, tail = name.partition(":")
@@ -198,48 +199,48 @@ class Expressions:
             source, wrap = leaf
             return self._call(source, as_member(name, wrap))
         code = self.json(node, f"{path}.{name}")
-        if _is_constant(code):
-            return repr(f',"{name}":{_literal(code)}')
+        if is_constant(code):
+            return repr(f',"{name}":'.encode() + literal(code))
         value = self.named(code)
-        head = f',"{name}":'
+        head = f',"{name}":'.encode()
         return (
-            f"(',' + {value}[1:-1] if {value} else '')"
+            f"(b',' + {value}[1:-1] if {value} else b'')"
             if name.endswith("[x]")
-            else f"({head!r} + {value} if {value} else '')"
+            else f"({head!r} + {value} if {value} else b'')"
         )
 
-    def _single(self, node: Yaml, path: str) -> tuple[Yaml, Callable[[str], str]] | None:
+    def _single(self, node: Yaml, path: str) -> tuple[Yaml, Wrap] | None:
         """The one `from` an element hangs on and what stands around its value; None when there are several.
 
         Then the whole element is remembered per value, and costs one look-up.
         """
         if isinstance(node.value, list):
             inner = self._single(node.value[0], path) if len(node.value) == 1 else None
-            return (inner[0], partial(_around, "[", inner[1], "]")) if inner else None
+            return (inner[0], partial(_around, b"[", inner[1], b"]")) if inner else None
         if not isinstance(node.value, dict):
             return None
         if "from" in node.value:
             function = ALL_FUNCTIONS.get(node.word("by") or "text")
             plain = "when" not in node.value and function is not None and not function.time
-            return (node, str) if plain else None
+            return (node, bytes) if plain else None
         return None if _MARKERS & node.value.keys() else self._single_member(node, path)
 
-    def _single_member(self, node: Yaml, path: str) -> tuple[Yaml, Callable[[str], str]] | None:
-        constant, found = "", list[tuple[Yaml, Callable[[str], str]]]()
+    def _single_member(self, node: Yaml, path: str) -> tuple[Yaml, Wrap] | None:
+        constant, found = b"", list[tuple[Yaml, Wrap]]()
         for name, child in nested(node).fields().items():
             if isinstance(child.value, str) and child.value not in ("$subject", "$member"):
                 self._check(f"{path}.{name}", child)
-                constant += f',"{name}":{_literal(self._constant(child))}'
+                constant += f',"{name}":'.encode() + literal(self._constant(child))
                 continue
             inner = self._single(child, f"{path}.{name}")
             if inner is None or found or name.endswith("[x]"):
                 return None
             self._check(f"{path}.{name}", child)
-            found.append((inner[0], partial(_around, f'"{name}":', inner[1], "")))
+            found.append((inner[0], partial(_around, f'"{name}":'.encode(), inner[1], b"")))
         if not found:
             return None
         source, wrap = found[0]
-        return source, partial(_around, "{", wrap, constant + "}")
+        return source, partial(_around, b"{", wrap, constant + b"}")
 
     def named(self, code: str) -> str:
         """A local name for a piece of code used more than once."""
@@ -249,12 +250,12 @@ class Expressions:
         self.emit.line(f"{out} = {code}")
         return out
 
-    def _conditional(self, node: Yaml, write: Callable[[], str]) -> str:
+    def _conditional(self, node: Yaml, write: Callable[[], str], empty: str = "b''") -> str:
         when = node.get("when")
         if when is None:
             return write()
         out = self.emit.temp()
-        self.emit.line(f"{out} = ''")
+        self.emit.line(f"{out} = {empty}")
         with self.emit.inside(f"if {self.condition(when)}:"):
             self.emit.line(f"{out} = {write()}")
         return out
@@ -306,7 +307,8 @@ class Expressions:
         out = self.named(code)
         if notes:
             self._inner = True  # a remark belongs to the rule that reads, once each time it applies
-            with emit.inside(f"if {out}.__class__ is NotedText:"):
+            noted = "NotedText" if render is as_text else "NotedJson"
+            with emit.inside(f"if {out}.__class__ is {noted}:"):
                 emit.line(f"m.note({out}, {inputs[0].place})")
         if timed:
             with emit.inside(f"if {out} > limit:"):
@@ -328,17 +330,17 @@ class Expressions:
     def _list(self, node: Yaml, path: str) -> str:
         codes = [self.json(item, path) for item in node.items()]
         if not codes:
-            return "''"
-        if all(map(_is_constant, codes)):
+            return "b''"
+        if all(map(is_constant, codes)):
             # A list of constants is one itself, so that it cannot make an object appear.
-            return repr("[" + ",".join(filter(None, map(_literal, codes))) + "]")
+            return repr(b"[" + b",".join(filter(None, map(literal, codes))) + b"]")
         out = self.emit.temp("l")
         if len(codes) == 1:
             value = self.named(codes[0])
-            self.emit.line(f"{out} = '[' + {value} + ']' if {value} else ''")
+            self.emit.line(f"{out} = b'[' + {value} + b']' if {value} else b''")
             return out
-        self.emit.line(f"{out} = ','.join(filter(None, ({', '.join(codes)})))")
-        self.emit.line(f"if {out}: {out} = '[' + {out} + ']'")
+        self.emit.line(f"{out} = b','.join(filter(None, ({', '.join(codes)})))")
+        self.emit.line(f"if {out}: {out} = b'[' + {out} + b']'")
         return out
 
     def _each(self, node: Yaml, path: str) -> str:
@@ -357,7 +359,7 @@ class Expressions:
             self.emit.line(f"if {made}: {out}_.append({made})")
             for _ in steps:
                 self.session.leave(self.emit)
-            self.emit.line(f"{out} = '[' + ','.join({out}_) + ']' if {out}_ else ''")
+            self.emit.line(f"{out} = b'[' + b','.join({out}_) + b']' if {out}_ else b''")
             return out
 
         return self._conditional(node, write)
@@ -380,17 +382,17 @@ class Expressions:
 
     def _to_made(self, name: str) -> str:
         out, made = self.emit.temp(), self._local(self.names.made[name])
-        head = '{"reference":"' + self.names.types[name] + "/"
-        self.emit.line(f"{out} = {head!r} + {made} + '\"}}' if {made} else ''")
+        head = f'{{"reference":"{self.names.types[name]}/'.encode()
+        self.emit.line(f"{out} = {head!r} + {made} + b'\"}}' if {made} else b''")
         return out
 
     def _computed(self, node: Yaml, type_: str) -> str:
         parts = [self.text(item) for item in (node.get("id") or node.get("global_id") or node).items()]
         first, out = self.emit.temp(), self.emit.temp()
         self.emit.line(f"{first} = {parts[0]}")
-        head = '{"reference":"' + type_ + "/"
+        head = f'{{"reference":"{type_}/'.encode()
         made = self.identity(type_, [first, *parts[1:]], member=bool(node.get("id")))
-        self.emit.line(f"{out} = {head!r} + {made} + '\"}}' if {first} else ''")
+        self.emit.line(f"{out} = {head!r} + {made}.encode() + b'\"}}' if {first} else b''")
         return out
 
     def _refs(self, node: Yaml, path: str) -> str:
@@ -401,7 +403,7 @@ class Expressions:
         found = self.emit.temp()
         lists = [self._local(self.names.lists[item.text()]) for item in names]
         self.emit.line(f"{found} = {' + '.join(lists)}")
-        return self._conditional(node, lambda: f"('[' + ','.join({found}) + ']' if {found} else '')")
+        return self._conditional(node, lambda: f"(b'[' + b','.join({found}) + b']' if {found} else b'')")
 
     @staticmethod
     def identity(type_: str, parts: list[str], *, member: bool) -> str:
@@ -409,14 +411,14 @@ class Expressions:
         return f"of({type_!r}, {'member, ' if member else ''}{', '.join(parts)})"
 
     # ---- objects --------------------------------------------------------------------------------
-    def members(self, node: Yaml, path: str) -> tuple[str, list[str]]:
-        """Members of an object: the constant ones as JSON text (`,"a":1,…`), code of the others."""
-        constant = ""
+    def members(self, node: Yaml, path: str) -> tuple[bytes, list[str]]:
+        """Members of an object: the constant ones as JSON (`,"a":1,…`), code of the others."""
+        constant = b""
         found: list[str] = []
         for name, child in nested(node).fields().items():
             code = self.piece(name, child, path)
-            if _is_constant(code):
-                constant += _literal(code)
+            if is_constant(code):
+                constant += literal(code)
             else:
                 found.append(code)
         return constant, found
@@ -428,12 +430,12 @@ class Expressions:
     def _object(self, node: Yaml, path: str) -> str:
         constant, found = self.members(node, path)
         if not found:
-            return repr("{" + constant[1:] + "}") if constant else "''"
+            return repr(b"{" + constant[1:] + b"}") if constant else "b''"
         out = self.emit.temp("o")
         self.emit.line(f"{out} = {' + '.join(found)}")
-        head = "{" + constant[1:]
+        head = b"{" + constant[1:]
         body = out if constant else f"{out}[1:]"
-        self.emit.line(f"if {out}: {out} = {head!r} + {body} + '}}'")
+        self.emit.line(f"if {out}: {out} = {head!r} + {body} + b'}}'")
         return out
 
 
@@ -453,13 +455,17 @@ def nested(node: Yaml) -> Yaml:
     return Yaml(out, node.place)
 
 
-def _around(head: str, wrap: Callable[[str], str], tail: str, text: str) -> str:
-    return f"{head}{wrap(text)}{tail}"
+def _around(head: bytes, wrap: Callable[[bytes], bytes], tail: bytes, plain: bytes) -> bytes:
+    return head + wrap(plain) + tail
 
 
-def _is_constant(code: str) -> bool:
-    return code.startswith(("'", '"'))
+def is_constant(code: str) -> bool:
+    """True for code that is a bytes literal."""
+    return code.startswith(("b'", 'b"'))
 
 
-def _literal(code: str) -> str:
-    return str(ast.literal_eval(code))
+def literal(code: str) -> bytes:
+    """The bytes such code stands for."""
+    found = ast.literal_eval(code)
+    assert isinstance(found, bytes)
+    return found

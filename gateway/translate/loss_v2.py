@@ -35,8 +35,7 @@ class Loss:
             used[line] |= used[into]
         counts: dict[str, int] = {}
         out: list[Unused] = []
-        for shape, text, rules in zip(tree.shapes(), tree.text.split("\r"), used, strict=False):
-            name = text[:3]
+        for shape, name, rules in zip(tree.shapes(), tree.names, used, strict=False):
             number = counts[name] = counts.get(name, 0) + 1
             key = (shape, rules, name, number)
             found = known.get(key)

@@ -1,9 +1,9 @@
-"""Results of pure functions remembered per value, as JSON text ready to be joined."""
+"""Results of pure functions remembered per value, as JSON bytes ready to be joined (or as plain text)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from ..model.resource import dumps
 from .functions import Noted
@@ -13,22 +13,30 @@ _LONG = 200  # longer texts are reports, rarely the same twice
 
 
 class NotedText(str):
-    """JSON text that carries a remark."""
+    """Plain text that carries a remark."""
 
-    __slots__ = ("note",)
     note: Noted
 
 
-class Memo(dict[Any, str]):
+class NotedJson(bytes):
+    """JSON that carries a remark."""
+
+    note: Noted
+
+
+Rendered = TypeVar("Rendered", bound=str | bytes)
+
+
+class Memo(dict[Any, Rendered]):
     """`memo[key]` computes once. Look-up of a known key costs one dictionary access in C."""
 
     __slots__ = ("_call",)
 
-    def __init__(self, call: Callable[[Any], str]) -> None:
+    def __init__(self, call: Callable[[Any], Rendered]) -> None:
         super().__init__()
-        self._call = call
+        self._call: Callable[[Any], Rendered] = call
 
-    def __missing__(self, key: Any) -> str:
+    def __missing__(self, key: Any) -> Rendered:
         found = self._call(key)
         if len(self) >= _LIMIT:
             self.clear()
@@ -40,7 +48,7 @@ class Memo(dict[Any, str]):
 Prepare = Callable[[str], str] | None
 
 
-def remembered(call: Callable[..., Any], prepares: list[Prepare], render: Callable[[Any], str]) -> Memo:
+def remembered(call: Callable[..., Any], prepares: list[Prepare], render: Callable[[Any], Rendered]) -> Memo[Rendered]:
     """A Memo over `call`; keys are the raw text, or a tuple of them when there are several inputs."""
     if len(prepares) == 1:
         prepare = prepares[0]
@@ -50,33 +58,31 @@ def remembered(call: Callable[..., Any], prepares: list[Prepare], render: Callab
     return Memo(lambda key: render(call(*[p(k) if p else k for p, k in zip(prepares, key, strict=True)])))
 
 
-def as_json(value: Any) -> str:
-    """JSON text of a function's result; "" for nothing, NotedText with a remark."""
+def as_json(value: Any) -> bytes:
+    """JSON of a function's result; b"" for nothing, NotedJson with a remark."""
     if isinstance(value, Noted):
-        text = NotedText(as_json(value.value))
-        text.note = value
-        return text
-    if value is None or value == "":
-        return ""
-    return dumps(value).decode()
+        noted = NotedJson(as_json(value.value))
+        noted.note = value
+        return noted
+    return b"" if value is None or value == "" else dumps(value)
 
 
-def as_member(name: str, wrap: Callable[[str], str] = str) -> Callable[[Any], str]:
-    """Renderer to a member of an object with its comma: `,"status":"final"`; "" for nothing.
+def as_member(name: str, wrap: Callable[[bytes], bytes] = bytes) -> Callable[[Any], bytes]:
+    """Renderer to a member of an object with its comma: `,"status":"final"`; b"" for nothing.
 
     wrap: what stands around the value (`[{"text":…}]`). `value[x]` stands for the members its value brings.
     """
-    head = f',"{name}":'
+    head = f',"{name}":'.encode()
 
-    def render(value: Any) -> str:
+    def render(value: Any) -> bytes:
         if isinstance(value, Noted):
-            text = NotedText(render(value.value))
-            text.note = value
-            return text
+            noted = NotedJson(render(value.value))
+            noted.note = value
+            return noted
         plain = as_json(value)
         if not plain:
-            return ""
-        return f",{plain[1:-1]}" if name.endswith("[x]") else head + wrap(plain)
+            return b""
+        return b"," + plain[1:-1] if name.endswith("[x]") else head + wrap(plain)
 
     return render
 

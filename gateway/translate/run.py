@@ -13,7 +13,7 @@ from ..model.outcome import Finding
 from ..model.resource import loads
 from ..model.times import fhir_from_ts, parse_fhir
 from .functions import stamp
-from .memo import NotedText
+from .memo import NotedJson, NotedText
 
 _NEAR = timedelta(hours=16)
 _AHEAD = timedelta(days=1)  # clocks of analysers differ; a whole day ahead is a wrong date
@@ -35,12 +35,12 @@ class Trace:
 class Run:
     """One message. Attributes are read by compiled code; `member` and `organization` are constants of the source."""
 
-    def __init__(self, ids: Ids, member: str, organization: str, zone: str, now: datetime) -> None:
+    def __init__(self, ids: Ids, member: str, organization: bytes, zone: str, now: datetime) -> None:
         self.ids = ids
         self.member = member
         self.organization = organization
         # A time of a later day than this is looked at closely; in any zone no earlier one can be too far ahead.
-        self.limit = f'"{(now + _NEAR).date().isoformat()}'
+        self.limit = f'"{(now + _NEAR).date().isoformat()}'.encode()
         self.resources: list[DraftResource] = []
         self.records: list[SourceRecord] = []
         self.merges: list[MergeRequest] = []
@@ -58,12 +58,12 @@ class Run:
             self.at = ("said", text)
             self.said_at = parse_fhir(fhir_from_ts(stamp(text), self._zone))
 
-    def patient(self, local_number: str, body: str) -> int:
+    def patient(self, local_number: str, body: bytes) -> int:
         """Number of the source record; the same patient twice in a message is one record."""
         for number, record in enumerate(self.records):
             if record.local_number == local_number:
                 return number
-        self.records.append(SourceRecord(self.member, local_number, loads(body or "{}"), self.said_at))
+        self.records.append(SourceRecord(self.member, local_number, loads(body or b"{}"), self.said_at))
         return len(self.records) - 1
 
     def mark(self) -> tuple[int, int, int, int]:
@@ -82,7 +82,7 @@ class Run:
         """A resource cannot exist without this field."""
         raise MissingField(place)
 
-    def note(self, text: NotedText, place: str) -> None:
+    def note(self, text: NotedText | NotedJson, place: str) -> None:
         """A function's remark becomes a finding at its place."""
         noted = text.note
         self.findings.append(Finding(noted.code, "warning", place, noted.zh, noted.en))
@@ -91,9 +91,9 @@ class Run:
         """A remark the mapping itself makes."""
         self.findings.append(Finding("GW-MAP-010", "warning", place, zh, en))
 
-    def future(self, text: str, place: str) -> None:
-        """Raises FutureDate when the time (JSON text) is really beyond the tolerance."""
-        if parse_fhir(text.strip('"')) > self._latest:
+    def future(self, text: bytes, place: str) -> None:
+        """Raises FutureDate when the time (JSON) is really beyond the tolerance."""
+        if parse_fhir(text.decode().strip('"')) > self._latest:
             raise FutureDate(place)
 
     @staticmethod
@@ -101,8 +101,9 @@ class Run:
         """Kept texts one below another, each once."""
         return before if not more or more in before.split("\n") else f"{before}\n{more}"
 
-    def trace(self, type_: str, id_: str, element: str, value: str, rule: str, line: str) -> None:
+    def trace(self, type_: str, id_: str, element: str, piece: bytes, rule: str, line: str) -> None:
         """One element with its origin, from its piece `,"element":value` (traced runs only)."""
-        if value:
+        if piece:
+            value = piece.decode()
             plain = f"{{{value[1:]}}}" if element.endswith("[x]") else value[len(element) + 4 :]
             self.traces.append(Trace(f"{type_}/{id_}", element, plain, *self.at, rule, line))

@@ -89,11 +89,11 @@ def _exchange(given: str) -> dict[int, str]:
 class Tree:
     """One message. Made in two steps: the text at once, the segments when a mapping says how wide they must be."""
 
-    __slots__ = ("_shapes", "children", "lines", "merged", "notes", "patients", "root", "text", "used")
+    __slots__ = ("_shapes", "children", "merged", "names", "notes", "patients", "root", "text", "used")
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.lines: list[Fields] = []
+        self.names: list[str] = []  # segment name of every line, once parsed
         self.root: Group = {}
         self.patients: list[Group] = []
         self.notes: dict[int, Fields] = {}
@@ -101,10 +101,6 @@ class Tree:
         self.merged: list[tuple[int, int]] = []
         self.used: list[int] = []
         self._shapes: list[bytes] | None = None
-
-    def names(self) -> list[str]:
-        """Segment name of every line."""
-        return [line[:3] for line in self.text.split("\r")]
 
     def shapes(self) -> list[bytes]:
         """Per line which fields, repetitions and components hold anything: `OBX|1|NM|A^B||5` → `x|x|x|x^x||x`."""
@@ -121,19 +117,22 @@ class Tree:
         """`OBX[3]-5`: the third OBX of the message."""
         if line < 0:
             return rest.lstrip("-")
-        names = self.names()
-        return f"{names[line]}[{names[: line + 1].count(names[line])}]{rest}"
+        return f"{self.label(line)}{rest}"
+
+    def label(self, line: int) -> str:
+        """`OBX[3]` for the third OBX."""
+        return f"{self.names[line]}[{self.names[: line + 1].count(self.names[line])}]"
 
     def parse(self, widths: Mapping[str, int]) -> Tree:
         """Segments into groups; each is widened to the fields its mapping reads."""
         lines = self.text.split("\r")
+        self.names = [line[:3] for line in lines]
         self.used = [0] * (len(lines) + 1)  # the last is scratch for segments that are not there
         order: Group | None = None
         patient: Group | None = None
         results: list[Fields] | None = None
         owner = 0
-        for number, line in enumerate(lines):
-            name = line[:3]
+        for number, (name, line) in enumerate(zip(self.names, lines, strict=True)):
             fields: Fields = line.split("|")
             if len(fields) < (width := widths.get(name, 0)):
                 fields += _BLANK[len(fields) : width]
