@@ -184,6 +184,16 @@ class SlowBody(InboundError):
     en = "The body took too long to arrive; send it again."
 
 
+class MissingFile(InboundError):
+    """A file or folder named on the command line is not there."""
+
+    code = "GW-INB-009"
+    issue = "not-found"
+    http = 404
+    zh = "没有这个文件或目录。"
+    en = "There is no such file or folder."
+
+
 # ---- TRN ------------------------------------------------------------------------------------
 class TranslateError(GatewayError):
     """A kept message could not be translated; it is quarantined."""

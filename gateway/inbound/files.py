@@ -12,7 +12,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import GatewayError, TooLarge
+from ..errors import GatewayError, MissingFile, TooLarge
 from ..model.directory import Source
 from .intake import BODY_LIMIT, Intake
 
@@ -59,6 +59,8 @@ class FolderDoor:
 
 def files_below(path: Path) -> Iterator[Path]:
     """Regular files at or below a path, in name order; unfinished and hidden ones left out."""
+    if not path.exists():
+        raise MissingFile(str(path))
     if path.is_file():
         yield path
         return

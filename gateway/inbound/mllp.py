@@ -11,6 +11,7 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Awaitable
+from typing import cast
 
 from ..errors import BrokenFrame, GatewayError, TooLarge
 from .intake import BODY_LIMIT, Intake, Receipt
@@ -84,8 +85,7 @@ class _Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's transports only look like asyncio's
         if not self._door.admit(self):
             transport.close()
         self._watch()

@@ -23,8 +23,8 @@ def stats(directory: Path) -> dict[str, int]:
     names = ("versions", "current", "persons", "commits")
     figures = {name: int(value or 0) for name, value in zip(names, counted[0], strict=True)}
     for name in ("store.db", "inbox.db", "audit.db"):
-        path = directory / name
-        figures[f"bytes {name}"] = path.stat().st_size if path.exists() else 0
+        parts = [directory / name, directory / f"{name}-wal"]
+        figures[f"bytes {name}"] = sum(part.stat().st_size for part in parts if part.exists())
     return figures
 
 

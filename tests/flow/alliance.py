@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+import uvloop
 
 from fixtures.cases import cases
 from fixtures.pacs import serve as serve_pacs
@@ -43,7 +44,7 @@ class Alliance:
     def __init__(
         self, home: Path, *, start: datetime = ANCHOR, sources: dict[str, dict[str, str]] | None = None
     ) -> None:
-        self._loop = asyncio.new_event_loop()
+        self._loop = uvloop.new_event_loop()  # the loop the gateway runs on for real
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self.settings = Settings(

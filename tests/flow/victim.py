@@ -6,6 +6,8 @@ import asyncio
 import sys
 from pathlib import Path
 
+import uvloop
+
 from fixtures.times import ANCHOR
 from gateway.app import Gateway
 from gateway.settings import General, Http, Mllp, Settings
@@ -21,4 +23,4 @@ async def _run(home: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_run(Path(sys.argv[1])))
+    uvloop.run(_run(Path(sys.argv[1])))
