@@ -118,7 +118,7 @@ class _Writer:
     def write(self) -> str:
         """The whole source."""
         emit = self.emit
-        emit.line("of = m.ids.of; put = m.resources.append; member = m.member")
+        emit.line("of = m.ids.of; begun = m.ids.begun; put = m.resources.append; member = m.member")
         emit.line("organization = m.organization; limit = m.limit")
         emit.line("rec = -1; subject = b''")
         self._session.begin(emit)
@@ -172,9 +172,19 @@ class _Writer:
         if when is None:
             self._body(planned)
             return
-        condition, _ = write.lifted(lambda: write.condition(when))
+        condition, lifted = write.lifted(lambda: write.condition(when))
+        if lifted and self._alone(planned):
+            # The loop has no other rule: it is walked only where the condition holds.
+            walk = self.emit.lines[self._marks[-1]]
+            self.emit.lines[self._marks[-1]] = f"{walk[:-1]} if {condition} else ():"
+            self._body(planned)
+            return
         with self.emit.inside(f"if {condition}:"):
             self._body(planned)
+
+    def _alone(self, planned: _Planned) -> bool:
+        innermost = planned.loops[-1]
+        return sum(innermost in other.loops for other in self._plan) == 1
 
     def _body(self, planned: _Planned) -> None:
         rule, node = planned.rule, planned.rule.node
@@ -222,14 +232,29 @@ class _Writer:
     def _resource(self, rule: Rule) -> None:
         """`put(DraftResource(type, i, b''.join((head, i, constants, piece, …)), rec))`."""
         emit, type_ = self.emit, rule.to
-        parts = self._identity(rule)
-        emit.line(f"i = {self._write.identity(type_, parts, member=rule.node.get('id') is not None)}")
+        self._id(rule, type_)
         emit.line("j = i.encode()")
         constant, pieces = self._pieces(rule)
         head = f'{{"resourceType":"{type_}","id":"'.encode()
         parts = [repr(head), "j", repr(b'"' + constant), *pieces, repr(b"}")]
         emit.line(f"put(DraftResource({type_!r}, i, b''.join(({', '.join(parts)})), rec))")
         self._remember(rule)
+
+    def _id(self, rule: Rule, type_: str) -> None:
+        """`i = of(type, member, part, …)`; what does not change inside the loop is absorbed before it."""
+        emit, outer = self.emit, 0
+        parts = self._identity(rule)
+        while outer < len(parts) and parts[outer] in self._write.lifted_names:
+            outer += 1
+        member = rule.node.get("id") is not None
+        if not 0 < outer < len(parts):
+            emit.line(f"i = {self._write.identity(type_, parts, member=member)}")
+            return
+        begun, digest = emit.temp("h"), emit.temp("d")
+        self._write.put_before(f"{begun} = begun({self._write.arguments(type_, parts[:outer], member=member)})")
+        emit.line(f"{digest} = {begun}.copy()")
+        emit.line(f"{digest}.update(({_joined(parts[outer:])}).encode())")
+        emit.line(f"i = {digest}.hexdigest()")
 
     def _pieces(self, rule: Rule) -> tuple[bytes, list[str]]:
         """JSON of the constant members, and code of the others."""
@@ -278,6 +303,11 @@ class _Writer:
             raise warn.error("warn needs at, zh and en")
         place = self._write.access(fields["at"].text(), fields["at"]).place
         self.emit.line(f"m.warn({place}, {fields['zh'].text()!r}, {fields['en'].text()!r})")
+
+
+def _joined(parts: list[str]) -> str:
+    """Code of the parts with the separator of ids before each."""
+    return " + ".join(f"'\\x1f' + {part}" for part in parts)
 
 
 def _set_of(rule: Rule) -> Yaml:

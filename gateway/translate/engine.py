@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from .run import Run, Trace
 from .sniff import document_id, sniff
 from .sources import SANDBOX, directory
 
+_ID = attrgetter("id")
 Maps = dict[str, Map]  # message kind → map
 
 
@@ -188,7 +190,7 @@ class Mappings:
         self, raw: RawMessage, source: Source, document: Document, form: Format, compiled: Compiled, run: Run
     ) -> Draft:
         resources = run.resources
-        if len({one.id for one in resources}) < len(resources):
+        if len(set(map(_ID, resources))) < len(resources):
             run.findings += _hidden(resources)
         if resources:
             resources.append(_provenance(raw, source, compiled.version, run))

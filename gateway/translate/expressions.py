@@ -16,7 +16,7 @@ from ..model import systems
 from ..model.resource import dumps
 from .condition import Condition
 from .formats import Access, Emit, Session
-from .functions import FUNCTIONS, Call, Function, Setting, text
+from .functions import FUNCTIONS, Function, Setting, text
 from .functions_rows import ROW_FUNCTIONS
 from .functions_v2 import V2_FUNCTIONS
 from .memo import Prepare, as_json, as_member, as_text, remembered
@@ -70,7 +70,9 @@ class Expressions:
         self.bit = 0
         self.traced = False
         self.before: list[list[str]] = []  # lines to stand before each open loop
+        self.lifted_names: set[str] = set()
         self._inner = False
+        self._memos: dict[tuple[object, ...], str] = {}
         self._plain: dict[tuple[str, str], str] = {}
 
     # ---- paths ----------------------------------------------------------------------------------
@@ -107,13 +109,18 @@ class Expressions:
             return code, False
         if is_constant(code):
             return code, False
-        before = self.before[-1]
         outwards = self.emit.depth - self._loop_depth
         out = self.emit.temp("h")
         with self.emit.aside() as moved:
             self.emit.take(lines, outwards)
-        before += [*moved, "    " * self._loop_depth + f"{out} = {code}"]
+        self.before[-1] += moved
+        self.put_before(f"{out} = {code}")
+        self.lifted_names.add(out)
         return out, True
+
+    def put_before(self, line: str) -> None:
+        """One line before the innermost loop."""
+        self.before[-1].append("    " * self._loop_depth + line)
 
     @property
     def _loop_depth(self) -> int:
@@ -276,8 +283,8 @@ class Expressions:
             given.pop()
         for key in given:
             inputs.append(self._input(fields.get(key), function))
-        call = function.make(self.setting, options)
-        return self._remember(call, inputs, function, render, notes=function.may_note(options))
+        memo = self._memo(name, function, options, inputs, render)
+        return self._look_up(memo, inputs, function, render, notes=function.may_note(options))
 
     def _input(self, node: Yaml | None, function: Function) -> Access:
         return (
@@ -294,10 +301,19 @@ class Expressions:
             raise node.error(f"there is no table {value!r} (codes/{value}.csv)")
         return value
 
-    def _remember(self, call: Call, inputs: list[Access], function: Function, render: Render, *, notes: bool) -> str:
-        emit = self.emit
+    def _memo(
+        self, name: str, function: Function, options: dict[str, str], inputs: list[Access], render: Render
+    ) -> str:
+        """Name of the memo of a function; the same function of the same components is worked out once for all rules."""
         prepares: list[Prepare] = [found.prepare for found in inputs]
-        memo = emit.bind(remembered(call, prepares, render), "k")
+        key = (name, tuple(options.items()), tuple(prepares), render)
+        if key not in self._memos:
+            call = function.make(self.setting, options)
+            self._memos[key] = self.emit.bind(remembered(call, prepares, render), "k")
+        return self._memos[key]
+
+    def _look_up(self, memo: str, inputs: list[Access], function: Function, render: Render, *, notes: bool) -> str:
+        emit = self.emit
         if self.traced:
             emit.line(f"m.at = {inputs[0].place}, {inputs[0].code}")
         code = f"{memo}[{', '.join(found.code for found in inputs)}]"
@@ -408,7 +424,12 @@ class Expressions:
     @staticmethod
     def identity(type_: str, parts: list[str], *, member: bool) -> str:
         """Code of an id; with `member` the ids of two members never meet."""
-        return f"of({type_!r}, {'member, ' if member else ''}{', '.join(parts)})"
+        return f"of({Expressions.arguments(type_, parts, member=member)})"
+
+    @staticmethod
+    def arguments(type_: str, parts: list[str], *, member: bool) -> str:
+        """What an id is made of, as arguments of a call."""
+        return f"{type_!r}, {'member, ' if member else ''}{', '.join(parts)}"
 
     # ---- objects --------------------------------------------------------------------------------
     def members(self, node: Yaml, path: str) -> tuple[bytes, list[str]]:

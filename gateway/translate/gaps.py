@@ -1,0 +1,67 @@
+"""What mappings still miss, counted over many messages: codes without a standard code, fields nobody used."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from ..model.outcome import Finding, Unused
+
+UNMAPPED = "GW-MAP-001"
+_NUMBERS = re.compile(r"\[\d+\]|#\d+$|^row \d+, ")
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """One missing code or lost field of a source. `newest`: the first message counted that has it.
+
+    what: the sentence of the finding (`zh`, `en`), or the field's place without numbers in both.
+    """
+
+    kind: Literal["code", "field"]
+    source: str
+    zh: str
+    en: str
+    place: str
+    count: int
+    newest: str
+
+
+class Gaps:
+    """Counts messages one after another."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, str, str], Gap] = {}
+        self._counts: dict[tuple[str, str, str], int] = {}
+
+    def add(self, source: str, key: str, findings: Iterable[Finding], unused: Iterable[Unused]) -> None:
+        """One message: its findings and unused fields."""
+        for finding in findings:
+            if finding.code == UNMAPPED:
+                place = without_numbers(finding.place)
+                self._count(Gap("code", source, finding.zh, finding.en, place, 0, key))
+        for field in unused:
+            if field.lost:
+                place = without_numbers(field.place)
+                self._count(Gap("field", source, place, place, place, 0, key))
+
+    def _count(self, gap: Gap) -> None:
+        key = (gap.kind, gap.source, gap.en)
+        self._found.setdefault(key, gap)
+        self._counts[key] = self._counts.get(key, 0) + 1
+
+    def ranked(self) -> list[Gap]:
+        """Codes first, then fields; the most frequent first."""
+        found = [_counted(gap, self._counts[key]) for key, gap in self._found.items()]
+        return sorted(found, key=lambda gap: (gap.kind, -gap.count, gap.source, gap.en))
+
+
+def _counted(gap: Gap, count: int) -> Gap:
+    return Gap(gap.kind, gap.source, gap.zh, gap.en, gap.place, count, gap.newest)
+
+
+def without_numbers(place: str) -> str:
+    """`OBX[3]-15` → `OBX-15`, `row 7, column 收缩压` → `column 收缩压`: one line a field, wherever it stood."""
+    return _NUMBERS.sub("", place)
