@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -19,10 +18,10 @@ from ..model.resource import loads
 from ..model.times import system_clock
 from ..shipped import shipped
 from ..translate.engine import Mappings
+from ..translate.gaps import Gaps
 from .talk import Exit, emit, say
 from .translate import mappings_of, source_of
 
-UNMAPPED = "GW-MAP-001"
 GOLDEN_KEY = b"golden"  # expected results are made with these ids; a store has its own key
 
 
@@ -85,25 +84,23 @@ def as_golden(draft: Draft) -> Any:
 def _gaps(args: argparse.Namespace) -> int:
     """Unmapped codes and unused fields over everything the inbox holds, the most frequent first."""
     mappings = mappings_of(args.mappings)
-    codes: Counter[tuple[str, str]] = Counter()
-    fields: Counter[tuple[str, str]] = Counter()
+    gaps = Gaps()
     inbox = Inbox(Path(args.home))
     try:
         for raw in _kept(inbox, args.source):
             draft = _draft(raw, mappings)
-            if draft is None:
-                continue
-            codes.update((raw.source, one.en) for one in draft.findings if one.code == UNMAPPED)
-            fields.update((raw.source, _without_number(one.place)) for one in draft.unused if one.lost)
+            if draft is not None:
+                gaps.add(raw.source, raw.key, draft.findings, draft.unused)
     finally:
         inbox.close()
-    for kind, counted in (("code", codes), ("field", fields)):
-        for (source, what), count in counted.most_common():
-            if args.json:
-                emit({"kind": kind, "source": source, "what": what, "count": count})
-            else:
-                print(f"{count:>7}  {kind:<5}  {source}  {what}")
-    say(f"{len(codes)} 个未映射代码，{len(fields)} 个未用字段 / unmapped codes, unused fields")
+    found = gaps.ranked()
+    for gap in found:
+        if args.json:
+            emit({"kind": gap.kind, "source": gap.source, "what": gap.en, "count": gap.count})
+        else:
+            print(f"{gap.count:>7}  {gap.kind:<5}  {gap.source}  {gap.en}")
+    codes = sum(gap.kind == "code" for gap in found)
+    say(f"{codes} 个未映射代码，{len(found) - codes} 个未用字段 / unmapped codes, unused fields")
     return Exit.OK
 
 
@@ -122,9 +119,3 @@ def _draft(raw: RawMessage, mappings: Mappings) -> Draft | None:
         return mappings.translate(raw, source_of(mappings, raw.source), Ids(GOLDEN_KEY), system_clock())
     except GatewayError:
         return None
-
-
-def _without_number(place: str) -> str:
-    """`OBX[3]-15` → `OBX-15`: one line a field, whatever message it stood in."""
-    head, bracket, tail = place.partition("[")
-    return head + tail.partition("]")[2] if bracket else place

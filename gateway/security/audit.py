@@ -35,6 +35,7 @@ _QUERIES = frozenset({"search", "search-type", "search-system"})
 KINDS: dict[str, tuple[str, str, str]] = {
     "rest": (_TYPES, "rest", "RESTful Operation"),
     "page": (_TYPES, "rest", "RESTful Operation"),
+    "console": (_TYPES, "rest", "RESTful Operation"),
     "export": (_DCM, "110106", "Export"),
     "login": (_DCM, "110114", "User Authentication"),
     "merge": (_LIFECYCLE, "merge", "Merge Record Lifecycle Event"),

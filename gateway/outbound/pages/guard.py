@@ -52,6 +52,7 @@ class Visit:
     who: AccessContext
     frame: Frame
     form: dict[str, str]
+    door: Door = Door.PAGES
 
     async def disclose(
         self,
@@ -64,7 +65,8 @@ class Visit:
     ) -> None:
         """Write the audit row; returns when it is durable."""
         row = audit_row(self.who, self.parts, subtype, "0", action=action, patients=patients, query=query)
-        await self.parts.store.disclose(dataclasses.replace(row, entities=entities))
+        row = dataclasses.replace(row, entities=entities, kind=_SITES[self.door].kind)
+        await self.parts.store.disclose(row)
 
     def page(self, template: str, **values: object) -> Response:
         """The template with the frame, as an answer."""
@@ -75,22 +77,38 @@ Handler = Callable[[Visit], Awaitable[Response]]
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def guarded(parts: PageParts, handler: Handler) -> Endpoint:
-    """A Starlette endpoint: signed in, allowed to the pages, CSRF checked on POST, errors as pages."""
+@dataclass(frozen=True, slots=True)
+class _Site:
+    """What differs between groups of pages: start page, name of the way back, kind of audit row."""
+
+    home: str
+    back: str
+    kind: str
+
+
+_SITES = {
+    Door.PAGES: _Site("/ui/", "返回查找页", "page"),
+    Door.CONSOLE: _Site("/console/", "返回消息日志", "console"),
+}
+
+
+def guarded(parts: PageParts, handler: Handler, door: Door = Door.PAGES, form_bytes: int = MAX_FORM_BYTES) -> Endpoint:
+    """A Starlette endpoint: signed in, allowed through `door`, CSRF checked on POST, errors as pages."""
 
     async def endpoint(request: Request) -> Response:
-        frame = Frame(moments.of(parts.clock(), parts.clock(), full=True))
+        frame = dataclasses.replace(Frame(moments.of(parts.clock(), parts.clock(), full=True)), home=_SITES[door].home)
         who: AccessContext | None = None
         try:
-            form = await read_form(request) if request.method == "POST" else {}
-            who, session = _caller(request, parts, form)
-            frame = _frame(parts, who, session)
-            return await handler(Visit(request, parts, who, frame, form))
+            form = await read_form(request, form_bytes) if request.method == "POST" else {}
+            who, session = _caller(request, parts, form, door)
+            frame = _frame(parts, who, session, door)
+            return await handler(Visit(request, parts, who, frame, form, door))
         except NotSignedIn as error:
             return _to_signin(request, error, frame)
         except GatewayError as error:
             if who is not None and isinstance(error, NotFound | Forbidden):
-                await parts.store.disclose(_refusal(request, who, parts, error))
+                row = _refusal(request, who, parts, error)
+                await parts.store.disclose(dataclasses.replace(row, kind=_SITES[door].kind))
             return error_page(error, frame, request_id_of(request.headers))
         except Exception as fault:
             request_id = who.request_id if who else request_id_of(request.headers)
@@ -100,19 +118,21 @@ def guarded(parts: PageParts, handler: Handler) -> Endpoint:
     return endpoint
 
 
-def _caller(request: Request, parts: PageParts, form: dict[str, str]) -> tuple[AccessContext, Session | None]:
+def _caller(
+    request: Request, parts: PageParts, form: dict[str, str], door: Door
+) -> tuple[AccessContext, Session | None]:
     headers, access = request.headers, parts.access
     address = access.address(request.client.host if request.client else "", headers)
     request_id = request_id_of(headers)
     if "authorization" in headers:
-        return access.enter(Door.PAGES, request.method, headers, address, request_id), None
+        return access.enter(door, request.method, headers, address, request_id), None
     session = access.session(headers)
     if request.method == "POST":
         check_csrf(session, form.get("csrf", ""))
-    return allow(access.context(session.who, headers, address, request_id), Door.PAGES), session
+    return allow(access.context(session.who, headers, address, request_id), door), session
 
 
-def _frame(parts: PageParts, who: AccessContext, session: Session | None) -> Frame:
+def _frame(parts: PageParts, who: AccessContext, session: Session | None, door: Door) -> Frame:
     member = parts.directory.members.get(who.member)
     alliance = parts.directory.alliances.get(who.alliance)
     until = moments.of(session.used_at + IDLE, parts.clock()).text[-5:] if session else ""
@@ -124,17 +144,22 @@ def _frame(parts: PageParts, who: AccessContext, session: Session | None) -> Fra
         purpose=PURPOSES.get(who.purpose, who.purpose),
         until=until,
         csrf=session.csrf if session else "",
+        search_box=door is Door.PAGES,
+        home=_SITES[door].home,
     )
 
 
-async def read_form(request: Request) -> dict[str, str]:
-    """Fields of a url-encoded body, the first value each. Raises TooLarge above 64 KB."""
+async def read_form(request: Request, limit: int = MAX_FORM_BYTES) -> dict[str, str]:
+    """Fields of a url-encoded body, the first value each. Raises TooLarge above `limit` bytes or 200 fields."""
     body = bytearray()
     async for piece in request.stream():
         body += piece
-        if len(body) > MAX_FORM_BYTES:
+        if len(body) > limit:
             raise TooLarge("form")
-    fields = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=200)
+    try:
+        fields = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=200)
+    except ValueError:
+        raise TooLarge("form") from None
     return {name: values[0] for name, values in fields.items()}
 
 
@@ -148,10 +173,11 @@ def redirect(to: str) -> Response:
     return RedirectResponse(to, 303, headers=HEADERS)
 
 
+_BACK = {site.home: site.back for site in _SITES.values()}
 _ADVICE = {
     401: "请重新登录后再试。",
     403: "如诊疗需要，请联系本机构管理员开通权限。",
-    404: "请核对地址，或从查找页重新打开居民。",
+    404: "请核对地址，或从开始页重新打开。",
     502: "报告文字不受影响，请稍后再试影像。",
     503: "请稍后刷新本页；若持续出现，请联系管理员并告知下面的请求号。",
 }
@@ -168,7 +194,7 @@ def error_page(error: GatewayError, frame: Frame, request_id: str) -> Response:
         advice=_ADVICE.get(error.http, "" if error.http < 500 else _ADVICE[503]),
         code=error.code,
         request_id=request_id,
-        links=(Link("/ui/", "返回查找页"),),
+        links=(Link(frame.home, _BACK[frame.home]),),
     )
     return html(page, error.http)
 

@@ -46,7 +46,7 @@ class PageParts:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What every page says around its content. doctor "" = nobody is signed in."""
+    """What every page says around its content. doctor "" = nobody is signed in; home: where its own pages start."""
 
     now: When
     doctor: str = ""
@@ -56,3 +56,4 @@ class Frame:
     until: str = ""
     csrf: str = ""
     search_box: bool = True
+    home: str = "/ui/"

@@ -17,11 +17,12 @@ from starlette.responses import Response
 
 from ...errors import BadParameter, GatewayError, NotSignedIn
 from ...model import systems
+from ...model.context import AccessContext
 from ...model.query import Filter, Query
 from ...model.resource import Json, loads, reference_id
 from ...model.times import instant_text
 from ...security.access import request_id_of
-from ...security.scopes import Door, allow
+from ...security.scopes import REACH, Door, allow
 from ...security.signin import clear_cookie, cookie_value, set_cookie
 from ...store.base import AuditQuery
 from . import moments
@@ -204,9 +205,8 @@ async def _sign_in(request: Request, parts: PageParts, form: dict[str, str]) -> 
             session, cookie = parts.access.sign_in.with_token(form["token"].strip(), address)
         else:
             session, cookie = parts.access.sign_in.with_password(user, form.get("password", ""), address)
-        who = allow(
-            parts.access.context(session.who, request.headers, address, request_id_of(request.headers)), Door.PAGES
-        )
+        who = parts.access.context(session.who, request.headers, address, request_id_of(request.headers))
+        to = _own_start(who, to)
     except NotSignedIn as error:
         return _form(parts, to, error.detail_zh or error.zh, status=401)
     except GatewayError as error:
@@ -242,10 +242,21 @@ def _form(parts: PageParts, to: str, problem: str = "", *, status: int = 200) ->
 
 
 def _within(to: str) -> str:
-    """Only an address of these pages: never another site, never `//host`."""
-    return (
-        to if to.startswith("/ui/") and not to.startswith("/ui/sign") and "\\" not in to and ":" not in to else "/ui/"
-    )
+    """Only an address of the doctor pages or the console: never another site, never `//host`."""
+    inside = (to.startswith("/ui/") and not to.startswith("/ui/sign")) or f"{to}/".startswith("/console/")
+    return to if inside and "\\" not in to and ":" not in to else "/ui/"
+
+
+def _own_start(who: AccessContext, to: str) -> str:
+    """`to` when the role may go there, else where its own pages start. Raises Forbidden for a role without pages."""
+    doors = REACH[who.role].doors
+    console = to.startswith("/console")
+    if (Door.CONSOLE if console else Door.PAGES) in doors:
+        return to
+    if not console and Door.CONSOLE in doors:
+        return "/console/"
+    allow(who, Door.PAGES)
+    return "/ui/"
 
 
 def _same_origin(request: Request) -> None:
