@@ -116,7 +116,8 @@ class Intake:
 
 
 def _without_time(body: bytes, peek: Peek) -> bytes:
-    """MSH-7 cut out: a resend with a new clock is still the same message."""
+    """MSH-7 cut out, line ends evened: a resend with a new clock or through another tool is still the same message."""
+    body = body.replace(b"\r\n", b"\r").replace(b"\n", b"\r").strip(b"\r\x00 ")
     end = body.find(b"\r")
     head = body[: end if end > 0 else None].split(peek.separators[:1].encode("latin-1"), 8)
     if len(head) < 8:
