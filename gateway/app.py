@@ -46,6 +46,7 @@ from .shared import Shared, drug_classes, pacs_of, rule_sheet
 from .shipped import shipped
 from .store.resources import open_store
 from .translate.engine import Mappings
+from .validate.elements import R4Elements
 
 log = logging.getLogger("gateway")
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -81,7 +82,7 @@ class Gateway:
         _refuse_unsafe(settings)
         home = Path(settings.gateway.home)
         home.mkdir(parents=True, exist_ok=True)
-        mappings = Mappings.load(_folders(settings.gateway.mappings, "mappings"))
+        mappings = Mappings.load(_folders(settings.gateway.mappings, "mappings"), elements=R4Elements())
         directory = _overridden(mappings.directory, settings.source)
         mappings = mappings.with_directory(directory)
         store = await open_store(settings.store.url or f"sqlite:///{home}", clock=clock)

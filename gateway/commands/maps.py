@@ -19,6 +19,7 @@ from ..model.times import system_clock
 from ..shipped import shipped
 from ..translate.engine import Mappings
 from ..translate.gaps import Gaps
+from ..validate.elements import R4Elements
 from .talk import Exit, emit, say
 from .translate import mappings_of, source_of
 
@@ -36,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> int:
     folders = [*([Path(args.mappings)] if args.mappings else []), shipped("mappings")]
-    loaded = Mappings.load(folders)
+    loaded = Mappings.load(folders, elements=R4Elements())
     sources = loaded.directory.sources
     say(f"{len(sources)} 个来源的映射都能编译 / mappings of {len(sources)} sources compile")
     for name, source in sorted(sources.items()):
