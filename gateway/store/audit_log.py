@@ -12,6 +12,7 @@ import hashlib
 import hmac
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import resources as package_files
 from pathlib import Path
 
@@ -117,13 +118,18 @@ class AuditLog:
         n, mac = next(iter(db.execute("SELECT n, mac FROM seal ORDER BY n DESC LIMIT 1")), (0, _START))
         # A sealing that was cancelled may have reached the file all the same.
         last = _sealed(db)
+        seals: list[tuple[int, int, int, int, bytes]] = []
+        posts: list[tuple[int, str]] = []
         for log, seq, row in rows:
             if seq <= last[log]:
                 continue
             n, mac = n + 1, self._mac(mac, log, seq, row)
             said = _decode(row)
-            db.execute("INSERT INTO seal VALUES(?, ?, ?, ?, ?)", (n, log, seq, int(said.at.timestamp() * 1000), mac))
-            db.execute("INSERT INTO seal_post(rowid, words) VALUES(?, ?)", (n, fts_words(_words(said))))
+            seals.append((n, log, seq, int(said.at.timestamp() * 1000), mac))
+            posts.append((n, fts_words(_words(said))))
+            last[log] = seq
+        insert(db, "INSERT INTO seal VALUES", seals)
+        insert(db, "INSERT INTO seal_post(rowid, words) VALUES", posts)
 
     def _mac(self, before: bytes, log: int, seq: int, row: bytes) -> bytes:
         data = b"%b%d|%d|%b" % (before, log, seq, row)
@@ -201,10 +207,9 @@ class AuditLog:
 
 
 def _sealed(db: apsw.Connection) -> dict[int, int]:
-    """By log, the last row sealed."""
-    last = dict.fromkeys((DISCLOSURE, EFFECT), 0)
-    last.update({row[0]: row[1] for row in db.execute("SELECT log, max(seq) FROM seal GROUP BY log")})
-    return last
+    """By log, the last row sealed; one step each in the index, however long the chain is."""
+    sql = "SELECT max(seq) FROM seal WHERE log = ?"
+    return {log: int(next(iter(db.execute(sql, (log,))))[0] or 0) for log in (DISCLOSURE, EFFECT)}
 
 
 def _append(rows: list[bytes]) -> Callable[[apsw.Connection], None]:
@@ -219,10 +224,16 @@ def _place(id_: str) -> tuple[int, int] | None:
     return (log, int(id_[1:])) if log is not None and id_[1:].isdigit() and len(id_) < 19 else None
 
 
+@lru_cache(8192)
+def _word(name: str, value: str) -> int:
+    """The same few callers and patients come again and again."""
+    return hash64("audit", name, value)
+
+
 def _words(row: AuditRow) -> list[int]:
     said = {"user": row.user, "action": row.action, "kind": row.kind, "subtype": row.subtype, "outcome": row.outcome}
-    words = [hash64("audit", name, value) for name, value in said.items() if value]
-    words += [hash64("audit", "patient", one) for one in dict.fromkeys(row.patients)]
+    words = [_word(name, value) for name, value in said.items() if value]
+    words += [_word("patient", one) for one in dict.fromkeys(row.patients)]
     # A version of a resource is found under the resource too.
     entities = dict.fromkeys(part for one in row.entities for part in (one, one.partition("/_history/")[0]))
     return words + [hash64("audit", "entity", one) for one in entities]

@@ -58,6 +58,21 @@ class Sight:
     deleted: bool = False
 
 
+LATEST = (1 << 62) - 1
+"""An `as_of` no commit will ever reach: the current versions."""
+
+
+def sees(sight: Sight, row: Row) -> bool:
+    """What an engine's SQL says of a current row, for a row in hand (design-store §9)."""
+    hidden = (0 if sight.retired else RETIRED) | (0 if sight.deleted else DELETED)
+    return (
+        not row.flags & hidden
+        and (sight.types is None or row.type in sight.types)
+        and (sight.members is None or not row.member or row.member in sight.members)
+        and (sight.labels == -1 or not row.acl & ~sight.labels)
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Match:
     """Postings asked for: of every group in `all` one word, of `none` no word."""

@@ -22,7 +22,7 @@ import apsw
 from ..errors import UnsafeStore
 from .base import Committed, Move, SourceRecordRow, fh_of
 from .bodies import dictionary_hash, instant_of
-from .engine import NOTHING, SEQ_BITS, Match, PackedPlan, Placed, Row, Sight, Span
+from .engine import LATEST, NOTHING, SEQ_BITS, Match, PackedPlan, Placed, Row, Sight, Span, sees
 from .packing import unpack_keys
 from .sqlite_commit import MOVABLE, movable_values, ready, transaction
 from .sqlite_sql import (
@@ -42,6 +42,7 @@ from .writer import GroupWriter, connect
 
 T = TypeVar("T")
 _EMPTY = (0, 0, 0)
+_HOT = 16_384  # rows remembered: about 16 MB
 
 
 class SqliteEngine:
@@ -59,6 +60,7 @@ class SqliteEngine:
         self._pooled: list[apsw.Connection] = []
         self._names = Names()
         self._names.load(self._reader)
+        self._hot: dict[int, Row] = {}  # current rows by fh; this process writes alone, so it knows when they close
         self.store_key: bytes = self._one("SELECT value FROM meta WHERE name = 'key'")[0]
 
     # ---- helpers -----------------------------------------------------------------------------
@@ -108,6 +110,17 @@ class SqliteEngine:
     # ---- by id -------------------------------------------------------------------------------
     async def current(self, fhs: Sequence[int], sight: Sight) -> dict[int, Row]:
         """The directory, then the row; a row too young for the sight leads back along its versions."""
+        latest = len(fhs) == 1 and sight.as_of >= LATEST
+        if latest and (hot := self._hot.get(fhs[0])) is not None:
+            return {hot.fh: hot} if sees(sight, hot) else {}
+        found = self._current(fhs, sight)
+        if latest and found:
+            if len(self._hot) >= _HOT:
+                self._hot.clear()
+            self._hot.update(found)
+        return found
+
+    def _current(self, fhs: Sequence[int], sight: Sight) -> dict[int, Row]:
         where, values = sight_sql(sight, self._names)
         sql = (
             f"SELECT {WITH_BODY} FROM carray(?) AS asked CROSS JOIN dir ON dir.fh = asked.value"
@@ -339,7 +352,17 @@ class SqliteEngine:
         if new:
             await self._writer.run(lambda db: self._names.learn(db, new))
             self._names.load(self._reader)
-        return await self._writer.run(transaction(ready(plan, self._names)))
+        work = asyncio.ensure_future(self._writer.run(transaction(ready(plan, self._names))))
+        # First of its callbacks, so before anybody hears of the commit; and also when the caller went away meanwhile.
+        work.add_done_callback(lambda _: self._forget(plan))
+        return await asyncio.shield(work)
+
+    def _forget(self, plan: PackedPlan) -> None:
+        """Drop remembered rows the plan may have closed."""
+        for put in (*plan.puts, *(put for move in plan.moves for put in move.puts)):
+            self._hot.pop(put.fh, None)
+        for gone in plan.deletes:
+            self._hot.pop(fh_of(gone.type, gone.id), None)
 
     async def purge(self, before: datetime, limit: int) -> int:
         """Postings and ordered entries of versions closed before an instant."""

@@ -64,6 +64,9 @@ async def open_store(url: str, *, clock: Clock, page_life_s: int = 3600) -> Reso
     return store
 
 
+_WHOLE = 8_192  # spliced resources remembered: some 12 MB
+
+
 class ResourceStore:
     """Implements `base.Store`. `changes` is the stream of what is committed, `audit_log` the log itself."""
 
@@ -72,6 +75,7 @@ class ResourceStore:
         self._life = timedelta(seconds=page_life_s)
         self._searcher = Searcher(engine, codec, clock, self._survivor, page_life_s)
         self._tasks: list[asyncio.Task[None]] = []
+        self._whole: dict[int, Resource] = {}
         self.store_key = engine.store_key
         self.audit_log = audit_log
         self.changes = Changes(engine, codec)
@@ -80,7 +84,16 @@ class ResourceStore:
     async def read(self, type_: str, id_: str, who: AccessContext) -> Resource | None:
         """The current version, also a deleted one; None when absent or not the caller's to know."""
         row = await self._head(fh_of(type_, id_), who)
-        return to_resource(row, self._codec) if row is not None else None
+        return self._opened(row) if row is not None else None
+
+    def _opened(self, row: Row) -> Resource:
+        """A version never changes, so what was spliced once serves again."""
+        known = self._whole.get(row.rid)
+        if known is None:
+            if len(self._whole) >= _WHOLE:
+                self._whole.clear()
+            known = self._whole[row.rid] = to_resource(row, self._codec)
+        return known
 
     async def _head(self, fh: int, who: AccessContext) -> Row | None:
         sight = sight_of(who, NOW, deleted=True)
