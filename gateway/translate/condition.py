@@ -14,17 +14,18 @@ from collections.abc import Callable
 _TOKEN = re.compile(r"\s*(?:(`[^`]*`)|('(?:[^']*)'|\"[^\"]*\")|(!=|=|\(|\)|\[|\]|,)|([^\s()\[\],=!'\"`]+))")
 _WORDS = frozenset({"and", "or", "not", "in", "matches", "present", "absent"})
 
-Read = Callable[[str], str]  # path → Python expression of its plain text
+Read = Callable[[str], str]  # path → Python expression: of its plain text, or whether it holds anything
 Bind = Callable[[object, str], str]
 
 
 class Condition:
     """One parse of one condition into a Python expression. Raises ValueError with what was expected."""
 
-    def __init__(self, text: str, read: Read, bind: Bind) -> None:
+    def __init__(self, text: str, read: Read, held: Read, bind: Bind) -> None:
         self._tokens = _tokens(text)
         self._at = 0
         self._read = read
+        self._held = held
         self._bind = bind
 
     def code(self) -> str:
@@ -76,6 +77,10 @@ class Condition:
         kind, path = self._next()
         if kind not in ("word", "path") or path in _WORDS:
             raise ValueError(f"a path is expected, not {path!r}")
+        if self._take("present"):
+            return self._held(path)
+        if self._take("absent"):
+            return f"(not {self._held(path)})"
         code = self._read(path)
         negated = self._take("not")
         kind, sign = self._next()
@@ -83,8 +88,6 @@ class Condition:
             return f"({code} {'==' if sign == '=' else '!='} {self._value()!r})"
         if sign == "in":
             return f"({code} {'not in' if negated else 'in'} {self._bind(self._values(), 'set')})"
-        if sign in ("present", "absent") and not negated:
-            return f"({code} {'!=' if sign == 'present' else '=='} '')"
         if sign == "matches" and not negated:
             return f"({self._bind(re.compile(self._value()).search, 'match')}({code}) is not None)"
         raise ValueError(f"{sign!r} is no comparison; known are = != in matches present absent")

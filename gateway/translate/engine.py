@@ -288,11 +288,14 @@ def _provenance(raw: RawMessage, source: Source, version: str, run: Run) -> Draf
     """Provenance of a message: its targets, the member, the raw key, the mapping that made it."""
     id_ = run.ids.of("Provenance", source.name, raw.key)
     targets = '"},{"reference":"'.join([f"{one.type}/{one.id}" for one in run.resources])
-    text = (
+    head = (
         f'{{"resourceType":"Provenance","id":"{id_}","target":[{{"reference":"{targets}"}}],'
         f'"recorded":"{instant_text(raw.received_at)}",'
-        f'"policy":["urn:alliance-gateway:mapping:{version}"],"agent":[{{"who":{run.organization.decode()}}}],'
-        f'"entity":[{{"role":"source","what":{{"identifier":{{"system":"{systems.source_uri(source.name)}",'
+        f'"policy":["urn:alliance-gateway:mapping:{version}"],"agent":[{{"who":'
+    )
+    tail = (
+        f'}}],"entity":[{{"role":"source","what":{{"identifier":{{"system":"{systems.source_uri(source.name)}",'
         f'"value":{dumps(raw.key).decode()}}}}}}}]}}'
     )
-    return DraftResource("Provenance", id_, text.encode(), 0 if run.records else -1)
+    body = head.encode() + run.organization + tail.encode()
+    return DraftResource("Provenance", id_, body, 0 if run.records else -1)

@@ -137,10 +137,17 @@ class Expressions:
             known = self._plain[path, found.code] = self.emit.bind(remembered(str, [found.prepare], str), "t")
         return f"{known}[{found.code}]"
 
+    def held(self, path: str, node: Yaml) -> str:
+        """Code that is true when there is anything at a path."""
+        found = self.access(path, node)
+        return found.held or f"({self.plain(path, node)} != '')"
+
     def condition(self, node: Yaml) -> str:
         """Code of a `when`."""
         try:
-            return Condition(node.text(), lambda path: self.plain(path, node), self.emit.bind).code()
+            return Condition(
+                node.text(), partial(self.plain, node=node), partial(self.held, node=node), self.emit.bind
+            ).code()
         except ValueError as error:
             raise node.error(f"when: {error}") from error
 

@@ -37,6 +37,7 @@ class Access:
     """One path compiled: `code` gives the raw text ("" when absent), `place` its place, both Python expressions.
 
     prepare: from the raw text to plain text; it runs once a distinct value. None = raw is plain.
+    held: Python expression that is true when the place holds anything, where that is cheaper than the text.
     inner: it reads the node of the innermost loop; False lets the compiler read it once, before that loop.
     """
 
@@ -44,6 +45,7 @@ class Access:
     place: str
     prepare: Prepare | None = None
     inner: bool = True
+    held: str = ""
 
 
 class Emit:

@@ -156,6 +156,8 @@ _SEPARATED = re.compile(r"(\d{4})[-/.年](\d{1,2})(?:[-/.月](\d{1,2})日?)?(?:[
 
 def stamp(text: str) -> str:
     """A printed date or time as digits for `fhir_from_ts`: `2026/3/9 8:05` → `202603090805`."""
+    if text.isdigit() and text.isascii():
+        return text
     plain = results.half_width(text)
     found = _SEPARATED.fullmatch(plain)
     if found:

@@ -17,6 +17,7 @@ from .tree_v2 import ORDER_SEGMENTS, ROOT_SEGMENTS
 _PATH = re.compile(r"(parent/)?([A-Z][A-Z0-9]{2})-(\d+)(?:\[(\d+)\])?(?:\.(\d+)(?:\.(\d+))?)?")
 _SEGMENT = re.compile(r"[A-Z][A-Z0-9]{2}")
 _CHILD = "OBR>"
+_NOTHING = ("", '""')
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +177,8 @@ class V2Session:
         suffix = f"-{position}" + (f"[{repeat}]" if repeat else "") + (f".{component}" if component else "")
         place = f"place({local}[0], {suffix!r}) if {local}[0] >= 0 else {segment + suffix!r}"
         prepare = None if whole else _Component(int(component or 1), int(sub or 1))
-        return Access(code, f"({place})", prepare, inner)
+        held = f"({code} not in {emit.bind(_NOTHING, 'nothing')})" if component is None else ""
+        return Access(code, f"({place})", prepare, inner, held)
 
     def _widen(self, segment: str, position: int) -> None:
         self.widths[segment] = max(self.widths.get(segment, 0), position + 1)

@@ -11,7 +11,7 @@ class R4Elements:
     """Answers for the official R4 definitions."""
 
     def knows(self, path: str) -> bool:
-        """True for `Observation.referenceRange.low`, `Observation.valueQuantity`, and `Observation.value` for the choice."""
+        """True for `Observation.referenceRange.low`, `Observation.valueQuantity`; `Observation.value` is the choice."""
         type_, _, rest = path.partition(".")
         return type_ in resource_types() and (not rest or _known(type_, tuple(rest.split("."))))
 

@@ -67,9 +67,9 @@ def fault(root: Path, name: str, text: str) -> MappingError:
         ("a: ~\n", 1, "quotes"),
         ("a: 2026-03-10\n", 1, "quotes"),
         ("a: 12:30\n", 1, "quotes"),
-        ("a: &x 1\nb: *x\n", 1, ""),
-        ("a: [1\nb: 2\n", 2, ""),
-        ("a:\n  - b\n c: d\n", 3, ""),
+        ("a: &x 1\nb: *x\n", 1, "alias"),
+        ("a: [1\nb: 2\n", 2, "expected"),
+        ("a:\n  - b\n c: d\n", 3, "expected"),
     ],
 )
 def test_yaml_surprises_are_refused(text: str, line: int, said: str) -> None:
