@@ -6,7 +6,6 @@ Run: `python -m tests.bench.bench_translate`. Promise: 8,000 messages/s.
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -16,16 +15,31 @@ from gateway.model.message import RawMessage
 from gateway.model.times import CHINA
 from gateway.shipped import shipped
 from gateway.translate.engine import Mappings
+from tests.bench.machine import machine
 
 NOW = datetime(2026, 3, 20, 9, 0, tzinfo=CHINA)
-_ITEMS = (
-    "ALT^丙氨酸氨基转移酶|23|U/L|9-50 AST^天门冬氨酸氨基转移酶|21|U/L|15-40 ALP^碱性磷酸酶|80|U/L|45-125 "
-    "GGT^γ-谷氨酰基转移酶|31|U/L|10-60 TP^总蛋白|71.2|g/L|65-85 ALB^白蛋白|44.1|g/L|40-55 TBIL^总胆红素|12.3|μmol/L|0-26 "
-    "DBIL^直接胆红素|3.1|μmol/L|0-8 UREA^尿素|5.4|mmol/L|3.1-8.0 CREA^肌酐|76|μmol/L|57-97 URIC^尿酸|380|μmol/L|208-428 "
-    "GLU^葡萄糖|5.21|mmol/L|3.9-6.1 TC^总胆固醇|4.90|mmol/L|<5.2 TG^甘油三酯|1.32|mmol/L|<1.7 K^钾|4.1|mmol/L|3.5-5.3 "
-    "Na^钠|141|mmol/L|137-147 Cl^氯|103|mmol/L|99-110 Ca^总钙|2.31|mmol/L|2.11-2.52 CK^肌酸激酶|120|U/L|50-310 "
-    "LDH^乳酸脱氢酶|180|U/L|120-250"
-).split()
+_ITEMS = """
+ALT^丙氨酸氨基转移酶|23|U/L|9-50
+AST^天门冬氨酸氨基转移酶|21|U/L|15-40
+ALP^碱性磷酸酶|80|U/L|45-125
+GGT^γ-谷氨酰基转移酶|31|U/L|10-60
+TP^总蛋白|71.2|g/L|65-85
+ALB^白蛋白|44.1|g/L|40-55
+TBIL^总胆红素|12.3|μmol/L|0-26
+DBIL^直接胆红素|3.1|μmol/L|0-8
+UREA^尿素|5.4|mmol/L|3.1-8.0
+CREA^肌酐|76|μmol/L|57-97
+URIC^尿酸|380|μmol/L|208-428
+GLU^葡萄糖|5.21|mmol/L|3.9-6.1
+TC^总胆固醇|4.90|mmol/L|<5.2
+TG^甘油三酯|1.32|mmol/L|<1.7
+K^钾|4.1|mmol/L|3.5-5.3
+Na^钠|141|mmol/L|137-147
+Cl^氯|103|mmol/L|99-110
+Ca^总钙|2.31|mmol/L|2.11-2.52
+CK^肌酸激酶|120|U/L|50-310
+LDH^乳酸脱氢酶|180|U/L|120-250
+""".split()
 
 
 def messages(count: int) -> list[bytes]:
@@ -85,9 +99,8 @@ def main(count: int = 4000) -> None:
     ceiling = rate(lambda number: split_only(bodies[number]), count)
     ours = rate(lambda number: mappings.translate(raws[number], source, ids, NOW), count)
     made = mappings.translate(raws[0], source, ids, NOW)
-    print(
-        f"{len(bodies[0])} bytes, {len(made.resources)} resources a message; {platform.processor()} {platform.python_version()}"
-    )
+    print(machine())
+    print(f"{len(bodies[0])} bytes, {len(made.resources)} resources a message")
     print(f"split with the standard library: {ceiling:,.0f} messages/s")
     print(f"translate: {ours:,.0f} messages/s, {1e6 / ours:.0f} us each")
 
