@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from .errors import Conflict, GatewayError
+from .errors import Conflict, GatewayError, UnknownSource
 from .identity.index import PersonIndex
 from .identity.workspace import Resolution
 from .model.directory import Source
@@ -97,7 +97,9 @@ class Pipeline:
 
     def _read(self, raw: RawMessage) -> Work:
         parts = self._parts
-        source = parts.mappings.directory.sources[raw.source]
+        source = parts.mappings.directory.sources.get(raw.source)
+        if source is None:
+            raise UnknownSource(raw.source)
         draft = parts.mappings.translate(raw, source, parts.ids, raw.received_at)
         return Work((raw,), source, draft)
 

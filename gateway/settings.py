@@ -14,7 +14,6 @@ class General:
     """
 
     home: str = "gateway-home"
-    alliance: str = ""
     rules: str = "990101-2026"
     mappings: str = ""
     profiles: str = ""

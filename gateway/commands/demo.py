@@ -84,7 +84,7 @@ def _fixtures() -> _Fixtures:
 
 def _settings(args: argparse.Namespace, home: Path, pacs: str) -> Settings:
     return Settings(
-        gateway=General(home=str(home), alliance="qingshi_county"),
+        gateway=General(home=str(home)),
         http=Http(port=_free(args.port)),
         mllp=Mllp(port=_free(args.mllp_port)),
         source={"city_first_pacs": {"address": pacs}},

@@ -68,6 +68,7 @@ class Worker(Generic[P]):
         while not self._stopping:
             self._inbox.arrived.clear()
             if self._inbox.rewound():
+                await self._settle()  # else what just ended would look open and run again
                 self._cursor = 0
             started = await self._start_open()
             await self._settle()
@@ -80,7 +81,7 @@ class Worker(Generic[P]):
         """Wait for news; look for replays asked by another process every two seconds."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._inbox.arrived.wait(), 2.0)
-        if not self._running and self._inbox.file.replay_waiting():
+        if not self._running and not self._settled and self._inbox.file.replay_waiting():
             self._cursor = 0
 
     async def stop(self) -> None:
@@ -114,7 +115,7 @@ class Worker(Generic[P]):
         while rows := self._inbox.file.open_after(self._cursor, 256):
             self._cursor = rows[-1][0]
             fresh = [raw for _, raw in rows if raw.key not in self._running]
-            prepared, refused = self._prepare(fresh)
+            prepared, refused = self._prepared(fresh)
             self._settled += [_settled(outcome) for outcome in refused]
             for one in prepared:
                 await self._free.acquire()
@@ -122,6 +123,17 @@ class Worker(Generic[P]):
             started += len(fresh)
             await self._settle()
         return started
+
+    def _prepared(self, raws: Sequence[RawMessage]) -> tuple[list[P], list[Outcome]]:
+        """`prepare`, where a message that breaks it is found and quarantined, and the others go on."""
+        try:
+            return self._prepare(raws)
+        except Exception:
+            if len(raws) == 1:
+                log.exception("message failed: %s", raws[0].key)
+                return [], [_refused(raws[0].key, GatewayError())]
+        parts = [self._prepared([raw]) for raw in raws]
+        return [one for works, _ in parts for one in works], [one for _, refused in parts for one in refused]
 
     def _launch(self, one: P) -> None:
         before = {self._tails[lane] for lane in one.lanes if lane in self._tails}

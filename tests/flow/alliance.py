@@ -48,7 +48,7 @@ class Alliance:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self.settings = Settings(
-            gateway=General(home=str(home), alliance="qingshi_county"),
+            gateway=General(home=str(home)),
             http=Http(port=0),
             mllp=Mllp(port=0),
             source=sources or {},

@@ -1,0 +1,122 @@
+"""The worker: order inside a lane, poison alone, crashes between store and inbox, replays."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fixtures.times import ANCHOR
+from gateway.errors import StoreError
+from gateway.inbox.queue import Arrival, Inbox
+from gateway.inbox.worker import Worker
+from gateway.model.message import RawMessage
+from gateway.model.outcome import Outcome, State
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    keys: tuple[str, ...]
+    lanes: tuple[str, ...]
+    text: str
+
+
+class _House:
+    """A worker on a real inbox file; bodies are `lane:text`."""
+
+    def __init__(self, folder: Path, known: dict[str, bytes] | None = None) -> None:
+        self.inbox = Inbox(folder)
+        self.done: list[str] = []
+        self.tries: dict[str, int] = {}
+        self.known = known or {}
+        self.worker: Worker[_Work] = Worker(self.inbox, self._prepare, self._finish, self._done)
+        self.task = asyncio.create_task(self.worker.run())
+
+    async def keep(self, body: str) -> str:
+        return (await self.inbox.keep(Arrival("s", "v2", body.encode(), ANCHOR))).key
+
+    def _prepare(self, raws: Sequence[RawMessage]) -> tuple[list[_Work], list[Outcome]]:
+        works = []
+        for raw in raws:
+            lane, _, text = raw.body.decode().partition(":")
+            if text.startswith("breaks prepare"):
+                raise RecursionError
+            works.append(_Work((raw.key,), (lane,), text))
+        return works, []
+
+    async def _finish(self, work: _Work) -> Sequence[Outcome]:
+        self.tries[work.text] = self.tries.get(work.text, 0) + 1
+        if work.text.startswith("slow"):
+            await asyncio.sleep(0.05)
+        if work.text.startswith("breaks finish"):
+            raise KeyError("x")
+        if work.text.startswith("store away") and self.tries[work.text] < 2:
+            raise StoreError()
+        self.done.append(work.text)
+        return [Outcome(key, State.PROCESSED) for key in work.keys]
+
+    async def _done(self, keys: list[str]) -> dict[str, bytes]:
+        return {key: self.known[key] for key in keys if key in self.known}
+
+    async def close(self) -> None:
+        await self.worker.stop()
+        await self.task
+        self.inbox.close()
+
+
+async def test_one_lane_keeps_its_order_and_another_is_not_held_up(tmp_path: Path) -> None:
+    house = _House(tmp_path)
+    for body in ("a:slow 1", "a:2", "b:3"):
+        await house.keep(body)
+    await house.worker.drained()
+    assert house.done.index("slow 1") < house.done.index("2")
+    assert house.done.index("3") < house.done.index("slow 1")
+    await house.close()
+
+
+async def test_a_message_that_breaks_a_step_is_quarantined_and_the_others_pass(tmp_path: Path) -> None:
+    house = _House(tmp_path)
+    keys = [await house.keep(body) for body in ("a:1", "a:breaks prepare", "a:breaks finish", "a:2")]
+    await house.worker.drained()
+    states = [house.inbox.file.entry(key) for key in keys]
+    assert [one.state for one in states if one] == [
+        State.PROCESSED, State.QUARANTINED, State.QUARANTINED, State.PROCESSED,
+    ]  # fmt: skip
+    assert house.done == ["1", "2"]
+    await house.close()
+
+
+async def test_what_the_store_settled_before_a_crash_is_not_done_twice(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path)
+    key = (await inbox.keep(Arrival("s", "v2", b"a:once", ANCHOR))).key
+    inbox.close()
+    house = _House(tmp_path, {key: b"{}"})
+    await house.worker.drained()
+    assert house.done == []
+    assert (await house.inbox.replay([key])) == 1
+    await house.worker.drained()
+    assert house.done == ["once"]
+    await house.close()
+
+
+async def test_a_duplicate_is_kept_once_and_a_reused_id_apart(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path)
+    first = await inbox.keep(Arrival("s", "v2", b"x", ANCHOR, control="1"))
+    again = await inbox.keep(Arrival("s", "v2", b"x", ANCHOR, control="1"))
+    other = await inbox.keep(Arrival("s", "v2", b"y", ANCHOR, control="1"))
+    same = await inbox.keep(Arrival("s", "v2", b"y", ANCHOR, control="1"))
+    elsewhere = await inbox.keep(Arrival("t", "v2", b"y", ANCHOR, control="1"))
+    assert (again.key, again.duplicate) == (first.key, True)
+    assert other.clash and same.clash and same.duplicate
+    assert not elsewhere.clash
+    inbox.close()
+
+
+async def test_a_store_that_is_away_for_a_moment_is_waited_for(tmp_path: Path) -> None:
+    house = _House(tmp_path)
+    await house.keep("a:store away")
+    await house.worker.drained()
+    assert house.tries["store away"] == 2
+    assert house.done == ["store away"]
+    await house.close()
