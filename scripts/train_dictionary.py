@@ -169,7 +169,6 @@ class Resident:
         quantity = {"unit": unit, "system": systems.UCUM, "code": unit.replace("μ", "u")}
         out = {
             "resourceType": "Observation", "id": self.make_id("Observation", visit, n),
-            "identifier": [{"system": systems.local_number(member, "report"), "value": f"R{self.rnd.randrange(10**9)}-{n}"}],
             "status": "final", "category": [_coding(systems.OBSERVATION_CATEGORY, "laboratory")],
             "code": {"coding": [{"system": systems.local_codes(member, "lab"), "code": short, "display": name},
                                 {"system": systems.LOINC, "code": loinc},

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import random
 import sys
 import tempfile
@@ -93,6 +94,8 @@ async def _write(store: ResourceStore, feed: Feed, count: int, at_once: int = 1)
         await store.commit(plan)
         took.append(time.perf_counter() - began)
 
+    gc.collect()
+    gc.freeze()  # the residents of the bench itself are not for the collector to walk again and again
     for _ in range(0, count, _COMMIT * at_once):
         plans = [Plan(puts=tuple(feed.rows(_COMMIT))) for _ in range(at_once)]
         began = time.perf_counter()
