@@ -20,6 +20,7 @@ from .model.directory import Directory
 from .model.ids import Ids
 from .model.ranges import DeclaredRanges
 from .model.times import Clock
+from .outbound.console.parts import ConsoleParts
 from .outbound.dicom_web import DicomWebParts, Pacs, PacsSettings
 from .outbound.drug_classes import DrugClasses
 from .outbound.drug_classes import load as load_classes
@@ -36,8 +37,10 @@ from .recognise.rules import load as load_rules
 from .security.access import Access
 from .security.seal import Seal
 from .settings import Settings
+from .shipped import shipped
 from .store.base import Store
 from .store.index import params
+from .translate.engine import Mappings
 from .validate.definitions import resource_types
 
 Caller = Callable[[Request], Awaitable[AccessContext]]
@@ -109,6 +112,10 @@ class Shared:
             seal=Seal(self.store.store_key, "pages"),
             secure=bool(self.settings.http.tls_cert),
         )
+
+    def console(self, mappings: Mappings) -> ConsoleParts:
+        """The vendor console's parts."""
+        return ConsoleParts(self.pages(), self.inbox, mappings, shipped("fixtures"))
 
     def dicom_web(self, caller: Caller) -> DicomWebParts:
         """The image proxy's parts."""

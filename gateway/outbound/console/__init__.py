@@ -1,0 +1,1 @@
+"""The vendor console: what arrived, what became of it, what would become of it."""

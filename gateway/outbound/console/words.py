@@ -1,0 +1,84 @@
+"""The console's words: states, formats, and what to do about each code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...errors import GatewayError
+from ...model.outcome import Finding, State
+from ..pages.words import Mark
+
+STATES = {
+    State.RECEIVED: Mark("judge", "late", "等待处理"),
+    State.PROCESSED: Mark("yes", "ok", "已处理"),
+    State.QUARANTINED: Mark("no", "no", "已隔离"),
+}
+FORMATS = {"v2": "HL7 v2", "cda": "CDA", "csv": "CSV", "json": "JSON", "dicom": "DICOM", "fhir": "FHIR"}
+_SEVERITIES = {
+    "fatal": Mark("no", "no", "严重"),
+    "error": Mark("no", "no", "错误"),
+    "warning": Mark("judge", "judge", "提示"),
+    "information": Mark("", "ok", "说明"),
+}
+_ADVICE = {
+    "GW-INB-003": "拆成较小的文件或消息后重发。",
+    "GW-INB-004": "核对 MSH-3、MSH-4 或推送地址中的来源名；新来源先写进成员的 source.yaml。",
+    "GW-INB-005": "同一控制号不能承载两份内容：换新号重发；每天从 1 编号的系统请管理员设 control_id: untrusted。",
+    "GW-TRN-001": "按位置核对原文的结构；可在试译页修改后再试。",
+    "GW-TRN-002": "请来源系统补上该字段后重发；若标准不要求它，请管理员改映射后重新处理。",
+    "GW-TRN-003": "核对消息类型；需要接入的新类型先写映射，再重新处理。",
+    "GW-TRN-004": "按位置核对该值的写法（数字、日期、代码），改正后重发。",
+    "GW-TRN-005": "按实际字符集发送，或请管理员改来源的 charset 后重新处理。",
+    "GW-TRN-006": "按行号修正 XML；不要带 DOCTYPE。",
+    "GW-TRN-007": "该行的列数与表头不同：核对引号与分隔符，改正后重发。",
+    "GW-TRN-008": "核对影像文件是否完整，患者与检查的标识是否齐全。",
+    "GW-TRN-009": "核对发送系统的时钟与该日期，改正后重发。",
+    "GW-TRN-010": "按位置修正 JSON 后重发。",
+    "GW-IDN-002": "先发送登记该号码的消息，再重新处理本条。",
+    "GW-IDN-003": "本地号被换了人：请核对登记后重发，身份由复核确定。",
+    "GW-IDN-004": "该影像的检查号属于另一位居民：请核对检查登记后重发。",
+    "GW-VAL-001": "映射产出的资源不合结构：请管理员按位置改映射后重新处理。",
+    "GW-MAP-001": "在该成员的码表中补上这个代码，再重新处理；补上之前结果照常显示。",
+    "GW-MAP-005": "请来源系统声明并使用 UTF-8 或 GB18030。",
+    "GW-MAP-006": "让声明与实际一致可免去此说明；内容已按实际读取。",
+    "GW-MAP-007": "在映射的标识里加上能区分两行的字段。",
+}
+_GENERAL = "查看错误手册；需要帮助时请提供消息号。"
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """A finding as it is shown: how bad, where, what, what to do."""
+
+    mark: Mark
+    code: str
+    place: str
+    text: str
+    advice: str
+
+
+def remark(finding: Finding) -> Remark:
+    """A finding in words; of the Chinese sentence without the place, which stands beside it."""
+    text = finding.zh.partition(" [位置：")[0] if finding.place else finding.zh
+    return Remark(_SEVERITIES[finding.severity], finding.code, finding.place, text, advice(finding.code))
+
+
+def advice(code: str) -> str:
+    """What to do about a code."""
+    return _ADVICE.get(code, _GENERAL)
+
+
+def sentence(code: str) -> str:
+    """What a code says, "" for one that is no error of ours."""
+    return next((one.zh for one in _family(GatewayError) if one.code == code), "")
+
+
+def _family(root: type[GatewayError]) -> list[type[GatewayError]]:
+    return [root, *(found for child in root.__subclasses__() for found in _family(child))]
+
+
+def size_text(size: int) -> str:
+    """`456 字节`, `3.2 KB`, `1.4 MB`."""
+    if size < 1024:
+        return f"{size} 字节"
+    return f"{size / 1024:.1f} KB" if size < 1024 * 1024 else f"{size / 1024 / 1024:.1f} MB"
