@@ -30,6 +30,7 @@ from .model.context import AccessContext
 from .model.directory import Directory, Source
 from .model.ids import Ids
 from .model.times import Clock, system_clock
+from .outbound.console.routes import console_routes
 from .outbound.dicom_web import dicom_web_routes
 from .outbound.fhir_routes import FhirDoor
 from .outbound.health import health_routes
@@ -123,6 +124,7 @@ class Gateway:
         push = PushParts(self.intake, self.directory, self._outcome, self._caller(Door.PUSH))
         return [
             *page_routes(shared.pages()),
+            *console_routes(shared.console(self.mappings)),
             *push_routes(push),
             *dicom_web_routes(shared.dicom_web(self._caller(Door.DICOM_OUT))),
             *health_routes(shared.store),
