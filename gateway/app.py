@@ -174,7 +174,9 @@ class Gateway:
             await asyncio.sleep(0.005)
 
     def _begin(self, work: Coroutine[object, object, None]) -> None:
-        self._tasks.append(asyncio.create_task(work))
+        task = asyncio.create_task(work)
+        task.add_done_callback(_ended)
+        self._tasks.append(task)
 
     async def close(self) -> None:
         """Stop accepting, finish what was begun, close the files."""
@@ -187,6 +189,12 @@ class Gateway:
         with contextlib.suppress(TimeoutError, asyncio.CancelledError):
             await asyncio.wait_for(asyncio.gather(*self._tasks, return_exceptions=True), _STOP_S)
         await self.shared.close()
+
+
+def _ended(task: asyncio.Task[None]) -> None:
+    """A part that ends by itself must not end in silence."""
+    if not task.cancelled() and (fault := task.exception()) is not None:
+        log.critical("a part of the gateway stopped", exc_info=fault)
 
 
 class _Server(uvicorn.Server):
