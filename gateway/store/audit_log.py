@@ -1,8 +1,11 @@
-"""The audit log: disclosures in a file of their own, durable before the first byte leaves (D20, design-store §10).
+"""The audit log: disclosures apart from the store's writer, durable before the first byte leaves (D20).
 
-A disclosure is one appended row; all that wait share one fsync. Behind it a sealer chains committed rows,
+A disclosure is one appended row; all that wait share one write. Behind it a sealer chains committed rows,
 disclosures and the store's effects alike, and makes them findable: what was said in the last second may be
 unsealed. The chain is keyed: nobody without the store's key can change a row and mend it.
+
+What is the same everywhere is here; where the rows lie is an `AuditBook`: a file of its own beside SQLite, tables
+written on connections of their own in PostgreSQL.
 """
 
 from __future__ import annotations
@@ -12,22 +15,20 @@ import hashlib
 import hmac
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
-from importlib import resources as package_files
-from pathlib import Path
+from typing import NamedTuple, Protocol
 
-import apsw
 import msgspec
 
 from .base import AuditQuery, AuditRow, hash64
 from .engine import Engine
-from .sqlite_sql import fts_words, insert, numbers
-from .writer import GroupWriter, connect
 
 DISCLOSURE, EFFECT = 0, 1
 _LETTER = {DISCLOSURE: "d", EFFECT: "e"}
 _BATCH = 500
-_START = bytes(32)
+START = bytes(32)
+"""What the first link is chained to."""
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(AuditRow).decode
 
@@ -53,16 +54,71 @@ class Verdict:
     broken: int
 
 
-class AuditLog:
-    """`<directory>/audit.db`."""
+class Sealed(NamedTuple):
+    """A link of the chain. at: epoch ms of the row; words: what it is found by."""
 
-    def __init__(self, directory: Path, engine: Engine) -> None:
-        path = str(directory / "audit.db")
-        self._engine = engine
+    n: int
+    log: int
+    seq: int
+    at: int
+    mac: bytes
+    words: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Where the chain ends: its last number and code, and by log the last row in it."""
+
+    n: int
+    mac: bytes
+    last: dict[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Links looked for: with all these words, of an instant in [since, until) (epoch ms), before a place (log, seq)."""
+
+    words: tuple[int, ...]
+    since: int | None
+    until: int | None
+    before: tuple[int, int] | None
+    limit: int
+
+
+class AuditBook(Protocol):
+    """Where disclosures and the chain lie."""
+
+    async def append(self, rows: list[bytes]) -> None:
+        """Disclosures, durable on return; their numbers become visible in order."""
+
+    async def end(self) -> End:
+        """The end of the chain."""
+
+    async def chain(self, make: Callable[[End], list[Sealed]]) -> None:
+        """Add links to the end of the chain, nobody else in between."""
+
+    async def links(self, after: int, limit: int) -> list[tuple[int, int, int, bytes]]:
+        """(n, log, seq, mac) in order."""
+
+    async def disclosures(self, after: int, limit: int) -> list[tuple[int, bytes]]:
+        """Disclosures with their numbers, oldest first."""
+
+    async def disclosures_by_number(self, wanted: Sequence[int]) -> dict[int, bytes]:
+        """Disclosures."""
+
+    async def find(self, wanted: Wanted) -> list[tuple[int, int]]:
+        """Places (log, seq) of links, newest first."""
+
+    async def close(self) -> None:
+        """Finish and close."""
+
+
+class AuditLog:
+    """Disclosures, their sealing and their finding."""
+
+    def __init__(self, book: AuditBook, engine: Engine) -> None:
+        self._book, self._engine = book, engine
         self._key = hashlib.blake2b(b"audit", key=engine.store_key, digest_size=32).digest()
-        self._writer = GroupWriter(path)
-        _prepare(self._writer.connection)
-        self._reader = connect(path, writer=False)
         self._waiting: list[tuple[bytes, asyncio.Future[None]]] = []
         self._flush: asyncio.Task[None] | None = None
         self._sealing = asyncio.Lock()
@@ -81,7 +137,7 @@ class AuditLog:
             group, self._waiting = self._waiting, []
             fault: Exception | None = None
             try:
-                await self._writer.run(_append([one for one, _ in group]))
+                await self._book.append([one for one, _ in group])
             except Exception as error:  # told to everybody who waits: no disclosure without its row
                 fault = error
             for _, told in group:
@@ -104,48 +160,39 @@ class AuditLog:
                     return total
 
     async def _seal_some(self) -> int:
-        last = _sealed(self._reader)
-        sql = "SELECT seq, row FROM disclosure WHERE seq > ? ORDER BY seq LIMIT ?"
-        said = list(self._reader.execute(sql, (last[DISCLOSURE], _BATCH)))
-        found = [(DISCLOSURE, int(seq), bytes(row)) for seq, row in said]
+        last = (await self._book.end()).last
+        said = await self._book.disclosures(last[DISCLOSURE], _BATCH)
+        found = [(DISCLOSURE, seq, row) for seq, row in said]
         found += [(EFFECT, seq, row) for seq, row in await self._engine.effects(last[EFFECT], _BATCH)]
         if found:
-            rows = sorted(((_decode(row).at, log, seq, row) for log, seq, row in found), key=lambda one: one[:3])
-            await self._writer.run(lambda db: self._chain(db, [(log, seq, row) for _, log, seq, row in rows]))
+            rows = sorted(((_decode(row), log, seq, row) for log, seq, row in found), key=_place_in_time)
+            await self._book.chain(lambda end: self._links(end, rows))
         return len(found)
 
-    def _chain(self, db: apsw.Connection, rows: list[tuple[int, int, bytes]]) -> None:
-        n, mac = next(iter(db.execute("SELECT n, mac FROM seal ORDER BY n DESC LIMIT 1")), (0, _START))
-        # A sealing that was cancelled may have reached the file all the same.
-        last = _sealed(db)
-        seals: list[tuple[int, int, int, int, bytes]] = []
-        posts: list[tuple[int, str]] = []
-        for log, seq, row in rows:
-            if seq <= last[log]:
-                continue
-            n, mac = n + 1, self._mac(mac, log, seq, row)
-            said = _decode(row)
-            seals.append((n, log, seq, int(said.at.timestamp() * 1000), mac))
-            posts.append((n, fts_words(_words(said))))
-            last[log] = seq
-        insert(db, "INSERT INTO seal VALUES", seals)
-        insert(db, "INSERT INTO seal_post(rowid, words) VALUES", posts)
+    def _links(self, end: End, rows: list[tuple[AuditRow, int, int, bytes]]) -> list[Sealed]:
+        # Another process, or a sealing that was cancelled, may have chained some of them meanwhile.
+        n, mac = end.n, end.mac
+        links: list[Sealed] = []
+        for said, log, seq, row in rows:
+            if seq > end.last[log]:
+                n, mac = n + 1, self._mac(mac, log, seq, row)
+                links.append(Sealed(n, log, seq, int(said.at.timestamp() * 1000), mac, tuple(_words(said))))
+        return links
 
     def _mac(self, before: bytes, log: int, seq: int, row: bytes) -> bytes:
         data = b"%b%d|%d|%b" % (before, log, seq, row)
         return hmac.new(self._key, data, hashlib.sha256).digest()
 
-    def head(self) -> Head:
+    async def head(self) -> Head:
         """The end of the chain."""
-        n, mac = next(iter(self._reader.execute("SELECT n, mac FROM seal ORDER BY n DESC LIMIT 1")), (0, _START))
-        return Head(n, mac.hex())
+        end = await self._book.end()
+        return Head(end.n, end.mac.hex())
 
     async def verify(self) -> Verdict:
         """Walk the chain from the start against the rows themselves."""
-        mac, checked = _START, 0
+        mac, checked = START, 0
         while True:
-            sql = "SELECT n, log, seq, mac FROM seal WHERE n > ? ORDER BY n LIMIT ?"
-            part = list(self._reader.execute(sql, (checked, _BATCH)))
+            part = await self._book.links(checked, _BATCH)
             if not part:
                 return Verdict(checked, 0)
             rows = await self._rows([(log, seq) for _, log, seq, _ in part])
@@ -164,37 +211,14 @@ class AuditLog:
             place = _place(query.id)
             found = await self._rows([place]) if place else {}
             return [(query.id, _decode(row)) for row in found.values()]
-        where, values = self._where(query)
-        sql = f"SELECT seal.log, seal.seq FROM {where} ORDER BY seal.n DESC LIMIT ?"
-        places = [(log, seq) for log, seq in self._reader.execute(sql, (*values, query.limit))]
+        places = await self._book.find(_wanted(query))
         rows = await self._rows(places)
         return [(f"{_LETTER[log]}{seq}", _decode(rows[log, seq])) for log, seq in places]
 
-    def _where(self, query: AuditQuery) -> tuple[str, list[object]]:
-        words = _asked(query)
-        source, values = "seal WHERE 1", []  # type: tuple[str, list[object]]
-        if words:
-            source = "seal_post CROSS JOIN seal ON seal.n = seal_post.rowid WHERE seal_post MATCH ?"
-            values.append(" AND ".join(f'"{word}"' for word in fts_words(words).split()))
-        number = "seal_post.rowid" if words else "seal.n"
-        if query.since is not None:
-            source += " AND seal.at >= ?"
-            values.append(int(query.since.timestamp() * 1000))
-        if query.until is not None:
-            source += " AND seal.at < ?"
-            values.append(int(query.until.timestamp() * 1000))
-        if query.before:
-            place = _place(query.before) or (-1, -1)
-            n = next(iter(self._reader.execute("SELECT n FROM seal WHERE log = ? AND seq = ?", place)), (0,))[0]
-            source += f" AND {number} < ?"
-            values.append(n)
-        return source, values
-
     async def _rows(self, places: Sequence[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
-        own = [seq for log, seq in places if log == DISCLOSURE]
-        sql = "SELECT seq, CAST(row AS BLOB) FROM disclosure WHERE seq IN (SELECT value FROM carray(?))"
-        found = {(DISCLOSURE, int(seq)): bytes(row) for seq, row in self._reader.execute(sql, (numbers(own),))}
+        own = await self._book.disclosures_by_number([seq for log, seq in places if log == DISCLOSURE])
         theirs = await self._engine.effects_by_number([seq for log, seq in places if log == EFFECT])
+        found = {(DISCLOSURE, seq): row for seq, row in own.items()}
         return found | {(EFFECT, seq): row for seq, row in theirs.items()}
 
     async def close(self) -> None:
@@ -202,21 +226,12 @@ class AuditLog:
         if self._flush is not None:
             await self._flush
         await self.seal()
-        self._reader.close()
-        await asyncio.to_thread(self._writer.close)
+        await self._book.close()
 
 
-def _sealed(db: apsw.Connection) -> dict[int, int]:
-    """By log, the last row sealed; one step each in the index, however long the chain is."""
-    sql = "SELECT max(seq) FROM seal WHERE log = ?"
-    return {log: int(next(iter(db.execute(sql, (log,))))[0] or 0) for log in (DISCLOSURE, EFFECT)}
-
-
-def _append(rows: list[bytes]) -> Callable[[apsw.Connection], None]:
-    def job(db: apsw.Connection) -> None:
-        insert(db, "INSERT INTO disclosure(row) VALUES", [(row,) for row in rows])
-
-    return job
+def _place_in_time(row: tuple[AuditRow, int, int, bytes]) -> tuple[datetime, int, int]:
+    said, log, seq, _ = row
+    return said.at, log, seq
 
 
 def _place(id_: str) -> tuple[int, int] | None:
@@ -247,9 +262,7 @@ def _asked(query: AuditQuery) -> list[int]:
     return [hash64("audit", name, value) for name, value in asked.items() if value is not None]
 
 
-def _prepare(db: apsw.Connection) -> None:
-    if next(iter(db.execute("PRAGMA user_version")))[0] == 0:
-        script = package_files.files(__package__) / "migrations" / "sqlite" / "0001_audit.sql"
-        with db:
-            db.execute(script.read_text("utf-8"))
-            db.execute("PRAGMA user_version = 1")
+def _wanted(query: AuditQuery) -> Wanted:
+    since, until = (None if at is None else int(at.timestamp() * 1000) for at in (query.since, query.until))
+    before = (_place(query.before) or (-1, -1)) if query.before else None
+    return Wanted(tuple(_asked(query)), since, until, before, query.limit)

@@ -30,6 +30,7 @@ from ..validate.structure import decode
 from .base import Keys, Put, Resource, fh_of, hash64, label_bits, param_number
 from .engine import DELETED, RETIRED, PackedPut, Row
 from .index import ORDERED, extract
+from .index_text import sortable
 from .packing import pack_keys
 
 LEVEL = 3
@@ -192,7 +193,7 @@ def pack_put(put: Put, codec: Codec) -> PackedPut:
         same=_same(put, content, meta), expect=put.expect,
         words=tuple(set(put.keys.tokens)), idents=tuple(identifier_hashes(put.type, content)),
         dates=tuple({d for d in put.keys.dates if (put.type, d[0]) in _ORDERED}),
-        texts=tuple({t for t in put.keys.texts if (put.type, t[0]) in _ORDERED}),
+        texts=tuple({(n, sortable(t)) for n, t in put.keys.texts if (put.type, n) in _ORDERED}),
         keys=pack_keys(put.keys), body=codec.pack(b"%b\n%b" % (put.meta, _typed_first(put))), survivor=survivor,
     )  # fmt: skip
 

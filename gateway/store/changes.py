@@ -37,7 +37,7 @@ class Changes:
 
         A transaction larger than `limit` is given whole all the same.
         """
-        top, _ = self._engine.horizon()
+        top, _ = await self._engine.moment()
         sight = sight_of(who, top, deleted=True)
         # A version replaced since is history, not news; the row that replaced it comes later in the same stream.
         rows = await self._engine.changes(tx, top, sight, limit + 1)
@@ -51,15 +51,16 @@ class Changes:
         """True as soon as something is committed after `tx`; False when the time is over."""
         loop = asyncio.get_running_loop()
         end = loop.time() + timeout_s
-        while self._engine.horizon()[0] <= tx:
+        while True:
+            self._news.clear()  # before looking, so that a commit in between is not missed
+            if (await self._engine.moment())[0] > tx:
+                return True
             left = end - loop.time()
             if left <= 0:
                 return False
-            self._news.clear()
-            # A commit whose caller was cancelled tells nobody: look again every second.
+            # A commit of another process, or one whose caller was cancelled, tells nobody: look again every second.
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), min(left, 1.0))
-        return True
 
     def told(self) -> None:
         """Something was committed."""

@@ -177,7 +177,10 @@ class Engine(Protocol):
     store_key: bytes
 
     def horizon(self) -> tuple[int, datetime]:
-        """Newest committed transaction and its instant."""
+        """Newest committed transaction this process knows of, and its instant."""
+
+    async def moment(self) -> tuple[int, datetime]:
+        """Newest committed transaction of all processes, and its instant; a search asks as of it."""
 
     async def current(self, fhs: Sequence[int], sight: Sight) -> dict[int, Row]:
         """By directory: the version visible at `sight.as_of` of each resource, where the sight allows."""

@@ -23,6 +23,7 @@ from ..errors import UnsafeStore
 from .base import Committed, Move, SourceRecordRow, fh_of
 from .bodies import dictionary_hash, instant_of
 from .engine import LATEST, NOTHING, SEQ_BITS, Match, PackedPlan, Placed, Row, Sight, Span, sees
+from .index_text import sortable
 from .packing import unpack_keys
 from .sqlite_commit import MOVABLE, movable_values, ready, transaction
 from .sqlite_sql import (
@@ -91,6 +92,10 @@ class SqliteEngine:
         """Newest committed transaction and its instant."""
         tx, at, _ = self._one("SELECT tx, at, people FROM tx ORDER BY tx DESC LIMIT 1")
         return tx, instant_of(at)
+
+    async def moment(self) -> tuple[int, datetime]:
+        """The same: there is no other process."""
+        return self.horizon()
 
     async def size(self, type_: str) -> int:
         """Kept by the commits."""
@@ -399,7 +404,7 @@ def _purge(db: apsw.Connection, before: int, limit: int) -> int:
         db.execute("DELETE FROM post WHERE rowid = ?", (rid,))
         dates = [(typ, param, int(hi - lo > LONG_MS), lo, rid) for param, lo, hi in keys.dates]
         db.executemany("DELETE FROM date_order WHERE typ=? AND param=? AND long=? AND lo=? AND rid=?", dates)
-        texts = [(typ, param, text, rid) for param, text in keys.texts]
+        texts = [(typ, param, sortable(text), rid) for param, text in keys.texts]
         db.executemany("DELETE FROM text_order WHERE typ=? AND param=? AND text=? AND rid=?", texts)
         db.execute("DELETE FROM closed WHERE at = ? AND rid = ?", (at, rid))
     return len(old)

@@ -20,7 +20,7 @@ from ..validate.fhirpath import Route, Step
 from .base import Keys, hash64
 from .index_dates import FIRST, LAST, date_range
 from .index_params import SearchParam, params
-from .index_text import normal, normal_name
+from .index_text import normal, normal_name, sortable
 from .index_values import target_of
 
 ORDERED: frozenset[tuple[str, str]] = frozenset(
@@ -404,7 +404,7 @@ def sort_key(resource_type: str, code: str) -> Callable[[Keys], tuple[int, Any]]
 def _text_key(texts: list[str]) -> tuple[int, Any]:
     if not texts:
         return (0, 0)
-    return (1, next((t for t in texts if t.isascii()), texts[0]))
+    return (1, sortable(next((t for t in texts if t.isascii()), texts[0])))
 
 
 _COMPILERS: dict[str, Callable[[SearchParam, Filter], CompiledFilter]] = {

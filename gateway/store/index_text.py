@@ -41,6 +41,15 @@ def normal_name(text: str) -> str:
     return normal(text).translate(_DROPPED)
 
 
+SORTABLE = 256
+"""Characters by which texts are put in order: an index entry has its bounds (PostgreSQL: 2,700 bytes)."""
+
+
+def sortable(text: str) -> str:
+    """The part of a normalised text that sorts."""
+    return text[:SORTABLE]
+
+
 _DROPPED = dict.fromkeys(map(ord, " ·•・'’-."), None)
 
 

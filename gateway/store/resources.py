@@ -12,7 +12,8 @@ from ..errors import ConfigError, Conflict, GatewayError
 from ..model.context import SYSTEM, AccessContext
 from ..model.query import Query
 from ..model.times import Clock
-from .audit_log import AuditLog, encode_audit
+from .audit_log import AuditBook, AuditLog, encode_audit
+from .audit_sqlite import SqliteAudit
 from .base import (
     AuditQuery,
     AuditRow,
@@ -51,17 +52,40 @@ _LOG = logging.getLogger(__name__)
 
 
 async def open_store(url: str, *, clock: Clock, page_life_s: int = 3600) -> ResourceStore:
-    """The store at `sqlite:///<directory>`. Raises UnsafeStore for settings that could lose data, ConfigError."""
-    scheme, found, rest = url.partition(":///")
-    if scheme != "sqlite" or not found or not rest:
-        raise ConfigError("store.url", f"no engine for {scheme}", detail_zh="应为 sqlite:///目录")
-    directory = Path(rest)
-    engine = await asyncio.to_thread(SqliteEngine, directory)
+    """The store at `sqlite:///<directory>` or `postgresql://…`.
+
+    Raises UnsafeStore for settings that could lose data, ConfigError for an address of no engine, a database that
+    does not answer or one whose extra is not installed.
+    """
+    engine, book = await _opened(url)
     shipped = shipped_dictionaries()
     codec = Codec(list(shipped)[-1], await engine.dictionaries(shipped))
-    store = ResourceStore(engine, codec, AuditLog(directory, engine), clock, page_life_s)
+    store = ResourceStore(engine, codec, AuditLog(book, engine), clock, page_life_s)
     store.start()
     return store
+
+
+async def _opened(url: str) -> tuple[Engine, AuditBook]:
+    scheme, _, rest = url.partition("://")
+    if scheme in ("postgresql", "postgres") and rest:
+        return await _opened_postgres(url)
+    if scheme != "sqlite" or not rest.startswith("/") or rest == "/":
+        wanted = "sqlite:///目录 或 postgresql://…"
+        raise ConfigError("store.url", f"no engine for {scheme or url}", detail_zh=f"应为 {wanted}")
+    directory = Path(rest[1:])
+    engine = await asyncio.to_thread(SqliteEngine, directory)
+    return engine, SqliteAudit(directory)
+
+
+async def _opened_postgres(url: str) -> tuple[Engine, AuditBook]:
+    try:  # psycopg comes with the extra `postgres`; who stays with SQLite does without
+        from .engine_postgres import open_engine
+        from .postgres_audit import PostgresAudit
+    except ImportError as fault:
+        detail = f"{fault.name} is missing: pip install 'alliance-gateway[postgres]'"
+        raise ConfigError("store.url", detail, detail_zh="缺少 psycopg，请安装 alliance-gateway[postgres]") from None
+    engine = await open_engine(url)
+    return engine, PostgresAudit(engine.database)
 
 
 _WHOLE = 8_192  # spliced resources remembered: some 12 MB
@@ -132,7 +156,7 @@ class ResourceStore:
         person = await self._engine.person(fh)
         if person is None:
             return []
-        sight = sight_of(who, self._engine.horizon()[0])
+        sight = sight_of(who, (await self._engine.moment())[0])
         asked = tuple(types or ())
         home = await self._engine.home(person, sight, types=asked, match=NOTHING, below=_TOP, limit=_TOP, bodies=True)
         member_of = Match(((hash64("compartment", "Patient", id_),),))
@@ -150,7 +174,7 @@ class ResourceStore:
         return [to_resource(row, self._codec) for row, holds in rows if holds]
 
     async def _holders(self, type_: str, system: str, value: str) -> list[tuple[Row, bool]]:
-        sight = sight_of(SYSTEM, self._engine.horizon()[0])
+        sight = sight_of(SYSTEM, NOW)
         rows = await self._engine.identified(ident_hash(type_, system, value), sight)
         return [(row, has_identifier(open_body(row, self._codec).body, system, value)) for row in rows]
 

@@ -80,7 +80,7 @@ class Searcher:
         """One page. Raises BadParameter, UnknownParameter, TooCostly, ExpiredPage."""
         now = int(self._clock().timestamp() * 1000)
         cursor = self._cursors.read(query, now) if query.cursor else None
-        top, at = self._engine.horizon()
+        top, at = await self._engine.moment()
         as_of, at = (cursor.as_of, instant_of(cursor.at)) if cursor else (top, at)
         job = await self._job(query, who, as_of, cursor)
         if job is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from gateway.model.times import CHINA
 from gateway.store.resources import ResourceStore, open_store
+from tests.contract.postgres import TestServer
 
 START = datetime(2026, 3, 20, 9, 0, tzinfo=CHINA)
 
@@ -43,13 +44,26 @@ class Site:
         return await self.open()
 
 
-Urls = Callable[[Path], str]
-ENGINES: dict[str, Urls] = {"sqlite": lambda folder: f"sqlite:///{folder}"}
+@pytest.fixture(scope="session")
+def server() -> Iterator[TestServer]:
+    """A PostgreSQL of our own, started when the first test wants it."""
+    made = TestServer()
+    yield made
+    made.close()
 
 
-@pytest_asyncio.fixture(params=list(ENGINES))
-async def site(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Site]:
-    made = Site(ENGINES[request.param](tmp_path / "store"))
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where an empty store can be, once an engine."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'store'}"
+    server: TestServer = request.getfixturevalue("server")
+    return server.schema()
+
+
+@pytest_asyncio.fixture
+async def site(url: str) -> AsyncIterator[Site]:
+    made = Site(url)
     await made.open()
     yield made
     for store in made.opened:

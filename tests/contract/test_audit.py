@@ -62,12 +62,12 @@ async def test_many_disclosures_at_once_are_all_kept_in_order(site: Site) -> Non
 async def test_the_chain_goes_on_after_a_restart(site: Site) -> None:
     await site.store.disclose(audit(site.now))
     store = await site.again()
-    head = store.audit_log.head()
+    head = await store.audit_log.head()
     assert head.n == 1
     await store.disclose(audit(site.now))
     await store.commit(Plan(audits=(audit(site.now),)))
     await store.audit_log.seal()
-    assert store.audit_log.head().n == 3 and (await store.audit_log.verify()).broken == 0
+    assert (await store.audit_log.head()).n == 3 and (await store.audit_log.verify()).broken == 0
 
 
 async def test_a_disclosure_does_not_wait_for_the_store_s_writer(site: Site) -> None:

@@ -1,0 +1,377 @@
+"""PostgreSQL: versions keyed (person, seq), postings in an array with a GIN index, several gateway processes at once.
+
+Every statement sees a snapshot of its own and every row carries the transactions it is true between, so a page
+made of several statements is still of one moment.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from datetime import datetime
+
+from .base import Committed, Move, SourceRecordRow, fh_of
+from .bodies import dictionary_hash, instant_of
+from .engine import LATEST, NOTHING, SEQ_BITS, Match, PackedPlan, Placed, Row, Sight, Span
+from .index_text import sortable
+from .packing import unpack_keys
+from .postgres_commit import LAST, MOVABLE
+from .postgres_database import Connection, Database, open_database, run, transaction, translated
+from .postgres_draft import puts_of
+from .postgres_sql import (
+    BY_RID,
+    LONG_MS,
+    NEWEST,
+    OLDEST,
+    SEQ_MASK,
+    WITH_BODY,
+    WITHOUT_BODY,
+    Bound,
+    Names,
+    match_sql,
+    number_of,
+    sight_sql,
+    split,
+    types_sql,
+)
+from .postgres_walk import OrderedWalk
+from .postgres_writer import Committer
+
+_RECORD = "src, member, local_number, patient, content, said_at, state"
+
+
+class PostgresEngine:
+    """Rows in one schema. Made by `open_engine`."""
+
+    def __init__(self, database: Database, store_key: bytes) -> None:
+        self.database = database
+        self.store_key = store_key
+        self._committer = Committer(database)
+        self._names = Names()
+        self._known = (0, 0)
+
+    # ---- helpers -----------------------------------------------------------------------------
+    async def _rows(self, sql: str, values: Bound) -> list[Row]:
+        return await self._named(await self.database.select(sql, values))
+
+    async def _named(self, found: list[Bound]) -> list[Row]:
+        try:
+            return self._names.rows(found)
+        except KeyError:  # a type or member another process was the first to write
+            await self.learn()
+            return self._names.rows(found)
+
+    async def learn(self) -> None:
+        """Read the names of types and members again."""
+        self._names.load(await self.database.select("SELECT no, text FROM name"))
+
+    # ---- one moment --------------------------------------------------------------------------
+    def horizon(self) -> tuple[int, datetime]:
+        """The newest transaction this process has heard of."""
+        tx, at = self._known
+        return tx, instant_of(at)
+
+    async def moment(self) -> tuple[int, datetime]:
+        """The newest transaction of all processes."""
+        self._heard(*(await self.database.one(LAST) or (0, 0)))
+        return self.horizon()
+
+    def _heard(self, tx: int, at: int) -> None:
+        self._known = max(self._known, (tx, at))
+
+    async def size(self, type_: str) -> int:
+        """Kept by the commits."""
+        found = await self.database.one("SELECT n FROM size WHERE typ = %s", (number_of(type_),))
+        return found[0] if found else 0
+
+    async def first_tx(self, at_ms: int) -> int:
+        """By the index of instants: they never go back while numbers go up."""
+        found = await self.database.one("SELECT tx FROM tx WHERE at >= %s ORDER BY at, tx LIMIT 1", (at_ms,))
+        return found[0] if found else (await self.moment())[0] + 1
+
+    # ---- by id -------------------------------------------------------------------------------
+    async def current(self, fhs: Sequence[int], sight: Sight) -> dict[int, Row]:
+        """The directory, then the row; a row too young for the sight leads back along its versions."""
+        where, values = sight_sql(sight)
+        sql = (
+            f"SELECT {WITH_BODY} FROM unnest(%s::int8[]) AS a(fh) JOIN dir d ON d.fh = a.fh"
+            f" JOIN version r ON r.person = d.person AND r.seq = d.seq WHERE d.ver > 0 AND {where}"
+        )
+        found = {row.fh: row for row in await self._rows(sql, (list(fhs), *values))}
+        lacking = [fh for fh in fhs if fh not in found]
+        if lacking and sight.as_of < LATEST:
+            found.update({row.fh: row for row in await self._older(lacking, sight)})
+        return found
+
+    async def _older(self, fhs: list[int], sight: Sight) -> list[Row]:
+        where, values = sight_sql(sight)
+        sql = (
+            f"WITH RECURSIVE v AS (SELECT d.person << {SEQ_BITS} | d.seq AS rid, r.from_tx, r.prev"
+            " FROM unnest(%s::int8[]) AS f(fh) JOIN dir d ON d.fh = f.fh"
+            " JOIN version r ON r.person = d.person AND r.seq = d.seq WHERE d.ver > 0 AND r.from_tx > %s"
+            f" UNION ALL SELECT a.rid, r.from_tx, r.prev FROM (SELECT prev AS rid FROM v WHERE from_tx > %s) AS a"
+            f" {BY_RID}) SELECT {WITH_BODY} FROM (SELECT rid FROM v WHERE from_tx <= %s) AS a {BY_RID} WHERE {where}"
+        )
+        return await self._rows(sql, (fhs, sight.as_of, sight.as_of, sight.as_of, *values))
+
+    async def chain(self, fh: int, *, below: int, limit: int) -> list[Row]:
+        """Along `prev`, newest first."""
+        sql = (
+            f"WITH RECURSIVE v AS (SELECT d.person << {SEQ_BITS} | d.seq AS rid, d.ver, r.prev FROM dir d"
+            " JOIN version r ON r.person = d.person AND r.seq = d.seq WHERE d.fh = %s AND d.ver > 0"
+            f" UNION ALL SELECT a.rid, r.ver, r.prev FROM (SELECT prev AS rid FROM v) AS a {BY_RID})"
+            f" SELECT {WITH_BODY} FROM (SELECT rid FROM v WHERE ver < %s LIMIT %s) AS a {BY_RID} ORDER BY r.ver DESC"
+        )
+        return await self._rows(sql, (fh, below, limit))
+
+    async def rows(self, rids: Sequence[int], sight: Sight) -> dict[int, Row]:
+        """Rows by key, with bodies."""
+        where, values = sight_sql(sight)
+        sql = f"SELECT {WITH_BODY} FROM unnest(%s::int8[]) AS a(rid) {BY_RID} WHERE {where}"
+        return {row.rid: row for row in await self._rows(sql, (list(rids), *values))}
+
+    async def person(self, fh: int) -> int | None:
+        """Person number of a Patient ever mentioned."""
+        found = await self.database.one("SELECT person FROM dir WHERE fh = %s", (fh,))
+        return found[0] if found else None
+
+    async def survivor(self, fh: int) -> str:
+        """Id of the Patient that replaces this superseded one."""
+        found = await self.database.one("SELECT id FROM survivor WHERE fh = %s", (fh,))
+        return found[0] if found else ""
+
+    # ---- scans -------------------------------------------------------------------------------
+    async def home(
+        self, person: int, sight: Sight, *, types: Sequence[str], match: Match, below: int, limit: int, bodies: bool
+    ) -> list[Row]:
+        """One range of rows, newest first."""
+        where, values = sight_sql(sight)
+        also, words = match_sql(match)
+        sql = (
+            f"SELECT {WITH_BODY if bodies else WITHOUT_BODY} FROM version r WHERE r.person = %s AND r.seq < %s"
+            f" AND {where}{types_sql(types)}{also} ORDER BY r.seq DESC LIMIT %s"
+        )
+        top = max(0, min(below - (person << SEQ_BITS), SEQ_MASK + 1))
+        return await self._rows(sql, (person, top, *values, *words, limit))
+
+    async def newest(
+        self,
+        type_: str,
+        sight: Sight,
+        *,
+        match: Match,
+        between: tuple[int, int],
+        after: tuple[int, int] | None,
+        limit: int,
+        ascending: bool,
+    ) -> list[Row]:
+        """Along (type, transaction)."""
+        where, values = sight_sql(sight)
+        also, words = match_sql(match)
+        place, at = "", ()  # type: tuple[str, Bound]
+        if after is not None:
+            place = f" AND (r.from_tx, r.person, r.seq) {'>' if ascending else '<'} (%s, %s, %s)"
+            at = (after[0], *split(after[1]))
+        sql = (
+            f"SELECT {WITHOUT_BODY} FROM version r WHERE r.typ = %s AND r.from_tx BETWEEN %s AND %s{place}"
+            f" AND {where}{also} {OLDEST if ascending else NEWEST} LIMIT %s"
+        )
+        return await self._rows(sql, (number_of(type_), *between, *at, *values, *words, limit))
+
+    async def ordered(
+        self,
+        type_: str,
+        sight: Sight,
+        span: Span,
+        *,
+        match: Match,
+        after: tuple[int | str, int] | None,
+        limit: int,
+        descending: bool,
+    ) -> list[Placed]:
+        """Along an ordered table; short and long date ranges are walked apart and merged."""
+        walk = OrderedWalk(type_, sight, span, match, after, limit, descending)
+        found = [row for sql, values in walk.statements() for row in await self.database.select(sql, values)]
+        rows = await self._named([row[1:] for row in found])
+        values = [row[0].decode() if span.table == "text" else row[0] for row in found]
+        return walk.merged(map(Placed, values, rows))
+
+    # ---- postings ----------------------------------------------------------------------------
+    async def hits(
+        self,
+        match: Match,
+        sight: Sight,
+        *,
+        types: Sequence[str],
+        limit: int,
+        also: Match = NOTHING,
+        outside: int | None = None,
+    ) -> list[Row] | None:
+        """Rows by the GIN index, or along the table where the server knows that nearly all rows match."""
+        where, values = sight_sql(sight)
+        asked, words = match_sql(Match(match.all + also.all, match.none + also.none))
+        elsewhere = "" if outside is None else " AND r.person <> %s"
+        sql = f"SELECT {WITHOUT_BODY} FROM version r WHERE {where}{asked}{types_sql(types)}{elsewhere} LIMIT %s"
+        bound = (*values, *words, *(() if outside is None else (outside,)), limit + 1)
+        rows = await self._rows(sql, bound)
+        return None if len(rows) > limit else rows
+
+    async def count(self, type_: str, sight: Sight, match: Match) -> int:
+        """Counted by the server."""
+        where, values = sight_sql(sight)
+        also, words = match_sql(match)
+        sql = f"SELECT count(*) FROM version r WHERE r.typ = %s AND {where}{also}"
+        found = await self.database.one(sql, (number_of(type_), *values, *words))
+        return int(found[0])
+
+    async def identified(self, h: int, sight: Sight) -> list[Row]:
+        """By the directory of identifiers."""
+        fhs = [row[0] for row in await self.database.select("SELECT fh FROM ident WHERE h = %s", (h,))]
+        return list((await self.current(fhs, sight)).values()) if fhs else []
+
+    async def to_move(self, move: Move) -> list[Row]:
+        """Rows of the source records at home with the Patient moved from, with bodies."""
+        sql = f"SELECT {WITH_BODY} FROM ({MOVABLE}) AS a(rid) {BY_RID}"
+        return await self._rows(sql, (fh_of("Patient", move.from_patient), list(move.srcs)))
+
+    async def changes(self, after: int, upto: int, sight: Sight, limit: int) -> list[Row]:
+        """Type by type along (type, transaction), merged by the server."""
+        where, values = sight_sql(sight)
+        sql = (
+            f"SELECT r.* FROM size CROSS JOIN LATERAL (SELECT {WITH_BODY} FROM version r WHERE r.typ = size.typ"
+            f" AND r.from_tx > %s AND r.from_tx <= %s AND {where} {OLDEST} LIMIT %s) AS r(rid, from_tx)"
+            " ORDER BY r.from_tx, r.rid LIMIT %s"
+        )
+        return await self._rows(sql, (after, upto, *values, limit, limit))
+
+    # ---- beside the rows ---------------------------------------------------------------------
+    async def records(self, srcs: Sequence[int]) -> dict[int, SourceRecordRow]:
+        """Source records by key."""
+        sql = f"SELECT {_RECORD} FROM record WHERE src = ANY(%s::int8[])"
+        return {row[0]: _record(row) for row in await self.database.select(sql, (list(srcs),))}
+
+    async def records_of(self, patient: str) -> list[SourceRecordRow]:
+        """Source records of a Patient."""
+        sql = f'SELECT {_RECORD} FROM record WHERE patient = %s ORDER BY member COLLATE "C", local_number'
+        return [_record(row) for row in await self.database.select(sql, (patient,))]
+
+    async def done(self, raw_keys: Sequence[str]) -> dict[str, bytes]:
+        """Outcomes of settled messages."""
+        sql = "SELECT raw_key, outcome FROM done WHERE raw_key = ANY(%s::text[])"
+        return dict(await self.database.select(sql, (list(raw_keys),)))
+
+    async def effects(self, after: int, limit: int) -> list[tuple[int, bytes]]:
+        """Effects with their numbers, oldest first."""
+        sql = "SELECT seq, said FROM effect WHERE seq > %s ORDER BY seq LIMIT %s"
+        return await self.database.select(sql, (after, limit))
+
+    async def effects_by_number(self, numbers: Sequence[int]) -> dict[int, bytes]:
+        """Effects by number."""
+        sql = "SELECT seq, said FROM effect WHERE seq = ANY(%s::int8[])"
+        return dict(await self.database.select(sql, (list(numbers),)))
+
+    async def freshness(self) -> dict[str, datetime]:
+        """Newest instant by member."""
+        sql = "SELECT name.text, fresh.at FROM fresh JOIN name ON name.no = fresh.member WHERE name.text <> ''"
+        return {member: instant_of(at) for member, at in await self.database.select(sql)}
+
+    async def dictionaries(self, known: dict[int, bytes]) -> dict[int, bytes]:
+        """Copy the shipped dictionaries into the database; give all it holds."""
+        with translated():
+            async with transaction(self.database.writing) as connection:
+                for number, data in known.items():
+                    sql = "INSERT INTO dictionary VALUES(%s, %s, %s) ON CONFLICT DO NOTHING"
+                    await run(connection, sql, (number, dictionary_hash(data), data))
+        return dict(await self.database.select("SELECT id, bytes FROM dictionary"))
+
+    # ---- writing -----------------------------------------------------------------------------
+    async def commit(self, plan: PackedPlan) -> Committed:
+        """New names first, in a commit of their own; then the plan, together with whoever else waits."""
+        new = self._names.missing(name for put in puts_of(plan) for name in (put.type, put.member))
+        if new:
+            await self._introduce(new)
+        done = await self._committer.commit(plan)
+        self._heard(done.tx, round(done.at.timestamp() * 1000))
+        return done
+
+    async def _introduce(self, names: list[str]) -> None:
+        with translated():
+            async with transaction(self.database.writing) as connection:
+                sql = "INSERT INTO name SELECT * FROM unnest(%s::int4[], %s::text[]) ON CONFLICT DO NOTHING"
+                await run(connection, sql, ([number_of(name) for name in names], names))
+        await self.learn()
+        self._names.missing(names)
+
+    async def purge(self, before: datetime, limit: int) -> int:
+        """Postings and ordered entries of versions closed before an instant."""
+        with translated():
+            async with transaction(self.database.writing) as connection:
+                found = await run(connection, _OLD, (int(before.timestamp() * 1000), limit))
+                old = await found.fetchall()
+                if old:
+                    await _purge(connection, old)
+        return len(old)
+
+    async def close(self) -> None:
+        """Commit what waits, let the connections go."""
+        await self._committer.close()
+        await self.database.close()
+
+
+async def open_engine(url: str) -> PostgresEngine:
+    """The engine on the schema the URL's search path names. Raises ConfigError, UnsafeStore, StoreError."""
+    database = await open_database(url)
+    with translated():
+        async with transaction(database.writing) as connection:
+            sql = "INSERT INTO meta VALUES('key', %s) ON CONFLICT DO NOTHING"
+            await run(connection, sql, (secrets.token_bytes(32),))
+    key = await database.one("SELECT value FROM meta WHERE name = 'key'")
+    engine = PostgresEngine(database, key[0])
+    await engine.learn()
+    await engine.moment()
+    return engine
+
+
+def _record(row: Bound) -> SourceRecordRow:
+    src, member, local_number, *rest = row
+    return SourceRecordRow(src, member, local_number.decode(), *rest)
+
+
+_OLD = (
+    "WITH old AS (SELECT at, person, seq FROM closed WHERE at < %s ORDER BY at, person, seq LIMIT %s"
+    " FOR UPDATE SKIP LOCKED), gone AS (DELETE FROM closed c USING old"
+    " WHERE c.at = old.at AND c.person = old.person AND c.seq = old.seq)"
+    " SELECT r.person, r.seq, r.typ, r.keys FROM old JOIN version r ON r.person = old.person AND r.seq = old.seq"
+)
+
+
+async def _purge(connection: Connection, old: list[Bound]) -> None:
+    dates: list[Bound] = []
+    texts: list[Bound] = []
+    for person, seq, typ, packed in old:
+        keys = unpack_keys(packed)
+        dates += [(typ, param, int(hi - lo > LONG_MS), lo, person, seq) for param, lo, hi in keys.dates]
+        texts += [(typ, param, sortable(text).encode(), person, seq) for param, text in keys.texts]
+    for sql, rows in (
+        (_DROP_WORDS, [row[:2] for row in old]),
+        (_DROP_DATES, dates),
+        (_DROP_TEXTS, texts),
+    ):
+        if rows:
+            await run(connection, sql, tuple(list(column) for column in zip(*rows, strict=True)))
+
+
+_DROP_WORDS = (
+    "UPDATE version r SET tk = '{}' FROM unnest(%s::int8[], %s::int4[]) AS a(person, seq)"
+    " WHERE r.person = a.person AND r.seq = a.seq"
+)
+_DROP_DATES = (
+    "DELETE FROM date_order o USING unnest(%s::int4[], %s::int4[], %s::int4[], %s::int8[], %s::int8[], %s::int4[])"
+    " AS a(typ, param, long, lo, person, seq) WHERE o.typ = a.typ AND o.param = a.param AND o.long = a.long"
+    " AND o.lo = a.lo AND o.person = a.person AND o.seq = a.seq"
+)
+_DROP_TEXTS = (
+    "DELETE FROM text_order o USING unnest(%s::int4[], %s::int4[], %s::bytea[], %s::int8[], %s::int4[])"
+    " AS a(typ, param, text, person, seq) WHERE o.typ = a.typ AND o.param = a.param AND o.text = a.text"
+    " AND o.person = a.person AND o.seq = a.seq"
+)

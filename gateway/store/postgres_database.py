@@ -1,0 +1,182 @@
+"""One PostgreSQL database: its pools, its schema, what is refused at the start, and its errors in the gateway's words.
+
+Reads, writes and the audit log have pools of their own: none of them ever waits for a connection of another.
+Needs the extra `postgres` (psycopg 3).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from importlib import resources as package_files
+from typing import Any
+
+import psycopg
+from psycopg import errors
+from psycopg.types.numeric import Int8BinaryDumper
+from psycopg_pool import AsyncConnectionPool
+
+from ..errors import ConfigError, GatewayError, StorageFull, StoreError, TooCostly, UnsafeStore
+from .postgres_arrays import ArrayDumper
+from .postgres_sql import Bound
+
+Connection = psycopg.AsyncConnection[Any]
+
+STRIPES = 1_024
+"""Locks 0 … 1,023 guard identifiers, resources and homes by hash; those above guard one thing each."""
+COMMIT, DISCLOSE, SEAL, MIGRATE = STRIPES, STRIPES + 1, STRIPES + 2, STRIPES + 3
+_READERS, _WRITERS, _AUDITORS = 8, 2, 2
+_READ_LIMIT_MS = 20_000
+_OLDEST = 140_000
+_NEEDED = ("fsync", "full_page_writes", "synchronous_commit")
+
+
+class Database:
+    """Open pools on one schema; made by `open_database`."""
+
+    def __init__(self, url: str, lock_space: int) -> None:
+        self._space = lock_space
+        self.reading = _pool(url, _READERS, "reading", _READ_LIMIT_MS)
+        self.writing = _pool(url, _WRITERS, "writing", 0)
+        self.auditing = _pool(url, _AUDITORS, "auditing", 0)
+
+    @property
+    def _pools(self) -> tuple[AsyncConnectionPool[Connection], ...]:
+        return self.reading, self.writing, self.auditing
+
+    async def start(self) -> None:
+        """Connect."""
+        with translated():
+            for pool in self._pools:
+                await pool.open(wait=True, timeout=10)
+
+    async def close(self) -> None:
+        """Let all connections go."""
+        for pool in self._pools:
+            await pool.close()
+
+    def lock(self, number: int) -> int:
+        """Key of an advisory lock; other schemas of the same database have others."""
+        return self._space | number
+
+    async def select(self, sql: str, values: Bound = ()) -> list[Any]:
+        """Rows of one read. Raises StoreError, TooCostly when it takes too long."""
+        with translated():
+            async with self.reading.connection() as connection:
+                return await (await run(connection, sql, values)).fetchall()
+
+    async def one(self, sql: str, values: Bound = ()) -> Any:
+        """The first row of a read or None."""
+        found = await self.select(sql, values)
+        return found[0] if found else None
+
+
+async def run(connection: Connection, sql: str, values: Bound = ()) -> psycopg.AsyncCursor[Any]:
+    """Execute; values come back in binary form."""
+    return await connection.execute(sql.encode(), values, binary=True)
+
+
+@asynccontextmanager
+async def transaction(pool: AsyncConnectionPool[Connection]) -> AsyncIterator[Connection]:
+    """A connection within a transaction; committed and durable when left without an exception."""
+    async with pool.connection() as connection, connection.transaction():
+        yield connection
+
+
+def _pool(url: str, size: int, name: str, limit_ms: int) -> AsyncConnectionPool[Connection]:
+    async def configure(connection: Connection) -> None:
+        await _configure(connection, limit_ms)
+
+    return AsyncConnectionPool(
+        url, min_size=1, max_size=size, open=False, name=f"store-{name}", kwargs={"autocommit": True},
+        configure=configure, timeout=10, num_workers=1,
+    )  # fmt: skip
+
+
+async def _configure(connection: Connection, limit_ms: int) -> None:
+    # One width for every number, so that a statement is prepared once; and its plan is made for the values asked:
+    # a posting may stand in three rows or in all of them.
+    connection.adapters.register_dumper(int, Int8BinaryDumper)
+    connection.adapters.register_dumper(list, ArrayDumper)
+    await connection.execute(
+        b"SET plan_cache_mode = force_custom_plan; SET jit = off; SET TimeZone = 'UTC';"
+        b" SET statement_timeout = %d" % limit_ms
+    )
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """PostgreSQL's errors as the gateway's; their texts may quote data and are left out."""
+    try:
+        yield
+    except psycopg.Error as fault:
+        raise _gateway_error(fault) from None
+
+
+def _gateway_error(fault: psycopg.Error) -> GatewayError:
+    if isinstance(fault, errors.QueryCanceled):
+        return TooCostly()
+    if isinstance(fault, errors.DiskFull):
+        return StorageFull()
+    return StoreError(detail=f"PostgreSQL {fault.sqlstate or type(fault).__name__}")
+
+
+# ---- start -----------------------------------------------------------------------------------
+async def open_database(url: str) -> Database:
+    """Check the server, bring the schema to this release, connect. Raises ConfigError, UnsafeStore."""
+    try:
+        connection = await psycopg.AsyncConnection.connect(url, connect_timeout=10, autocommit=True)
+    except psycopg.Error as fault:
+        detail = f"no connection to PostgreSQL: {fault.sqlstate or type(fault).__name__}"
+        raise ConfigError("store.url", detail, detail_zh="无法连接 PostgreSQL") from None
+    try:
+        await _refuse_unsafe(connection)
+        schema = (await (await connection.execute("SELECT current_schema()")).fetchone() or (None,))[0]
+        if schema is None:
+            raise ConfigError("store.url", "the search path names no schema that exists")
+        database = Database(url, _space_of(str(schema)))
+        await _migrate(connection, database.lock(MIGRATE))
+    except psycopg.Error as fault:
+        raise ConfigError("store.url", f"the schema could not be made: {fault.sqlstate}") from None
+    finally:
+        await connection.close()
+    await database.start()
+    return database
+
+
+def _space_of(schema: str) -> int:
+    digest = hashlib.blake2b(f"alliance-gateway|{schema}".encode(), digest_size=5).digest()
+    return int.from_bytes(digest, "big") << 16
+
+
+async def _refuse_unsafe(connection: Connection) -> None:
+    """Raises UnsafeStore unless what PostgreSQL confirms is on disk, ConfigError for a server too old or not UTF-8."""
+    for name in _NEEDED:
+        found = await (await connection.execute(f"SHOW {name}".encode())).fetchone()
+        if found is None or found[0] == "off":
+            raise UnsafeStore(f"store.url: {name}", f"{name} is off", detail_zh=f"{name} 已关闭")
+    if connection.info.server_version < _OLDEST:
+        raise ConfigError("store.url", f"PostgreSQL {_OLDEST // 10_000} or newer is needed")
+    encoding = await (await connection.execute("SHOW server_encoding")).fetchone()
+    if encoding is None or encoding[0] != "UTF8":
+        raise ConfigError("store.url", "the database must be encoded in UTF8")
+
+
+async def _migrate(connection: Connection, lock: int) -> None:
+    """Bring the schema to the newest version, one process at a time; a schema of a newer release is refused."""
+    folder = package_files.files(__package__) / "migrations" / "postgres"
+    steps = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".sql")), key=lambda entry: entry.name)
+    async with connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock(%s)", (lock,))
+        await connection.execute(
+            "CREATE TABLE IF NOT EXISTS migration"
+            "(version int4 PRIMARY KEY, name text NOT NULL, at timestamptz NOT NULL)"
+        )
+        found = await (await connection.execute("SELECT coalesce(max(version), 0) FROM migration")).fetchone()
+        version = int(found[0]) if found else 0
+        if version > len(steps):
+            raise UnsafeStore("store.url", f"written by a newer release (schema {version} > {len(steps)})")
+        for number, entry in enumerate(steps[version:], version + 1):
+            await connection.execute(entry.read_text("utf-8").encode())
+            await connection.execute("INSERT INTO migration VALUES(%s, %s, now())", (number, entry.name))

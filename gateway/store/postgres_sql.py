@@ -1,0 +1,110 @@
+"""SQL pieces of the PostgreSQL engine: the columns of a row, a caller's sight, a match.
+
+Only numbers this engine made itself are written into a statement; everything else is bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ..errors import StoreError
+from .base import param_number
+from .engine import DELETED, RETIRED, SEQ_BITS, Match, Row, Sight
+
+SEQ_MASK = (1 << SEQ_BITS) - 1
+LONG_MS = 32 * 86_400_000
+"""Date ranges wider than this stand in a part of `date_order` of their own."""
+RID = f"(r.person << {SEQ_BITS} | r.seq)"
+_COLUMNS = f"{RID}, r.from_tx, r.typ, r.flags, r.member, r.acl, r.ver, r.at, r.fh, r.src, r.prev, r.id, r.keys, "
+WITH_BODY = _COLUMNS + "r.body"
+WITHOUT_BODY = _COLUMNS + "''::bytea"
+BY_RID = f"JOIN version r ON r.person = a.rid >> {SEQ_BITS} AND r.seq = (a.rid & {SEQ_MASK})::int4"
+"""Joins the rows of `a(rid)`."""
+NEWEST = "ORDER BY r.from_tx DESC, r.person DESC, r.seq DESC"
+OLDEST = "ORDER BY r.from_tx, r.person, r.seq"
+_row = Row._make
+
+Bound = tuple[Any, ...]
+
+
+def number_of(text: str) -> int:
+    """The number rows carry for a resource type or a member key."""
+    return param_number(text)
+
+
+def split(rid: int) -> tuple[int, int]:
+    """(person, seq) of a row key."""
+    return rid >> SEQ_BITS, rid & SEQ_MASK
+
+
+class Names:
+    """Types and member keys by the number rows carry. Other processes add some: on an unknown number, load again."""
+
+    __slots__ = ("text",)
+
+    def __init__(self) -> None:
+        self.text: dict[int, str] = {}
+
+    def load(self, rows: Iterable[tuple[int, str]]) -> None:
+        """Take over what the database knows."""
+        self.text = dict(rows)
+
+    def missing(self, texts: Iterable[str]) -> list[str]:
+        """Those the database has no number for yet. Raises StoreError when two texts share one."""
+        new = sorted({text for text in texts if self.text.get(number_of(text)) != text})
+        taken = next((text for text in new if number_of(text) in self.text), None)
+        if taken is not None:
+            raise StoreError(taken, "another type or member has the same number")
+        return new
+
+    def rows(self, found: Iterable[Bound]) -> list[Row]:
+        """Rows from the columns above. Raises KeyError for a number not known yet."""
+        text = self.text
+        return [_row((rid, tx, text[typ], flags, text[member], *rest)) for rid, tx, typ, flags, member, *rest in found]
+
+
+def sight_sql(sight: Sight) -> tuple[str, Bound]:
+    """(condition on `r`, values): what design-store §9 demands at every row access.
+
+    A row without member belongs to everybody.
+    """
+    parts = ["r.from_tx <= %s", "r.till_tx > %s"]
+    hidden = (0 if sight.retired else RETIRED) | (0 if sight.deleted else DELETED)
+    if hidden:
+        parts.append(f"r.flags & {hidden} = 0")
+    if sight.types is not None:
+        parts.append(_among("r.typ", sight.types))
+    if sight.members is not None:
+        parts.append(_among("r.member", sight.members | {""}))
+    if sight.labels != -1:
+        parts.append(f"r.acl & ({~sight.labels}) = 0")
+    return " AND ".join(parts), (sight.as_of, sight.as_of)
+
+
+def types_sql(types: Sequence[str]) -> str:
+    """ " AND …" for rows of these types; "" for all."""
+    return f" AND {_among('r.typ', types)}" if types else ""
+
+
+def _among(column: str, texts: Iterable[str]) -> str:
+    listed = ",".join(str(number_of(text)) for text in sorted(texts))
+    return f"{column} IN ({listed})" if listed else "false"
+
+
+def match_sql(match: Match) -> tuple[str, Bound]:
+    """(" AND …", values): of every group one posting, of `none` no posting."""
+    parts: list[str] = []
+    values: list[list[int]] = []
+    single = [group[0] for group in match.all if len(group) == 1]
+    if single:
+        parts.append("r.tk @> %s::int8[]")
+        values.append(single)
+    for group in match.all:
+        if len(group) != 1:
+            parts.append("r.tk && %s::int8[]")
+            values.append(list(group))
+    if match.none:
+        parts.append("NOT r.tk && %s::int8[]")
+        values.append(list(match.none))
+    return "".join(" AND " + part for part in parts), tuple(values)
