@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from . import __version__
 from .commands.talk import Exit, say
-from .errors import ConfigError, GatewayError
+from .errors import ConfigError, GatewayError, MissingFile
 
 _EXAMPLES = """examples:
   gateway demo                                   everything on loopback with twelve synthetic residents
@@ -31,11 +31,26 @@ def main(argv: list[str] | None = None) -> int:
     except ConfigError as fault:
         say(f"{fault.code} {fault.sentence_zh()}")
         return Exit.CONFIG
+    except MissingFile as fault:
+        say(f"{fault.code} {fault.sentence_zh()}")
+        return Exit.USAGE
     except GatewayError as fault:
         say(f"{fault.code} {fault.sentence_zh()}")
         return Exit.PARTIAL
+    except OSError as fault:
+        return _refused(fault)
     except KeyboardInterrupt:
         return 130
+
+
+def _refused(fault: OSError) -> int:
+    """What the operating system did not allow: a named file is the user's to mend, a port the operator's."""
+    what = fault.strerror or str(fault)
+    if fault.filename is not None:
+        say(f"{fault.filename}: 无法读写 / cannot be read or written: {what}")
+        return Exit.USAGE
+    say(f"系统拒绝了这次操作 / the system refused: {what}")
+    return Exit.CONFIG
 
 
 def _load(path: str) -> Callable[[argparse.Namespace], int]:
@@ -69,37 +84,57 @@ def _add(commands: Commands, name: str, run: str, text: str) -> argparse.Argumen
     return parser
 
 
+def _port(text: str) -> int:
+    if text.isdigit() and int(text) <= 65535:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no port (0 to 65535)")
+
+
+def _address(text: str) -> tuple[str, int]:
+    """`HOST:PORT`, `[::1]:PORT` or `PORT`; the host is loopback when left out."""
+    host, _, port = text.rpartition(":")
+    return host.strip("[]") or "127.0.0.1", _port(port)
+
+
+def _positive(text: str) -> int:
+    if text.isdigit() and int(text) > 0:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+
+
 def _serving(commands: Commands) -> None:
     demo = _add(commands, "demo", "demo:run", "start everything on synthetic members and print the addresses")
     demo.add_argument("--home", default=".demo", help="folder of the demo's data (default: .demo)")
-    demo.add_argument("--port", type=int, default=8080)
-    demo.add_argument("--mllp-port", type=int, default=2575)
+    demo.add_argument("--port", type=_port, default=8080, help="HTTP port (default: 8080)")
+    demo.add_argument("--mllp-port", type=_port, default=2575, help="MLLP port (default: 2575)")
     demo.add_argument("--no-browser", action="store_true", help="do not open the doctor page")
     demo.add_argument("--no-stream", action="store_true", help="no new message every few seconds")
     serve = _add(commands, "serve", "serve:run", "run the gateway for real members")
-    serve.add_argument("--config", help="gateway.toml")
-    serve.add_argument("--workers", type=int, default=1, help="more than one needs PostgreSQL")
+    serve.add_argument("--config", help="settings file, see the operator's manual (default: none, all defaults)")
+    serve.add_argument("--workers", type=_positive, default=1, help="more than one needs PostgreSQL")
 
 
 def _messages(commands: Commands) -> None:
     try_ = _add(commands, "try", "translate:run_try", "translate files and show FHIR, unused fields, errors")
-    try_.add_argument("files", nargs="+")
+    try_.add_argument("files", nargs="+", help="files or folders")
     try_.add_argument("--source", default="sandbox", help="whose mapping (default: the base maps alone)")
     try_.add_argument("--mappings", default="", help="own mapping folder")
     try_.add_argument("--json", action="store_true", help="one JSON line a file")
     load = _add(commands, "load", "load:run", "push files or folders through the push door of a running gateway")
-    load.add_argument("paths", nargs="+")
-    load.add_argument("--source", required=True)
+    load.add_argument("paths", nargs="+", help="files or folders")
+    load.add_argument("--source", required=True, help="name of the source they come from")
     load.add_argument("--home", default=".demo", help="home whose demo.json names the gateway")
     load.add_argument("--push", default="", help="address of the push door, instead of demo.json")
     load.add_argument("--token", default="", help="file holding the token, instead of demo.json")
-    load.add_argument("--json", action="store_true")
+    load.add_argument("--json", action="store_true", help="one JSON line an answer")
     send = _add(commands, "send", "simulate:run_send", "send HL7 v2 messages over MLLP and print the answers")
-    send.add_argument("file")
-    send.add_argument("--mllp", default="127.0.0.1:2575", metavar="HOST:PORT")
+    send.add_argument("file", help="one or several messages, line ends of any kind")
+    send.add_argument(
+        "--mllp", type=_address, default="127.0.0.1:2575", metavar="HOST:PORT", help="default: 127.0.0.1:2575"
+    )
     listen = _add(commands, "listen", "simulate:run_listen", "receive HL7 v2 over MLLP, print, acknowledge")
-    listen.add_argument("--host", default="127.0.0.1")
-    listen.add_argument("--port", type=int, default=2576)
+    listen.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1")
+    listen.add_argument("--port", type=_port, default=2576, help="default: 2576; 0 takes a free one")
     listen.add_argument("--count", type=int, default=0, help="stop after so many messages")
 
 
@@ -108,18 +143,18 @@ def _inbox(commands: Commands) -> None:
     actions = inbox.add_subparsers(dest="action", required=True, metavar="action")
     for name, text in (("list", "newest first"), ("show", "one message, whole"), ("replay", "process again")):
         action = actions.add_parser(name, help=text)
-        action.add_argument("--home", default=".demo", help="the gateway's home folder")
-        action.add_argument("--json", action="store_true")
+        action.add_argument("--home", default=".demo", help="the gateway's home folder (default: .demo)")
+        action.add_argument("--json", action="store_true", help="JSON lines")
         if name == "show":
-            action.add_argument("key")
+            action.add_argument("key", help="number of the message, like m12")
             continue
         action.add_argument("--state", choices=("received", "processed", "quarantined"))
-        action.add_argument("--source", default="")
-        action.add_argument("--reason", default="", help="GW code")
+        action.add_argument("--source", default="", help="only this source")
+        action.add_argument("--reason", default="", help="only this error code, like GW-TRN-003")
         if name == "list":
-            action.add_argument("--limit", type=int, default=50)
+            action.add_argument("--limit", type=_positive, default=50, help="at most so many (default: 50)")
         else:
-            action.add_argument("keys", nargs="*")
+            action.add_argument("keys", nargs="*", help="numbers of messages, like m12")
 
 
 def _maps(commands: Commands) -> None:
@@ -132,25 +167,28 @@ def _maps(commands: Commands) -> None:
     ):
         action = actions.add_parser(name, help=text)
         action.add_argument("--mappings", default="", help="own mapping folder")
-        action.add_argument("--json", action="store_true")
+        action.add_argument("--json", action="store_true", help="JSON lines")
         if name == "test":
             action.add_argument("cases", nargs="?", default="", help="folder of cases (default: the shipped ones)")
         if name == "gaps":
-            action.add_argument("--home", default=".demo")
-            action.add_argument("--source", default="")
+            action.add_argument("--home", default=".demo", help="the gateway's home folder (default: .demo)")
+            action.add_argument("--source", default="", help="only this source")
 
 
 def _rest(commands: Commands) -> None:
     store = _add(commands, "store", "store:run", "look after the store")
     actions = store.add_subparsers(dest="action", required=True, metavar="action")
-    for name, text in (("stats", "rows, bytes, persons"), ("verify", "check the audit chain")):
+    for name, text in (
+        ("stats", "rows, bytes, persons"),
+        ("verify", "check the audit chain; the gateway must be stopped"),
+    ):
         action = actions.add_parser(name, help=text)
-        action.add_argument("--home", default=".demo")
-        action.add_argument("--json", action="store_true")
+        action.add_argument("--home", default=".demo", help="the gateway's home folder (default: .demo)")
+        action.add_argument("--json", action="store_true", help="JSON lines")
     generate = _add(commands, "generate", "generate:run", "a synthetic population in every member's own format")
-    generate.add_argument("--residents", type=int, default=100)
-    generate.add_argument("--seed", type=int, default=1)
-    generate.add_argument("--out", required=True)
+    generate.add_argument("--residents", type=_positive, default=100, help="default: 100")
+    generate.add_argument("--seed", type=int, default=1, help="the same seed, the same residents (default: 1)")
+    generate.add_argument("--out", required=True, help="folder to write, one sub-folder a source")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import asyncio
 import json
 from pathlib import Path
 
+from ..errors import ConfigError
 from ..inbox.queue import Entry, Inbox
 from ..model.outcome import State
 from ..model.times import instant_text
@@ -16,7 +17,7 @@ from .talk import Exit, emit, say
 
 def run(args: argparse.Namespace) -> int:
     """Dispatch."""
-    inbox = Inbox(Path(args.home))
+    inbox = opened(args.home)
     try:
         if args.action == "list":
             return _list(inbox, args)
@@ -25,6 +26,15 @@ def run(args: argparse.Namespace) -> int:
         return _replay(inbox, args)
     finally:
         inbox.close()
+
+
+def opened(home: str) -> Inbox:
+    """The inbox of a home folder. Raises ConfigError where no gateway ever ran: a look must not make one."""
+    if not (Path(home) / "inbox.db").is_file():
+        raise ConfigError(
+            f"--home {home}", "no inbox.db there", detail_zh="那里没有 inbox.db，请用 --home 指明网关的数据目录。"
+        )
+    return Inbox(Path(home))
 
 
 def _list(inbox: Inbox, args: argparse.Namespace) -> int:
@@ -65,8 +75,10 @@ def _replay(inbox: Inbox, args: argparse.Namespace) -> int:
         say("没有选中消息：给出编号，或 --state、--reason、--source / nothing chosen")
         return Exit.USAGE
     count = asyncio.run(inbox.replay(keys))
-    say(f"{count} 条消息等待重新处理 / {count} messages will be processed again")
-    return Exit.OK
+    if args.json:
+        emit({"asked": len(keys), "replayed": count})
+    say(f"{count} / {len(keys)} 条消息等待重新处理 / messages will be processed again")
+    return Exit.OK if count == len(keys) else Exit.PARTIAL
 
 
 def _fields(entry: Entry) -> dict[str, object]:

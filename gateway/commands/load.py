@@ -42,7 +42,7 @@ def _where(args: argparse.Namespace) -> tuple[str, str, str]:
     if path.is_file():
         facts = json.loads(path.read_text(encoding="utf-8"))
     tokens, sources = facts.get("tokens", {}), facts.get("sources", {})
-    token = Path(args.token).read_text(encoding="utf-8").strip() if args.token else dict(tokens).get("vendor", "")  # type: ignore[call-overload]
+    token = Path(args.token).read_text("utf-8").strip() if args.token else dict(tokens).get("vendor", "")  # type: ignore[call-overload]
     push = args.push or str(facts.get("push", ""))
     if not push or not token:
         raise ConfigError("--push, --token", f"name them, or start the demo first ({path} is missing)")
@@ -62,4 +62,13 @@ def _pushed(client: httpx.Client, address: str, path: Path, format_: str) -> lis
 def _one(client: httpx.Client, address: str, path: Path, body: bytes) -> dict[str, object]:
     name = path.name.encode("ascii", "ignore").decode()
     answer = client.post(address, content=body, headers={"X-File-Name": name})
-    return {"file": str(path), "ok": answer.status_code == 202, "status": answer.status_code, "text": answer.text[:400]}
+    return {"file": str(path), "ok": answer.status_code == 202, "status": answer.status_code, "text": _said(answer)}
+
+
+def _said(answer: httpx.Response) -> str:
+    """What the gateway said, for a person: the sentence of an OperationOutcome, the lines of an ACK."""
+    if "json" not in answer.headers.get("content-type", ""):
+        return answer.text.strip().replace("\r", "\n")
+    told = answer.json()
+    issues = [one["details"]["text"] for one in told.get("issue", ()) if "details" in one]
+    return " ".join(issues) or str(told.get("zh", "")) or answer.text[:400]

@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ..errors import GatewayError
+from ..errors import GatewayError, MissingFile
 from ..inbox.queue import Inbox
 from ..model.ids import Ids
 from ..model.message import Draft, RawMessage
@@ -20,8 +20,9 @@ from ..shipped import shipped
 from ..translate.engine import Mappings
 from ..translate.gaps import Gaps
 from ..validate.elements import R4Elements
+from .inbox import opened
 from .talk import Exit, emit, say
-from .translate import mappings_of, source_of
+from .translate import folders_of, mappings_of, source_of
 
 GOLDEN_KEY = b"golden"  # expected results are made with these ids; a store has its own key
 
@@ -36,8 +37,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
-    folders = [*([Path(args.mappings)] if args.mappings else []), shipped("mappings")]
-    loaded = Mappings.load(folders, elements=R4Elements())
+    loaded = Mappings.load(folders_of(args.mappings), elements=R4Elements())
     sources = loaded.directory.sources
     say(f"{len(sources)} 个来源的映射都能编译 / mappings of {len(sources)} sources compile")
     for name, source in sorted(sources.items()):
@@ -64,6 +64,12 @@ def _test(args: argparse.Namespace) -> int:
             emit({"case": f"{case.source}/{case.name}", "ok": same})
         elif not same:
             say(f"不同 / differs: {case.source}/{case.name}")
+    if not total:
+        raise MissingFile(
+            str(root),
+            "<source>/<message>/<name>/case.yaml",
+            detail_zh="没有 <来源>/<消息>/<名称>/case.yaml 形式的用例。",
+        )
     say(f"{total - wrong} / {total} 个用例相同 / cases equal")
     return Exit.PARTIAL if wrong else Exit.OK
 
@@ -86,7 +92,7 @@ def _gaps(args: argparse.Namespace) -> int:
     """Unmapped codes and unused fields over everything the inbox holds, the most frequent first."""
     mappings = mappings_of(args.mappings)
     gaps = Gaps()
-    inbox = Inbox(Path(args.home))
+    inbox = opened(args.home)
     try:
         for raw in _kept(inbox, args.source):
             draft = _draft(raw, mappings)

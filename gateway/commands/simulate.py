@@ -15,12 +15,15 @@ from .talk import Exit, say
 
 def run_send(args: argparse.Namespace) -> int:
     """Send the messages of a file; prints each acknowledgement. Exit 5 when one was not AA or CA."""
-    host, _, port = args.mllp.rpartition(":")
+    host, port = args.mllp
     messages = split_messages(Path(args.file).read_bytes())
+    if not messages:
+        say(f"{args.file}: 文件是空的，没有消息可发 / the file is empty")
+        return Exit.USAGE
     try:
-        answers = asyncio.run(send(host or "127.0.0.1", int(port), messages))
+        answers = asyncio.run(send(host, port, messages))
     except (OSError, TimeoutError, asyncio.IncompleteReadError) as fault:
-        say(f"{args.mllp}: {type(fault).__name__} 没有收到应答 / no answer")
+        say(f"{host}:{port}: 没有收到 MLLP 应答，请核对地址，网关是否在运行 / no answer ({type(fault).__name__})")
         return Exit.UPSTREAM
     for answer in answers:
         print(answer.decode(peek_v2(answer).charset, "replace").replace("\r", "\n").rstrip())

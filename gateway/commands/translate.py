@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigError, GatewayError
+from ..errors import ConfigError, GatewayError, MissingFile
 from ..inbound.files import files_below, read_file
 from ..model.directory import Source
 from ..model.ids import Ids
@@ -24,14 +24,24 @@ _KEY = b"gateway try: no store, so no secret"
 
 def mappings_of(own: str) -> Mappings:
     """The operator's folder over the shipped one."""
-    return Mappings.load([*([Path(own)] if own else []), shipped("mappings")], check=False)
+    return Mappings.load(folders_of(own), check=False)
+
+
+def folders_of(own: str) -> list[Path]:
+    """The operator's folder, if one is named, then the shipped one. Raises MissingFile."""
+    if own and not Path(own).is_dir():
+        raise MissingFile(f"--mappings {own}")
+    return [*([Path(own)] if own else []), shipped("mappings")]
 
 
 def source_of(mappings: Mappings, name: str) -> Source:
     """The source of that name. Raises ConfigError naming those there are."""
     found = mappings.directory.sources.get(name)
     if found is None:
-        raise ConfigError(f"--source {name}", "one of " + ", ".join(sorted(mappings.directory.sources)))
+        known = ", ".join(sorted(mappings.directory.sources))
+        raise ConfigError(
+            f"--source {name}", f"no such source; there are {known}", detail_zh=f"没有这个来源；已有：{known}。"
+        )
     return found
 
 

@@ -62,7 +62,7 @@ def files_below(path: Path) -> Iterator[Path]:
     if not path.exists():
         raise MissingFile(str(path))
     if path.is_file():
-        yield path
+        yield path.resolve() if path.is_symlink() else path  # a link somebody names is meant; one found is not
         return
     for child in sorted(path.iterdir()):
         if child.name.startswith(".") or child.suffix.lower() in _UNFINISHED or child.is_symlink():
