@@ -5,6 +5,9 @@ from __future__ import annotations
 import itertools
 import shutil
 import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -34,6 +37,27 @@ class TestServer:
         """The URL with settings every connection begins with."""
         options = " ".join(f"-c{name}={value}" for name, value in settings.items())
         return f"{self.url}&options={quote(options)}"
+
+    @contextmanager
+    def altered(self, name: str, value: str) -> Iterator[None]:
+        """A setting of the whole server, for as long as the block lasts."""
+        self._alter(f"ALTER SYSTEM SET {name} = {value}", name, value)
+        try:
+            yield
+        finally:
+            self._alter(f"ALTER SYSTEM RESET {name}", name, "on")
+
+    def _alter(self, sql: str, name: str, wanted: str) -> None:
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(sql.encode())
+            connection.execute("SELECT pg_reload_conf()")
+        for _ in range(200):  # the server reads its files again when it comes to it
+            with psycopg.connect(self.url, autocommit=True) as connection:
+                found = connection.execute(f"SHOW {name}".encode()).fetchone()
+                if found is not None and found[0] == wanted:
+                    return
+            time.sleep(0.01)
+        raise AssertionError(f"{name} did not become {wanted}")
 
     def close(self) -> None:
         """Stop it, delete its files."""

@@ -1,0 +1,206 @@
+"""What only a server can do: be set up unsafely, serve several processes, drop its connections."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+
+import psycopg
+import pytest
+import pytest_asyncio
+
+from gateway.errors import ConfigError, Conflict, StoreError, UnsafeStore
+from gateway.model.context import SYSTEM
+from gateway.model.query import Query
+from gateway.model.systems import local_number
+from gateway.store.base import AuditQuery, Plan
+from gateway.store.postgres_database import COMMIT, Database, _space_of
+from gateway.store.resources import ResourceStore, open_store
+from tests.contract.clinic import M1, audit, ids, observation, of, organization, patient
+from tests.contract.conftest import START
+from tests.contract.postgres import TestServer
+
+
+async def opened(url: str) -> ResourceStore:
+    return await open_store(url, clock=lambda: START)
+
+
+@pytest_asyncio.fixture
+async def two(server: TestServer) -> AsyncIterator[tuple[ResourceStore, ResourceStore]]:
+    """Two gateways on one schema, as two processes have them."""
+    url = server.schema()
+    stores = [await opened(url), await opened(url)]
+    yield stores[0], stores[1]
+    for store in stores:
+        await store.close()
+
+
+async def test_what_one_gateway_writes_another_sees_at_once(two: tuple[ResourceStore, ResourceStore]) -> None:
+    here, there = two
+    assert here.store_key == there.store_key
+    assert (await there.search(Query("Observation", (of("p1"),)), SYSTEM)).matches == ()
+    done = await here.commit(Plan(puts=(observation("o1", "p1"), patient("p1"))))
+    page = await there.search(Query("Observation", (of("p1"),)), SYSTEM)
+    assert ids(page.matches) == ["o1"] and page.as_of == done.tx
+    assert ids(await there.everything("p1", SYSTEM)) == ["p1", "o1"]
+    waiting = asyncio.create_task(there.changes.wait(done.tx, 5))
+    await asyncio.sleep(0.05)
+    await here.commit(Plan(puts=(observation("o2", "p1"),)))
+    assert await waiting
+
+
+async def test_two_gateways_count_versions_and_transactions_together(two: tuple[ResourceStore, ResourceStore]) -> None:
+    plans = [Plan(puts=(observation("o1", "p1", f"{n}.5"), organization(f"g{n}", "院"))) for n in range(40)]
+    done = await asyncio.gather(*(two[n % 2].commit(plan) for n, plan in enumerate(plans)))
+    assert sorted(one.written[0].version for one in done) == list(range(1, 41))
+    assert len({one.tx for one in done}) == 40
+    assert len((await two[0].search(Query("Organization", count=99), SYSTEM)).matches) == 40
+
+
+async def test_of_two_gateways_one_claims_an_identifier(two: tuple[ResourceStore, ResourceStore]) -> None:
+    claim = (("Patient", local_number(M1), "A-77"),)
+    puts = [patient(f"p{n}", identifier=[{"system": local_number(M1), "value": "A-77"}]) for n in range(32)]
+    answers = await asyncio.gather(
+        *(two[n % 2].commit(Plan(puts=(put,), unclaimed=claim)) for n, put in enumerate(puts)), return_exceptions=True
+    )
+    won = [one for one in answers if not isinstance(one, BaseException)]
+    assert len(won) == 1 and all(isinstance(one, Conflict) for one in answers if isinstance(one, BaseException))
+
+
+async def test_the_stream_loses_nothing_beside_a_transaction_held_open(
+    server: TestServer, two: tuple[ResourceStore, ResourceStore]
+) -> None:
+    here, there = two
+    await here.commit(Plan(puts=(organization("g0", "院"),)))
+    schema = _schema_of(here)
+    seen: list[str] = []
+    at = 0
+    async with await psycopg.AsyncConnection.connect(server.url) as holding:
+        await holding.execute("SELECT pg_advisory_xact_lock(%s)", (Database("", _space_of(schema)).lock(COMMIT),))
+        writing = [asyncio.create_task(store.commit(Plan(puts=(organization(f"h{n}", "院"),)))) for n, store in
+                   enumerate((here, there))]  # fmt: skip
+        await asyncio.sleep(0.2)
+        assert not any(one.done() for one in writing)
+        part = await there.changes.after(at, SYSTEM)
+        seen, at = ids(part.resources), part.next
+        await asyncio.wait_for(there.disclose(audit(START)), 1)  # nor does a disclosure wait
+        assert (await there.read("Organization", "g0", SYSTEM)) is not None
+    await asyncio.gather(*writing)
+    seen += ids((await there.changes.after(at, SYSTEM)).resources)
+    assert sorted(seen) == ["g0", "h0", "h1"]
+
+
+def _schema_of(store: ResourceStore) -> str:
+    conninfo = store._engine.database.reading.conninfo  # type: ignore[attr-defined]
+    return str(conninfo).rpartition("search_path%3D")[2]
+
+
+async def test_two_sealers_make_one_chain(two: tuple[ResourceStore, ResourceStore]) -> None:
+    await asyncio.gather(*(two[n % 2].disclose(audit(START, detail=str(n))) for n in range(60)))
+    await two[0].commit(Plan(audits=(audit(START),)))
+    await asyncio.gather(*(store.audit_log.seal() for store in two for _ in range(3)))
+    verdict = await two[1].audit_log.verify()
+    assert (verdict.checked, verdict.broken) == (61, 0)
+    assert len(await two[0].audits(AuditQuery(limit=100))) == 61
+
+
+@pytest.mark.parametrize(
+    "tampering",
+    [
+        "UPDATE disclosure SET said = convert_to(replace(convert_from(said, 'UTF8'), 'd1', 'd9'), 'UTF8')",
+        "DELETE FROM disclosure WHERE seq = 2",
+        "DELETE FROM seal WHERE n = 2",
+        "DELETE FROM effect",
+    ],
+)
+async def test_tampering_breaks_the_chain(server: TestServer, tampering: str) -> None:
+    url = server.schema()
+    store = await opened(url)
+    try:
+        for _ in range(3):
+            await store.disclose(audit(START))
+        await store.commit(Plan(audits=(audit(START),)))
+        await store.audit_log.seal()
+        assert (await store.audit_log.verify()).broken == 0
+        with psycopg.connect(url, autocommit=True) as intruder:
+            intruder.execute(tampering.encode())
+        assert (await store.audit_log.verify()).broken > 0
+    finally:
+        await store.close()
+
+
+async def test_dropped_connections_are_an_error_once_and_forgotten(server: TestServer) -> None:
+    store = await opened(server.schema())
+    try:
+        await store.commit(Plan(puts=(organization("g0", "院"),)))
+        with psycopg.connect(server.url, autocommit=True) as other:
+            other.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+                          " AND backend_type = 'client backend'")  # fmt: skip
+        for _ in range(30):
+            try:
+                await store.commit(Plan(puts=(organization("g1", "院"),)))
+                await store.disclose(audit(START))
+                found = await store.read_many([("Organization", "g0"), ("Organization", "g1")], SYSTEM)
+                break
+            except StoreError:
+                await asyncio.sleep(0.05)
+        assert ids(found) == ["g0", "g1"]
+    finally:
+        await store.close()
+
+
+async def test_a_server_that_may_lose_data_is_refused(server: TestServer) -> None:
+    with pytest.raises(UnsafeStore, match="synchronous_commit"):
+        await opened(server.with_options(synchronous_commit="off"))
+    with server.altered("full_page_writes", "off"), pytest.raises(UnsafeStore, match="full_page_writes"):
+        await opened(server.schema())
+    with server.altered("fsync", "off"), pytest.raises(UnsafeStore, match="fsync"):
+        await opened(server.schema())
+
+
+async def test_a_schema_of_a_newer_release_is_refused(server: TestServer) -> None:
+    url = server.schema()
+    await (await opened(url)).close()
+    with psycopg.connect(url, autocommit=True) as newer:
+        newer.execute("INSERT INTO migration VALUES(99, 'later', now())")
+    with pytest.raises(UnsafeStore, match="newer release"):
+        await opened(url)
+
+
+async def test_several_gateways_may_start_on_an_empty_schema_at_once(server: TestServer) -> None:
+    url = server.schema()
+    stores = await asyncio.gather(*(opened(url) for _ in range(3)))
+    assert len({store.store_key for store in stores}) == 1
+    for store in stores:
+        await store.close()
+
+
+async def test_an_address_that_does_not_answer_is_a_matter_of_configuration() -> None:
+    with pytest.raises(ConfigError, match="no connection"):
+        await opened("postgresql://u:secret-word@127.0.0.1:1/none")
+    with pytest.raises(ConfigError) as fault:
+        await opened("postgresql://u:secret-word@127.0.0.1:1/none")
+    assert "secret-word" not in str(fault.value)
+
+
+async def test_without_its_extra_the_way_to_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith("gateway.store.") and "postgres" in name]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(ConfigError, match=r"alliance-gateway\[postgres\]"):
+        await opened("postgresql:///x")
+
+
+async def test_every_key_of_rows_contains_the_person(server: TestServer) -> None:
+    url = server.schema()
+    await (await opened(url)).close()
+    sql = (
+        "SELECT t.relname, array_agg(a.attname) FROM pg_index i JOIN pg_class t ON t.oid = i.indrelid"
+        " JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = ANY(i.indkey)"
+        " WHERE i.indisunique AND t.relnamespace = current_schema()::regnamespace GROUP BY t.relname, i.indexrelid"
+    )
+    with psycopg.connect(url) as connection:
+        keys = dict(connection.execute(sql).fetchall())
+    of_rows = ("version", "date_order", "text_order", "closed")
+    assert all("person" in keys[name] for name in of_rows) and {"dir", "ident"} <= keys.keys()
