@@ -41,6 +41,10 @@ CREATE INDEX IF NOT EXISTS message_source ON message(source);
 """
 _STATES = (State.RECEIVED, State.PROCESSED, State.QUARANTINED)
 _NUMBER = {state: number for number, state in enumerate(_STATES)}
+_FEW: dict[State | None, str] = {
+    State.RECEIVED: "INDEXED BY message_open",
+    State.QUARANTINED: "INDEXED BY message_stuck",
+}  # messages in these states are few among all, which the planner cannot know
 _ROW = "seq, source, format, name, control, at, state, reason, outcome, size"
 
 
@@ -204,8 +208,7 @@ class InboxFile:
         """Newest first; `before` is a key to go on from."""
         where, values = ["1"], []  # type: tuple[list[str], list[object]]
         if state is not None:
-            where.append("state = ?")
-            values.append(_NUMBER[state])
+            where.append(f"state = {_NUMBER[state]}")  # as text: a bound value would not match a partial index
         for column, value in (("source", source), ("reason", reason)):
             if value:
                 where.append(f"{column} = ?")
@@ -213,15 +216,16 @@ class InboxFile:
         if before:
             where.append("seq < ?")
             values.append(_seq(before))
-        sql = f"SELECT {_ROW} FROM message WHERE {' AND '.join(where)} ORDER BY seq DESC LIMIT ?"
+        table = f"message {_FEW.get(state, '')}"
+        sql = f"SELECT {_ROW} FROM {table} WHERE {' AND '.join(where)} ORDER BY seq DESC LIMIT ?"
         return [_entry(row) for row in self._reader.execute(sql, (*values, limit))]
 
     def counts(self) -> dict[tuple[str, str], int]:
         """How many messages by (source, state); only indexes are read, never the messages that are done."""
         out: dict[tuple[str, str], int] = {}
         done = dict(self._reader.execute("SELECT source, count(*) FROM message GROUP BY source"))
-        for number in (0, 2):
-            sql = f"SELECT source, count(*) FROM message WHERE state = {number} GROUP BY source"
+        for number, index in ((0, "message_open"), (2, "message_stuck")):
+            sql = f"SELECT source, count(*) FROM message INDEXED BY {index} WHERE state = {number} GROUP BY source"
             for source, count in self._reader.execute(sql):
                 out[source, _STATES[number].value] = count
                 done[source] = done.get(source, 0) - count

@@ -11,7 +11,10 @@ from playwright.sync_api import Browser
 
 from fixtures.times import ANCHOR
 from gateway.inbox.queue import Arrival
+from gateway.model.context import Role
 from gateway.model.outcome import State
+from gateway.security.signin import set_cookie
+from gateway.security.tokens import Credential
 from gateway.store.base import AuditQuery
 from tests.flow.alliance import TOKENS, Alliance
 from tests.flow.browser import Seat, launched, seat
@@ -167,6 +170,25 @@ def test_a_message_is_processed_again_on_request_and_nothing_doubles(empty: Alli
     rows = empty.run(empty.gateway.store.audits(AuditQuery(user="demo-vendor", kind="console", limit=20)))
     assert [row.subtype for _, row in rows].count("replay") == 1
     assert "已隔离" in page(empty, "/console/m/m1?replayed")
+
+
+def test_a_vendor_of_one_member_sees_the_messages_of_that_member_alone(alliance: Alliance) -> None:
+    own = Credential("lis", "县中医院检验系统厂商", Role.VENDOR, member="county_tcm_hospital")
+    _, cookie = alliance.call(lambda: alliance.gateway.access.sessions.start(own))
+    headers = {"Cookie": set_cookie(cookie, secure=False).partition(";")[0]}
+    with httpx.Client(base_url=alliance.url, headers=headers) as browser:
+        log = browser.get("/console/").text
+        held = alliance.call(lambda: alliance.gateway.inbox.file.entries(source="county_tcm_hospital"))
+        assert re.findall(r'/console/m/(m\d+)"', log) == [entry.key for entry in held]
+        assert "市第一人民医院" not in log and "county_people_hospital" not in log
+        assert "没有符合的消息" in browser.get("/console/?source=city_first_hospital").text
+        assert browser.get(f"/console/m/{held[0].key}").status_code == 200
+        foreign = key_of(alliance, "就诊流水号")
+        assert browser.get(f"/console/m/{foreign}").status_code == 404
+        csrf = re.search(r'name="csrf" value="([^"]+)"', browser.get("/console/try").text)
+        assert csrf and browser.post(f"/console/m/{foreign}/replay", data={"csrf": csrf[1]}).status_code == 404
+        form = {"csrf": csrf[1], "text": "MSH|", "source": "city_first_hospital"}
+        assert browser.post("/console/try", data=form).status_code == 400
 
 
 # ---- trying --------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ MAX_LINE = 4_000
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A field or a line. css: "" used or empty, `ignored`, `lost`, `wrong`; note: why; href: its row in the trace."""
+    """A field or a line. css: "" = used, `ignored`, `lost`, `noted`, `wrong`; note: why; href: its trace row."""
 
     number: int
     text: str
@@ -73,13 +73,16 @@ def spot(place: str) -> str:
     return ""
 
 
-def marks_of(unused: Iterable[Unused], wrong: Iterable[str] = ()) -> dict[str, tuple[str, str]]:
-    """What to mark on the original: lost wins over ignored, wrong over both."""
+def marks_of(
+    unused: Iterable[Unused], wrong: Iterable[str] = (), noted: Iterable[str] = ()
+) -> dict[str, tuple[str, str]]:
+    """What to mark on the original, by spot; of several the later wins: ignored, lost, noted, wrong."""
     out: dict[str, tuple[str, str]] = {}
     for one in unused:
         where = spot(one.place)
         if where and (one.lost or where not in out):
             out[where] = ("lost", "未用，没有理由") if one.lost else ("ignored", one.because)
+    out |= {spot(place): ("noted", "有提示") for place in noted if spot(place)}
     return out | {spot(place): ("wrong", "出错的位置") for place in wrong if spot(place)}
 
 

@@ -150,8 +150,9 @@ async def one_message(desk: Desk) -> Response:
 def _original(desk: Desk, entry: Entry, outcome: Outcome | None) -> original.Original:
     raw = desk.parts.inbox.raw(entry.key)
     known = desk.parts.mappings.directory.sources.get(entry.source)
-    wrong = [one.place for one in outcome.findings if one.severity in ("error", "fatal")] if outcome else []
-    marks = original.marks_of(outcome.unused if outcome else (), wrong)
+    findings = outcome.findings if outcome else ()
+    wrong = [one.place for one in findings if one.severity in ("error", "fatal")]
+    marks = original.marks_of(outcome.unused if outcome else (), wrong, [one.place for one in findings])
     empty = RawMessage(entry.key, entry.source, entry.format, b"", entry.at)
     return original.read(raw or empty, known.charset if known else "auto", marks, {}, masked=not desk.admin)
 

@@ -46,12 +46,13 @@ class TraceGroup:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One member of a resource as JSON text; href "" when no trace row made it."""
+    """One member of a resource as JSON text; href "" when no trace row made it; a long one is linked by its name."""
 
     name: str
     text: str
     href: str
     last: bool
+    long: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +104,11 @@ def try_view(tried: Tried) -> TryView:
     groups, rows = _groups(tried.traces[:MAX_ROWS])
     lost = tuple(one.place for one in unused if one.lost)
     facts = draft.facts if draft else {}
+    noted = [one.place for one in draft.findings] if draft else []
     shown = original.read(
         tried.raw,
         tried.source.charset,
-        original.marks_of(unused, tried.faults),
+        original.marks_of(unused, tried.faults, noted),
         _links(tried.traces, rows),
         masked=False,
     )
@@ -212,7 +214,7 @@ def said(value: str) -> str:
         found = found[0]
     if isinstance(found, dict):
         found = found.get("valueQuantity", found.get("valueCodeableConcept", found))
-        return _cut(_coded(found) or _quantity(found) or dumps(found).decode())
+        return _cut(_coded(found) or _quantity(found) or _plain(found) or dumps(found).decode())
     return _cut(found if isinstance(found, str) else dumps(found).decode())
 
 
@@ -228,6 +230,11 @@ def _coded(found: Json) -> str:
 
 def _quantity(found: Json) -> str:
     return f"{found['value']} {found.get('unit', '')}".strip() if "value" in found and "unit" in found else ""
+
+
+def _plain(found: Json) -> str:
+    """The one member people read: the text of a range, the value of an identifier."""
+    return next((found[name] for name in ("text", "value", "reference") if isinstance(found.get(name), str)), "")
 
 
 def _cut(text: str) -> str:
@@ -255,5 +262,5 @@ def _members(body: Json, reference: str, rows: Rows) -> tuple[Member, ...]:
     for name in names:
         text = msgspec.json.format(dumps(body[name]), indent=2).decode().replace("\n", "\n  ")
         row = rows.get((reference, name), "")
-        out.append(Member(name, text, f"#{row}" if row else "", name == names[-1]))
+        out.append(Member(name, text, f"#{row}" if row else "", name == names[-1], "\n" in text))
     return tuple(out)
