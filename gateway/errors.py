@@ -81,8 +81,8 @@ class ConfigError(GatewayError):
 
     code = "GW-CFG-001"
     issue = "invalid"
-    zh = "配置无法使用，网关没有启动。"
-    en = "The configuration cannot be used; the gateway did not start."
+    zh = "配置无法使用，没有执行。"
+    en = "The configuration cannot be used; nothing was started."
 
 
 class UnsafeStore(ConfigError):
@@ -99,6 +99,14 @@ class MappingError(ConfigError):
     code = "GW-CFG-003"
     zh = "映射文件有错。"
     en = "A mapping file is wrong."
+
+
+class StoreInUse(ConfigError):
+    """Another process has this home open; one home belongs to one gateway."""
+
+    code = "GW-CFG-004"
+    zh = "这个数据目录正由另一个进程使用。请先停止它，或换一个 gateway.home。"
+    en = "Another process uses this home; stop it first, or set another gateway.home."
 
 
 # ---- INB ------------------------------------------------------------------------------------
@@ -149,8 +157,14 @@ class ControlIdReused(InboundError):
     issue = "duplicate"
     http = 409
     ack = ("AE", "205")
-    zh = "同一消息编号带来了不同内容，已单独保存，没有处理。"
-    en = "The same control id came with different content; it was kept apart and not processed."
+    zh = (
+        "同一消息编号带来了不同内容，已单独保存，没有处理。"
+        "请换新编号重发；编号会重复使用的来源，请设 control_id: untrusted。"
+    )
+    en = (
+        "The same control id came with different content; it was kept apart and not processed. "
+        "Send it under a new id, or set control_id: untrusted for a source that reuses ids."
+    )
 
 
 class InboxFull(InboundError):
@@ -222,8 +236,8 @@ class UnknownTrigger(TranslateError):
     code = "GW-TRN-003"
     issue = "not-supported"
     ack = ("AR", "201")
-    zh = "没有映射能处理这种消息类型或事件。"
-    en = "No mapping serves this message type or event."
+    zh = "没有映射能处理这种消息类型或事件，原文已保存；补上映射后可重新处理。"
+    en = "No mapping serves this message type or event; the original is kept for replay once a mapping does."
 
 
 class BadValue(TranslateError):

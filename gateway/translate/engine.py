@@ -35,6 +35,19 @@ from .sources import SANDBOX, directory
 
 _ID = attrgetter("id")
 Maps = dict[str, Map]  # message kind → map
+_KIND_FROM = {  # where a format says its kind, and what to do when it says none (English, Chinese)
+    "v2": ("MSH-9", "the field is empty", "字段为空。"),
+    "csv": (
+        "row 1",
+        "the header has the columns of no known file; name yours as settings: kind.<name> in source.yaml",
+        "表头不含任何已知文件的列；自己的列名写在 source.yaml 的 settings: kind.<名称>。",
+    ),
+    "json": (
+        "type",
+        "the body names no kind; name its key as settings: kind in source.yaml",
+        "内容没有写明类型；类型所在的键写在 source.yaml 的 settings: kind。",
+    ),
+}
 
 
 class Mappings:
@@ -124,7 +137,8 @@ class Mappings:
         """The map that serves a kind. Raises UnknownTrigger."""
         found = self._maps_of(source, form).get(kind)
         if found is None:
-            raise UnknownTrigger("MSH-9" if form == "v2" else "", kind)
+            place, en, zh = _KIND_FROM.get(form, ("", "", ""))
+            raise UnknownTrigger(place, kind or en, detail_zh=kind or zh)
         return self._compile(source, form, found)
 
     # ---- translating ----------------------------------------------------------------------------

@@ -143,7 +143,7 @@ def _err_old(error: GatewayError) -> str:
     )
 
 
-_PLACE = re.compile(r"([A-Z][A-Z0-9]{2})(?:\[(\d+)\])?(?:-(\d+))?(?:\[(\d+)\])?(?:\.(\d+))?.*")
+_PLACE = re.compile(r"([A-Z][A-Z0-9]{2})(?:\[(\d+)\])?(?:-(\d+))?(?:\[(\d+)\])?(?:\.(\d+))?(?![A-Za-z]).*")
 
 
 def _location(place: str) -> str:
