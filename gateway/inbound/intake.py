@@ -50,7 +50,7 @@ class Intake:
         try:
             peek = peek_v2(body)
         except GatewayError as fault:
-            return await self.broken(body, fault, source)
+            return await self.broken(body, fault, source, name)
         source = source or self._by_sender.get((peek.msh3, peek.msh4))
         error = self._v2_fault(peek, source)
         arrival = Arrival(
@@ -69,7 +69,7 @@ class Intake:
             error = ControlIdReused("MSH-10")
         return Receipt(kept, error, self._answer(peek, source, error))
 
-    async def broken(self, body: bytes, fault: GatewayError, source: Source | None = None) -> Receipt:
+    async def broken(self, body: bytes, fault: GatewayError, source: Source | None = None, name: str = "") -> Receipt:
         """Keep bytes no reader could make sense of, quarantined, and refuse them."""
         large = len(body) > BODY_LIMIT
         arrival = Arrival(
@@ -77,6 +77,7 @@ class Intake:
             format=source.format if source else "v2",
             body=body[:_HEAD] if large else body,
             at=self._clock(),
+            name=name,
             refused=fault.code,
             outcome=_refusal(fault),
         )
@@ -87,7 +88,7 @@ class Intake:
         """Keep one body of any format for a named source."""
         format_ = self._mappings.sniff(body) if source.format == "any" else source.format
         if len(body) > BODY_LIMIT:
-            return await self.broken(body, TooLarge(detail=f"{len(body)} > {BODY_LIMIT}"), source)
+            return await self.broken(body, TooLarge(detail=f"{len(body)} > {BODY_LIMIT}"), source, name)
         if format_ == "v2":
             return await self.v2(body, source, name)
         control = self._mappings.document_id(body, format_) if source.control_id == "trusted" else ""

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Awaitable
 from typing import cast
 
-from ..errors import BrokenFrame, GatewayError, TooLarge
+from ..errors import BrokenFrame, ConfigError, GatewayError, TooLarge
 from .intake import BODY_LIMIT, Intake, Receipt
 
 START, END = 0x0B, 0x1C
@@ -83,6 +83,7 @@ class _Connection(asyncio.Protocol):
         self._frames = Frames()
         self._answers: deque[asyncio.Task[Receipt]] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._ended = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's transports only look like asyncio's
@@ -105,6 +106,8 @@ class _Connection(asyncio.Protocol):
     def _send(self, _: asyncio.Task[Receipt]) -> None:
         while self._answers and self._answers[0].done():
             receipt = _result(self._answers.popleft())
+            if self._transport.is_closing():
+                continue
             if receipt is None:
                 self._transport.close()
                 return
@@ -112,8 +115,15 @@ class _Connection(asyncio.Protocol):
             if isinstance(receipt.error, TooLarge):
                 self._transport.close()
                 return
-        if len(self._answers) <= _IN_FLIGHT // 2 and not self._transport.is_closing():
+        if self._ended and not self._answers:
+            self._transport.close()
+        elif len(self._answers) <= _IN_FLIGHT // 2 and not self._transport.is_closing():
             self._transport.resume_reading()
+
+    def eof_received(self) -> bool:
+        """A sender that has only finished sending still gets its answers; True keeps the line open."""
+        self._ended = True
+        return bool(self._answers)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._timer:
@@ -156,9 +166,12 @@ class MllpDoor:
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> int:
-        """Listen; returns the port (useful when `port` is 0)."""
+        """Listen; returns the port (useful when `port` is 0). Raises ConfigError where it cannot."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Connection(self), host, port, backlog=1024)
+        try:
+            self._server = await loop.create_server(lambda: _Connection(self), host, port, backlog=1024)
+        except OSError as fault:
+            raise ConfigError(f"mllp.port {port}", f"{host}:{port}: {fault.strerror}") from fault
         return int(self._server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:
