@@ -28,9 +28,29 @@ def load(path: Path | None = None, environment: Mapping[str, str] | None = None)
     _check_keys(tree, Settings, str(path or "gateway.toml"))
     _overlay(tree, os.environ if environment is None else environment)
     try:
-        return msgspec.convert(tree, Settings, strict=False)
+        settings = msgspec.convert(tree, Settings, strict=False)
     except msgspec.ValidationError as fault:
         raise ConfigError(str(path or "gateway.toml"), str(fault)) from fault
+    _check_values(settings)
+    return settings
+
+
+def _check_values(settings: Settings) -> None:
+    """Ports that exist, files and folders that are there: better said now than found half-way through the start."""
+    for key, port, least in (("http.port", settings.http.port, 0), ("mllp.port", settings.mllp.port, -1)):
+        if not least <= port <= 65535:
+            raise ConfigError(
+                key, f"{port} is not within {least} to 65535", detail_zh=f"{port} 不在 {least} 到 65535 之间。"
+            )
+    for key, folder in (
+        ("gateway.mappings", settings.gateway.mappings),
+        ("gateway.profiles", settings.gateway.profiles),
+    ):
+        if folder and not Path(folder).is_dir():
+            raise ConfigError(key, f"no such folder: {folder}", detail_zh=f"没有这个目录：{folder}")
+    for key, file in (("http.tls_cert", settings.http.tls_cert), ("http.tls_key", settings.http.tls_key)):
+        if file and not (Path(file).is_file() and os.access(file, os.R_OK)):
+            raise ConfigError(key, f"no readable file: {file}", detail_zh=f"没有这个文件或无权读取：{file}")
 
 
 def _from_file(path: Path) -> dict[str, Any]:
@@ -46,7 +66,11 @@ def _check_keys(tree: Mapping[str, Any], shape: type, place: str) -> None:
     for key, value in tree.items():
         if key not in known:
             near = difflib.get_close_matches(key, known, 1, 0.0)
-            raise ConfigError(f"{place}: {key}", f"unknown key; did you mean {near[0]!r}?" if near else "unknown key")
+            raise ConfigError(
+                f"{place}: {key}",
+                f"unknown key; did you mean {near[0]!r}?" if near else "unknown key",
+                detail_zh=f"不认识这个键；是不是 {near[0]!r}？" if near else "不认识这个键。",
+            )
         inner = _shape_of(hints[key])
         for part in value if isinstance(value, list) else [value]:
             if inner and isinstance(part, dict):
@@ -69,7 +93,11 @@ def _overlay(tree: dict[str, Any], environment: Mapping[str, str]) -> None:
             continue
         if name not in names:
             near = difflib.get_close_matches(name, names, 1, 0.0)
-            raise ConfigError(name, f"unknown; did you mean {near[0]}?" if near else "unknown")
+            raise ConfigError(
+                name,
+                f"unknown; did you mean {near[0]}?" if near else "unknown",
+                detail_zh=f"不认识这个变量；是不是 {near[0]}？" if near else "不认识这个变量。",
+            )
         group, key = names[name]
         tree.setdefault(group, {})[key] = value
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import signal
 from collections.abc import Coroutine
 from pathlib import Path
@@ -24,8 +25,19 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("--workers", "SQLite has exactly one writing process; more workers need PostgreSQL")
     if args.workers > 1:
         raise ConfigError("--workers", "one process only in this release")
+    _check_home(Path(settings.gateway.home))
     run_loop(_serve(settings))
     return Exit.OK
+
+
+def _check_home(home: Path) -> None:
+    """Raises ConfigError when the gateway could not keep anything there."""
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise ConfigError(f"gateway.home {home}", f"{fault.strerror}") from fault
+    if not os.access(home, os.R_OK | os.W_OK | os.X_OK):
+        raise ConfigError(f"gateway.home {home}", "no right to write there", detail_zh="没有写入权限。")
 
 
 async def _serve(settings: Settings) -> None:
