@@ -191,8 +191,8 @@ class Engine(Protocol):
     async def person(self, fh: int) -> int | None:
         """Person number of a Patient ever mentioned."""
 
-    async def survivor(self, fh: int) -> str:
-        """Id of the Patient that replaces this superseded one; "" when it stands for itself."""
+    async def survivors(self, fhs: Sequence[int]) -> dict[int, str]:
+        """Of superseded Patients the id of the one that replaces them; who stands for itself is left out."""
 
     async def home(
         self, person: int, sight: Sight, *, types: Sequence[str], match: Match, below: int, limit: int, bodies: bool

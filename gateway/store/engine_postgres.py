@@ -135,10 +135,10 @@ class PostgresEngine:
         found = await self.database.one("SELECT person FROM dir WHERE fh = %s", (fh,))
         return found[0] if found else None
 
-    async def survivor(self, fh: int) -> str:
-        """Id of the Patient that replaces this superseded one."""
-        found = await self.database.one("SELECT id FROM survivor WHERE fh = %s", (fh,))
-        return found[0] if found else ""
+    async def survivors(self, fhs: Sequence[int]) -> dict[int, str]:
+        """Ids of the Patients that replace superseded ones."""
+        sql = "SELECT fh, id FROM survivor WHERE fh = ANY(%s::int8[])"
+        return dict(await self.database.select(sql, (list(fhs),)))
 
     # ---- scans -------------------------------------------------------------------------------
     async def home(

@@ -173,9 +173,10 @@ class SqliteEngine:
         rid = self._one("SELECT rid FROM dir WHERE fh = ?", fh)[0]
         return rid >> SEQ_BITS if rid else None
 
-    async def survivor(self, fh: int) -> str:
-        """Id of the Patient that replaces this superseded one."""
-        return str(self._one("SELECT id FROM survivor WHERE fh = ?", fh)[0] or "")
+    async def survivors(self, fhs: Sequence[int]) -> dict[int, str]:
+        """Ids of the Patients that replace superseded ones."""
+        sql = "SELECT fh, id FROM carray(?) AS asked CROSS JOIN survivor ON survivor.fh = asked.value"
+        return {row[0]: row[1] for row in self._reader.execute(sql, (numbers(fhs),))}
 
     # ---- scans -------------------------------------------------------------------------------
     async def home(

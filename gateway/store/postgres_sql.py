@@ -6,6 +6,7 @@ Only numbers this engine made itself are written into a statement; everything el
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from ..errors import StoreError
@@ -28,6 +29,7 @@ _row = Row._make
 Bound = tuple[Any, ...]
 
 
+@lru_cache(4096)
 def number_of(text: str) -> int:
     """The number rows carry for a resource type or a member key."""
     return param_number(text)

@@ -182,8 +182,8 @@ class ResourceStore:
         """Id of the Patient that reads in place of this one, "" for itself; merges of merges are followed."""
         id_ = ""
         for _ in range(10):
-            further = await self._engine.survivor(fh)
-            if not further:
+            further = (await self._engine.survivors((fh,))).get(fh)
+            if further is None:
                 break
             id_, fh = further, fh_of("Patient", further)
         return id_
@@ -246,9 +246,11 @@ class ResourceStore:
         """Writes about a superseded Patient act on the one who reads in its place (design-store §8)."""
         written = {put.id for put in puts if put.type == "Patient"}
         named = {put.patient for put in puts if put.patient and put.type != "Patient"} - written
-        survivors = {id_: await self._survivor(fh_of("Patient", id_)) for id_ in named}
-        if not any(survivors.values()):
+        homes = {fh_of("Patient", id_): id_ for id_ in named}
+        superseded = await self._engine.survivors(list(homes)) if homes else {}
+        if not superseded:
             return puts
+        survivors = {homes[fh]: await self._survivor(fh) for fh in superseded}
         return tuple(
             repointed(put, put.patient, survivors[put.patient])
             if put.type != "Patient" and survivors.get(put.patient)
