@@ -101,7 +101,7 @@ class MappingError(ConfigError):
     en = "A mapping file is wrong."
 
 
-class StoreInUse(ConfigError):
+class StoreInUse(UnsafeStore):
     """Another process has this home open; one home belongs to one gateway."""
 
     code = "GW-CFG-004"
