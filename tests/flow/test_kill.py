@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import random
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 from gateway.inbox.queue import Inbox
@@ -19,18 +15,11 @@ from gateway.model.resource import loads
 from gateway.model.times import system_clock
 from gateway.store.resources import open_store
 from tests.flow.messages import oru
+from tests.flow.victim import start
 
 KILLS = 50
 SENDERS = 4
 RESIDENTS = 12
-
-
-def _start(home: Path) -> tuple[subprocess.Popen[str], int]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.flow.victim", str(home)], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    return process, int(process.stdout.readline())
 
 
 async def _send_until_killed(port: int, numbers: range, acked: set[int], last: list[int]) -> None:
@@ -48,11 +37,11 @@ async def _send_until_killed(port: int, numbers: range, acked: set[int], last: l
 
 
 async def _one_life(home: Path, after_s: float, lanes: list[range], acked: set[int]) -> None:
-    process, port = _start(home)
+    process, port = start(home)
     senders = [asyncio.create_task(_send_until_killed(port, lane, acked, [0])) for lane in lanes]
     await asyncio.sleep(after_s)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    process.kill()  # SIGKILL
+    process.join()
     await asyncio.gather(*senders)
 
 
@@ -69,14 +58,14 @@ def test_fifty_kills_lose_nothing_acknowledged_and_double_nothing(tmp_path: Path
 
 async def _drain(home: Path) -> None:
     """One last life, until everything kept is processed."""
-    process, _ = _start(home)
+    process, _ = start(home)
     inbox = Inbox(home)
     try:
         while inbox.file.entries(state=State.RECEIVED, limit=1):
             await asyncio.sleep(0.1)
     finally:
         process.terminate()
-        process.wait()
+        process.join()
         inbox.close()
 
 
