@@ -18,6 +18,7 @@ from pathlib import Path
 
 from ..errors import MappingError
 from ..model import systems
+from .strict_yaml import read_utf8
 
 _SYSTEMS = {
     "LOINC": systems.LOINC,
@@ -125,7 +126,7 @@ def ucum(units: Table, printed: str, expected: frozenset[str]) -> str:
 
 def read_table(path: Path, *, shown_as: str = "") -> Table:
     """One CSV as table. Raises MappingError with file and line."""
-    return parse_table(path.read_text(encoding="utf-8-sig"), shown_as or path.name, path.stem)
+    return parse_table(read_utf8(path, shown_as or path.name), shown_as or path.name, path.stem)
 
 
 def parse_table(text: str, place: str, name: str) -> Table:

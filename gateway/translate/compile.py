@@ -188,6 +188,8 @@ class _Writer:
 
     def _body(self, planned: _Planned) -> None:
         rule, node = planned.rule, planned.rule.node
+        if not any(node.get(key) for key in ("to", "keep", "warn", "document")):
+            raise node.error(f"rule {rule.name!r} does nothing: no inherited rule has this name, and it has no `to`")
         self._session.fired(planned.bit, self.emit)
         if node.get("document"):
             self.emit.line(f"m.document = m.document or {self._write.text(node.fields()['document'])}")

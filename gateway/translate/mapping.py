@@ -77,7 +77,11 @@ class Library:
 
     def members(self) -> list[str]:
         """Folders that hold a source.yaml."""
-        return sorted({path.parent.name for root in self._folders for path in root.glob("*/source.yaml")})
+        known = {path.parent.name for root in self._folders for path in root.glob("*/source.yaml")}
+        for path in (one for root in self._folders for one in sorted(root.glob("*/*.yaml"))):
+            if path.parent.name not in known:
+                raise MappingError(f"{path.parent.name}/source.yaml", f"missing; {path.name} beside it serves nobody")
+        return sorted(known)
 
     def yaml(self, relative: str) -> Yaml:
         """One YAML file; MappingError when there is none."""

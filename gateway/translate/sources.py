@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import Literal, cast
 
@@ -31,8 +32,19 @@ def directory(library: Library) -> Directory:
         for name, source in each(node.get("sources"), partial(_source, key)).items():
             if name in sources:
                 raise MappingError(node.place, f"the source {name!r} is defined twice")
+            _check_sender(source, sources.values(), node.place)
             sources[name] = source
     return Directory(members, sources, _alliances(library, members))
+
+
+def _check_sender(source: Source, others: Iterable[Source], place: str) -> None:
+    """Two sources with one MSH-3 and MSH-4 would file one hospital's messages under another."""
+    sender = (source.settings.get("msh3", ""), source.settings.get("msh4", ""))
+    if source.format != "v2" or sender == ("", ""):
+        return
+    for other in others:
+        if other.format == "v2" and (other.settings.get("msh3", ""), other.settings.get("msh4", "")) == sender:
+            raise MappingError(place, f"{source.name} and {other.name} have the same msh3 and msh4 {sender}")
 
 
 def _choice(node: Yaml, key: str, allowed: tuple[str, ...], default: str) -> str:

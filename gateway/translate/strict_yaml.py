@@ -83,9 +83,20 @@ class Yaml:
         return self.value
 
 
+def read_utf8(path: Path, shown_as: str) -> str:
+    """The text of a mapping file. Raises MappingError with the line of the first byte that is not UTF-8."""
+    body = path.read_bytes()
+    try:
+        return body.decode("utf-8-sig")
+    except UnicodeDecodeError as fault:
+        line = body.count(b"\n", 0, fault.start) + 1
+        text, text_zh = "not UTF-8; save the file as UTF-8", "不是 UTF-8 编码，请另存为 UTF-8。"
+        raise MappingError(f"{shown_as}:{line}", text, detail_zh=text_zh) from None
+
+
 def load(path: Path, *, shown_as: str = "") -> Yaml:
     """The file as nodes. Raises MappingError with file and line."""
-    return parse(path.read_text(encoding="utf-8-sig"), shown_as or path.name)
+    return parse(read_utf8(path, shown_as or path.name), shown_as or path.name)
 
 
 def parse(text: str, name: str) -> Yaml:
