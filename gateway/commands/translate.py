@@ -84,6 +84,8 @@ def _one(path: Path, form: str, body: bytes, mappings: Mappings, source: Source)
 def _translated(draft: Draft) -> Json:
     people = [{"resourceType": "Patient", **one.patient} for one in draft.records]
     entries = [{"resource": one} for one in people] + [{"resource": loads(one.body)} for one in draft.resources]
+    for person in people:
+        check("Patient", dumps(person))
     for one in draft.resources:
         check(one.type, one.body.replace(b'"Patient/@', b'"Patient/record-'))
     return {
