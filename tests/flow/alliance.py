@@ -42,13 +42,18 @@ class Alliance:
     """The gateway in a thread of its own; everything a test wants to do to it."""
 
     def __init__(
-        self, home: Path, *, start: datetime = ANCHOR, sources: dict[str, dict[str, str]] | None = None
+        self,
+        home: Path,
+        *,
+        start: datetime = ANCHOR,
+        sources: dict[str, dict[str, str]] | None = None,
+        mappings: Path | None = None,
     ) -> None:
         self._loop = uvloop.new_event_loop()  # the loop the gateway runs on for real
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self.settings = Settings(
-            gateway=General(home=str(home)),
+            gateway=General(home=str(home), mappings=str(mappings or "")),
             http=Http(port=0),
             mllp=Mllp(port=0),
             source=sources or {},
