@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import apsw
 
-from ..errors import UnsafeStore
+from ..errors import StoreInUse, UnsafeStore
 from .base import Committed, Move, SourceRecordRow, fh_of
 from .bodies import dictionary_hash, instant_of
 from .engine import LATEST, NOTHING, SEQ_BITS, Match, PackedPlan, Placed, Row, Sight, Span, sees
@@ -417,9 +417,7 @@ def _only_one(path: Path) -> int:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(handle)
-        raise UnsafeStore(
-            str(path), "another process has this store open", detail_zh="另一个进程正在使用此存储"
-        ) from None
+        raise StoreInUse(str(path)) from None
     return handle
 
 
