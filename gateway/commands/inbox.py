@@ -57,12 +57,20 @@ def _show(inbox: Inbox, args: argparse.Namespace) -> int:
     outcome = entry.outcome or (outcome_of(Path(args.home), entry.key) or b"").decode()
     fields = _fields(entry) | {"outcome": json.loads(outcome) if outcome else None}
     if args.json:
-        emit(fields | {"body": raw.body.decode("utf-8", "replace")})
+        emit(fields | {"body": _text(raw.body)})
         return Exit.OK
     print(json.dumps(fields, ensure_ascii=False, indent=2))
     if raw.format != "dicom":
-        print(raw.body.decode("utf-8", "replace").replace("\r", "\n"))
+        print(_text(raw.body).replace("\r\n", "\n").replace("\r", "\n"))
     return Exit.OK
+
+
+def _text(body: bytes) -> str:
+    """The body as text, in UTF-8 or else in the GB18030 most older systems send."""
+    try:
+        return body.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return body.decode("gb18030", "replace")
 
 
 def _replay(inbox: Inbox, args: argparse.Namespace) -> int:
