@@ -40,6 +40,7 @@ _FLAGS = {
     "AA": ("危急", "AA", "", True),
     "POS": ("阳性", "阳", "", False),
 }
+_ABNORMAL = "A"
 _SAME = {"HU": "H", "LU": "L", ">": "H", "<": "L"}
 
 
@@ -112,7 +113,7 @@ class Reader:
         converted = one.converted() if display else None
         number = converted.value if converted else one.number
         band = self._band(one, display)
-        flag = _source_flag(body) or _judged(one, number, band)
+        flag = _flag_of(one, number, band)
         status = str(body.get("status", ""))
         previous = self._previous(one)
         told, told_at = _notice(body)
@@ -225,6 +226,12 @@ def _shown(one: Analysed, converted: Converted | None) -> Shown | None:
     return Shown(text, f"{_digits(one.number)} × {factor} = {_digits(converted.unrounded)}", converted.value, False)
 
 
+def _flag_of(one: Analysed, number: Decimal | None, band: Band) -> Flag | None:
+    """The source's flag; where it says only "abnormal", the interval tells whether high or low."""
+    said = _source_flag(one.body)
+    return said if said and said.code != _ABNORMAL else _judged(one, number, band) or said
+
+
 def _source_flag(body: Json) -> Flag | None:
     for code in interpretation_codes(body):
         known = _FLAGS.get(_SAME.get(code, code))
@@ -241,7 +248,7 @@ def interpretation_codes(body: Json) -> list[str]:
 
 def _judged(one: Analysed, number: Decimal | None, band: Band) -> Flag | None:
     # The laboratory's own judgement, also "normal", is never overruled.
-    if number is None or band.origin == "none" or interpretation_codes(one.body):
+    if number is None or band.origin == "none" or set(interpretation_codes(one.body)) - {_ABNORMAL}:
         return None
     below = band.low is not None and number < band.low
     above = band.high is not None and number > band.high

@@ -143,6 +143,13 @@ def test_without_any_range_nothing_is_flagged_and_it_says_so() -> None:
     assert (found.flag, found.band.text, found.band.origin) == (None, "来源未提供参考区间", "none")
 
 
+def test_a_flag_without_direction_takes_it_from_the_range() -> None:
+    high = cell(creatinine("a", "92", "2025-09-08", M3, flag="A"))
+    assert high.flag and (high.flag.symbol, high.flag.origin) == ("↑H", "declared")
+    inside = cell(creatinine("a", "60", "2025-09-08", M3, flag="A"))
+    assert inside.flag and (inside.flag.zh, inside.flag.origin) == ("异常", "source")
+
+
 def test_the_laboratorys_own_flag_is_never_overruled() -> None:
     high = cell(creatinine("a", "92", "2026-03-18", flag="H", band=("41", "111")))
     assert high.flag and high.flag.origin == "source"
