@@ -43,6 +43,8 @@ async def apply(desk: Workspace, survivor_key: Key, request: MergeRequest, said_
     desk.put_task(task_id, reviews.merge_task(target.id, origin.id, moved, said_at), key[0], version, stored)
     for one in moved:
         await desk.settle(target.records[one], *_ANSWERED)
+    for stayed in [record for one, record in target.records.items() if one not in moved]:
+        await desk.settle_met(stayed, Code.SAME_TRAITS, origin.id)
 
 
 def _cards(desk: Workspace, person: Person) -> set[str]:

@@ -247,6 +247,12 @@ class Workspace:
             if task.body and task.body.get("status") not in reviews.CLOSED:
                 task.body, task.member = reviews.closed(task.body, self._home[record.key]), record.member
 
+    async def settle_met(self, record: Record, code: Code, patient: str) -> None:
+        """Close the review that asked about `patient` alone, who is one with the record's person now."""
+        task = await self._task(record.key, code)
+        if reviews.candidates_of(task.body) == [patient]:
+            await self.settle(record, code)
+
     async def reopen(self, record: Record, code: Code) -> None:
         """Ask again what an undone merge had answered."""
         task = await self._task(record.key, code)

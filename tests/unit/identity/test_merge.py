@@ -149,3 +149,15 @@ async def test_a_provisional_person_merged_and_unmerged_is_provisional_again(
     assert patients(store) == before
     assert [status for _, _, status in tasks(store)] == ["requested"]
     assert loads(store.versions[("Patient", wrong.patients[0])][-1].body)["meta"]["tag"]
+
+
+async def test_a_merge_answers_the_question_asked_about_the_number_that_stays(
+    index: PersonIndex, store: MemoryStore
+) -> None:
+    await feed(index, store, said(M1, "old", "李建国", birth="1958-03-12", sex="male"))
+    await feed(index, store, li(M1, "keep"))
+    asked = [t for t in store.bodies("Task") if t["code"]["coding"][0]["code"] == "same-name-birth-sex"]
+    assert [t["status"] for t in asked] == ["requested"]
+    await merge(index, store)
+    asked = [t for t in store.bodies("Task") if t["code"]["coding"][0]["code"] == "same-name-birth-sex"]
+    assert [t["status"] for t in asked] == ["completed"]
