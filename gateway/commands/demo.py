@@ -11,14 +11,14 @@ import time
 import webbrowser
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from ..app import Gateway
 from ..inbound.mllp import send
 from ..model.directory import Source
-from ..model.times import instant_text, parse_fhir, system_clock
+from ..model.times import CHINA, instant_text, parse_fhir, system_clock
 from ..security.tokens import demo_credentials, demo_tokens
 from ..settings import General, Http, Mllp, Settings
 from ..shipped import shipped
@@ -104,11 +104,21 @@ def _free(port: int) -> int:
 
 
 def _anchor(home: Path) -> datetime:
-    """The moment the stories are told at: the first start of this home."""
+    """The moment the stories are told at: 09:00 of the day this home first started.
+
+    Before 10:30 it is the day before, because the last thing the stories tell happens at 10:05 of their day.
+    """
     path = home / "anchor"
     if not path.exists():
-        path.write_text(instant_text(system_clock().astimezone()), encoding="utf-8")
+        path.write_text(instant_text(_nine_o_clock(system_clock())), encoding="utf-8")
     return parse_fhir(path.read_text(encoding="utf-8"))
+
+
+def _nine_o_clock(now: datetime) -> datetime:
+    day = now.astimezone(CHINA)
+    if (day.hour, day.minute) < (10, 30):
+        day -= timedelta(days=1)
+    return day.replace(hour=9, minute=0, second=0, microsecond=0)
 
 
 async def _load(gateway: Gateway, cases: list[Any]) -> None:
