@@ -125,7 +125,7 @@ def _chosen(opened: Opened, derived: Derived, report: Json, decision: ReportDeci
         groups=tuple(_groups(opened, decision, lines)),
         copy=copy_text(report, items, decision, opened.says(report)),
         recognisable=decision.recognisable,
-        refused=decision.total - decision.recognisable,
+        refused=sum(item.verdict is Verdict.NO for item in decision.items),
         examination=not is_lab(report),
         repeat=repeat_words(derived, report),
         report_href=f"/ui/p/{opened.id}/report/{report['id']}",
