@@ -12,7 +12,7 @@ from . import moments
 from .guard import PURPOSES
 from .moments import When
 
-_ROLES = {"doctor": "医生", "vendor": "厂商", "platform": "平台", "admin": "管理员"}
+_ROLES = {"doctor": "医生", "vendor": "厂商", "platform": "平台", "admin": "管理员", "source": "来源系统"}
 _KINDS = {"rest": "接口", "export": "导出", "login": "登录", "merge": "主索引", "message": "消息", "page": "页面"}
 _SUBTYPES = {
     "summary": "健康摘要",
@@ -28,6 +28,8 @@ _SUBTYPES = {
     "document": "文书",
     "original": "原始文档",
     "access": "调阅记录",
+    "prescriptions": "处方",
+    "dicom": "影像",
     "search": "查找结果",
     "start": "查找页",
     "read": "读取",
@@ -38,6 +40,7 @@ _SUBTYPES = {
     "update": "更新",
     "delete": "删除",
 }
+_RECEIVED = "已收入"
 _OUTCOMES = {"0": "已显示", "4": "已拒绝", "8": "出错"}
 
 
@@ -70,6 +73,6 @@ def _line(row: AuditRow, directory: Directory, now: datetime) -> AccessRow:
         member=member.name if member else row.member,
         what=f"{kind} · {_SUBTYPES.get(row.subtype, row.subtype)}",
         purpose=PURPOSES.get(row.purpose, row.purpose),
-        outcome=_OUTCOMES.get(row.outcome, row.outcome),
+        outcome=_RECEIVED if (row.kind, row.outcome) == ("message", "0") else _OUTCOMES.get(row.outcome, row.outcome),
         emergency=row.purpose in ("ETREAT", "BTG"),
     )
