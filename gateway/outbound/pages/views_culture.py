@@ -80,6 +80,15 @@ def culture_page(opened: Opened, derived: Derived, versions: dict[str, tuple[Ver
     )
 
 
+def growths(opened: Opened) -> list[tuple[Json, tuple[Isolate, ...]]]:
+    """Reports that something grew in, newest first, with what grew."""
+    found = (
+        (report, tuple(isolate for item in opened.record.items_of(report) for isolate in _isolates(opened, item)))
+        for report in culture_reports(opened)
+    )
+    return [pair for pair in found if pair[1]]
+
+
 def _culture(opened: Opened, derived: Derived, report: Json, versions: tuple[Version, ...]) -> Culture:
     items = opened.record.items_of(report)
     isolates = tuple(isolate for item in items for isolate in _isolates(opened, item))

@@ -10,7 +10,7 @@ from ...recognise.decide import ItemDecision
 from ..labs import Column, LabGrid, Reading, Row
 from . import moments
 from .moments import When
-from .opened import Derived, Opened
+from .opened import Derived, Opened, is_culture
 from .spark import Spark, spark
 from .words import Absent, Fact, Flag, Mark, flag_of, mark_of, no_record
 
@@ -96,6 +96,7 @@ class LabPage:
     older: str
     newer: str
     uncoded: int
+    two_systems: bool
     all_href: str
     abnormal_href: str
     empty: Absent | None
@@ -117,6 +118,9 @@ class Choice:
         query += ["only=abnormal"] if only else []
         query += [f"back={back}"] if back else []
         return f"{base}/labs" + ("?" + "&".join(query) if query else "") + ("#detail" if item else "")
+
+
+_HBA1C = ("4548-4", "59261-8")  # % and mmol/mol
 
 
 def lab_page(opened: Opened, derived: Derived, choice: Choice) -> LabPage:
@@ -141,10 +145,17 @@ def lab_page(opened: Opened, derived: Derived, choice: Choice) -> LabPage:
         older=choice.href(base, back=back + COLUMNS_SHOWN) if window.start > 0 else "",
         newer=choice.href(base, back=max(0, back - COLUMNS_SHOWN)) if back else "",
         uncoded=sum(not row.coded for row in grid.rows),
+        two_systems=any(row.loinc in _HBA1C for row in grid.rows),
         all_href=choice.href(base, only=False),
         abnormal_href=choice.href(base, only=True),
-        empty=None if grid.rows else no_record("检验", "已接入检验的成员单位都没有此人的检验结果。"),
+        empty=None if grid.rows else no_record("检验", _no_labs(opened)),
     )
+
+
+def _no_labs(opened: Opened) -> str:
+    if any(is_culture(report) for report in opened.record.reports):
+        return "只有培养与药敏，见“微生物”。"
+    return "已接入检验的成员单位都没有此人的检验结果。"
 
 
 def _rows(grid: LabGrid, choice: Choice, window: range) -> Iterator[Row]:

@@ -15,8 +15,10 @@ from .moments import When
 from .opened import Derived, Opened, is_lab, report_time
 from .spark import Spark, spark
 from .verdicts import because_words, count_words, repeat_words, until_words
+from .views_culture import culture_reports, growths
 from .views_labs import item_decision, readings
 from .views_medication import Drug, current_drugs
+from .views_report import STATUS
 from .views_sources import SourceRow, answered, kind_titles, source_rows
 from .views_visits import VisitLine, visit_lines
 from .words import Absent, Flag, Mark, flag_of, mark_of, no_record
@@ -150,14 +152,14 @@ def summary(opened: Opened, derived: Derived) -> Summary:
     return Summary(
         answered=answered(opened),
         criticals=tuple(_criticals(opened, derived)),
-        alerts=tuple(_warnings(opened, derived)),
+        alerts=(*_warnings(opened, derived), *_growths(opened)),
         corrections=tuple(_corrections(opened, derived)),
         medication=current_drugs(derived),
         medication_count=f"{len(derived.medication.current)} 条 · 过往用药 {len(derived.medication.past)} 条",
         no_medication=no_record("用药", "已接入用药的成员单位都没有此人的现用药。"),
         abnormal=tuple(abnormal[:_SHOWN_ABNORMAL]),
         abnormal_more=max(0, len(abnormal) - _SHOWN_ABNORMAL),
-        no_abnormal=no_record("异常检验", "近 12 个月没有标为异常的检验结果。"),
+        no_abnormal=_no_abnormal(opened),
         problems=tuple(_problems(opened)),
         no_problems=no_record("问题", "没有成员单位写下的诊断。"),
         visits=visits[:_SHOWN],
@@ -241,6 +243,27 @@ def _warnings(opened: Opened, derived: Derived) -> Iterator[Caution]:
         if alert.kind in _WARNINGS:
             icon, tab, link = _WARNINGS[alert.kind]
             yield Caution(icon, alert.title_zh, alert.text_zh, f"/ui/p/{opened.id}/{tab}", link)
+
+
+def _growths(opened: Opened) -> Iterator[Caution]:
+    """Cultures of the last year that something grew in: no row of the laboratory grid would tell."""
+    for report, isolates in growths(opened):
+        said = report_time(report)
+        if said and said[:10] < (opened.at - _YEAR).date().isoformat():
+            continue
+        organisms = "、".join(dict.fromkeys(isolate.organism for isolate in isolates))
+        status, day = STATUS.get(report.get("status", ""), "状态未知"), moments.day(said, opened.at).text
+        resistant = "、".join(
+            name for one in isolates for css, _, names in one.by_verdict if css == "r" for name in names
+        )
+        text = f"{opened.says(report)} {day} {status}。" + (f"耐药：{resistant}。" if resistant else "")
+        title = f"{_title(report.get('code', {}))}阳性：{organisms}"
+        yield Caution("warn", title, text, f"/ui/p/{opened.id}/cultures", "看药敏")
+
+
+def _no_abnormal(opened: Opened) -> Absent:
+    elsewhere = "培养与药敏另见“微生物”。" if culture_reports(opened) else ""
+    return no_record("异常检验", f"近 12 个月没有标为异常的检验结果。{elsewhere}")
 
 
 def _corrections(opened: Opened, derived: Derived) -> Iterator[Correction]:

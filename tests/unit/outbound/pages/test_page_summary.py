@@ -140,3 +140,9 @@ def test_doctor_and_member_are_named_on_screen_and_on_paper() -> None:
     html = html_of(residents.wu_defu())
     assert "<strong>郑医生</strong> 镇卫生院" in html
     assert "打印：郑医生 · 镇卫生院 · 2026-03-20 09:00" in html
+
+
+def test_a_culture_that_grew_something_is_said_before_the_record() -> None:
+    text = words(html_of(residents.zhou_min()))
+    assert "血培养阳性：大肠埃希菌" in text
+    assert "培养与药敏另见“微生物”" in text
