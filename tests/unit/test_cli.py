@@ -1,0 +1,84 @@
+"""A user's mistake at the command line gets a sentence and its exit code, never a traceback."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from gateway.cli import main
+from gateway.commands.talk import Exit
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("try", "missing.hl7"),
+        ("send", "missing.hl7"),
+        ("send", "."),
+        ("send", "empty.hl7"),
+        ("map", "check", "--mappings", "missing"),
+        ("map", "test", "."),
+        ("generate", "--out", "empty.hl7"),
+    ],
+)
+def test_a_wrong_file_is_a_mistake_of_use(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty.hl7").touch()
+    monkeypatch.chdir(tmp_path)
+    assert main(list(words)) == Exit.USAGE
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("send", "a.hl7", "--mllp", "127.0.0.1:x"),
+        ("send", "a.hl7", "--mllp", "127.0.0.1:70000"),
+        ("listen", "--port", "70000"),
+        ("generate", "--residents", "0", "--out", "a"),
+        ("inbox", "list", "--limit", "0"),
+    ],
+)
+def test_a_number_that_cannot_be_is_a_mistake_of_use(words: tuple[str, ...]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(list(words))
+    assert caught.value.code == Exit.USAGE
+
+
+def test_a_port_nobody_listens_on_is_no_answer(tmp_path: Path) -> None:
+    (tmp_path / "a.hl7").write_bytes(b"MSH|^~\\&|A|B\r")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    assert main(["send", str(tmp_path / "a.hl7"), "--mllp", f"127.0.0.1:{port}"]) == Exit.UPSTREAM
+
+
+@pytest.mark.parametrize("words", [("inbox", "list"), ("map", "gaps"), ("store", "stats")])
+def test_a_home_without_a_gateway_is_named_and_left_as_it_was(words: tuple[str, ...], tmp_path: Path) -> None:
+    assert main([*words, "--home", str(tmp_path)]) == Exit.CONFIG
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_taken_port_is_a_matter_of_configuration() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        assert main(["listen", "--port", str(taken.getsockname()[1])]) == Exit.CONFIG
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[gateway",
+        "[http]\nport = 70000\n",
+        '[gateway]\nmappings = "/does/not/exist"\n',
+        '[http]\ntls_cert = "/does/not/exist"\ntls_key = "/does/not/exist"\n',
+        '[gateway]\nhome = "/dev/null/home"\n',
+    ],
+)
+def test_settings_that_cannot_work_stop_the_start(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "gateway.toml"
+    path.write_text(text, encoding="utf-8")
+    assert main(["serve", "--config", str(path)]) == Exit.CONFIG
