@@ -54,6 +54,14 @@ def test_bytes_without_a_start_byte_are_refused_and_the_line_goes_on(empty: Alli
     _good_passes(empty)
 
 
+def test_a_sender_that_closes_its_half_after_the_frame_still_gets_its_answer(empty: Alliance) -> None:
+    with socket.create_connection(("127.0.0.1", empty.gateway.mllp_port), 10) as line:
+        line.sendall(b"\x0b" + oru(901, 3, items=2) + b"\x1c\r")
+        line.shutdown(socket.SHUT_WR)
+        assert b"MSA|AA|" in line.recv(65536)
+        assert line.recv(65536) == b"", "the gateway closes its half too"
+
+
 def _without_control_id(message: bytes) -> bytes:
     return message.replace(b"|T00000001|", b"||", 1)
 
