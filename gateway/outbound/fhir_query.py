@@ -302,7 +302,11 @@ def _includes(name: str, value: str, type_: str, lookup: Lookup) -> list[Include
     if code == "*":
         return [Include(source, key, target, reverse) for key, one in references.items() if _fits(one, type_, reverse)]
     if code not in references:
-        raise BadParameter(name, f"{source} has no reference parameter {code[:40]!r}")
+        raise BadParameter(
+            name,
+            f"{source} has no reference parameter {code[:40]!r}",
+            detail_zh=f"{source} 没有引用类参数 {code[:40]}。",
+        )
     return [Include(source, code, target, reverse)]
 
 
@@ -315,7 +319,7 @@ def _sort(value: str, known: Mapping[str, Parameter]) -> tuple[tuple[str, bool],
     for part in value.split(","):
         code = part.strip().lstrip("-")
         if code not in known:
-            raise UnknownParameter(f"_sort={code[:40]}", _nearest_text(code, known))
+            raise UnknownParameter(f"_sort={code[:40]}", _nearest_text(code, known), detail_zh=_nearest_zh(code, known))
         if known[code].kind in ("composite", "special"):
             raise BadParameter(f"_sort={code}", "this kind has no order")
         keys.append((code, part.strip().startswith("-")))
@@ -345,7 +349,7 @@ def _nearest_text(name: str, known: Mapping[str, Parameter] | frozenset[str]) ->
     return f"did you mean {near[0]!r}?" if near else ""
 
 
-def _nearest_zh(name: str, known: frozenset[str]) -> str:
+def _nearest_zh(name: str, known: Mapping[str, Parameter] | frozenset[str]) -> str:
     near = nearest(name, known)
     return f"是否指 {near[0]}？" if near else ""
 

@@ -162,7 +162,7 @@ class FhirDoor:
         if on.name in _WRITES:
             return _write
         if not who.may_read(on.type):
-            raise Forbidden(on.type, f"role {who.role.value}")
+            raise Forbidden(on.type, f"role {who.role.value}", detail_zh=f"角色 {who.role.value}")
         if on.name == "operation":
             return self._operation(on)
         if on.type == "AuditEvent":
@@ -226,7 +226,7 @@ def _typed(method: str, steps: list[str]) -> On | None:
     if rest[0].startswith(("$", "_")):
         return None
     if not _ID.fullmatch(rest[0]):
-        raise NotFound(type_, "not a FHIR id")
+        raise NotFound(type_, "not a FHIR id", detail_zh="不是 FHIR 的资源号。")
     if len(rest) == 1:
         name = {"GET": "read", "PUT": "update", "DELETE": "delete", "PATCH": "patch"}.get(method)
         return On(name, type_, rest[0]) if name else None
