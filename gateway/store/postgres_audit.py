@@ -7,6 +7,7 @@ number has therefore seen all below it, whichever process wrote them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from .audit_log import DISCLOSURE, EFFECT, START, End, Sealed, Wanted
 from .postgres_database import DISCLOSE, SEAL, Connection, Database, run, transaction, translated
@@ -19,6 +20,10 @@ _ADD = (
     "INSERT INTO seal(n, log, seq, at, mac, tk) SELECT a.n, a.log, a.seq, a.at, a.mac, (%s::int8[])[a.low:a.high]"
     " FROM unnest(%s::int8[], %s::int4[], %s::int8[], %s::int8[], %s::bytea[], %s::int4[], %s::int4[])"
     " AS a(n, log, seq, at, mac, low, high)"
+)
+_END = (
+    f"SELECT (SELECT max(seq) FROM seal WHERE log = {DISCLOSURE}), (SELECT max(seq) FROM seal WHERE log = {EFFECT}),"
+    " s.n, s.mac FROM (SELECT) AS one LEFT JOIN (SELECT n, mac FROM seal ORDER BY n DESC LIMIT 1) AS s ON true"
 )
 
 
@@ -36,16 +41,15 @@ class PostgresAudit:
 
     async def end(self) -> End:
         """The end of the chain."""
-        with translated():
-            async with self._database.reading.connection() as connection:
-                return await _end(connection)
+        return _end(await self._database.select(_END))
 
     async def chain(self, make: Callable[[End], list[Sealed]]) -> None:
         """Under the sealers' lock: one chain, whichever process lengthens it."""
         with translated():
             async with transaction(self._database.auditing) as connection:
                 await run(connection, "SELECT pg_advisory_xact_lock(%s)", (self._database.lock(SEAL),))
-                await _add(connection, make(await _end(connection)))
+                end = _end(await (await run(connection, _END)).fetchall())
+                await _add(connection, make(end))
 
     async def links(self, after: int, limit: int) -> list[tuple[int, int, int, bytes]]:
         """(n, log, seq, mac) in order."""
@@ -84,14 +88,9 @@ class PostgresAudit:
         """Nothing of its own is open."""
 
 
-async def _end(connection: Connection) -> End:
-    newest = await (await run(connection, "SELECT n, mac FROM seal ORDER BY n DESC LIMIT 1")).fetchone()
-    n, mac = newest or (0, START)
-    last: dict[int, int] = {}
-    for log in (DISCLOSURE, EFFECT):
-        found = await (await run(connection, "SELECT max(seq) FROM seal WHERE log = %s", (log,))).fetchone()
-        last[log] = (found[0] if found else None) or 0
-    return End(n, mac, last)
+def _end(found: list[Any]) -> End:
+    disclosure, effect, n, mac = found[0]
+    return End(n or 0, mac or START, {DISCLOSURE: disclosure or 0, EFFECT: effect or 0})
 
 
 async def _add(connection: Connection, links: list[Sealed]) -> None:

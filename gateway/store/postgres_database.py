@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 from psycopg import errors
 from psycopg.types.numeric import Int8BinaryDumper
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from ..errors import ConfigError, GatewayError, StorageFull, StoreError, TooCostly, UnsafeStore
 from .postgres_arrays import ArrayDumper
@@ -63,8 +63,17 @@ class Database:
     async def select(self, sql: str, values: Bound = ()) -> list[Any]:
         """Rows of one read. Raises StoreError, TooCostly when it takes too long."""
         with translated():
-            async with self.reading.connection() as connection:
-                return await (await run(connection, sql, values)).fetchall()
+            try:
+                return await self._select(sql, values)
+            except psycopg.OperationalError as fault:
+                if isinstance(fault, (errors.QueryCanceled, PoolTimeout)):
+                    raise
+                await self.reading.check()  # the server went away: let go of connections it dropped, ask once more
+                return await self._select(sql, values)
+
+    async def _select(self, sql: str, values: Bound) -> list[Any]:
+        async with self.reading.connection() as connection:
+            return await (await run(connection, sql, values)).fetchall()
 
     async def one(self, sql: str, values: Bound = ()) -> Any:
         """The first row of a read or None."""

@@ -316,5 +316,7 @@ class ResourceStore:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.audit_log.close()
-        await self._engine.close()
+        try:
+            await self.audit_log.close()
+        finally:
+            await self._engine.close()

