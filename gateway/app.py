@@ -171,6 +171,8 @@ class Gateway:
         self._server = _Server(config)
         self._begin(self._server.serve(sockets=[listener]))
         while not self._server.started:
+            if self._tasks[-1].done():  # a certificate that cannot be used, for one
+                raise ConfigError("http", "the HTTP server did not start; see the log")
             await asyncio.sleep(0.005)
 
     def _begin(self, work: Coroutine[object, object, None]) -> None:
