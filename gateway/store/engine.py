@@ -62,8 +62,13 @@ LATEST = (1 << 62) - 1
 """An `as_of` no commit will ever reach: the current versions."""
 
 
+def told_by_records(sight: Sight, row: Row) -> bool:
+    """True for a Patient of another member: a caller limited to members sees those its members know by a number."""
+    return sight.members is not None and row.type == "Patient" and bool(row.member) and row.member not in sight.members
+
+
 def sees(sight: Sight, row: Row) -> bool:
-    """What an engine's SQL says of a current row, for a row in hand (design-store §9)."""
+    """What an engine's SQL says of a current row, for a row in hand (design-store §9); not `told_by_records`."""
     hidden = (0 if sight.retired else RETIRED) | (0 if sight.deleted else DELETED)
     return (
         not row.flags & hidden
@@ -165,6 +170,12 @@ class PackedPlan:
     unclaimed: tuple[Unclaimed, ...] = ()
     audits: tuple[bytes, ...] = ()
     done: tuple[tuple[str, bytes], ...] = ()
+
+
+def names_of(plan: PackedPlan) -> set[str]:
+    """Types and member keys a plan mentions: an engine knows them by small numbers."""
+    puts = [*plan.puts, *(put for move in plan.moves for put in move.puts)]
+    return {name for put in puts for name in (put.type, put.member)} | {one.member for one in plan.records}
 
 
 class Replan(Exception):

@@ -12,12 +12,11 @@ from datetime import datetime
 
 from .base import Committed, Move, SourceRecordRow, fh_of
 from .bodies import dictionary_hash, instant_of
-from .engine import LATEST, NOTHING, SEQ_BITS, Match, PackedPlan, Placed, Row, Sight, Span
+from .engine import LATEST, NOTHING, SEQ_BITS, Match, PackedPlan, Placed, Row, Sight, Span, names_of
 from .index_text import sortable
 from .packing import unpack_keys
 from .postgres_commit import LAST, MOVABLE
 from .postgres_database import Connection, Database, open_database, run, transaction, translated
-from .postgres_draft import puts_of
 from .postgres_sql import (
     BY_RID,
     LONG_MS,
@@ -287,7 +286,7 @@ class PostgresEngine:
     # ---- writing -----------------------------------------------------------------------------
     async def commit(self, plan: PackedPlan) -> Committed:
         """New names first, in a commit of their own; then the plan, together with whoever else waits."""
-        new = self._names.missing(name for put in puts_of(plan) for name in (put.type, put.member))
+        new = self._names.missing(names_of(plan))
         if new:
             await self._introduce(new)
         done = await self._committer.commit(plan)

@@ -22,7 +22,20 @@ import apsw
 from ..errors import StoreInUse, UnsafeStore
 from .base import Committed, Move, SourceRecordRow, fh_of
 from .bodies import dictionary_hash, instant_of
-from .engine import LATEST, NOTHING, SEQ_BITS, Match, PackedPlan, Placed, Row, Sight, Span, sees
+from .engine import (
+    LATEST,
+    NOTHING,
+    SEQ_BITS,
+    Match,
+    PackedPlan,
+    Placed,
+    Row,
+    Sight,
+    Span,
+    names_of,
+    sees,
+    told_by_records,
+)
 from .index_text import sortable
 from .packing import unpack_keys
 from .sqlite_commit import MOVABLE, movable_values, ready, transaction
@@ -116,7 +129,7 @@ class SqliteEngine:
     async def current(self, fhs: Sequence[int], sight: Sight) -> dict[int, Row]:
         """The directory, then the row; a row too young for the sight leads back along its versions."""
         latest = len(fhs) == 1 and sight.as_of >= LATEST
-        if latest and (hot := self._hot.get(fhs[0])) is not None:
+        if latest and (hot := self._hot.get(fhs[0])) is not None and not told_by_records(sight, hot):
             return {hot.fh: hot} if sees(sight, hot) else {}
         found = self._current(fhs, sight)
         if latest and found:
@@ -353,8 +366,7 @@ class SqliteEngine:
     # ---- writing -----------------------------------------------------------------------------
     async def commit(self, plan: PackedPlan) -> Committed:
         """New names first, in a commit of their own; then the plan, grouped with whoever else waits."""
-        puts = [*plan.puts, *(put for move in plan.moves for put in move.puts)]
-        new = {name for put in puts for name in (put.type, put.member)} - self._names.number.keys()
+        new = names_of(plan) - self._names.number.keys()
         if new:
             await self._writer.run(lambda db: self._names.learn(db, new))
             self._names.load(self._reader)

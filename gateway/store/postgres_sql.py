@@ -78,10 +78,19 @@ def sight_sql(sight: Sight) -> tuple[str, Bound]:
     if sight.types is not None:
         parts.append(_among("r.typ", sight.types))
     if sight.members is not None:
-        parts.append(_among("r.member", sight.members | {""}))
+        parts.append(_of_members(sight.members))
     if sight.labels != -1:
         parts.append(f"r.acl & ({~sight.labels}) = 0")
     return " AND ".join(parts), (sight.as_of, sight.as_of)
+
+
+def _of_members(members: frozenset[str]) -> str:
+    """Rows of these members, rows of nobody, and every Patient one of them knows by a number of its own."""
+    known = (
+        "EXISTS (SELECT 1 FROM record JOIN name ON name.text = record.member"
+        f" WHERE record.patient = r.id AND {_among('name.no', members)})"
+    )
+    return f"({_among('r.member', members | {''})} OR {_among('r.typ', ('Patient',))} AND {known})"
 
 
 def types_sql(types: Sequence[str]) -> str:

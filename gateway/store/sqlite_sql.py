@@ -88,10 +88,20 @@ def _sight_sql(sight: Sight, names: Names) -> str:
     if sight.types is not None:
         parts.append(f"+row.typ IN ({_listed(names.known(sight.types))})")
     if sight.members is not None:
-        parts.append(f"row.member IN ({_listed(names.known(sight.members | {''}))})")
+        parts.append(_of_members(sight.members, names))
     if sight.labels != -1:
         parts.append(f"row.acl & {~sight.labels} = 0")
     return " AND ".join(parts)
+
+
+def _of_members(members: frozenset[str], names: Names) -> str:
+    """Rows of these members, rows of nobody, and every Patient one of them knows by a number of its own."""
+    own = f"row.member IN ({_listed(names.known(members | {''}))})"
+    known = (
+        "EXISTS (SELECT 1 FROM record WHERE record.patient = row.id AND record.member IN"
+        f" (SELECT text FROM name WHERE no IN ({_listed(names.known(members))})))"
+    )
+    return f"({own} OR row.typ = {names.number.get('Patient', 0)} AND {known})"
 
 
 def types_sql(types: Sequence[str], names: Names) -> str:

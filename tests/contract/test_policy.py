@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 import gateway.store.search as search_module
 from gateway.model.context import SYSTEM, AccessContext
 from gateway.model.query import Include, Query
-from gateway.store.base import LABEL_BITS, Delete, Plan
+from gateway.store.base import LABEL_BITS, Delete, Plan, RecordPut
 from gateway.store.resources import ResourceStore
 from tests.contract.clinic import M1, M2, doctor, ids, observation, of, organization, patient, where
 
@@ -128,3 +130,19 @@ async def test_what_is_allowed_is_there(store: ResourceStore) -> None:
     for who in (BY_MEMBER, BY_LABEL, SYSTEM):
         assert await store.read("Observation", "open", who) is not None
         assert "open" in ids((await store.search(Query("Observation"), who)).matches)
+
+
+async def test_a_person_is_known_to_every_member_that_has_a_number_for_them(store: ResourceStore) -> None:
+    """The Patient was first sent by M1; a caller who sees M2 alone knows the person once M2 sent a number too."""
+    first = replace(patient("p1"), member=M1)
+    record = RecordPut(M1, "A1", "p1", b"{}", "2026-03-19T08:00:00Z")
+    await store.commit(Plan(puts=(first, observation("o1", "p1")), records=(record,)))
+    of_m2 = doctor(members=frozenset({M2}))
+    assert await store.read("Patient", "p1", of_m2) is None
+    assert (await store.search(Query("Patient", total="accurate"), of_m2)).total == 0
+    await store.commit(Plan(records=(RecordPut(M2, "B7", "p1", b"{}", "2026-03-19T09:00:00Z"),)))
+    assert await store.read("Patient", "p1", SYSTEM) is not None  # remembered, and still judged for each caller
+    assert await store.read("Patient", "p1", of_m2) is not None
+    assert ids((await store.search(Query("Patient"), of_m2)).matches) == ["p1"]
+    assert ids(await store.everything("p1", of_m2)) == ["p1"]
+    assert await store.read("Patient", "p1", doctor(members=frozenset({"third"}))) is None
