@@ -19,7 +19,7 @@ import msgspec
 
 from .errors import Conflict, GatewayError, UnknownSource
 from .identity.index import PersonIndex
-from .identity.workspace import Resolution
+from .identity.workspace import Resolution, puts_of
 from .model.directory import Source
 from .model.ids import Ids
 from .model.message import SUBJECT, Draft, DraftResource, RawMessage
@@ -121,7 +121,7 @@ class Pipeline:
         revised = await revise(
             parts.store, drafts, mode=work.source.report_mode, said_at=draft.said_at, moves=who.moves
         )
-        puts = [*_people(who), *_puts(revised, work, who)]
+        puts = [*puts_of(who), *_puts(revised, work, who)]
         outcomes = _outcomes(work, puts, (*draft.findings, *who.findings, *revised.findings))
         plan = Plan(
             puts=tuple(puts),
@@ -140,22 +140,6 @@ def _addressed(one: DraftResource, patients: Sequence[str]) -> DraftResource:
         return one
     mark, real = SUBJECT.format(one.record).encode(), b"Patient/" + patients[one.record].encode()
     return one._replace(body=one.body.replace(b'"' + mark + b'"', b'"' + real + b'"'))
-
-
-def _people(who: Resolution) -> list[Put]:
-    return [
-        prepared_put(
-            one.type,
-            one.id,
-            one.body,
-            patient=one.patient,
-            src=one.src,
-            member=one.member,
-            meta=one.meta,
-            expect=one.expect,
-        )
-        for one in who.resources
-    ]
 
 
 def _puts(revised: Revised, work: Work, who: Resolution) -> list[Put]:

@@ -179,12 +179,6 @@ class PersonIndex:
         made = desk.render([key])
         return _as_written(made, patient) if made.patients[0] == patient_id else made
 
-    async def undo(self, task_id: str) -> Resolution:
-        """The plan parts that take a merge back, by the id of its Task. Raises NotFound, IdentityError."""
-        desk = self.workspace()
-        await merge.undo(desk, task_id)
-        return desk.render(())
-
     async def current(self, member: str, local_number: str) -> str:
         """Patient id a local number stands for now, "" when nobody sent it."""
         row = (await self._store.records([(member, local_number)]))[0]

@@ -21,7 +21,7 @@ from ..model.resource import Json, dumps, loads
 from ..model.times import instant_text, parse_fhir
 from .normalise import CardVerdict, has_han, is_mothers, verify_card
 
-_OWN = ("_said", "_refused", "_door")
+_OWN = ("_said", "_refused", "_door", "_disowned")
 _NEVER = frozenset({"resourceType", "id", "meta", "text", "active", "link", "implicitRules", "contained", *_OWN})
 _FHIR_ORDER = (
     "identifier active name telecom gender birthDate deceased address maritalStatus multipleBirth photo contact "
@@ -73,11 +73,25 @@ def id_kind(identifier: Json) -> str:
 def verdicts(patient: Json, today: date) -> list[tuple[Json, CardVerdict]]:
     """Every card number of a Patient or record with its verdict, in order."""
     birth, sex = str(patient.get("birthDate", "")), str(patient.get("gender", ""))
-    return [
+    lent = patient.get("_disowned", ())
+    found = [
         (one, verify_card(str(one["value"]), birth=birth, sex=sex, kind=id_kind(one), today=today))
         for one in patient.get("identifier", ())
         if one.get("system") in (systems.ID_CARD, systems.MOTHERS_CARD) and one.get("value")
     ]
+    return [(one, _not_theirs(verdict) if verdict.value18 in lent else verdict) for one, verdict in found]
+
+
+def _not_theirs(verdict: CardVerdict) -> CardVerdict:
+    return CardVerdict(False, verdict.value18, "经复核不是本人证件", "not-theirs")
+
+
+def disowned(record: Record, today: date, *, taken_back: bool = False) -> Record:
+    """The record whose card a steward found to be another person's; it proves nothing there from now on."""
+    content = {key: value for key, value in record.content.items() if key != "_disowned"}
+    if not taken_back:
+        content["_disowned"] = [record.card(today).value18]
+    return replace(record, content=content)
 
 
 _NO_CARD = CardVerdict(False, "", "", "none")
@@ -141,7 +155,7 @@ def _speaks(slot: str, value: Any, old: Mapping[str, Any]) -> bool:
 
 def _guarded(stored: Record, slots: dict[str, Any], said: dict[str, str], at: str, today: date) -> Record:
     """The record with the new slots, except those that contradict the card it was verified by."""
-    extra = {key: stored.content[key] for key in ("_door",) if key in stored.content}
+    extra: Json = {key: stored.content[key] for key in ("_door", "_disowned") if key in stored.content}
     if stored.card(today).verified and card_of(_assemble(slots, {}, "", {}), today).contradicts:
         old = _slots(stored.content)
         refused = {slot: value for slot, value in slots.items() if _proves(slot) and value != old.get(slot)}

@@ -16,7 +16,8 @@ from .match import Review
 from .person import Record
 
 CLOSED = frozenset({"completed", "rejected", "cancelled", "entered-in-error"})
-MERGED = "merged-by-member"
+MERGED, JOINED, PARTED = "merged-by-member", "merged-by-steward", "parted-by-steward"
+MERGES = (MERGED, JOINED)
 SOURCE_RECORD = systems.REVIEW  # Task.input.type: what an input says
 
 
@@ -64,19 +65,53 @@ def closed(task: Json, patient: str) -> Json:
     return {**task, "status": "completed", "for": _patient(patient)}
 
 
-def merge_task(survivor: str, retired: str, moved: Iterable[tuple[str, str]], said_at: datetime) -> Json:
-    """The record of a merge, enough to undo it: who went where with which source records."""
+def decided(task: Json, status: str, patient: str, by: str, note: str, at: datetime) -> Json:
+    """The Task once a steward answered it. status: completed (the same person) or rejected (another one)."""
+    answered = {**task, "status": status, "for": _patient(patient), "lastModified": instant_text(at)}
+    answered["owner"] = {"display": by}
+    return answered | ({"note": [{"time": instant_text(at), "text": note}]} if note else {})
+
+
+def opened_again(task: Json, patient: str) -> Json:
+    """The Task as it was before it was answered; `patient` "" keeps whom it is about."""
+    asked = {key: value for key, value in task.items() if key not in ("owner", "note", "lastModified")}
+    return {**asked, "status": "requested"} | ({"for": _patient(patient)} if patient else {})
+
+
+_ACTS = {MERGED: "本地号合并", JOINED: "复核合并", PARTED: "复核拆分"}
+
+
+def merge_task(
+    survivor: str, retired: str, moved: Iterable[tuple[str, str]], said_at: datetime, *, code: str, review: str = ""
+) -> Json:
+    """The record of a merge or parting, enough to undo it: who went where with which source records.
+
+    code: one of MERGED, JOINED, PARTED. review: id of the Task it answers.
+    """
     records = [{"type": {"text": "source record"}, "valueIdentifier": _record_identifier(key)} for key in sorted(moved)]
+    based = {"basedOn": [{"reference": f"Task/{review}"}]} if review else {}
     return {
         "resourceType": "Task",
+        **based,
         "status": "completed",
         "intent": "order",
-        "code": {"coding": [{"system": systems.REVIEW, "code": MERGED}], "text": "本地号合并"},
+        "code": {"coding": [{"system": systems.REVIEW, "code": code}], "text": _ACTS[code]},
         "focus": _patient(survivor),
         "for": _patient(retired),
         "authoredOn": instant_text(said_at),
         "input": records,
     }
+
+
+def based_on(task: Json) -> str:
+    """Id of the review a merge or parting answers, "" for none."""
+    return next((reference_id(one, "Task") for one in task.get("basedOn", ())), "")
+
+
+def record_of(task: Json) -> tuple[str, str]:
+    """(member, local number) of the record a review is about."""
+    one = task["identifier"][0]
+    return _member_of(one["system"]), str(one["value"])
 
 
 def moved_records(task: Json) -> list[tuple[str, str]]:

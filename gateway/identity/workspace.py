@@ -17,7 +17,8 @@ from ..model.ids import Ids
 from ..model.outcome import Finding
 from ..model.query import Filter, Query
 from ..model.resource import Json, dumps, loads, reference_id
-from ..store.base import Move, RecordPut, SourceRecordRow, Store, src_of
+from ..store.base import Move, Put, RecordPut, SourceRecordRow, Store, src_of
+from ..store.bodies import prepare
 from . import reviews
 from .match import Candidate, Code, Review, traits
 from .person import Names, Record, compose, content_bytes, record_from, retired
@@ -50,6 +51,23 @@ class Resolution:
     resources: tuple[IdentityResource, ...] = ()
     unclaimed: tuple[tuple[str, str, str], ...] = ()
     findings: tuple[Finding, ...] = ()
+
+
+def puts_of(made: Resolution) -> list[Put]:
+    """The Patients and Tasks of a resolution, for a plan."""
+    return [
+        prepare(
+            one.type,
+            one.id,
+            one.body,
+            patient=one.patient,
+            src=one.src,
+            member=one.member,
+            meta=one.meta,
+            expect=one.expect,
+        )
+        for one in made.resources
+    ]
 
 
 @dataclass(slots=True)

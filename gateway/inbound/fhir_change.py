@@ -24,7 +24,7 @@ from ..errors import (
     UnsupportedMedia,
 )
 from ..identity.index import PersonIndex
-from ..identity.workspace import Resolution
+from ..identity.workspace import Resolution, puts_of
 from ..model.context import SYSTEM, AccessContext
 from ..model.ids import Ids
 from ..model.resource import Json, dumps, loads
@@ -388,19 +388,7 @@ def _decoded(text: str) -> str:
 
 
 def _puts(change: Change) -> list[Put]:
-    found = [
-        prepare(
-            one.type,
-            one.id,
-            one.body,
-            patient=one.patient,
-            src=one.src,
-            member=one.member,
-            meta=one.meta,
-            expect=one.expect,
-        )
-        for one in change.resolution.resources
-    ]
+    found = puts_of(change.resolution)
     return [*found, change.put] if change.put is not None else found
 
 

@@ -1,0 +1,156 @@
+"""A steward's word on a review: one person, two persons, and both taken back exactly."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from gateway.errors import IdentityError, NotFound
+from gateway.identity.index import PersonIndex
+from gateway.identity.steward import Steward, Word
+from gateway.identity.workspace import Resolution
+from gateway.model import systems
+from gateway.model.message import MergeRequest
+from gateway.model.resource import Json
+from gateway.store.base import AuditRow
+
+from .conftest import LI, M1, M2, M4, MOTHER, NOW, li, said
+from .memory import MemoryStore
+from .test_index import active, feed
+from .test_merge import observation, patients, subjects
+
+WORD = Word("赵管理员", NOW + timedelta(hours=5), "电话核实，系同一人")
+AUDIT = AuditRow(
+    at=NOW, action="U", kind="merge", subtype="merge", outcome="0", user="admin", display="赵管理员",
+    role="admin", member="", purpose="HOPERAT",
+)  # fmt: skip
+
+
+@pytest.fixture
+def steward(index: PersonIndex, store: MemoryStore) -> Steward:
+    return Steward(index, store)  # type: ignore[arg-type]
+
+
+def reviews_of(store: MemoryStore, status: str = "requested") -> list[Json]:
+    return [t for t in store.bodies("Task") if "reasonCode" in t and t["status"] == status]
+
+
+def act(store: MemoryStore, code: str) -> Json:
+    return next(t for t in store.bodies("Task") if t["code"]["coding"][0]["code"] == code)
+
+
+async def alike(index: PersonIndex, store: MemoryStore) -> tuple[str, str]:
+    """Two records without card that name, birth and sex cannot tell apart, each with a result."""
+    first = (await feed(index, store, said(M1, "a", "王芳", birth="1970-05-06", sex="female"))).patients[0]
+    second = (await feed(index, store, said(M4, "b", "王芳", birth="1970-05-06", sex="female"))).patients[0]
+    await store.apply(Resolution(), observation("a", first), observation("b", second, M4))
+    return first, second
+
+
+async def test_the_same_person_is_one_patient_from_now_on(
+    index: PersonIndex, store: MemoryStore, steward: Steward
+) -> None:
+    first, _ = await alike(index, store)
+    (review,) = reviews_of(store)
+    await steward.same(review["id"], first, WORD, AUDIT)
+    assert set(subjects(store).values()) == {first}
+    assert [one["id"] for one in active(store)] == [first]
+    (answered,) = reviews_of(store, "completed")
+    assert answered["owner"] == {"display": "赵管理员"} and answered["note"][0]["text"] == WORD.note
+    assert (await feed(index, store, said(M4, "b", phone="13900005678", hours=9))).patients == (first,)
+
+
+async def test_a_merge_by_a_steward_is_undone_exactly_and_asked_again(
+    index: PersonIndex, store: MemoryStore, steward: Steward
+) -> None:
+    first, _ = await alike(index, store)
+    before, homes, (review,) = patients(store), subjects(store), reviews_of(store)
+    await steward.same(review["id"], first, WORD, AUDIT)
+    merged = act(store, "merged-by-steward")["id"]
+    await steward.undo(merged, AUDIT)
+    bare = {key: {k: v for k, v in one.items() if k != "meta"} for key, one in patients(store).items()}
+    assert bare == {key: {k: v for k, v in one.items() if k != "meta"} for key, one in before.items()}
+    assert subjects(store) == homes
+    assert [one["id"] for one in reviews_of(store)] == [review["id"]]
+    with pytest.raises(IdentityError):
+        await steward.undo(merged, AUDIT)
+    await steward.same(review["id"], first, WORD, AUDIT)  # and may be decided again
+    assert set(subjects(store).values()) == {first}
+
+
+async def test_different_persons_stay_apart_and_are_not_asked_again(
+    index: PersonIndex, store: MemoryStore, steward: Steward
+) -> None:
+    await alike(index, store)
+    homes, (review,) = subjects(store), reviews_of(store)
+    await steward.different(review["id"], WORD, AUDIT)
+    assert subjects(store) == homes and not reviews_of(store)
+    await feed(index, store, said(M4, "b", "王芳", birth="1970-05-06", sex="female", phone="13900005678", hours=9))
+    assert not reviews_of(store)
+    with pytest.raises(IdentityError):
+        await steward.different(review["id"], WORD, AUDIT)
+
+
+async def test_two_different_cards_are_never_made_one(index: PersonIndex, store: MemoryStore, steward: Steward) -> None:
+    keep = (await feed(index, store, li(M1, "keep"))).patients[0]
+    facts = {"card": MOTHER, "birth": "1991-08-30", "sex": "female"}
+    await feed(index, store, said(M1, "old", "林芳", **facts))
+    await store.apply(await index.resolve([li(M1, "keep", hours=1)], [MergeRequest(0, M1, "old")]))
+    (review,) = reviews_of(store)
+    with pytest.raises(IdentityError) as refused:
+        await steward.same(review["id"], keep, WORD, AUDIT)
+    assert refused.value.detail_zh == "双方证件号不同，不能合并。"
+    assert len(active(store)) == 2 and reviews_of(store) == [review]
+
+
+async def test_only_a_candidate_of_an_open_review_can_be_chosen(
+    index: PersonIndex, store: MemoryStore, steward: Steward
+) -> None:
+    await alike(index, store)
+    (review,) = reviews_of(store)
+    with pytest.raises(NotFound):
+        await steward.same(review["id"], "nobody", WORD, AUDIT)
+    with pytest.raises(NotFound):
+        await steward.same("nothing", "nobody", WORD, AUDIT)
+    with pytest.raises(NotFound):
+        await steward.undo(review["id"], AUDIT)
+
+
+async def lent(index: PersonIndex, store: MemoryStore) -> str:
+    """M2 filed somebody else under 李建国's card; a result of hers lies in his record."""
+    his = (await feed(index, store, li(M1, "his"))).patients[0]
+    facts = {"card": LI, "birth": "1958-03-12", "sex": "male"}
+    assert (await feed(index, store, said(M2, "hers", "赵国强", **facts))).patients == (his,)
+    await store.apply(Resolution(), observation("his", his), observation("hers", his, M2))
+    return his
+
+
+async def test_a_lent_card_is_taken_out_of_the_record(index: PersonIndex, store: MemoryStore, steward: Steward) -> None:
+    his = await lent(index, store)
+    (review,) = reviews_of(store)
+    await steward.different(review["id"], WORD, AUDIT)
+    where = subjects(store)
+    assert where["his"] == his and where["hers"] != his
+    parted = patients(store)[where["hers"]]
+    (card,) = [one for one in parted["identifier"] if one["system"] == systems.ID_CARD]
+    assert card["extension"][0]["valueString"] == "经复核不是本人证件"
+    facts = {"card": LI, "birth": "1958-03-12", "sex": "male"}
+    again = await feed(index, store, said(M2, "hers", "赵国强", **facts, phone="13900005678", hours=7))
+    assert again.patients == (where["hers"],)
+    assert (await feed(index, store, li(M4, "new", hours=8))).patients == (his,)
+
+
+async def test_a_parting_is_undone_exactly(index: PersonIndex, store: MemoryStore, steward: Steward) -> None:
+    his = await lent(index, store)
+    before, (review,) = patients(store)[his], reviews_of(store)
+    await steward.different(review["id"], WORD, AUDIT)
+    await steward.undo(act(store, "parted-by-steward")["id"], AUDIT)
+    after = patients(store)[his]
+    assert set(subjects(store).values()) == {his}
+    assert {k: v for k, v in after.items() if k not in ("meta", "link")} == {
+        k: v for k, v in before.items() if k != "meta"
+    }
+    assert [one["id"] for one in reviews_of(store)] == [review["id"]]
+    await steward.different(review["id"], WORD, AUDIT)
+    assert subjects(store)["hers"] != his
