@@ -19,10 +19,12 @@ import msgspec
 
 from .errors import Conflict, GatewayError, UnknownSource
 from .identity.index import PersonIndex
+from .identity.normalise import name_key
+from .identity.person import name_of
 from .identity.workspace import Resolution, puts_of
 from .model.directory import Source
 from .model.ids import Ids
-from .model.message import SUBJECT, Draft, DraftResource, RawMessage
+from .model.message import SUBJECT, Draft, DraftResource, RawMessage, SourceRecord
 from .model.outcome import Finding, Outcome, State
 from .model.resource import Json
 from .model.systems import source_uri
@@ -61,11 +63,20 @@ class Work:
 
     @property
     def lanes(self) -> tuple[str, ...]:
-        """Patients of one member, reports and studies: what must be worked on in order of arrival."""
+        """Patients of one member, reports and studies: what must be worked on in order of arrival.
+
+        And residents told alike: of two records that may be one person, the later one must see the earlier.
+        """
         people = {f"{one.member}|{one.local_number}" for one in self.draft.records}
+        people |= {"|".join(one) for one in map(_told, self.draft.records) if all(one)}
         people |= {f"{one.member}|{one.retired_number}" for one in self.draft.merges}
         heads = {f"{one.type}/{one.id}" for one in self.draft.resources if one.type in _LANE_TYPES}
         return tuple(people | heads)
+
+
+def _told(record: SourceRecord) -> tuple[str, str]:
+    """(name as compared, birth date) as the message says them."""
+    return name_key(name_of(record.patient)), str(record.patient.get("birthDate") or "")
 
 
 _LANE_TYPES = ("DiagnosticReport", "ImagingStudy", "DocumentReference")

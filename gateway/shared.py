@@ -13,6 +13,7 @@ from . import __version__
 from .errors import ConfigError
 from .identity.index import PersonIndex
 from .identity.search import Found, PersonSearch
+from .identity.steward import Steward
 from .inbound.fhir_write import FhirWrite, WriteParts
 from .inbox.queue import Inbox
 from .model.context import AccessContext
@@ -115,7 +116,7 @@ class Shared:
 
     def console(self, mappings: Mappings) -> ConsoleParts:
         """The vendor console's parts."""
-        return ConsoleParts(self.pages(), self.inbox, mappings, shipped("fixtures"))
+        return ConsoleParts(self.pages(), self.inbox, mappings, shipped("fixtures"), Steward(self.people, self.store))
 
     def dicom_web(self, caller: Caller) -> DicomWebParts:
         """The image proxy's parts."""

@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader
 from starlette.responses import Response
 
 from ...errors import NotFound
+from ...identity.steward import Steward
 from ...inbox.queue import Entry, Inbox
 from ...model.context import Role
 from ...model.directory import Source
@@ -27,6 +28,7 @@ class ConsoleParts:
     inbox: Inbox
     mappings: Mappings
     samples: Path
+    steward: Steward
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class Desk:
 
     def page(self, template: str, **values: object) -> Response:
         """The console's template with its frame, as an answer."""
-        return html(environment().get_template(template).render(frame=self.visit.frame, **values))
+        return html(environment().get_template(template).render(frame=self.visit.frame, steward=self.admin, **values))
 
 
 @cache

@@ -1,0 +1,96 @@
+"""The steward's desk: open identity reviews side by side, a decision each, and every merge with its way back."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from starlette.responses import Response
+
+from ...errors import BadParameter, Forbidden
+from ...identity import reviews
+from ...identity.match import Code
+from ...identity.steward import Word
+from ...model import systems
+from ...model.query import Filter, Query
+from ...model.resource import Json, loads, reference_id
+from ...store.base import AuditRow
+from ..pages.guard import audit_row, redirect
+from .parts import Desk
+from .views_people import act_view, review_view
+
+SHOWN = 50
+NOTE_LENGTH = 500
+_ACTS = (reviews.MERGED, reviews.JOINED, reviews.PARTED)
+
+
+async def people(desk: Desk) -> Response:
+    """`/console/people`; the audit row names everybody shown."""
+    _for_stewards(desk)
+    asked, more = await _tasks(desk, ("requested",), tuple(Code))
+    done, _ = await _tasks(desk, ("completed",), _ACTS)
+    named = dict.fromkeys(id_ for task in (*asked, *done) for id_ in _named(task))
+    persons = await _patients(desk, tuple(named))
+    await desk.visit.disclose("people", patients=tuple(persons))
+    directory, now = desk.parts.mappings.directory, desk.visit.parts.clock()
+    return desk.page(
+        "people.html",
+        tab="people",
+        reviews=[review_view(task, persons, directory, now) for task in asked],
+        more=more,
+        acts=[act_view(task, persons, directory, now) for task in done],
+        said=desk.visit.request.query_params.get("said", ""),
+    )
+
+
+async def decide(desk: Desk) -> Response:
+    """POST `/console/people/{task}`: verdict=same (with candidate) or different, and a note."""
+    _for_stewards(desk)
+    form, task = desk.visit.form, desk.visit.request.path_params["task"]
+    verdict, note = form.get("verdict", ""), form.get("note", "").strip()[:NOTE_LENGTH]
+    word = Word(desk.visit.who.display or desk.visit.who.user, desk.visit.parts.clock(), note)
+    if verdict == "different":
+        await desk.parts.steward.different(task, word, _audit(desk, "unlink", task))
+    elif verdict.startswith("same:"):
+        await desk.parts.steward.same(task, verdict.removeprefix("same:"), word, _audit(desk, "merge", task))
+    else:
+        raise BadParameter("verdict", "same:<Patient id> or different", detail_zh="请选择一项结论。")
+    return redirect("/console/people?said=" + ("different" if verdict == "different" else "same"))
+
+
+async def undo(desk: Desk) -> Response:
+    """POST `/console/people/{task}/undo`."""
+    _for_stewards(desk)
+    task = desk.visit.request.path_params["task"]
+    await desk.parts.steward.undo(task, _audit(desk, "unmerge", task))
+    return redirect("/console/people?said=undone")
+
+
+def _for_stewards(desk: Desk) -> None:
+    if not desk.admin:
+        role = desk.visit.who.role.value
+        raise Forbidden("/console/people", f"role {role}", detail_zh="主索引复核由管理员进行。")
+
+
+def _audit(desk: Desk, subtype: str, task: str) -> AuditRow:
+    row = audit_row(desk.visit.who, desk.visit.parts, subtype, "0", action="U", patients=(), query="")
+    return dataclasses.replace(row, kind="merge", entities=(f"Task/{task[:64]}",))
+
+
+async def _tasks(desk: Desk, status: tuple[str, ...], codes: tuple[str, ...]) -> tuple[list[Json], bool]:
+    """(the newest Tasks of these codes, whether there are more)."""
+    filters = (
+        Filter("status", "token", status),
+        Filter("code", "token", tuple(f"{systems.REVIEW}|{code}" for code in codes)),
+    )
+    page = await desk.visit.parts.store.search(Query("Task", filters, count=SHOWN), desk.visit.who)
+    return [loads(row.body) for row in page.matches], bool(page.next)
+
+
+def _named(task: Json) -> list[str]:
+    about = [reference_id(task.get("for"), "Patient"), reference_id(task.get("focus"), "Patient")]
+    return [id_ for id_ in (*about, *reviews.candidates_of(task)) if id_]
+
+
+async def _patients(desk: Desk, ids: tuple[str, ...]) -> dict[str, Json]:
+    found = await desk.visit.parts.store.read_many([("Patient", id_) for id_ in ids], desk.visit.who)
+    return {row.id: loads(row.body) for row in found}

@@ -1,0 +1,128 @@
+"""Reviews and merges as the steward reads them: persons in columns, what differs marked, never only by colour."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from ...identity import reviews
+from ...model import systems
+from ...model.directory import Directory
+from ...model.resource import Json, reference_id
+from ...model.times import parse_fhir
+from ..pages import moments
+from ..pages.moments import When
+from ..pages.views_banner import SEXES, card_of, has_verified_card, name_of, village
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One fact of one person. differs: known on both sides and not the same as the first column's."""
+
+    text: str
+    differs: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A person compared: the first is the one the record lies with now."""
+
+    id: str
+    title: str
+    href: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewView:
+    """One open question. `same` is empty when nobody is left to be the same person."""
+
+    id: str
+    reason: str
+    record: str
+    asked: When
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
+    same: tuple[Column, ...]
+    linked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ActView:
+    """A merge or parting that stands."""
+
+    id: str
+    kind: str
+    survivor: Column
+    other: Column
+    records: tuple[str, ...]
+    at: When
+
+
+def review_view(task: Json, persons: Mapping[str, Json], directory: Directory, now: datetime) -> ReviewView:
+    """The record's person first, then the candidates the caller may know."""
+    own = reference_id(task.get("for"), "Patient")
+    candidates = [one for one in reviews.candidates_of(task) if one in persons and one != own]
+    shown = [one for one in (own, *candidates) if one in persons]
+    return ReviewView(
+        id=task["id"],
+        reason=task.get("reasonCode", {}).get("text", ""),
+        record=_record_text(reviews.record_of(task), directory),
+        asked=moments.of(parse_fhir(task["authoredOn"]), now),
+        columns=tuple(_column(id_, persons[id_], first=id_ == own) for id_ in shown),
+        rows=_rows([persons[id_] for id_ in shown], directory),
+        same=tuple(_column(id_, persons[id_], first=False) for id_ in candidates),
+        linked=own in reviews.candidates_of(task),
+    )
+
+
+def act_view(task: Json, persons: Mapping[str, Json], directory: Directory, now: datetime) -> ActView:
+    """Who reads in whose place, and which records moved."""
+    survivor, other = reference_id(task.get("focus"), "Patient"), reference_id(task.get("for"), "Patient")
+    return ActView(
+        id=task["id"],
+        kind=task["code"].get("text", ""),
+        survivor=_column(survivor, persons.get(survivor, {}), first=False),
+        other=_column(other, persons.get(other, {}), first=False),
+        records=tuple(_record_text(key, directory) for key in reviews.moved_records(task)),
+        at=moments.of(parse_fhir(task["authoredOn"]), now),
+    )
+
+
+def _column(id_: str, patient: Json, *, first: bool) -> Column:
+    name = name_of(patient)
+    return Column(id_, f"{name}（本条所在）" if first else name, f"/ui/p/{id_}")
+
+
+def _record_text(key: tuple[str, str], directory: Directory) -> str:
+    member = directory.members.get(key[0])
+    return f"{member.name if member else key[0]} {key[1]}"
+
+
+def _rows(patients: list[Json], directory: Directory) -> tuple[tuple[str, tuple[Cell, ...]], ...]:
+    facts = [_facts(patient, directory) for patient in patients]
+    return tuple((label, _cells([one[label] for one in facts])) for label in (facts[0] if facts else {}))
+
+
+def _cells(texts: list[str]) -> tuple[Cell, ...]:
+    return tuple(Cell(text or "未知", bool(text and texts[0] and text != texts[0])) for text in texts)
+
+
+def _facts(patient: Json, directory: Directory) -> dict[str, str]:
+    card = card_of(patient)
+    phones = [str(one.get("value", "")) for one in patient.get("telecom", ()) if one.get("system", "phone") == "phone"]
+    return {
+        "姓名": name_of(patient),
+        "性别": SEXES.get(patient.get("gender", ""), ""),
+        "出生日期": str(patient.get("birthDate", "")),
+        "居民身份证": card + ("" if not card or has_verified_card(patient) else "（未核验）"),
+        "电话": "、".join(phones),
+        "住址": village(patient),
+        "本地号": "；".join(_local_numbers(patient, directory)),
+    }
+
+
+def _local_numbers(patient: Json, directory: Directory) -> list[str]:
+    by_system = {systems.local_number(key): member.name for key, member in directory.members.items()}
+    held = [(by_system.get(one.get("system", "")), one.get("value", "")) for one in patient.get("identifier", ())]
+    return [f"{member} {value}" for member, value in held if member]

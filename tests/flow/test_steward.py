@@ -1,0 +1,98 @@
+"""The steward decides in a browser; the resident's record, FHIR and the audit follow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser
+
+from gateway.store.base import AuditQuery
+from tests.flow.alliance import TOKENS, Alliance
+from tests.flow.browser import Seat, launched, seat
+from tests.flow.messages import SENDER
+
+
+def registration(number: str, control: str) -> bytes:
+    """王芳 registered under a number of the city hospital, without any card."""
+    sender = "|".join(SENDER)
+    lines = (
+        f"MSH|^~\\&|{sender}|GATEWAY|ALLIANCE|20260319083000||ADT^A04^ADT_A01|{control}|P|2.5.1||||||UNICODE UTF-8",
+        f"PID|1||{number}^^^CITY1^MR||王芳||19700506|F",
+        "PV1|1|O",
+    )
+    return ("\r".join(lines) + "\r").encode()
+
+
+@pytest.fixture
+def two(empty: Alliance) -> Alliance:
+    for number, control in (("W001", "W1"), ("W002", "W2")):
+        assert empty.push("city_first_hospital", registration(number, control)).status_code == 202
+    empty.drain()
+    return empty
+
+
+def people(alliance: Alliance) -> set[str]:
+    return {one["id"] for one in alliance.found("Patient", name="王芳")}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with launched() as found:
+        yield found
+
+
+@pytest.fixture
+def steward(browser: Browser, two: Alliance) -> Iterator[Seat]:
+    with seat(browser, two.url, script=False) as here:
+        here.go("/ui/signin?next=/console/people")
+        here.page.get_by_text("用访问令牌登录").click()
+        here.page.locator("input[name=token]").fill(TOKENS["admin"])
+        here.page.locator("main button").first.click()
+        here.page.wait_for_url("**/console/people")
+        yield here
+
+
+def test_the_desk_is_for_stewards_alone(two: Alliance) -> None:
+    for role in ("vendor", "doctor", "platform"):
+        assert two.client.get("/console/people", headers=two.bearer(role)).status_code == 403, role
+    assert "主索引复核" not in two.client.get("/console/", headers=two.bearer("vendor")).text
+
+
+@pytest.mark.browser
+def test_a_merge_and_its_undoing_are_two_clicks(steward: Seat, two: Alliance) -> None:
+    before = people(two)
+    assert len(before) == 2
+    assert "姓名、出生日期、性别相同" in steward.text()
+    steward.page.get_by_label("依据").fill("电话核实")
+    steward.page.get_by_role("button", name="是同一人，合并").click()
+    assert "已合并为一人" in steward.text() and "没有待复核的身份" in steward.text()
+    (survivor,) = people(two)
+    numbers = {one["value"] for one in two.fhir(f"Patient/{survivor}")["identifier"]}
+    assert {"W001", "W002"} <= numbers
+    rows = [row for _, row in two.run(two.gateway.store.audits(AuditQuery(kind="merge")))]
+    assert [(row.subtype, row.role) for row in rows] == [("merge", "admin")] and set(rows[0].patients) == before
+    steward.page.get_by_role("button", name="撤销").click()
+    assert "已撤销" in steward.text() and people(two) == before
+    assert steward.overflow(1366) == 0 and steward.overflow(768) == 0 and steward.complaints == []
+
+
+@pytest.mark.browser
+def test_two_persons_stay_two(steward: Seat, two: Alliance) -> None:
+    before = people(two)
+    steward.page.get_by_role("button", name="不是同一人").click()
+    assert "已记为不同的人" in steward.text() and "没有待复核的身份" in steward.text()
+    assert people(two) == before
+    task = two.found("Task", status="rejected")[0]
+    assert task["owner"]["display"]
+
+
+def test_a_decision_needs_an_answer_and_the_session_behind_the_form(two: Alliance) -> None:
+    (task,) = two.found("Task", status="requested")
+    where = f"/console/people/{task['id']}"
+    answer = two.client.post(where, data={}, headers=two.bearer("admin"))
+    assert answer.status_code == 400 and "请选择一项结论" in answer.text
+    assert two.client.post(where, data={"verdict": "different"}).status_code in (401, 403)
+    assert two.client.post(where, data={"verdict": "different"}, headers=two.bearer("vendor")).status_code == 403
+    nobody = two.client.post(where, data={"verdict": "same:nobody"}, headers=two.bearer("admin"))
+    assert nobody.status_code == 404
