@@ -60,9 +60,10 @@ class ActView:
 
 
 def review_view(task: Json, persons: Mapping[str, Json], directory: Directory, now: datetime) -> ReviewView:
-    """The record's person first, then the candidates the caller may know."""
+    """The record's person first, then the candidates the caller may know, most alike first."""
     own = reference_id(task.get("for"), "Patient")
     candidates = [one for one in reviews.candidates_of(task) if one in persons and one != own]
+    candidates.sort(key=lambda one: -_agreement(persons.get(own, {}), persons[one]))
     shown = [one for one in (own, *candidates) if one in persons]
     return ReviewView(
         id=task["id"],
@@ -99,13 +100,22 @@ def _record_text(key: tuple[str, str], directory: Directory) -> str:
     return f"{member.name if member else key[0]} {key[1]}"
 
 
+_OWN_TO_EACH = ("本地号",)  # two numbers for one person are the rule, no hint of a difference
+
+
+def _agreement(one: Json, other: Json) -> int:
+    """In how many facts two Patients agree."""
+    return sum(one.get(key) == other.get(key) for key in ("name", "gender", "birthDate", "telecom", "address"))
+
+
 def _rows(patients: list[Json], directory: Directory) -> tuple[tuple[str, tuple[Cell, ...]], ...]:
     facts = [_facts(patient, directory) for patient in patients]
-    return tuple((label, _cells([one[label] for one in facts])) for label in (facts[0] if facts else {}))
+    return tuple((label, _cells(label, [one[label] for one in facts])) for label in (facts[0] if facts else {}))
 
 
-def _cells(texts: list[str]) -> tuple[Cell, ...]:
-    return tuple(Cell(text or "未知", bool(text and texts[0] and text != texts[0])) for text in texts)
+def _cells(label: str, texts: list[str]) -> tuple[Cell, ...]:
+    compared = texts[0] if label not in _OWN_TO_EACH else ""
+    return tuple(Cell(text or "未知", bool(text and compared and text != compared)) for text in texts)
 
 
 def _facts(patient: Json, directory: Directory) -> dict[str, str]:
