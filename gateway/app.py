@@ -24,7 +24,7 @@ from .inbound.files import FolderDoor
 from .inbound.http_push import PushParts, push_routes
 from .inbound.intake import Intake
 from .inbound.mllp import MllpDoor
-from .inbox.queue import Inbox
+from .inbox.queue import open_inbox
 from .inbox.worker import Worker
 from .model.context import AccessContext
 from .model.directory import Directory, Source
@@ -97,7 +97,7 @@ class Gateway:
             settings=settings,
             clock=clock,
             store=store,
-            inbox=Inbox(home),
+            inbox=await open_inbox(home),
             access=Access(book, directory, key=store.store_key, clock=clock),
             directory=directory,
             people=PersonIndex(store, ids, clock, directory),
@@ -142,7 +142,7 @@ class Gateway:
         return caller
 
     async def _outcome(self, key: str) -> bytes | None:
-        entry = self.inbox.file.entry(key)
+        entry = await self.inbox.messages.entry(key)
         if entry is not None and entry.outcome:
             return entry.outcome.encode()
         return (await self.store.done([key])).get(key)

@@ -128,7 +128,7 @@ class Shared:
     async def close(self) -> None:
         """Close files and connections."""
         await self.pacs.client.aclose()
-        self.inbox.close()
+        await self.inbox.close()
         await self.store.close()
 
 

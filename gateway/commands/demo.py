@@ -123,7 +123,7 @@ def _nine_o_clock(now: datetime) -> datetime:
 
 async def _load(gateway: Gateway, cases: list[Any]) -> None:
     """The fixtures through the inbox, in their order; a home that has them already is left alone."""
-    if gateway.inbox.file.entries(limit=1):
+    if await gateway.inbox.messages.entries(limit=1):
         return
     for case in tracked(cases, len(cases), "loading"):
         if case.format == "v2":

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from ..errors import ConfigError
-from ..inbox.queue import Entry, Inbox
+from ..inbox.queue import Entry, Inbox, open_inbox
 from ..model.outcome import State
 from ..model.times import instant_text
 from ..store.peek import outcome_of
@@ -17,29 +19,32 @@ from .talk import Exit, emit, say
 
 def run(args: argparse.Namespace) -> int:
     """Dispatch."""
-    inbox = opened(args.home)
-    try:
-        if args.action == "list":
-            return _list(inbox, args)
-        if args.action == "show":
-            return _show(inbox, args)
-        return _replay(inbox, args)
-    finally:
-        inbox.close()
+    return asyncio.run(_run(args))
 
 
-def opened(home: str) -> Inbox:
+async def _run(args: argparse.Namespace) -> int:
+    action = {"list": _list, "show": _show, "replay": _replay}[args.action]
+    async with opened(args.home) as inbox:
+        return await action(inbox, args)
+
+
+@asynccontextmanager
+async def opened(home: str) -> AsyncIterator[Inbox]:
     """The inbox of a home folder. Raises ConfigError where no gateway ever ran: a look must not make one."""
     if not (Path(home) / "inbox.db").is_file():
         raise ConfigError(
             f"--home {home}", "no inbox.db there", detail_zh="那里没有 inbox.db，请用 --home 指明网关的数据目录。"
         )
-    return Inbox(Path(home))
+    inbox = await open_inbox(Path(home))
+    try:
+        yield inbox
+    finally:
+        await inbox.close()
 
 
-def _list(inbox: Inbox, args: argparse.Namespace) -> int:
+async def _list(inbox: Inbox, args: argparse.Namespace) -> int:
     state = State(args.state) if args.state else None
-    entries = inbox.file.entries(state=state, source=args.source, reason=args.reason, limit=args.limit)
+    entries = await inbox.messages.entries(state=state, source=args.source, reason=args.reason, limit=args.limit)
     for entry in entries:
         if args.json:
             emit(_fields(entry))
@@ -49,8 +54,8 @@ def _list(inbox: Inbox, args: argparse.Namespace) -> int:
     return Exit.OK
 
 
-def _show(inbox: Inbox, args: argparse.Namespace) -> int:
-    entry, raw = inbox.file.entry(args.key), inbox.raw(args.key)
+async def _show(inbox: Inbox, args: argparse.Namespace) -> int:
+    entry, raw = await inbox.messages.entry(args.key), await inbox.messages.raw(args.key)
     if entry is None or raw is None:
         say(f"{args.key}: 没有这条消息 / no such message")
         return Exit.USAGE
@@ -73,16 +78,16 @@ def _text(body: bytes) -> str:
         return body.decode("gb18030", "replace")
 
 
-def _replay(inbox: Inbox, args: argparse.Namespace) -> int:
+async def _replay(inbox: Inbox, args: argparse.Namespace) -> int:
     keys = list(args.keys)
     if args.state or args.reason or args.source:
         state = State(args.state) if args.state else State.QUARANTINED
-        found = inbox.file.entries(state=state, source=args.source, reason=args.reason, limit=100_000)
+        found = await inbox.messages.entries(state=state, source=args.source, reason=args.reason, limit=100_000)
         keys += [entry.key for entry in found]
     if not keys:
         say("没有选中消息：给出编号，或 --state、--reason、--source / nothing chosen")
         return Exit.USAGE
-    count = asyncio.run(inbox.replay(keys))
+    count = await inbox.replay(keys)
     if args.json:
         emit({"asked": len(keys), "replayed": count})
     say(f"{count} / {len(keys)} 条消息等待重新处理 / messages will be processed again")

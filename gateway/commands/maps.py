@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -90,17 +91,7 @@ def as_golden(draft: Draft) -> Any:
 
 def _gaps(args: argparse.Namespace) -> int:
     """Unmapped codes and unused fields over everything the inbox holds, the most frequent first."""
-    mappings = mappings_of(args.mappings)
-    gaps = Gaps()
-    inbox = opened(args.home)
-    try:
-        for raw in _kept(inbox, args.source):
-            draft = _draft(raw, mappings)
-            if draft is not None:
-                gaps.add(raw.source, raw.key, draft.findings, draft.unused)
-    finally:
-        inbox.close()
-    found = gaps.ranked()
+    found = asyncio.run(_missed(args)).ranked()
     for gap in found:
         if args.json:
             emit({"kind": gap.kind, "source": gap.source, "what": gap.en, "count": gap.count})
@@ -111,12 +102,22 @@ def _gaps(args: argparse.Namespace) -> int:
     return Exit.OK
 
 
-def _kept(inbox: Inbox, source: str) -> Iterator[RawMessage]:
+async def _missed(args: argparse.Namespace) -> Gaps:
+    mappings, gaps = mappings_of(args.mappings), Gaps()
+    async with opened(args.home) as inbox:
+        async for raw in _kept(inbox, args.source):
+            draft = _draft(raw, mappings)
+            if draft is not None:
+                gaps.add(raw.source, raw.key, draft.findings, draft.unused)
+    return gaps
+
+
+async def _kept(inbox: Inbox, source: str) -> AsyncIterator[RawMessage]:
     before = ""
-    while entries := inbox.file.entries(source=source, before=before, limit=500):
+    while entries := await inbox.messages.entries(source=source, before=before, limit=500):
         before = entries[-1].key
         for entry in entries:
-            raw = inbox.raw(entry.key)
+            raw = await inbox.messages.raw(entry.key)
             if raw is not None and raw.source:
                 yield raw
 

@@ -7,45 +7,39 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import InboxFull
-from ..model.message import RawMessage
-from ..store.inbox_sqlite import Arrival, Entry, InboxFile, Kept, Settled
+from ..store.inbox_base import Arrival, Claimed, Entry, Kept, Messages, Settled
+from ..store.inbox_sqlite import SqliteInbox
 
-__all__ = ["Arrival", "Entry", "Inbox", "Kept", "Settled"]
+__all__ = ["Arrival", "Claimed", "Entry", "Inbox", "Kept", "Settled", "open_inbox"]
 
 
 class Inbox:
-    """Durable queue of raw messages. One process, one inbox."""
+    """Durable queue of raw messages. `arrived` is set when there may be work for this process."""
 
-    def __init__(self, directory: Path, *, waiting_limit: int = 20_000) -> None:
-        self.file = InboxFile(directory)
+    def __init__(self, messages: Messages, *, waiting_limit: int = 20_000) -> None:
+        self.messages = messages
         self.arrived = asyncio.Event()
         self._waiting_limit = waiting_limit
-        self._rewound = False
 
     async def keep(self, arrival: Arrival) -> Kept:
         """Keep the bytes; returns when they are on disk. Raises InboxFull before that under pressure."""
-        if self.file.waiting() > self._waiting_limit:
+        if self.messages.waiting() > self._waiting_limit:
             raise InboxFull()
-        kept = await self.file.keep(arrival)
+        kept = await self.messages.keep(arrival)
         self.arrived.set()
         return kept
 
     async def replay(self, keys: Iterable[str]) -> int:
         """Process messages again with today's mappings; returns how many."""
-        count = await self.file.reopen(keys)
-        self._rewound = True
+        count = await self.messages.reopen(keys)
         self.arrived.set()
         return count
 
-    def rewound(self) -> bool:
-        """True once after a replay: the worker starts from the oldest open message again."""
-        was, self._rewound = self._rewound, False
-        return was
+    async def close(self) -> None:
+        """Commit what is queued and close."""
+        await self.messages.close()
 
-    def raw(self, key: str) -> RawMessage | None:
-        """The message exactly as received."""
-        return self.file.raw(key)
 
-    def close(self) -> None:
-        """Commit what is queued and close the file."""
-        self.file.close()
+async def open_inbox(home: Path) -> Inbox:
+    """The inbox in a home folder."""
+    return Inbox(SqliteInbox(home))

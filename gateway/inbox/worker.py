@@ -13,7 +13,7 @@ import msgspec
 from ..errors import GatewayError
 from ..model.message import RawMessage
 from ..model.outcome import Outcome, State
-from .queue import Inbox, Settled
+from .queue import Claimed, Inbox, Settled
 
 log = logging.getLogger("gateway.inbox")
 
@@ -33,6 +33,9 @@ class Prepared(Protocol):
         """See above."""
 
 
+_PAGE = 256
+_IN_FLIGHT = 1_024
+"""Messages claimed and not settled, most of them waiting for an earlier one of their lane."""
 P = TypeVar("P", bound=Prepared)
 Prepare = Callable[[Sequence[RawMessage]], "tuple[list[P], list[Outcome]]"]
 Finish = Callable[[P], Awaitable[Sequence[Outcome]]]
@@ -60,16 +63,11 @@ class Worker(Generic[P]):
         self._settled: list[Settled] = []
         self._idle = asyncio.Event()
         self._stopping = False
-        self._cursor = 0
 
     async def run(self) -> None:
-        """Work until `stop`; first settles what a crash left between the store and the inbox."""
-        await self._after_crash()
+        """Work until `stop`."""
         while not self._stopping:
             self._inbox.arrived.clear()
-            if self._inbox.rewound():
-                await self._settle()  # else what just ended would look open and run again
-                self._cursor = 0
             started = await self._start_open()
             await self._settle()
             if not started:
@@ -78,11 +76,9 @@ class Worker(Generic[P]):
                 await self._wake()
 
     async def _wake(self) -> None:
-        """Wait for news; look for replays asked by another process every two seconds."""
+        """Wait for news; another process may have kept or set back a message without telling this one."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._inbox.arrived.wait(), 2.0)
-        if not self._running and not self._settled and self._inbox.file.replay_waiting():
-            self._cursor = 0
 
     async def stop(self) -> None:
         """Finish what is running, then return; what is still open stays in the inbox."""
@@ -97,32 +93,29 @@ class Worker(Generic[P]):
             self._idle.clear()
             self._inbox.arrived.set()
             await self._idle.wait()
-            if not self._running and not self._settled and not self._inbox.file.open_after(0, 1):
+            if not self._running and not self._settled and not await self._inbox.messages.open_count():
                 return
 
-    async def _after_crash(self) -> None:
-        after = 0
-        while rows := self._inbox.file.open_after(after, 500):
-            after = rows[-1][0]
-            known = await self._done([raw.key for _, raw in rows])
-            fresh = self._inbox.file.replays([raw.key for _, raw in rows])
-            self._settled += [Settled(key, State.PROCESSED) for key in known if key not in fresh]
-        await self._settle()
-
     async def _start_open(self) -> int:
-        """Start what is open and not yet running, a page at a time; returns how many were started."""
+        """Claim what is open and start it, a page at a time; returns how many were started."""
         started = 0
-        while rows := self._inbox.file.open_after(self._cursor, 256):
-            self._cursor = rows[-1][0]
-            fresh = [raw for _, raw in rows if raw.key not in self._running]
-            prepared, refused = self._prepared(fresh)
+        while claimed := await self._inbox.messages.claim(max(0, min(_PAGE, _IN_FLIGHT - len(self._running)))):
+            prepared, refused = self._prepared(await self._not_done(claimed))
+            lanes: dict[str, Sequence[str]] = {one.raw.key: () for one in claimed}
+            lanes.update((key, one.lanes) for one in prepared for key in one.keys)
+            await self._inbox.messages.say_lanes(lanes)
             self._settled += [_settled(outcome) for outcome in refused]
             for one in prepared:
-                await self._free.acquire()
                 self._launch(one)
-            started += len(fresh)
+            started += len(claimed)
             await self._settle()
         return started
+
+    async def _not_done(self, claimed: Sequence[Claimed]) -> list[RawMessage]:
+        """Messages to run; those a crash kept from being settled after their commit are settled now."""
+        known = await self._done([one.raw.key for one in claimed if not one.again])
+        self._settled += [Settled(key, State.PROCESSED) for key in known]
+        return [one.raw for one in claimed if one.raw.key not in known]
 
     def _prepared(self, raws: Sequence[RawMessage]) -> tuple[list[P], list[Outcome]]:
         """`prepare`, where a message that breaks it is found and quarantined, and the others go on."""
@@ -146,7 +139,9 @@ class Worker(Generic[P]):
     async def _carry(self, one: P, before: set[asyncio.Task[None]]) -> None:
         if before:
             await asyncio.wait(before)
-        outcomes = await self._outcomes(one)
+        await self._inbox.messages.turn(one.keys)
+        async with self._free:
+            outcomes = await self._outcomes(one)
         self._settled += [_settled(outcome) for outcome in outcomes]
         me = asyncio.current_task()
         for key in one.keys:
@@ -154,7 +149,6 @@ class Worker(Generic[P]):
         for lane in one.lanes:
             if self._tails.get(lane) is me:
                 del self._tails[lane]
-        self._free.release()
         self._inbox.arrived.set()
 
     async def _outcomes(self, one: P) -> Sequence[Outcome]:
@@ -174,7 +168,7 @@ class Worker(Generic[P]):
     async def _settle(self) -> None:
         batch, self._settled = self._settled, []
         if batch:
-            await self._inbox.file.settle(batch)
+            await self._inbox.messages.settle(batch)
 
 
 def _refused(key: str, fault: GatewayError) -> Outcome:

@@ -40,7 +40,7 @@ class KeptOriginals:
 
         It may be read by whom every Patient it made may be read by, and whose scope holds its member.
         """
-        raw = self._inbox.raw(key)
+        raw = await self._inbox.messages.raw(key)
         if raw is None or not who.may_read("Binary"):
             return None
         member = self._directory.member_of(raw.source)

@@ -19,7 +19,7 @@ import uvloop
 
 from gateway.inbound.intake import Intake
 from gateway.inbound.mllp import Frames, MllpDoor
-from gateway.inbox.queue import Inbox
+from gateway.inbox.queue import open_inbox
 from gateway.model.times import system_clock
 from gateway.shipped import shipped
 from gateway.store.writer import GroupWriter
@@ -86,12 +86,12 @@ async def _bare(folder: Path, pipe: Connection) -> float:
 
 
 async def _durable(folder: Path, pipe: Connection, mappings: Mappings) -> float:
-    inbox = Inbox(folder)
+    inbox = await open_inbox(folder)
     door = MllpDoor(Intake(inbox, mappings, system_clock))
     pipe.send(await door.start("127.0.0.1", 0))
     seconds: float = await asyncio.to_thread(pipe.recv)
     await door.stop()
-    inbox.close()
+    await inbox.close()
     return seconds
 
 

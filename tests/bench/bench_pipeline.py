@@ -110,7 +110,7 @@ async def _run(home: Path, stored: int, messages: int) -> None:
 
 
 async def _made(gateway: Gateway, messages: int) -> int:
-    entries = gateway.inbox.file.entries(limit=1)
+    entries = await gateway.inbox.messages.entries(limit=1)
     outcome = (await gateway.store.done([entries[0].key]))[entries[0].key]
     return len(msgspec.json.decode(outcome)["resources"]) * messages
 

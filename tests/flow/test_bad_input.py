@@ -18,7 +18,7 @@ from tests.flow.messages import card, oru
 
 def _quarantined(gateway: Alliance) -> list[Entry]:
     gateway.drain()
-    return gateway.call(lambda: gateway.gateway.inbox.file.entries(state=State.QUARANTINED))
+    return gateway.run(gateway.gateway.inbox.messages.entries(state=State.QUARANTINED))
 
 
 def _good_passes(gateway: Alliance, number: int = 900) -> None:
@@ -95,7 +95,7 @@ def test_the_same_message_again_gets_the_same_answer_and_changes_nothing(empty: 
     first, again = empty.mllp(oru(1, 1)), empty.mllp(oru(1, 1).replace(b"\r", b"\n").strip())
     assert b"MSA|AA|T00000001" in first and b"MSA|AA|T00000001" in again
     empty.drain()
-    assert len(empty.call(lambda: empty.gateway.inbox.file.entries())) == 1
+    assert len(empty.run(empty.gateway.inbox.messages.entries())) == 1
 
 
 def test_a_control_id_reused_for_other_content_is_kept_apart(empty: Alliance) -> None:
@@ -112,7 +112,7 @@ def test_bytes_of_no_charset_are_flagged_and_kept(empty: Alliance) -> None:
     answer = empty.mllp(spoiled)
     assert b"MSA|A" in answer
     empty.drain()
-    entry = empty.call(lambda: empty.gateway.inbox.file.entries())[0]
+    entry = empty.run(empty.gateway.inbox.messages.entries())[0]
     outcome = empty.run(empty.gateway._outcome(entry.key)) or b""
     assert b"GW-MAP-005" in outcome
     _good_passes(empty)

@@ -39,10 +39,10 @@ def attempt(alliance: Alliance, text: str, source: str = "sandbox", charset: str
 
 def key_of(alliance: Alliance, marker: str) -> str:
     """The newest kept message whose bytes hold `marker`."""
-    inbox = alliance.gateway.inbox
-    for entry in alliance.call(lambda: inbox.file.entries(limit=500)):
-        raw = alliance.call(lambda entry=entry: inbox.raw(entry.key))  # type: ignore[misc]
-        if marker.encode() in raw.body or marker.encode("gb18030") in raw.body:
+    kept = alliance.gateway.inbox.messages
+    for entry in alliance.run(kept.entries(limit=500)):
+        raw = alliance.run(kept.raw(entry.key))
+        if raw and (marker.encode() in raw.body or marker.encode("gb18030") in raw.body):
             return entry.key
     raise AssertionError(marker)
 
@@ -80,7 +80,7 @@ def test_the_log_shows_the_newest_first_and_counts_every_source(alliance: Allian
     html = page(alliance, "/console/")
     keys = [int(key) for key in re.findall(r'/console/m/m(\d+)"', html)]
     assert len(keys) > 40 and keys == sorted(keys, reverse=True)
-    counts = alliance.call(alliance.gateway.inbox.file.counts)
+    counts = alliance.run(alliance.gateway.inbox.messages.counts())
     shown = words(html)
     for source in ("city_first_hospital", "county_people_hospital"):
         assert source in shown and str(counts[source, "processed"]) in shown
@@ -103,9 +103,9 @@ def test_older_messages_follow_without_a_gap_or_a_repeat(empty: Alliance) -> Non
 
 
 def test_filters_narrow_by_source_and_state(alliance: Alliance) -> None:
-    inbox = alliance.gateway.inbox.file
+    kept = alliance.gateway.inbox.messages
     html = page(alliance, "/console/?source=county_tcm_hospital&state=processed")
-    own = alliance.call(lambda: inbox.entries(source="county_tcm_hospital", state=State.PROCESSED))
+    own = alliance.run(kept.entries(source="county_tcm_hospital", state=State.PROCESSED))
     assert own and re.findall(r'/console/m/(m\d+)"', html) == [entry.key for entry in own]
     assert "没有符合的消息" in page(alliance, "/console/?source=nobody")
     page(alliance, "/console/?state=lost", status=400)
@@ -178,7 +178,7 @@ def test_a_vendor_of_one_member_sees_the_messages_of_that_member_alone(alliance:
     headers = {"Cookie": set_cookie(cookie, secure=False).partition(";")[0]}
     with httpx.Client(base_url=alliance.url, headers=headers) as browser:
         log = browser.get("/console/").text
-        held = alliance.call(lambda: alliance.gateway.inbox.file.entries(source="county_tcm_hospital"))
+        held = alliance.run(alliance.gateway.inbox.messages.entries(source="county_tcm_hospital"))
         assert re.findall(r'/console/m/(m\d+)"', log) == [entry.key for entry in held]
         assert "市第一人民医院" not in log and "county_people_hospital" not in log
         assert "没有符合的消息" in browser.get("/console/?source=city_first_hospital").text
@@ -207,13 +207,13 @@ def test_all_samples_pass(alliance: Alliance) -> None:
 
 
 def test_a_pasted_message_is_translated_and_nothing_is_kept(alliance: Alliance) -> None:
-    before = alliance.call(alliance.gateway.inbox.file.counts)
-    text = alliance.gateway.inbox.raw(key_of(alliance, "PCT^血小板压积"))
+    before = alliance.run(alliance.gateway.inbox.messages.counts())
+    text = alliance.run(alliance.gateway.inbox.messages.raw(key_of(alliance, "PCT^血小板压积")))
     assert text is not None
     html = attempt(alliance, text.body.decode("gb18030").replace("\r", "\r\n"), "county_tcm_hospital", "gb18030")
     assert "通过" in html and re.search(r'<a class="[^"]*" href="#t\d+">WBC', html)
     assert re.search(r'"status": <a href="#t\d+">&#34;final&#34;</a>', html)
-    assert alliance.call(alliance.gateway.inbox.file.counts) == before
+    assert alliance.run(alliance.gateway.inbox.messages.counts()) == before
 
 
 def test_a_faulty_message_is_answered_with_its_place_and_a_negative_ack(alliance: Alliance) -> None:

@@ -7,7 +7,7 @@ import contextlib
 import random
 from pathlib import Path
 
-from gateway.inbox.queue import Inbox
+from gateway.inbox.queue import open_inbox
 from gateway.model.context import SYSTEM
 from gateway.model.outcome import State
 from gateway.model.query import Query
@@ -59,14 +59,14 @@ def test_fifty_kills_lose_nothing_acknowledged_and_double_nothing(tmp_path: Path
 async def _drain(home: Path) -> None:
     """One last life, until everything kept is processed."""
     process, _ = start(home)
-    inbox = Inbox(home)
+    inbox = await open_inbox(home)
     try:
-        while inbox.file.entries(state=State.RECEIVED, limit=1):
+        while await inbox.messages.entries(state=State.RECEIVED, limit=1):
             await asyncio.sleep(0.1)
     finally:
         process.terminate()
         process.join()
-        inbox.close()
+        await inbox.close()
 
 
 async def _check(home: Path, acked: set[int]) -> None:

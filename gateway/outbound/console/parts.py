@@ -51,9 +51,9 @@ class Desk:
         known = self.parts.mappings.directory.sources
         return {name: source for name, source in known.items() if source.member == who.member}
 
-    def entry(self, key: str) -> Entry:
+    async def entry(self, key: str) -> Entry:
         """A message the caller may see. Raises NotFound, also for one of another member."""
-        entry, own = self.parts.inbox.file.entry(key), self.sources()
+        entry, own = await self.parts.inbox.messages.entry(key), self.sources()
         if entry is None or (own is not None and entry.source not in own):
             raise NotFound(f"/console/m/{key[:24]}")
         return entry

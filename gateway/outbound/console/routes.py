@@ -78,7 +78,7 @@ async def _unknown(desk: Desk) -> Response:
 async def log(desk: Desk) -> Response:
     """`/console/?state=&source=&reason=&before=`."""
     asked = {name: desk.visit.request.query_params.get(name, "") for name in ("state", "source", "reason", "before")}
-    entries = _entries(desk, asked, PAGE_ROWS + 1)
+    entries = await _entries(desk, asked, PAGE_ROWS + 1)
     shown = entries[:PAGE_ROWS]
     done = await _outcomes(desk, shown)
     kept = {name: value for name, value in asked.items() if value and name != "before"}
@@ -94,23 +94,23 @@ async def log(desk: Desk) -> Response:
         rows=[row(entry, done.get(entry.key), directory, now) for entry in shown],
         states=[(state.value, STATES[state].text) for state in State],
         sources=[(source.name, source.title or source.name) for source in _shown_sources(desk)],
-        reasons=sorted(desk.parts.inbox.file.reasons()),
-        counts=_counts(desk),
+        reasons=sorted(await desk.parts.inbox.messages.reasons()),
+        counts=await _counts(desk),
     )
 
 
-def _entries(desk: Desk, asked: dict[str, str], limit: int) -> list[Entry]:
+async def _entries(desk: Desk, asked: dict[str, str], limit: int) -> list[Entry]:
     """Messages of the caller, newest first. Raises BadParameter for a state that is none."""
     if asked["state"] not in ("", *State):
         raise BadParameter("state", "one of " + ", ".join(State), detail_zh="没有这种状态。")
     state = State(asked["state"]) if asked["state"] else None
     if asked["reason"] and state is None:
         state = State.QUARANTINED  # only those have a reason, and only they are indexed by it
-    file, own, reason, before = desk.parts.inbox.file, desk.sources(), asked["reason"], asked["before"]
+    messages, own, reason, before = desk.parts.inbox.messages, desk.sources(), asked["reason"], asked["before"]
     if own is None:
-        return file.entries(state=state, source=asked["source"], reason=reason, before=before, limit=limit)
+        return await messages.entries(state=state, source=asked["source"], reason=reason, before=before, limit=limit)
     wanted = [name for name in own if asked["source"] in ("", name)]
-    return file.newest(wanted, state=state, reason=reason, before=before, limit=limit)
+    return await messages.newest(wanted, state=state, reason=reason, before=before, limit=limit)
 
 
 def _shown_sources(desk: Desk) -> list[Source]:
@@ -119,11 +119,11 @@ def _shown_sources(desk: Desk) -> list[Source]:
     return [source for source in known.values() if source.name != SANDBOX]
 
 
-def _counts(desk: Desk) -> object:
-    file, sources = desk.parts.inbox.file, _shown_sources(desk)
-    newest = {source.name: file.entries(source=source.name, limit=1) for source in sources}
+async def _counts(desk: Desk) -> object:
+    messages, sources = desk.parts.inbox.messages, _shown_sources(desk)
+    newest = {source.name: await messages.entries(source=source.name, limit=1) for source in sources}
     last = {name: found[0].at for name, found in newest.items() if found}
-    return counted(sources, file.counts(), last, desk.visit.parts.clock())
+    return counted(sources, await messages.counts(), last, desk.visit.parts.clock())
 
 
 async def _outcomes(desk: Desk, entries: list[Entry]) -> dict[str, Outcome]:
@@ -135,7 +135,7 @@ async def _outcomes(desk: Desk, entries: list[Entry]) -> dict[str, Outcome]:
 
 async def one_message(desk: Desk) -> Response:
     """`/console/m/{key}`; the audit row names everybody the message is about."""
-    entry = desk.entry(desk.visit.request.path_params["key"])
+    entry = await desk.entry(desk.visit.request.path_params["key"])
     outcome = (await _outcomes(desk, [entry])).get(entry.key)
     await _disclose(desk, entry, outcome, "message", "R")
     directory, now = desk.parts.mappings.directory, desk.visit.parts.clock()
@@ -143,15 +143,15 @@ async def one_message(desk: Desk) -> Response:
         "one.html",
         tab="log",
         message=message(entry, outcome, directory, now, links=desk.admin),
-        original=_original(desk, entry, outcome),
+        original=await _original(desk, entry, outcome),
         dicom=entry.format == "dicom",
         masked=not desk.admin,
         replayed="replayed" in desk.visit.request.query_params,
     )
 
 
-def _original(desk: Desk, entry: Entry, outcome: Outcome | None) -> original.Original:
-    raw = desk.parts.inbox.raw(entry.key)
+async def _original(desk: Desk, entry: Entry, outcome: Outcome | None) -> original.Original:
+    raw = await desk.parts.inbox.messages.raw(entry.key)
     known = desk.parts.mappings.directory.sources.get(entry.source)
     findings = outcome.findings if outcome else ()
     wrong = [one.place for one in findings if one.severity in ("error", "fatal")]
@@ -168,7 +168,7 @@ async def _disclose(desk: Desk, entry: Entry, outcome: Outcome | None, subtype: 
 
 async def replay(desk: Desk) -> Response:
     """POST: process it again with today's mapping; one that waits already is left alone."""
-    entry = desk.entry(desk.visit.request.path_params["key"])
+    entry = await desk.entry(desk.visit.request.path_params["key"])
     await _disclose(desk, entry, (await _outcomes(desk, [entry])).get(entry.key), "replay", "E")
     if entry.state is not State.RECEIVED:
         await desk.parts.inbox.replay([entry.key])
@@ -240,7 +240,7 @@ async def gaps(desk: Desk) -> Response:
     found, before, seen = Gaps(), "", 0
     while seen < _GAP_MESSAGES:
         asked = {"state": "", "source": "", "reason": "", "before": before}
-        entries = _entries(desk, asked, min(500, _GAP_MESSAGES - seen))
+        entries = await _entries(desk, asked, min(500, _GAP_MESSAGES - seen))
         if not entries:
             break
         done = await _outcomes(desk, entries)

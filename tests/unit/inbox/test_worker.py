@@ -9,10 +9,11 @@ from pathlib import Path
 
 from fixtures.times import ANCHOR
 from gateway.errors import StoreError
-from gateway.inbox.queue import Arrival, Inbox
+from gateway.inbox.queue import Arrival, Inbox, open_inbox
 from gateway.inbox.worker import Worker
 from gateway.model.message import RawMessage
 from gateway.model.outcome import Outcome, State
+from gateway.store.inbox_sqlite import SqliteInbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class _House:
     """A worker on a real inbox file; bodies are `lane:text`."""
 
     def __init__(self, folder: Path, known: dict[str, bytes] | None = None) -> None:
-        self.inbox = Inbox(folder)
+        self.inbox = Inbox(SqliteInbox(folder))
         self.done: list[str] = []
         self.tries: dict[str, int] = {}
         self.known = known or {}
@@ -62,7 +63,7 @@ class _House:
     async def close(self) -> None:
         await self.worker.stop()
         await self.task
-        self.inbox.close()
+        await self.inbox.close()
 
 
 async def test_one_lane_keeps_its_order_and_another_is_not_held_up(tmp_path: Path) -> None:
@@ -79,7 +80,7 @@ async def test_a_message_that_breaks_a_step_is_quarantined_and_the_others_pass(t
     house = _House(tmp_path)
     keys = [await house.keep(body) for body in ("a:1", "a:breaks prepare", "a:breaks finish", "a:2")]
     await house.worker.drained()
-    states = [house.inbox.file.entry(key) for key in keys]
+    states = [await house.inbox.messages.entry(key) for key in keys]
     assert [one.state for one in states if one] == [
         State.PROCESSED, State.QUARANTINED, State.QUARANTINED, State.PROCESSED,
     ]  # fmt: skip
@@ -88,9 +89,9 @@ async def test_a_message_that_breaks_a_step_is_quarantined_and_the_others_pass(t
 
 
 async def test_what_the_store_settled_before_a_crash_is_not_done_twice(tmp_path: Path) -> None:
-    inbox = Inbox(tmp_path)
+    inbox = await open_inbox(tmp_path)
     key = (await inbox.keep(Arrival("s", "v2", b"a:once", ANCHOR))).key
-    inbox.close()
+    await inbox.close()
     house = _House(tmp_path, {key: b"{}"})
     await house.worker.drained()
     assert house.done == []
@@ -98,19 +99,6 @@ async def test_what_the_store_settled_before_a_crash_is_not_done_twice(tmp_path:
     await house.worker.drained()
     assert house.done == ["once"]
     await house.close()
-
-
-async def test_a_duplicate_is_kept_once_and_a_reused_id_apart(tmp_path: Path) -> None:
-    inbox = Inbox(tmp_path)
-    first = await inbox.keep(Arrival("s", "v2", b"x", ANCHOR, control="1"))
-    again = await inbox.keep(Arrival("s", "v2", b"x", ANCHOR, control="1"))
-    other = await inbox.keep(Arrival("s", "v2", b"y", ANCHOR, control="1"))
-    same = await inbox.keep(Arrival("s", "v2", b"y", ANCHOR, control="1"))
-    elsewhere = await inbox.keep(Arrival("t", "v2", b"y", ANCHOR, control="1"))
-    assert (again.key, again.duplicate) == (first.key, True)
-    assert other.clash and same.clash and same.duplicate
-    assert not elsewhere.clash
-    inbox.close()
 
 
 async def test_a_store_that_is_away_for_a_moment_is_waited_for(tmp_path: Path) -> None:
