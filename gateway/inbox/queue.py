@@ -40,6 +40,10 @@ class Inbox:
         await self.messages.close()
 
 
-async def open_inbox(home: Path) -> Inbox:
-    """The inbox in a home folder."""
-    return Inbox(SqliteInbox(home))
+async def open_inbox(home: Path, url: str = "") -> Inbox:
+    """The inbox beside the store: a file in the home folder, or a schema of a `postgresql://…` database."""
+    if not url.startswith("postgres"):
+        return Inbox(SqliteInbox(home))
+    from ..store.inbox_postgres import open_postgres_inbox  # psycopg comes with the extra `postgres`
+
+    return Inbox(await open_postgres_inbox(url))

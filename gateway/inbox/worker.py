@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 import msgspec
@@ -36,6 +37,7 @@ class Prepared(Protocol):
 _PAGE = 256
 _IN_FLIGHT = 1_024
 """Messages claimed and not settled, most of them waiting for an earlier one of their lane."""
+T = TypeVar("T")
 P = TypeVar("P", bound=Prepared)
 Prepare = Callable[[Sequence[RawMessage]], "tuple[list[P], list[Outcome]]"]
 Finish = Callable[[P], Awaitable[Sequence[Outcome]]]
@@ -60,6 +62,7 @@ class Worker(Generic[P]):
         self._free = asyncio.Semaphore(at_once)
         self._tails: dict[str, asyncio.Task[None]] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._waiting: set[asyncio.Task[None]] = set()
         self._settled: list[Settled] = []
         self._idle = asyncio.Event()
         self._stopping = False
@@ -68,8 +71,13 @@ class Worker(Generic[P]):
         """Work until `stop`."""
         while not self._stopping:
             self._inbox.arrived.clear()
-            started = await self._start_open()
-            await self._settle()
+            try:
+                started = await self._start_open()
+                await self._settle()
+            except GatewayError:
+                if self._stopping:
+                    return
+                raise
             if not started:
                 if not self._running:
                     self._idle.set()
@@ -81,11 +89,14 @@ class Worker(Generic[P]):
             await asyncio.wait_for(self._inbox.arrived.wait(), 2.0)
 
     async def stop(self) -> None:
-        """Finish what is running, then return; what is still open stays in the inbox."""
+        """Finish what has begun, then return; what is still open stays in the inbox."""
         self._stopping = True
         self._inbox.arrived.set()
+        for task in self._waiting:
+            task.cancel()
         await asyncio.gather(*self._running.values(), return_exceptions=True)
-        await self._settle()
+        with contextlib.suppress(GatewayError):  # what is committed is found settled by the next claim
+            await self._settle()
 
     async def drained(self) -> None:
         """Returns when everything kept so far has its outcome (demo loading, tests)."""
@@ -99,11 +110,12 @@ class Worker(Generic[P]):
     async def _start_open(self) -> int:
         """Claim what is open and start it, a page at a time; returns how many were started."""
         started = 0
-        while claimed := await self._inbox.messages.claim(max(0, min(_PAGE, _IN_FLIGHT - len(self._running)))):
+        messages = self._inbox.messages
+        while claimed := await self._sure(lambda: messages.claim(self._room())):
             prepared, refused = self._prepared(await self._not_done(claimed))
             lanes: dict[str, Sequence[str]] = {one.raw.key: () for one in claimed}
             lanes.update((key, one.lanes) for one in prepared for key in one.keys)
-            await self._inbox.messages.say_lanes(lanes)
+            await self._sure(partial(messages.say_lanes, lanes))
             self._settled += [_settled(outcome) for outcome in refused]
             for one in prepared:
                 self._launch(one)
@@ -111,9 +123,26 @@ class Worker(Generic[P]):
             await self._settle()
         return started
 
+    def _room(self) -> int:
+        return max(0, min(_PAGE, _IN_FLIGHT - len(self._running)))
+
+    async def _sure(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """What the inbox or the store answers, asked again while they are away."""
+        pause_s = 0.2
+        while True:
+            try:
+                return await ask()
+            except GatewayError as fault:
+                if not fault.retry or self._stopping:
+                    raise
+                log.warning("the inbox waits for its database: %s", fault.code)
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, 5)
+
     async def _not_done(self, claimed: Sequence[Claimed]) -> list[RawMessage]:
         """Messages to run; those a crash kept from being settled after their commit are settled now."""
-        known = await self._done([one.raw.key for one in claimed if not one.again])
+        keys = [one.raw.key for one in claimed if not one.again]
+        known = await self._sure(lambda: self._done(keys))
         self._settled += [Settled(key, State.PROCESSED) for key in known]
         return [one.raw for one in claimed if one.raw.key not in known]
 
@@ -137,13 +166,16 @@ class Worker(Generic[P]):
             self._running[key] = task
 
     async def _carry(self, one: P, before: set[asyncio.Task[None]]) -> None:
+        me = asyncio.current_task()
+        assert me is not None
+        self._waiting.add(me)
         if before:
             await asyncio.wait(before)
         await self._inbox.messages.turn(one.keys)
         async with self._free:
+            self._waiting.discard(me)
             outcomes = await self._outcomes(one)
         self._settled += [_settled(outcome) for outcome in outcomes]
-        me = asyncio.current_task()
         for key in one.keys:
             self._running.pop(key, None)
         for lane in one.lanes:
@@ -168,7 +200,7 @@ class Worker(Generic[P]):
     async def _settle(self) -> None:
         batch, self._settled = self._settled, []
         if batch:
-            await self._inbox.messages.settle(batch)
+            await self._sure(lambda: self._inbox.messages.settle(batch))
 
 
 def _refused(key: str, fault: GatewayError) -> Outcome:

@@ -9,16 +9,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from importlib import resources as package_files
 from typing import Any
 
 import psycopg
 from psycopg import errors
+from psycopg.sql import SQL, Identifier
 from psycopg.types.numeric import Int8BinaryDumper
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from ..errors import ConfigError, GatewayError, StorageFull, StoreError, TooCostly, UnsafeStore
 from .postgres_arrays import ArrayDumper
+from .postgres_migrate import migrate
 from .postgres_sql import Bound
 
 Connection = psycopg.AsyncConnection[Any]
@@ -37,9 +38,9 @@ class Database:
 
     def __init__(self, url: str, lock_space: int) -> None:
         self._space = lock_space
-        self.reading = _pool(url, _READERS, "reading", _READ_LIMIT_MS)
-        self.writing = _pool(url, _WRITERS, "writing", 0)
-        self.auditing = _pool(url, _AUDITORS, "auditing", 0)
+        self.reading = pool(url, _READERS, "store-reading", _READ_LIMIT_MS)
+        self.writing = pool(url, _WRITERS, "store-writing", 0)
+        self.auditing = pool(url, _AUDITORS, "store-auditing", 0)
 
     @property
     def _pools(self) -> tuple[AsyncConnectionPool[Connection], ...]:
@@ -93,17 +94,20 @@ async def transaction(pool: AsyncConnectionPool[Connection]) -> AsyncIterator[Co
         yield connection
 
 
-def _pool(url: str, size: int, name: str, limit_ms: int) -> AsyncConnectionPool[Connection]:
-    async def configure(connection: Connection) -> None:
-        await _configure(connection, limit_ms)
+def pool(url: str, size: int, name: str, limit_ms: int, schema: str = "") -> AsyncConnectionPool[Connection]:
+    """Connections to a schema (default: the URL's), not yet open. limit_ms: the longest statement, 0 = any."""
+
+    async def configured(connection: Connection) -> None:
+        await configure(connection, limit_ms, schema)
 
     return AsyncConnectionPool(
-        url, min_size=1, max_size=size, open=False, name=f"store-{name}", kwargs={"autocommit": True},
-        configure=configure, timeout=10, num_workers=1,
+        url, min_size=1, max_size=size, open=False, name=name, kwargs={"autocommit": True},
+        configure=configured, timeout=10, num_workers=1,
     )  # fmt: skip
 
 
-async def _configure(connection: Connection, limit_ms: int) -> None:
+async def configure(connection: Connection, limit_ms: int, schema: str) -> None:
+    """Settings of every connection of ours."""
     # One width for every number, so that a statement is prepared once; and its plan is made for the values asked:
     # a posting may stand in three rows or in all of them.
     connection.adapters.register_dumper(int, Int8BinaryDumper)
@@ -112,6 +116,13 @@ async def _configure(connection: Connection, limit_ms: int) -> None:
         b"SET plan_cache_mode = force_custom_plan; SET jit = off; SET TimeZone = 'UTC';"
         b" SET statement_timeout = %d" % limit_ms
     )
+    await connection.execute(_DURABLE)
+    if schema:
+        await connection.execute(SQL("SET search_path = {}").format(Identifier(schema)))
+
+
+_DURABLE = b"SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+"""The start refuses a server where it is off; whoever switches it off later does not reach a new connection."""
 
 
 @contextmanager
@@ -140,12 +151,9 @@ async def open_database(url: str) -> Database:
         detail = f"no connection to PostgreSQL: {fault.sqlstate or type(fault).__name__}"
         raise ConfigError("store.url", detail, detail_zh="无法连接 PostgreSQL") from None
     try:
-        await _refuse_unsafe(connection)
-        schema = (await (await connection.execute("SELECT current_schema()")).fetchone() or (None,))[0]
-        if schema is None:
-            raise ConfigError("store.url", "the search path names no schema that exists")
-        database = Database(url, _space_of(str(schema)))
-        await _migrate(connection, database.lock(MIGRATE))
+        await refuse_unsafe(connection)
+        database = Database(url, space_of(await schema_of(connection)))
+        await migrate(connection, database.lock(MIGRATE), "postgres")
     except psycopg.Error as fault:
         raise ConfigError("store.url", f"the schema could not be made: {fault.sqlstate}") from None
     finally:
@@ -154,12 +162,21 @@ async def open_database(url: str) -> Database:
     return database
 
 
-def _space_of(schema: str) -> int:
+async def schema_of(connection: Connection) -> str:
+    """The schema the URL's search path names. Raises ConfigError."""
+    schema = (await (await connection.execute("SELECT current_schema()")).fetchone() or (None,))[0]
+    if schema is None:
+        raise ConfigError("store.url", "the search path names no schema that exists")
+    return str(schema)
+
+
+def space_of(schema: str) -> int:
+    """Numbers of advisory locks that are this schema's: 48 high bits."""
     digest = hashlib.blake2b(f"alliance-gateway|{schema}".encode(), digest_size=5).digest()
     return int.from_bytes(digest, "big") << 16
 
 
-async def _refuse_unsafe(connection: Connection) -> None:
+async def refuse_unsafe(connection: Connection) -> None:
     """Raises UnsafeStore unless what PostgreSQL confirms is on disk, ConfigError for a server too old or not UTF-8."""
     for name in _NEEDED:
         found = await (await connection.execute(f"SHOW {name}".encode())).fetchone()
@@ -170,22 +187,3 @@ async def _refuse_unsafe(connection: Connection) -> None:
     encoding = await (await connection.execute("SHOW server_encoding")).fetchone()
     if encoding is None or encoding[0] != "UTF8":
         raise ConfigError("store.url", "the database must be encoded in UTF8")
-
-
-async def _migrate(connection: Connection, lock: int) -> None:
-    """Bring the schema to the newest version, one process at a time; a schema of a newer release is refused."""
-    folder = package_files.files(__package__) / "migrations" / "postgres"
-    steps = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".sql")), key=lambda entry: entry.name)
-    async with connection.transaction():
-        await connection.execute("SELECT pg_advisory_xact_lock(%s)", (lock,))
-        await connection.execute(
-            "CREATE TABLE IF NOT EXISTS migration"
-            "(version int4 PRIMARY KEY, name text NOT NULL, at timestamptz NOT NULL)"
-        )
-        found = await (await connection.execute("SELECT coalesce(max(version), 0) FROM migration")).fetchone()
-        version = int(found[0]) if found else 0
-        if version > len(steps):
-            raise UnsafeStore("store.url", f"written by a newer release (schema {version} > {len(steps)})")
-        for number, entry in enumerate(steps[version:], version + 1):
-            await connection.execute(entry.read_text("utf-8").encode())
-            await connection.execute("INSERT INTO migration VALUES(%s, %s, now())", (number, entry.name))

@@ -11,20 +11,20 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from gateway.inbox.queue import open_inbox
 from gateway.model.outcome import State
 from gateway.store.inbox_base import Arrival, Kept, Messages, Settled
-from gateway.store.inbox_sqlite import SqliteInbox
 
 AT = datetime(2026, 3, 20, 1, tzinfo=UTC)
 Open = Callable[[], Awaitable[Messages]]
 
 
 @pytest.fixture
-def opened(tmp_path: Path) -> Open:
+def opened(url: str, tmp_path: Path) -> Open:
     """Opens the same inbox each time."""
 
     async def open_() -> Messages:
-        return SqliteInbox(tmp_path)
+        return (await open_inbox(tmp_path, url)).messages
 
     return open_
 

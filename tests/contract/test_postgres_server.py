@@ -16,7 +16,7 @@ from gateway.model.context import SYSTEM
 from gateway.model.query import Query
 from gateway.model.systems import local_number
 from gateway.store.base import AuditQuery, Done, Plan
-from gateway.store.postgres_database import COMMIT, Database, _space_of
+from gateway.store.postgres_database import COMMIT, Database, space_of
 from gateway.store.resources import ResourceStore, open_store
 from tests.contract.clinic import M1, audit, ids, observation, of, organization, patient
 from tests.contract.conftest import START
@@ -78,7 +78,7 @@ async def test_the_stream_loses_nothing_beside_a_transaction_held_open(
     seen: list[str] = []
     at = 0
     async with await psycopg.AsyncConnection.connect(server.url) as holding:
-        await holding.execute("SELECT pg_advisory_xact_lock(%s)", (Database("", _space_of(schema)).lock(COMMIT),))
+        await holding.execute("SELECT pg_advisory_xact_lock(%s)", (Database("", space_of(schema)).lock(COMMIT),))
         writing = [asyncio.create_task(store.commit(Plan(puts=(organization(f"h{n}", "院"),)))) for n, store in
                    enumerate((here, there))]  # fmt: skip
         await asyncio.sleep(0.2)
