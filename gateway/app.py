@@ -6,11 +6,10 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import uvicorn
 from fastapi import FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
@@ -22,6 +21,7 @@ from .errors import ConfigError, GatewayError
 from .identity.index import PersonIndex
 from .inbound.files import FolderDoor
 from .inbound.http_push import PushParts, push_routes
+from .inbound.http_server import HttpServer
 from .inbound.intake import Intake
 from .inbound.mllp import MllpDoor
 from .inbox.queue import open_inbox
@@ -39,7 +39,8 @@ from .outbound.pages.routes import page_routes
 from .pipeline import Parts, Pipeline, Work
 from .recognise.check import check as check_rules
 from .security.access import Access, request_id_of
-from .security.http import Guard, handle_gateway_error, headers_of
+from .security.http import Guard, Limits, handle_gateway_error, headers_of
+from .security.pressure import Pressure
 from .security.scopes import Door
 from .security.tokens import Credential, TokenBook, credential
 from .settings import Settings
@@ -73,7 +74,7 @@ class Gateway:
         self.app = self._app()
         self.http_port = self.mllp_port = 0
         self._tasks: list[asyncio.Task[None]] = []
-        self._server: uvicorn.Server | None = None
+        self._server: HttpServer | None = None
 
     @classmethod
     async def open(
@@ -117,7 +118,11 @@ class Gateway:
         app.add_exception_handler(GatewayError, handle_gateway_error)
         inner = GZipMiddleware(app, minimum_size=1024, compresslevel=4)
         ahead = {"fhir": FhirDoor(self.shared.fhir())}
-        return Guard(inner, ahead=ahead, tls=bool(self.settings.http.tls_cert))
+        given = self.settings.limits
+        bundle = given.bundle_mb * 2**20
+        limits = Limits(given.body_mb * 2**20, {"/fhir": bundle, "/fhir/": bundle})
+        pressure = Pressure(given.waiting, given.waiting_mb * 2**20)
+        return Guard(inner, limits, pressure, ahead=ahead, tls=bool(self.settings.http.tls_cert))
 
     def _routes(self) -> list[BaseRoute]:
         shared = self.shared
@@ -163,12 +168,7 @@ class Gateway:
         http = self.settings.http
         listener = _bound(http.host, http.port)
         self.http_port = int(listener.getsockname()[1])
-        config = uvicorn.Config(
-            self.app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=_STOP_S,
-            ssl_certfile=http.tls_cert or None, ssl_keyfile=http.tls_key or None, server_header=False,
-            h11_max_incomplete_event_size=32 * 1024,
-        )  # fmt: skip
-        self._server = _Server(config)
+        self._server = HttpServer(self.app, http, self.settings.limits, stop_s=_STOP_S)
         self._begin(self._server.serve(sockets=[listener]))
         while not self._server.started:
             if self._tasks[-1].done():  # a certificate that cannot be used, for one
@@ -197,15 +197,6 @@ def _ended(task: asyncio.Task[None]) -> None:
     """A part that ends by itself must not end in silence."""
     if not task.cancelled() and (fault := task.exception()) is not None:
         log.critical("a part of the gateway stopped", exc_info=fault)
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its own signal handlers: the command that runs the gateway decides when to stop."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave the signals alone."""
-        yield
 
 
 def _bound(host: str, port: int) -> socket.socket:

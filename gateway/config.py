@@ -42,6 +42,9 @@ def _check_values(settings: Settings) -> None:
             raise ConfigError(
                 key, f"{port} is not within {least} to 65535", detail_zh=f"{port} 不在 {least} 到 65535 之间。"
             )
+    for one in fields(settings.limits):
+        if not getattr(settings.limits, one.name) > 0:
+            raise ConfigError(f"limits.{one.name}", "must be above 0", detail_zh="须大于 0。")
     for key, folder in (
         ("gateway.mappings", settings.gateway.mappings),
         ("gateway.profiles", settings.gateway.profiles),

@@ -187,15 +187,15 @@ class StorageFull(InboxFull):
     en = "No space left to keep the message; send again later."
 
 
-class SlowBody(InboundError):
-    """The body did not arrive within its time."""
+class SlowRequest(InboundError):
+    """Head or body did not arrive within its time."""
 
     code = "GW-INB-008"
     issue = "timeout"
     http = 408
     retry = True
-    zh = "请求体接收超时，请重新发送。"
-    en = "The body took too long to arrive; send it again."
+    zh = "请求接收超时，请重新发送。"
+    en = "The request took too long to arrive; send it again."
 
 
 class MissingFile(InboundError):
@@ -209,6 +209,46 @@ class MissingFile(InboundError):
 
 
 # ---- TRN ------------------------------------------------------------------------------------
+class BadRequest(InboundError):
+    """A request line or head that is not HTTP."""
+
+    code = "GW-INB-020"
+    zh = "请求行或请求头不是合法的 HTTP。"
+    en = "The request line or a header is not HTTP."
+
+
+class HeadTooLarge(InboundError):
+    """Request line and headers are longer or more than anybody needs."""
+
+    code = "GW-INB-021"
+    issue = "too-long"
+    http = 431
+    zh = "请求头过长：上限 32 KB、100 行。"
+    en = "The request head is too large: at most 32 KB and 100 lines."
+
+
+class TooManyConnections(InboundError):
+    """Every connection allowed is at work."""
+
+    code = "GW-INB-022"
+    issue = "throttled"
+    http = 503
+    retry = True
+    zh = "连接数已满，请稍后再试。"
+    en = "Too many connections are at work; try again soon."
+
+
+class Busy(InboundError):
+    """Admission control: more writes wait than the gateway takes on; nothing was kept."""
+
+    code = "GW-INB-023"
+    issue = "throttled"
+    http = 429
+    retry = True
+    zh = "等待处理的写入过多，本次未受理，请稍后重发。"
+    en = "Too many writes are waiting; this one was not taken, send it again soon."
+
+
 class TranslateError(GatewayError):
     """A kept message could not be translated; it is quarantined."""
 

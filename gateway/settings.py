@@ -30,6 +30,27 @@ class Http:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What HTTP senders may do. Seconds, megabytes (2**20 bytes) and counts, all above zero.
+
+    header_s, body_s: for a request to arrive (a body that keeps coming at 256 KB/s may take longer). idle_s: between
+    two requests. read_s: for 64 KB of an answer to be taken. bundle_mb: body of `POST /fhir`; body_mb: any other body
+    and each resource of a bundle. waiting: writes received and not yet answered; waiting_mb: their bodies.
+    """
+
+    header_s: float = 10.0
+    body_s: float = 60.0
+    idle_s: float = 75.0
+    read_s: float = 30.0
+    connections: int = 4096
+    connections_per_address: int = 1024
+    bundle_mb: int = 100
+    body_mb: int = 16
+    waiting: int = 256
+    waiting_mb: int = 512
+
+
+@dataclass(frozen=True, slots=True)
 class Mllp:
     """Where MLLP listens; port 0 takes a free one, -1 switches it off. Loopback only."""
 
@@ -74,6 +95,7 @@ class Settings:
 
     gateway: General = field(default_factory=General)
     http: Http = field(default_factory=Http)
+    limits: Limits = field(default_factory=Limits)
     mllp: Mllp = field(default_factory=Mllp)
     store: StoreUrl = field(default_factory=StoreUrl)
     token: tuple[Token, ...] = ()

@@ -94,6 +94,7 @@ class Shared:
             types=resource_types(),
             find=finder(reading),
             run=door.run,
+            resource_bytes=self.settings.limits.body_mb * 2**20,
         )
         return replace(reading, write=FhirWrite(writing))
 

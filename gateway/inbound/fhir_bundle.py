@@ -21,6 +21,7 @@ from ..errors import (
     NotSupported,
     PreconditionFailed,
     TooCostly,
+    TooLarge,
     Unparseable,
     UnsupportedMedia,
 )
@@ -111,6 +112,9 @@ def _step(changes: Changes, call: Call, number: int, entry: _Entry) -> _Step | G
     request = entry.request
     if request is None or request.method not in (*_ORDER, "PATCH"):
         return BadParameter(place, "method and url are required", detail_zh="缺少 method 或 url。")
+    limit = changes.parts.resource_bytes
+    if len(memoryview(entry.resource)) > limit:
+        return TooLarge(f"Bundle.entry[{number}].resource", f"> {limit} bytes")
     path, _, query = request.url.removeprefix(call.base).strip("/").partition("?")
     target = _target(request.method, path, changes.parts.types)
     if target is None:

@@ -34,6 +34,7 @@ from ..model.times import Clock
 from ..security.audit import audit_row, refused_row
 from ..store.base import Committed, Delete, Plan, Put, Resource, Store, src_of
 from ..store.bodies import prepare, repoint
+from .bounds import bounded
 
 TRIES = 5
 _READ_ONLY = frozenset({"AuditEvent"})
@@ -61,7 +62,10 @@ Find = Callable[[str, str, AccessContext], Awaitable[list[Resource]]]
 
 @dataclass(frozen=True, slots=True)
 class WriteParts:
-    """What writing needs. find: for If-None-Exist and conditional references. run: a reading entry of a batch."""
+    """What writing needs. find: for If-None-Exist and conditional references. run: a reading entry of a batch.
+
+    resource_bytes: limit of one resource of a Bundle.
+    """
 
     store: Store
     people: PersonIndex
@@ -69,6 +73,7 @@ class WriteParts:
     types: frozenset[str]
     find: Find
     run: Callable[[Call], Awaitable[Answer]]
+    resource_bytes: int = 16 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +241,7 @@ class Changes:
         """The body as JSON of this type, its subject led to the surviving Patient."""
         if not is_json(call.header("content-type") or "application/fhir+json"):
             raise UnsupportedMedia("Content-Type")
+        bounded(call.body, type_)
         if _head(call.body).resourceType != type_:
             raise BadParameter("resourceType", f"must be {type_}", detail_zh=f"须为 {type_}。")
         return await self.to_survivor(type_, call.body)

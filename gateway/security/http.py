@@ -1,4 +1,4 @@
-"""The outermost ring of every HTTP door, as pure ASGI: request id, limits, deadlines, headers, error answers.
+"""The outermost ring of every HTTP door, as pure ASGI: request id, limits, headers, error answers.
 
 Inside it a GatewayError is answered as OperationOutcome wherever it comes from, and nothing else ever
 leaves as a bare 500.
@@ -6,7 +6,6 @@ leaves as a bare 500.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -16,10 +15,11 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..errors import GatewayError, SlowBody, TooLarge
+from ..errors import GatewayError, TooLarge
 from ..model.resource import dumps
 from ..model.rest import FHIR_JSON, Answer
 from .access import request_id_of
+from .pressure import Pressure, Share
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -37,15 +37,10 @@ log = logging.getLogger("gateway.http")
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """body_bytes: the default limit; larger: limits by path prefix. body_s: from the first to the last byte."""
+    """body_bytes: the default limit of a body; larger: limits of single paths."""
 
-    body_bytes: int = 16 * 1024 * 1024
-    body_s: float = 60.0
+    body_bytes: int = 16 * 2**20
     larger: Mapping[str, int] = field(default_factory=dict)
-
-    def for_path(self, path: str) -> int:
-        """Body limit of a path, in bytes."""
-        return next((size for prefix, size in self.larger.items() if path.startswith(prefix)), self.body_bytes)
 
 
 SECURITY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
@@ -72,11 +67,18 @@ class Guard:
     """
 
     def __init__(
-        self, app: App, limits: Limits | None = None, *, tls: bool = False, ahead: Mapping[str, App] | None = None
+        self,
+        app: App,
+        limits: Limits | None = None,
+        pressure: Pressure | None = None,
+        *,
+        tls: bool = False,
+        ahead: Mapping[str, App] | None = None,
     ) -> None:
         self._app = app
         self._ahead = ahead or {}
         self._limits = limits or Limits()
+        self._pressure = pressure or Pressure()
         self._headers = (*SECURITY_HEADERS, HSTS) if tls else SECURITY_HEADERS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -92,53 +94,55 @@ class Guard:
             others = [one for one in scope["headers"] if one[0] != b"x-request-id"]
             scope["headers"] = [*others, (b"x-request-id", scope[REQUEST_ID].encode())]
         reply = _Reply(send, self._headers, scope[REQUEST_ID])
+        share: Share | None = None
         try:
-            limited = self._limited(scope, headers, receive)
+            if scope["method"] not in ("GET", "HEAD") or "content-length" in headers:
+                share = self._pressure.share(_caller(scope, headers))
+                receive = self._limited(scope, headers, receive, share)
             app = self._ahead.get(scope["path"].split("/", 2)[1], self._app) if self._ahead else self._app
-            await app(scope, limited, reply)
+            await app(scope, receive, reply)
         except GatewayError as error:
             await reply.fail(error)
         except Exception as fault:
             note_fault(fault, scope[REQUEST_ID])
             await reply.fail(GatewayError())
+        finally:
+            if share is not None:
+                share.release()
 
-    def _limited(self, scope: Scope, headers: Mapping[str, str], receive: Receive) -> Receive:
-        if scope["method"] in ("GET", "HEAD") and "content-length" not in headers:
-            return receive
-        limit = self._limits.for_path(scope["path"])
+    def _limited(self, scope: Scope, headers: Mapping[str, str], receive: Receive, share: Share) -> Receive:
+        path = scope["path"]
+        limit = self._limits.larger.get(path, self._limits.body_bytes)
         declared = headers.get("content-length", "0")
         if declared.isdigit() and int(declared) > limit:
             raise TooLarge(detail=f"> {limit} bytes")
-        return _Body(receive, limit, self._limits.body_s)
+        asks = path.endswith("/_search") or scope["method"] in ("GET", "HEAD", "OPTIONS")
+        if not asks and declared == "0" and "transfer-encoding" not in headers:
+            share.work()  # no body comes
+            asks = True
+        return _Body(receive, limit, share, asks)
 
 
 class _Body:
-    """`receive` with a size limit and one deadline for the whole body."""
+    """`receive` with a size limit; when the body is whole, the request takes its place among those at work."""
 
-    __slots__ = ("_deadline", "_left", "_limit", "_over", "_receive", "_seconds")
+    __slots__ = ("_free", "_left", "_limit", "_receive", "_share")
 
-    def __init__(self, receive: Receive, limit: int, seconds: float) -> None:
-        self._receive = receive
+    def __init__(self, receive: Receive, limit: int, share: Share, free: bool) -> None:
+        """free: it needs no place (any more)."""
+        self._receive, self._share, self._free = receive, share, free
         self._limit = self._left = limit
-        self._seconds = seconds
-        self._deadline: float | None = None
-        self._over = False
 
     async def __call__(self) -> Message:
-        if self._over:  # what follows is only "the client went away", which may take as long as it likes
-            return await self._receive()
-        loop = asyncio.get_running_loop()
-        if self._deadline is None:
-            self._deadline = loop.time() + self._seconds
-        try:
-            async with asyncio.timeout_at(self._deadline):
-                message = await self._receive()
-        except TimeoutError as late:
-            raise SlowBody(detail=f"> {self._seconds:g} s") from late
-        self._left -= len(message.get("body", b""))
+        message = await self._receive()
+        size = len(message.get("body", b""))
+        self._left -= size
         if self._left < 0:
             raise TooLarge(detail=f"> {self._limit} bytes")
-        self._over = not message.get("more_body", False)
+        self._share.hold(size)
+        if not self._free and not message.get("more_body", False):
+            self._free = True
+            self._share.work()
         return message
 
 
@@ -167,6 +171,11 @@ class _Reply:
         """The error's answer, when it is not too late for one."""
         if not self.started:
             await send_answer(self, error_answer(error))
+
+
+def _caller(scope: Scope, headers: Mapping[str, str]) -> str:
+    """Whose share of the places a request takes: its account's, else its address's."""
+    return headers.get("authorization") or str((scope.get("client") or ("",))[0])
 
 
 def headers_of(scope: Scope) -> dict[str, str]:

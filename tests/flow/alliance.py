@@ -21,7 +21,7 @@ from gateway.inbound.mllp import send
 from gateway.model.resource import Json, loads
 from gateway.model.times import Clock
 from gateway.security.tokens import demo_credentials
-from gateway.settings import General, Http, Mllp, Settings
+from gateway.settings import General, Http, Limits, Mllp, Settings
 
 T = TypeVar("T")
 TOKENS = {role: f"{role}-test-token-0123456789abcdef" for role in ("doctor", "vendor", "platform", "admin")}
@@ -48,6 +48,7 @@ class Alliance:
         start: datetime = ANCHOR,
         sources: dict[str, dict[str, str]] | None = None,
         mappings: Path | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self._loop = uvloop.new_event_loop()  # the loop the gateway runs on for real
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -55,6 +56,7 @@ class Alliance:
         self.settings = Settings(
             gateway=General(home=str(home), mappings=str(mappings or "")),
             http=Http(port=0),
+            limits=limits or Limits(),
             mllp=Mllp(port=0),
             source=sources or {},
         )
