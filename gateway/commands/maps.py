@@ -54,7 +54,7 @@ def _test(args: argparse.Namespace) -> int:
     sys.path.insert(0, str(shipped("fixtures").parent))
     mappings = mappings_of(args.mappings)
     wrong = total = 0
-    for case in import_module("fixtures.cases").cases(root):
+    for case in import_module("fixtures.cases").all_cases(root):
         expected = case.folder / "expected.json"
         if not expected.exists():
             continue

@@ -82,7 +82,7 @@ def _one(path: Path, form: str, body: bytes, mappings: Mappings, source: Source)
 
 
 def _translated(draft: Draft) -> Json:
-    people = [{"resourceType": "Patient", **one.patient} for one in draft.records]
+    people = [one.resource for one in draft.records]
     entries = [{"resource": one} for one in people] + [{"resource": loads(one.body)} for one in draft.resources]
     for person in people:
         check("Patient", dumps(person))

@@ -105,7 +105,7 @@ class Intake:
             return UnknownSource("MSH-3, MSH-4")
         if not peek.control_id:
             return MissingField("MSH-10")
-        if not self._mappings.serves(source, peek.kind):
+        if not self._mappings.serves(source, peek.kind, peek.structure):
             return UnknownTrigger("MSH-9", peek.kind)
         return None
 

@@ -27,13 +27,19 @@ class SourceRecord:
     """One patient as one member's system knows them (D8).
 
     patient: FHIR Patient elements as that system states them, without id: identifier, name,
-    gender, birthDate, telecom, address, … `said_at` is the message's own time, aware.
+    gender, birthDate, telecom, address, …; None for an element it deleted (`""` in HL7 v2).
+    `said_at` is the message's own time, aware.
     """
 
     member: str
     local_number: str
     patient: Json
     said_at: datetime
+
+    @property
+    def resource(self) -> Json:
+        """The Patient as far as it says something."""
+        return {"resourceType": "Patient"} | {key: value for key, value in self.patient.items() if value is not None}
 
 
 SUBJECT = "Patient/@{}"
@@ -50,6 +56,11 @@ class DraftResource(NamedTuple):
     id: str
     body: bytes
     record: int = 0  # which of Draft.records is its subject; -1 when it has none
+    gone: tuple[str, ...] | None = None
+    """Elements its sender deleted (`period.end`), when the message is an update that leaves absent ones as they are;
+    None for a resource told whole."""
+    left: tuple[str, ...] = ()
+    """Elements an update says nothing about: `body` has them for the case that nothing is stored yet."""
 
     @property
     def json(self) -> Json:

@@ -19,7 +19,7 @@ from ..store.base import Move, Resource, Store
 from .document import orphaned_reports, plan_document, replaced_by
 from .report import Mode, issue_meta, issue_of, items_below, plan_report
 from .study import merge_study
-from .version import History, Version, bare, kept, ref_of, sent
+from .version import History, Version, bare, kept, ref_of, sent, updated
 
 _FOLLOWERS = frozenset({"Observation", "Specimen", "Provenance"})
 """Types stored only together with a head, so that no stored head means they are new."""
@@ -233,7 +233,7 @@ class _Desk:
         old = self.bodies.get(f"{one.type}/{one.id}")
         told = issue_of(old).said_at if old else None
         if old is None or told is None or self.said_at is None or self.said_at >= told:
-            self._pass(one)
+            self._pass(one if old is None or one.gone is None else one._replace(body=dumps(updated(old, one))))
         elif bare(one.json) != bare(old):
             self._pass(one)
             self._put(kept(old), one.record)

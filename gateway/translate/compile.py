@@ -15,13 +15,13 @@ from typing import Any
 
 from ..model.message import DraftResource
 from ..model.resource import dumps
-from .expressions import Elements, Expressions, Names, is_constant, literal, nested
+from .expressions import WHOLE, Elements, Expressions, Names, is_constant, literal
 from .formats import Emit, Format, Session
 from .functions import Setting
 from .mapping import SPECIAL_TARGETS, Map, Rule
 from .memo import NotedJson, NotedText
 from .run import Run
-from .strict_yaml import Yaml
+from .strict_yaml import Yaml, nested
 
 RunMap = Callable[[Any, Run], None]
 LANGUAGE = "1"  # part of every mapping's version: changes when the same rules would make something else
@@ -223,7 +223,7 @@ class _Writer:
     def _patient(self, rule: Rule) -> None:
         first, *_ = self._identity(rule)
         body = self._write.json(_set_of(rule), "Patient")
-        self.emit.line(f"rec = m.patient({first}, {body})")
+        self.emit.line(f"rec = m.patient({first}, {body}{self._gone(rule)})")
         self.emit.line('subject = b\'{"reference":"Patient/@%d"}\' % rec')
         self._names.born["subject"] = tuple(self._open)
 
@@ -239,8 +239,28 @@ class _Writer:
         constant, pieces = self._pieces(rule)
         head = f'{{"resourceType":"{type_}","id":"'.encode()
         parts = [repr(head), "j", repr(b'"' + constant), *pieces, repr(b"}")]
-        emit.line(f"put(DraftResource({type_!r}, i, b''.join(({', '.join(parts)})), rec))")
+        emit.line(f"put(DraftResource({type_!r}, i, b''.join(({', '.join(parts)})), rec{self._gone(rule)}))")
         self._remember(rule)
+
+    def _gone(self, rule: Rule) -> str:
+        """Further arguments of what an update makes: elements its sender deleted, elements it says nothing about."""
+        clear, leave = rule.node.get("clear"), rule.node.get("leave")
+        found = [self._names_where(clear)] if clear or leave else []
+        if leave:
+            found.append(self._names_where(leave))
+        return "".join(f", {code}" for code in found)
+
+    def _names_where(self, node: Yaml | None) -> str:
+        entries = [
+            f"({name!r} if {self._deleted(one)} else '')" for name, one in (node.fields() if node else {}).items()
+        ]
+        return f"tuple(filter(None, ({', '.join(entries)},)))" if entries else "()"
+
+    def _deleted(self, node: Yaml) -> str:
+        """Code that is true where the sender deleted an element: the field is `\"\"`, or the condition holds."""
+        if isinstance(node.value, str):
+            return f"{self._write.access(node.value, node, WHOLE).code} == '\"\"'"
+        return self._write.condition(node.fields(frozenset({"when"}))["when"])
 
     def _id(self, rule: Rule, type_: str) -> None:
         """`i = of(type, member, part, …)`; what does not change inside the loop is absorbed before it."""

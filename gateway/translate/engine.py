@@ -22,6 +22,7 @@ from ..model.ranges import DeclaredRanges
 from ..model.resource import dumps
 from ..model.times import instant_text
 from . import read_cda, read_csv, read_dicom, read_json, read_v2
+from .codes import Table
 from .compile import Compiled, compile_map
 from .declared import declared_ranges
 from .expressions import Elements
@@ -30,10 +31,12 @@ from .functions import Setting
 from .mapping import Library, Map
 from .rows import RowFormat
 from .run import Run, Trace
+from .serving import Served, served
 from .sniff import document_id, sniff
 from .sources import SANDBOX, directory
 
 _ID = attrgetter("id")
+_KINDS = 1_000  # kinds remembered: senders can name any number of them
 Maps = dict[str, Map]  # message kind → map
 _KIND_FROM = {  # where a format says its kind, and what to do when it says none (English, Chinese)
     "v2": ("MSH-9", "the field is empty", "字段为空。"),
@@ -61,6 +64,7 @@ class Mappings:
         self._maps: dict[str, Maps] = {}
         self._compiled: dict[tuple[str, str, str], Compiled] = {}
         self._organizations: dict[tuple[int, str], bytes] = {}
+        self._served: dict[tuple[str, str, str], Served | None] = {}
 
     @classmethod
     def load(cls, folders: list[Path], *, elements: Elements | None = None, check: bool = True) -> Mappings:
@@ -89,10 +93,23 @@ class Mappings:
                     self._compile(source, form, found)
 
     # ---- which map ------------------------------------------------------------------------------
-    def serves(self, source: Source, kind: str) -> bool:
-        """True when a map exists for this message kind (`ORU^R01`) of an HL7 v2 or other source."""
+    def serves(self, source: Source, kind: str, structure: str = "") -> bool:
+        """True when a map serves this message kind (`ORU^R01`) of an HL7 v2 or other source."""
         forms = self._formats if source.format == "any" else [source.format]
-        return any(kind in self._maps_of(source, form) for form in forms)
+        return any(self._served_by(source, form, kind, structure) for form in forms)
+
+    def _served_by(self, source: Source, form: str, kind: str, structure: str) -> Served | None:
+        """The kind whose map serves a message."""
+        kinds = self._maps_of(source, form)
+        if form != "v2" or kind in kinds:
+            return Served(kind) if kind in kinds else None
+        key = (source.name, kind, structure)
+        if key not in self._served:
+            events = self._library.table(source.member, "v2_0354") or Table("v2_0354")
+            if len(self._served) > _KINDS:
+                self._served.clear()
+            self._served[key] = served(kind, structure, kinds, events)
+        return self._served[key]
 
     def kinds(self, source: Source, form: str) -> list[str]:
         """Message kinds a source may send in a format."""
@@ -133,13 +150,23 @@ class Mappings:
         tables = {name: table for name in names if (table := self._library.table(source.member, name)) is not None}
         return Setting(source.member, member.name if member else "", source.timezone, tables)
 
-    def compiled(self, source: Source, form: str, kind: str) -> Compiled:
+    def compiled(self, source: Source, form: str, kind: str, structure: str = "") -> Compiled:
         """The map that serves a kind. Raises UnknownTrigger."""
-        found = self._maps_of(source, form).get(kind)
-        if found is None:
+        by = self._served_by(source, form, kind, structure)
+        if by is None:
             place, en, zh = _KIND_FROM.get(form, ("", "", ""))
             raise UnknownTrigger(place, kind or en, detail_zh=kind or zh)
-        return self._compile(source, form, found)
+        return self._compile(source, form, self._maps_of(source, form)[by.kind])
+
+    def _opened(self, raw: RawMessage, source: Source) -> tuple[Format, Document, Compiled]:
+        """The message as read and the map that serves it; a map that is not its own is a finding."""
+        form = self._formats[raw.format]
+        document = form.read(raw, source)
+        structure = document.facts.get("structure", "")
+        compiled = self.compiled(source, raw.format, document.kind, structure)
+        if by := self._served_by(source, raw.format, document.kind, structure):
+            document.findings += by.findings
+        return form, document, compiled
 
     # ---- translating ----------------------------------------------------------------------------
     def translate(self, raw: RawMessage, source: Source, ids: Ids, now: datetime) -> Draft:
@@ -148,9 +175,7 @@ class Mappings:
         now: the time of arrival; it stands for the message's own time when the message has none, and
         clinical times more than a day after it are refused.
         """
-        form = self._formats[raw.format]
-        document = form.read(raw, source)
-        compiled = self.compiled(source, raw.format, document.kind)
+        form, document, compiled = self._opened(raw, source)
         run = self._run(source, ids, now)
         try:
             compiled.run(document.root, run)
@@ -164,9 +189,7 @@ class Mappings:
 
     def trace(self, raw: RawMessage, source: Source, ids: Ids, now: datetime) -> tuple[Draft, list[Trace]]:
         """As `translate`, and where every element came from (D26)."""
-        form = self._formats[raw.format]
-        document = form.read(raw, source)
-        compiled = self.compiled(source, raw.format, document.kind)
+        form, document, compiled = self._opened(raw, source)
         run = self._run(source, ids, now)
         try:
             compiled.traced(document.root, run)

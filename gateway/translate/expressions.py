@@ -20,9 +20,10 @@ from .functions import FUNCTIONS, Function, Setting, text
 from .functions_rows import ROW_FUNCTIONS
 from .functions_v2 import V2_FUNCTIONS
 from .memo import Prepare, as_json, as_member, as_text, remembered
-from .strict_yaml import Yaml
+from .strict_yaml import Yaml, nested
 
 _PLAIN = Function(text)
+WHOLE = Function(text, whole=True)  # a whole field as it stands, for what must see `""`
 ALL_FUNCTIONS: dict[str, Function] = FUNCTIONS | V2_FUNCTIONS | ROW_FUNCTIONS
 _MARKERS = frozenset({"from", "first", "ref", "refs", "each"})
 _FROM_KEYS = frozenset({"from", "by", "when"})
@@ -351,7 +352,7 @@ class Expressions:
         return out
 
     def _list(self, node: Yaml, path: str) -> str:
-        codes = [self.json(item, path) for item in node.items()]
+        codes = [self._entry(item, path) for item in node.items()]
         if not codes:
             return "b''"
         if all(map(is_constant, codes)):
@@ -365,6 +366,13 @@ class Expressions:
         self.emit.line(f"{out} = b','.join(filter(None, ({', '.join(codes)})))")
         self.emit.line(f"if {out}: {out} = b'[' + {out} + b']'")
         return out
+
+    def _entry(self, item: Yaml, path: str) -> str:
+        """One entry of a list; an entry that is a list itself (`each`, `refs`) gives its own entries."""
+        code = self.json(item, path)
+        if not isinstance(item.value, dict) or not {"each", "refs"} & item.value.keys():
+            return code
+        return f"{self.named(code)}[1:-1]"
 
     def _each(self, node: Yaml, path: str) -> str:
         fields = node.fields(frozenset({"each", "set", "when"}))
@@ -465,22 +473,6 @@ class Expressions:
         body = out if constant else f"{out}[1:]"
         self.emit.line(f"if {out}: {out} = {head!r} + {body} + b'}}'")
         return out
-
-
-def nested(node: Yaml) -> Yaml:
-    """`a.b: x` as `a: {b: x}`; keys that meet are joined."""
-    out: dict[str, Yaml] = {}
-    for key, child in node.fields().items():
-        head, dot, tail = key.partition(".")
-        if not dot:
-            if head in out:
-                raise child.error(f"{head} stands here twice")
-            out[head] = child
-            continue
-        inner = out.get(head)
-        have = inner.fields() if inner else {}
-        out[head] = Yaml({**have, tail: child}, child.place)
-    return Yaml(out, node.place)
 
 
 def _around(head: bytes, wrap: Callable[[bytes], bytes], tail: bytes, plain: bytes) -> bytes:

@@ -15,7 +15,22 @@ from .strict_yaml import Yaml, load
 
 _MAP_KEYS = frozenset({"format", "serves", "extends", "for", "source", "said", "rules", "remove", "ignore"})
 _RULE_KEYS = frozenset(
-    {"rule", "each", "when", "to", "id", "global_id", "set", "keep", "document", "after", "before", "warn", "member"}
+    {
+        "rule",
+        "each",
+        "when",
+        "to",
+        "id",
+        "global_id",
+        "set",
+        "clear",
+        "leave",
+        "keep",
+        "document",
+        "after",
+        "before",
+        "warn",
+    }
 )
 _IGNORE_KEYS = frozenset({"field", "because"})
 SPECIAL_TARGETS = frozenset({"Patient", "Merge"})
@@ -113,7 +128,7 @@ class Library:
     def map(self, name: str) -> Map:
         """One map with everything it extends merged in. Raises MappingError."""
         node = self.yaml(f"{name}.yaml")
-        rules, ignore = self._merged(name, ())
+        rules, ignore = self._merged(name)
         return Map(
             name=name,
             format=self._inherited(name, "format", ()),
@@ -143,20 +158,24 @@ class Library:
             found = found or self._said(parent, (*seen, name))
         return found
 
-    def _merged(self, name: str, seen: tuple[str, ...]) -> tuple[dict[str, Rule], dict[str, str]]:
-        node = self.yaml(f"{name}.yaml")
-        node.fields(_MAP_KEYS)
+    def _line(self, name: str, seen: tuple[str, ...] = ()) -> list[str]:
+        """The map and what it extends, each once, ancestors first: a part two parents share counts once."""
+        line = [one for parent in self._parents(name, seen) for one in self._line(parent, (*seen, name))]
+        return list(dict.fromkeys([*line, name]))
+
+    def _merged(self, name: str) -> tuple[dict[str, Rule], dict[str, str]]:
         rules: dict[str, Rule] = {}
         ignore: dict[str, str] = {}
-        for parent in self._parents(name, seen):
-            more, unread = self._merged(parent, (*seen, name))
-            rules, ignore = {**rules, **more}, {**ignore, **unread}
-        for gone in (node.get("remove") or Yaml([], node.place)).items():
-            if rules.pop(gone.text(), None) is None:
-                raise gone.error(f"there is no rule {gone.text()!r} to remove")
-        for rule in (node.get("rules") or Yaml([], node.place)).items():
-            rules = _with_rule(rules, rule)
-        return rules, ignore | _ignored(node)
+        for one in self._line(name):
+            node = self.yaml(f"{one}.yaml")
+            node.fields(_MAP_KEYS)
+            for gone in (node.get("remove") or Yaml([], node.place)).items():
+                if rules.pop(gone.text(), None) is None:
+                    raise gone.error(f"there is no rule {gone.text()!r} to remove")
+            for rule in (node.get("rules") or Yaml([], node.place)).items():
+                rules = _with_rule(rules, rule)
+            ignore |= _ignored(node)
+        return rules, ignore
 
 
 def _ignored(node: Yaml) -> dict[str, str]:
@@ -195,10 +214,10 @@ def _with_rule(rules: dict[str, Rule], node: Yaml) -> dict[str, Rule]:
 
 
 def _override(old: Yaml, new: Yaml) -> Yaml:
-    """`new` over `old`: keys replace, `set` and `keep` merge key by key, an empty entry removes."""
+    """`new` over `old`: keys replace, `set`, `clear`, `leave` and `keep` merge key by key, an empty entry removes."""
     merged = dict(old.fields())
     for key, node in new.fields().items():
-        if key in ("set", "keep") and key in merged:
+        if key in ("set", "clear", "leave", "keep") and key in merged:
             entries = {**merged[key].fields(), **node.fields()}
             merged[key] = Yaml({name: entry for name, entry in entries.items() if entry.value != ""}, node.place)
         elif node.value == "":

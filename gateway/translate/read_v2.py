@@ -44,6 +44,7 @@ class Peek:
     processing: str = "P"
     declared: str = ""
     trigger: str = ""
+    structure: str = ""
 
     @classmethod
     def empty(cls) -> Peek:
@@ -57,14 +58,25 @@ def peek_v2(body: bytes, configured: str = "auto") -> Peek:
     raw = decoded.text.lstrip("\ufeff\x0b \t\r\n")
     separators = raw[3] + (raw[4 : raw.find(raw[3], 4)] + "^~\\&")[:4]
     head = text.partition("\r")[0].split("|") + [""] * 20
-    code = part(head[8], 1)
-    kind = f"{code}^{part(head[8], 2)}" if part(head[8], 2) else code
+    code, trigger, structure = _message_type(head[8], text)
     return Peek(
-        msh3=part(head[2], 1), msh4=part(head[3], 1), control_id=unescape(head[9]).strip(), kind=kind,
+        msh3=part(head[2], 1), msh4=part(head[3], 1), control_id=unescape(head[9]).strip(), kind=_kind(code, trigger),
         charset=decoded.charset, separators=separators, version=part(head[11], 1) or "2.5.1",
         msh5=part(head[4], 1), msh6=part(head[5], 1), processing=part(head[10], 1) or "P",
-        declared=head[17].partition("~")[0].strip(), trigger=part(head[8], 2),
+        declared=head[17].partition("~")[0].strip(), trigger=trigger, structure=structure,
     )  # fmt: skip
+
+
+def _message_type(field: str, text: str) -> tuple[str, str, str]:
+    """Code, trigger and structure of MSH-9; a trigger it leaves out is looked for in EVN-1 (v2.3 and before)."""
+    trigger = part(field, 2)
+    if not trigger and (at := text.find("\rEVN|")) >= 0:
+        trigger = part(text[at + 5 :].partition("\r")[0].partition("|")[0], 1)
+    return part(field, 1), trigger, part(field, 3)
+
+
+def _kind(code: str, trigger: str) -> str:
+    return f"{code}^{trigger}" if trigger else code
 
 
 def _text(body: bytes, configured: str) -> tuple[str, charset.Decoded]:
@@ -180,13 +192,14 @@ class V2Format:
         """The message as a tree; `kind` is MSH-9 (`ORU^R01`)."""
         text, decoded = _text(raw.body, source.charset)
         head = text.partition("\r")[0].split("|") + [""] * 20
-        code, trigger = part(head[8], 1), part(head[8], 2)
+        code, trigger, structure = _message_type(head[8], text)
         declared = head[17].partition("~")[0].strip()
         facts = {"charset": decoded.charset, "version": part(head[11], 1), "control_id": unescape(head[9])}
         if declared:
             facts["declared"] = declared
-        kind = f"{code}^{trigger}" if trigger else code
-        return Document(kind, Tree(text), facts, _charset_findings(decoded, declared))
+        if structure:
+            facts["structure"] = structure
+        return Document(_kind(code, trigger), Tree(text), facts, _charset_findings(decoded, declared))
 
     def session(self) -> V2Session:
         """A path compiler for one mapping."""

@@ -58,12 +58,14 @@ class Run:
             self.at = ("said", text)
             self.said_at = parse_fhir(fhir_from_ts(stamp(text), self._zone))
 
-    def patient(self, local_number: str, body: bytes) -> int:
-        """Number of the source record; the same patient twice in a message is one record."""
+    def patient(self, local_number: str, body: bytes, gone: tuple[str, ...] = ()) -> int:
+        """Number of the source record; the same patient twice in a message is one record. gone: deleted elements."""
         for number, record in enumerate(self.records):
             if record.local_number == local_number:
                 return number
-        self.records.append(SourceRecord(self.member, local_number, loads(body or b"{}"), self.said_at))
+        self.records.append(
+            SourceRecord(self.member, local_number, loads(body or b"{}") | dict.fromkeys(gone), self.said_at)
+        )
         return len(self.records) - 1
 
     def mark(self) -> tuple[int, int, int, int]:

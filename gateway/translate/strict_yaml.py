@@ -144,3 +144,19 @@ def _pairs(node: yaml.MappingNode, name: str, seen: set[int]) -> dict[str, Yaml]
 def each(node: Yaml | None, make: Callable[[str, Yaml], T]) -> dict[str, T]:
     """`make(key, node)` for every entry of a mapping; {} for None."""
     return {key: make(key, value) for key, value in node.fields().items()} if node else {}
+
+
+def nested(node: Yaml) -> Yaml:
+    """`a.b: x` as `a: {b: x}`; keys that meet are joined."""
+    out: dict[str, Yaml] = {}
+    for key, child in node.fields().items():
+        head, dot, tail = key.partition(".")
+        if not dot:
+            if head in out:
+                raise child.error(f"{head} stands here twice")
+            out[head] = child
+            continue
+        inner = out.get(head)
+        have = inner.fields() if inner else {}
+        out[head] = Yaml({**have, tail: child}, child.place)
+    return Yaml(out, node.place)

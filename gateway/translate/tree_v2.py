@@ -19,28 +19,14 @@ Group = dict[str, Any]  # segment name → list of Fields; "orders" → list of 
 
 _ITEM_AND_SUB_ID = itemgetter(3, 4)
 
-ROOT_SEGMENTS = frozenset({"MSH", "SFT", "UAC", "EVN", "MSA", "ERR", "FHS", "BHS", "BTS", "FTS", "QRD", "QRF"})
-ORDER_SEGMENTS = frozenset(
-    {
-        "ORC",
-        "OBR",
-        "SPM",
-        "SAC",
-        "TQ1",
-        "TQ2",
-        "CTD",
-        "CTI",
-        "RXO",
-        "RXR",
-        "RXE",
-        "RXC",
-        "RXD",
-        "RXA",
-        "FT1",
-        "ODS",
-        "ZOR",
-    }
-)
+_ROOT = "MSH SFT UAC EVN MSA ERR FHS BHS BTS FTS QRD QRF MFI"
+_ORDER = "ORC OBR SPM SAC TQ1 TQ2 CTI RXO RXR RXE RXC RXD RXA ODS ZOR PRB GOL PTH MFE STF PRA ORG LOC LDP"
+ROOT_SEGMENTS = frozenset(_ROOT.split())
+ORDER_SEGMENTS = frozenset(_ORDER.split())  # what may stand below an order, a problem, a master file entry
+_OPENERS = frozenset({"OBR", "PRB", "MFE"})  # each is an order (or problem, or entry) of its own
+_DRUGS = frozenset({"RXE", "RXD", "RXA"})  # likewise, where no ORC stands before each
+_MAY_OPEN = _OPENERS | _DRUGS | {"ORC", "SPM"}
+_SPECIMEN_FIRST = re.compile(r"\|OUL\^R2[23]\b|\|OUL\^[^|]*\^OUL_R2[23]\b")
 _FREE_TEXT = frozenset({"TX", "FT", "TXT"})
 _BREAKS = re.compile(r"\r\n?|\n")
 _STRAY = re.compile(r"[\x00\x0b\x1c]")
@@ -89,7 +75,10 @@ def _exchange(given: str) -> dict[int, str]:
 class Tree:
     """One message. Made in two steps: the text at once, the segments when a mapping says how wide they must be."""
 
-    __slots__ = ("_shapes", "children", "merged", "names", "notes", "patients", "root", "text", "used")
+    __slots__ = (
+        "_oul", "_shapes", "_specimen_first", "children", "merged", "names", "notes", "patients", "root", "text",
+        "used",
+    )  # fmt: skip
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -101,6 +90,7 @@ class Tree:
         self.merged: list[tuple[int, int]] = []
         self.used: list[int] = []
         self._shapes: list[bytes] | None = None
+        self._oul = self._specimen_first = False
 
     def shapes(self) -> list[bytes]:
         """Per line which fields, repetitions and components hold anything: `OBX|1|NM|A^B||5` → `x|x|x|x^x||x`."""
@@ -131,6 +121,8 @@ class Tree:
         order: Group | None = None
         patient: Group | None = None
         results: list[Fields] | None = None
+        self._oul = "|OUL^" in lines[0]
+        self._specimen_first = self._oul and bool(_SPECIMEN_FIRST.search(lines[0]))
         owner = 0
         for number, (name, line) in enumerate(zip(self.names, lines, strict=True)):
             fields: Fields = line.split("|")
@@ -150,8 +142,8 @@ class Tree:
                 self._note(owner, fields)
             elif name in ORDER_SEGMENTS:
                 patient = patient or self._patient()
-                if order is None or (name == "ORC" and order) or (name == "OBR" and "OBR" in order):
-                    patient["orders"].append(order := {})
+                if order is None or (name in _MAY_OPEN and self._opens(name, order)):
+                    order = self._order(patient, order, name)
                     results = None
                 order.setdefault(name, []).append(fields)
                 owner = number
@@ -168,7 +160,8 @@ class Tree:
     ) -> tuple[Group | None, Group | None, list[Fields] | None]:
         """A segment of the message or of a patient; gives the groups now open."""
         if name == "PID":
-            patient = self._patient()
+            if patient is None or order or "PID" in patient:  # else: SCH, RF1 and PRD stand before their patient
+                patient = self._patient()
             patient["PID"] = [fields]
             return patient, None, None
         if name in ROOT_SEGMENTS:
@@ -179,6 +172,24 @@ class Tree:
             patient = patient or self._patient()
             patient.setdefault(name, []).append(fields)
         return patient, order, results
+
+    def _opens(self, name: str, order: Group) -> bool:
+        """True for a segment that begins an order of its own.
+
+        In OUL an ORC follows its OBR, and in OUL^R22 and R23 a specimen stands above its orders (§7.3.7).
+        """
+        if name == "ORC":
+            return bool(order) and not (self._oul and "OBR" in order and "ORC" not in order)
+        if name == "SPM":
+            return self._specimen_first and "OBR" in order
+        return name in order and (name in _OPENERS or "ORC" not in order)
+
+    def _order(self, patient: Group, before: Group | None, name: str) -> Group:
+        made: Group = {}
+        if self._specimen_first and name == "OBR" and before is not None:
+            made |= {same: before[same] for same in ("SPM", "SAC") if same in before}
+        patient["orders"].append(made)
+        return made
 
     def _patient(self) -> Group:
         made: Group = {"orders": []}

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.cases import Case, cases
+from fixtures.cases import Case, all_cases
 from gateway.commands.maps import as_golden, translated
+from gateway.model.resource import dumps
 from gateway.shipped import shipped
 from gateway.translate.engine import Mappings
+from gateway.validate.structure import check
 
 FIXTURES = shipped("fixtures")
-CASES = {f"{case.source}/{case.name}": case for case in cases(FIXTURES)}
+CASES = {f"{case.source}/{case.name}": case for case in all_cases(FIXTURES)}
 EXPECTED = sorted(name for name, case in CASES.items() if (case.folder / "expected.json").exists())
 
 
@@ -42,3 +44,12 @@ def test_a_message_becomes_what_its_case_expects(name: str) -> None:
 @pytest.mark.parametrize("name", EXPECTED)
 def test_no_case_loses_a_field_without_a_reason(name: str) -> None:
     assert [one.place for one in translated(CASES[name], mappings()).unused if one.lost] == []
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_every_resource_of_a_case_is_valid_r4(name: str) -> None:
+    draft = translated(CASES[name], mappings())
+    for record in draft.records:
+        check("Patient", dumps(record.resource))
+    for one in draft.resources:
+        check(one.type, one.body.replace(b'"Patient/@', b'"Patient/record-'))

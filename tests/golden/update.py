@@ -10,7 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-from fixtures.cases import Case, cases
+from fixtures.cases import Case, all_cases
 from gateway.commands.maps import as_golden, translated
 from gateway.shipped import shipped
 from gateway.translate.engine import Mappings
@@ -19,7 +19,7 @@ from gateway.translate.engine import Mappings
 def main(names: list[str]) -> None:
     """Write the files of the named cases, or of all."""
     mappings = Mappings.load([shipped("mappings")], check=False)
-    for case in cases(shipped("fixtures")):
+    for case in all_cases(shipped("fixtures")):
         if _wanted(case, names):
             draft = translated(case, mappings)
             _write(case.folder / "expected.json", as_golden(draft))
@@ -33,6 +33,8 @@ def _wanted(case: Case, names: list[str]) -> bool:
 
 
 def _write(path: Path, content: object) -> None:
+    if path.exists() and json.loads(path.read_text(encoding="utf-8")) == content:
+        return  # the order of members alone changes nothing
     path.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 

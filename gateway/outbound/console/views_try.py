@@ -245,7 +245,7 @@ def _cut(text: str) -> str:
 def _resources(tried: Tried, rows: Rows) -> tuple[Made, ...]:
     if tried.draft is None:
         return ()
-    people = [Made("Patient", _members({"resourceType": "Patient", **one.patient}, "", rows), False)
+    people = [Made("Patient", _members(one.resource, "", rows), False)
               for one in tried.draft.records]  # fmt: skip
     bodies = [one.json for one in tried.draft.resources[:MAX_RESOURCES]]
     made: list[Made] = []

@@ -126,8 +126,8 @@ def test_an_empty_message_and_one_without_msh_are_refused() -> None:
 
 
 def test_a_message_nobody_maps_is_refused_by_name() -> None:
-    with pytest.raises(UnknownTrigger, match="SIU"):
-        draft(message(PID, kind="SIU^S12"))
+    with pytest.raises(UnknownTrigger, match="ZZZ"):
+        draft(message(PID, kind="ZZZ^Z12"))
 
 
 def test_a_missing_number_is_refused_with_its_place() -> None:
@@ -218,9 +218,10 @@ def test_addresses_are_told_apart_by_their_words(field: str) -> None:
     assert address["text"] == "青石县青石镇东河村"
 
 
-def test_v2_null_is_nothing() -> None:
-    found = patient('PID|1||A1||甲||""|M||||||""')
-    assert "birthDate" not in found and "telecom" not in found
+def test_a_v2_null_deletes_its_element_and_an_empty_field_says_nothing() -> None:
+    found = patient('PID|1||A1||甲||""|M|||||""')
+    assert found["birthDate"] is None and found["telecom"] is None
+    assert "address" not in found
 
 
 def test_a_batch_falls_into_its_messages() -> None:

@@ -1,0 +1,59 @@
+"""Which map serves a message: that of its event, else of its structure, else the one of its segments.
+
+Hospitals send events nobody wrote a map for, and messages without a trigger. What they hold is known all the
+same: events of one structure have the same segments (HL7 v2.5.1 §2.14.9.3; table 0354, `codes/v2_0354.csv`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from dataclasses import dataclass
+
+from ..model.outcome import Finding
+from .codes import Table
+
+SEGMENTS = "segments"  # what the map of single segments serves
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """The kind whose map serves a message, and the finding that says so when it is not the message's own."""
+
+    kind: str
+    findings: tuple[Finding, ...] = ()
+
+
+def served(kind: str, structure: str, kinds: Container[str], events: Table) -> Served | None:
+    """None when nothing does: a message type that is no HL7 type at all, or without any map.
+
+    kind: MSH-9 as `ADT^A05`, or `ADT` without trigger. structure: MSH-9.3, "" when not sent.
+    events: event → structure; a type alone stands for a type with one structure, or with "" for one of many.
+    """
+    if kind in kinds:
+        return Served(kind)
+    code = kind.partition("^")[0]
+    known = events.value(kind)
+    named = structure if structure.startswith(f"{code}_") else known or events.value(code) or ""
+    for other in _events_of(named, events) if named else ():
+        if other in kinds:
+            return Served(other, (_by_structure(kind, named, other),))
+    if SEGMENTS in kinds and events.value(code) is not None:
+        return Served(SEGMENTS, (_by_segments(kind),))
+    return None
+
+
+def _events_of(structure: str, events: Table) -> list[str]:
+    """Events of a structure; first the one it is named after."""
+    return [structure.replace("_", "^"), *(key.upper() for key, to in events.values.items() if to == structure)]
+
+
+def _by_structure(kind: str, structure: str, other: str) -> Finding:
+    zh = f"{kind} 没有自己的映射，按消息结构 {structure} 用 {other} 的映射处理。"
+    en = f"{kind} has no map of its own; its structure {structure} is served by the map of {other}."
+    return Finding("GW-MAP-008", "information", "MSH-9", zh, en)
+
+
+def _by_segments(kind: str) -> Finding:
+    zh = f"{kind} 没有自己的映射，只按各段取出患者、就诊、诊断、过敏与结果，事件本身的含义未处理。"
+    en = f"{kind} has no map of its own; its segments were read one by one, what the event means was not."
+    return Finding("GW-MAP-009", "warning", "MSH-9", zh, en)
