@@ -10,7 +10,8 @@ STO store · FHR FHIR interactions · SEC access.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from dataclasses import replace
+from typing import ClassVar, Self
 
 from .model.outcome import Finding
 from .model.resource import Json
@@ -32,6 +33,11 @@ class GatewayError(Exception):
         self.detail = detail
         self.detail_zh = detail_zh or detail
         super().__init__(f"{self.code} {place} {self.en} {detail}".strip())
+
+    def within(self, place: str) -> Self:
+        """The same fault seen from further out: `place`, then its own place."""
+        self.place = f"{place}.{self.place}" if self.place else place
+        return self
 
     def sentence_zh(self) -> str:
         """One Chinese sentence: what, where, what next."""
@@ -393,6 +399,11 @@ class Invalid(GatewayError):
         super().__init__(place or (findings[0].place if findings else ""))
         self.findings = findings
 
+    def within(self, place: str) -> Self:
+        """Every finding with its place seen from further out."""
+        self.findings = tuple(replace(one, place=f"{place}.{one.place}") for one in self.findings)
+        return super().within(place)
+
     def operation_outcome(self) -> Json:
         """One issue a fault."""
         return operation_outcome(*(self.findings or (self.finding(),)), issue=self.issue)
@@ -550,6 +561,26 @@ class UnsupportedMedia(GatewayError):
     http = 415
     zh = "请求体只接受 JSON（application/fhir+json 或 application/json，UTF-8）。"
     en = "A body must be JSON: application/fhir+json or application/json, UTF-8."
+
+
+class PatchFailed(GatewayError):
+    """A JSON Patch that cannot be applied to the resource as it is now; place is the operation."""
+
+    code = "GW-FHR-010"
+    issue = "processing"
+    http = 422
+    zh = "补丁无法应用，资源未改动。"
+    en = "The patch cannot be applied; the resource was not changed."
+
+
+class KeyReused(GatewayError):
+    """An Idempotency-Key that came with another request before."""
+
+    code = "GW-FHR-011"
+    issue = "duplicate"
+    http = 422
+    zh = "同一幂等键此前用于另一请求，请换新键。"
+    en = "The Idempotency-Key was used for another request; use a new key."
 
 
 # ---- SEC ------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from .outbound.fhir_parts import FhirParts
 from .outbound.fhir_routes import FhirDoor
 from .outbound.fhir_search import finder
 from .outbound.operations.everything import EVERYTHING
+from .outbound.operations.meta import META
 from .outbound.operations.recognition import recognition_operations
 from .outbound.originals import KeptOriginals
 from .outbound.pages.parts import PageParts
@@ -83,7 +84,7 @@ class Shared:
             lookup=params,
             types=resource_types(),
             version=__version__,
-            operations=(EVERYTHING, *recognition_operations(self.judge)),
+            operations=(EVERYTHING, *META, *recognition_operations(self.judge)),
             originals=self.originals.read,
         )
         door = FhirDoor(reading)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from ..model.rest import Answer, Call
-from .fhir_bundle import process
-from .fhir_change import Aim, Changes, Find, WriteParts
+from .fhir_bundle import batch, entries_of
+from .fhir_change import Aim, Find, WriteParts
+from .fhir_commit import Committer
+from .fhir_transaction import transaction
 
 __all__ = ["FhirWrite", "Find", "WriteParts"]
 
@@ -13,10 +15,13 @@ class FhirWrite:
     """`await write(call, aim)`: effect and audit in one commit (D20)."""
 
     def __init__(self, parts: WriteParts) -> None:
-        self._changes = Changes(parts)
+        self._committer = Committer(parts)
 
     async def __call__(self, call: Call, aim: Aim) -> Answer:
-        """The answer to a create, update, delete or Bundle. Raises GatewayError; nothing was written then."""
+        """The answer to a write or a Bundle. Raises GatewayError; nothing was written then."""
         if aim.name == "batch":
-            return await process(self._changes, call)
-        return await self._changes.single(call, aim)
+            found = await entries_of(self._committer, call)
+            if found.kind == "batch":
+                return await batch(self._committer, found.steps)
+            return await transaction(self._committer, call, found.steps)
+        return await self._committer.single(call, aim)

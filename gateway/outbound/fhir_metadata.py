@@ -18,7 +18,7 @@ from .fhir_query import Parameter
 
 _MAX_BASES = 16
 _READ = ("read", "vread", "history-instance", "search-type")
-_WRITE = ("create", "update", "delete")
+_WRITE = ("create", "update", "patch", "delete")
 
 
 def answer(parts: FhirParts, base: str, headers: Mapping[str, str]) -> Answer:
@@ -49,6 +49,7 @@ def statement(parts: FhirParts, base: str) -> Json:
         "implementation": {"description": "医联体网关 FHIR R4 接口", "url": base},
         "fhirVersion": "4.0.1",
         "format": ["json", "application/fhir+json"],
+        "patchFormat": ["application/json-patch+json"],
         "rest": [_rest(parts)],
     }
 
@@ -73,6 +74,7 @@ def _resource(parts: FhirParts, type_: str, reverse: list[str]) -> Json:
     found |= {"versioning": "versioned-update" if writes else "versioned", "readHistory": True}
     if writes:
         found |= {"updateCreate": True, "conditionalCreate": True, "conditionalRead": "full-support"}
+        found |= {"conditionalUpdate": True, "conditionalDelete": "multiple" if parts.many_deletes else "single"}
     references = [key for key, one in parts.lookup(type_).items() if one.kind == "reference"]
     found |= _unless_empty("searchInclude", [f"{type_}:{key}" for key in sorted(references)])
     found |= _unless_empty("searchRevInclude", reverse)
@@ -101,7 +103,7 @@ def _operations(parts: FhirParts, type_: str) -> list[Json]:
     return [
         {"name": one.code.lstrip("$"), "definition": one.definition, "documentation": one.documentation}
         for one in parts.operations
-        if one.type == type_
+        if one.type in (type_, "") and (parts.write is not None or not one.code.startswith("$meta-"))
     ]
 
 

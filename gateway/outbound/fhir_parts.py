@@ -48,7 +48,7 @@ Write = Callable[[Call, On], Awaitable[Answer]]
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One named operation on one instance. `definition`: canonical of its OperationDefinition.
+    """One named operation on one instance. `definition`: canonical of its OperationDefinition. type: "" = every type.
 
     parameters: query parameters it knows.
     """
@@ -66,7 +66,8 @@ class FhirParts:
     """lookup: search parameters of a type (`store.index.params`). types: resource types served.
 
     write: the writing door, None for a read-only gateway. base: public address of `/fhir`, "" = as the client
-    addressed it. originals: reads kept originals for `Binary/<raw key>`.
+    addressed it. originals: reads kept originals for `Binary/<raw key>`. many_deletes: a conditional delete may meet
+    several.
     """
 
     store: Store
@@ -79,6 +80,7 @@ class FhirParts:
     write: Write | None = None
     originals: Originals | None = None
     base: str = ""
+    many_deletes: bool = False
     client_controls: frozenset[str] = CLIENT_CONTROLS
     page_life_s: int = 3600
     caches: dict[str, tuple[str, bytes]] = field(default_factory=dict)

@@ -64,7 +64,7 @@ _READS: dict[str, Handler] = {
     "history-instance": fhir_read.history,
     "search-type": fhir_search.search,
 }
-_WRITES = frozenset({"create", "update", "delete", "batch"})
+_WRITES = frozenset({"create", "update", "patch", "delete", "batch"})
 
 
 def fhir_routes(parts: FhirParts) -> list[Route]:
@@ -171,7 +171,7 @@ class FhirDoor:
 
     def _operation(self, on: On) -> Handler:
         for one in self._parts.operations:
-            if one.code == on.operation and one.type == on.type and on.id:
+            if one.code == on.operation and one.type in (on.type, "") and on.id:
                 return one.handler
         raise NotSupported(f"{on.place}/{on.operation}"[:120], "no such operation", detail_zh="没有这个操作。")
 
@@ -216,11 +216,13 @@ def classify(method: str, path: str, types: frozenset[str]) -> On:
     return found
 
 
+_ON_TYPE = {"GET": "search-type", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+
+
 def _typed(method: str, steps: list[str]) -> On | None:
     type_, rest = steps[0], steps[1:]
     if not rest:
-        name = {"GET": "search-type", "POST": "create"}.get(method)
-        return On(name, type_) if name else None
+        return On(_ON_TYPE[method], type_) if method in _ON_TYPE else None
     if rest == ["_search"]:
         return On("search-type", type_) if method in ("POST", "GET") else None
     if rest[0].startswith(("$", "_")):

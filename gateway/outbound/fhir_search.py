@@ -15,7 +15,7 @@ from ..model.context import AccessContext
 from ..model.outcome import Finding
 from ..model.query import Filter, Query
 from ..model.rest import Answer, Call, Seen
-from ..store.base import Page, Resource, Store
+from ..store.base import Condition, Page, Resource, Store
 from .fhir_answers import bundle, entry, outcome_entry, patients_of, subset
 from .fhir_parts import FhirParts, On
 from .fhir_query import Parsed, Rules, Shape, pairs, parse, query_text
@@ -203,17 +203,27 @@ def merged_finding(place: str, merged: str, survivor: str) -> Finding:
     )
 
 
-def finder(parts: FhirParts) -> Callable[[str, str, AccessContext], Awaitable[list[Resource]]]:
-    """For conditional writes: resources of a type that match criteria, at most two, judged by the caller's own eyes.
+def finder(parts: FhirParts) -> Callable[[str, str, AccessContext, int], Awaitable[tuple[list[Resource], Condition]]]:
+    """For conditional writes: what matches criteria, at most so many, judged by the caller's own eyes.
 
-    Raises UnknownParameter, also for what a search would only report: a condition must hold in full.
+    With it the Condition under which a plan made from the answer still holds. Raises UnknownParameter and
+    BadParameter, also for what a search would only report: a condition must hold in full.
     """
 
-    async def find(type_: str, criteria: str, who: AccessContext) -> list[Resource]:
+    async def find(type_: str, criteria: str, who: AccessContext, limit: int) -> tuple[list[Resource], Condition]:
         parsed = parse(type_, pairs(criteria), parts.lookup, Rules(False, frozenset()))
         if parsed.ignored or not parsed.query.filters:
             raise BadParameter(f"{type_}?…", "a condition needs known parameters", detail_zh="条件中有未知参数。")
-        page = await parts.store.search(replace(parsed.query, count=2), who)
-        return list(page.matches)
+        page = await parts.store.search(replace(parsed.query, count=limit), who)
+        return list(page.matches), _condition(parsed.query, page.as_of)
 
     return find
+
+
+def _condition(query: Query, as_of: int) -> Condition:
+    """By the identifiers every match must carry one of, where a filter names them with their system."""
+    named = (one.values for one in query.filters if one.code == "identifier" and not one.modifier)
+    pointed = next((values for values in named if all("|" in one and one[-1] != "|" for one in values)), ())
+    halves = [one.partition("|") for one in pointed]
+    canonical = "&".join(sorted(f"{one.code}:{one.modifier}={','.join(sorted(one.values))}" for one in query.filters))
+    return Condition(query.type, canonical, as_of, tuple((system, value) for system, _, value in halves))

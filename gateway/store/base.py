@@ -168,10 +168,38 @@ class AuditRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Condition:
+    """Search criteria a plan rests on, as they were answered as of transaction `as_of`.
+
+    The commit is a Conflict when the answer may have changed since: when a resource of `type` was written that
+    carries, or once carried, one of `identifiers` (system, value); without identifiers, when another plan under the
+    same canonical `criteria` was committed. Equal criteria alone exclude each other then (design-store §4).
+    """
+
+    type: str
+    criteria: str
+    as_of: int
+    identifiers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """The answer to a request under an Idempotency-Key, kept with its effect for a day (design-store §7).
+
+    key: hash of the caller and the key. digest: of the request. said: what the answer is made from again.
+    """
+
+    key: int
+    digest: bytes
+    said: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """One transaction as data. Order: preconditions, records, moves, puts, deletes, audit, done.
 
     unclaimed: (system, value) identifiers that no current resource of `type` may hold: (type, system, value).
+    once: a second plan under the same key is a Conflict; its caller then reads the kept answer.
     """
 
     puts: tuple[Put, ...] = ()
@@ -181,6 +209,8 @@ class Plan:
     unclaimed: tuple[tuple[str, str, str], ...] = ()
     audits: tuple[AuditRow, ...] = ()
     done: tuple[Done, ...] = ()
+    conditions: tuple[Condition, ...] = ()
+    once: Once | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +230,15 @@ class Committed:
     tx: int
     at: datetime
     written: tuple[Written, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a plan under an Idempotency-Key was, and what became of it."""
+
+    digest: bytes
+    said: bytes
+    done: Committed
 
 
 # ---- what a read gives ------------------------------------------------------------------------
@@ -301,7 +340,10 @@ class Store(Protocol):
         """Outcomes of messages already settled, by raw key."""
 
     async def commit(self, plan: Plan) -> Committed:
-        """All or nothing. Raises Conflict when an `expect` or `unclaimed` does not hold; nothing was written."""
+        """All or nothing. Raises Conflict when a precondition does not hold; nothing was written then."""
+
+    async def kept(self, key: int) -> Kept | None:
+        """The kept answer under an Idempotency-Key, None when there is none or its day is over."""
 
     async def disclose(self, row: AuditRow) -> None:
         """Returns once the disclosure is durable in the audit log; never waits for the store's writer."""

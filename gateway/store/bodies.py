@@ -212,9 +212,12 @@ def _same(put: Put, content: object, meta: Json) -> int:
 
 
 def identifier_hashes(resource_type: str, content: Json) -> set[int]:
-    """Hashes under which `identifier` elements of a resource stand in the directory."""
-    found = content.get("identifier")
-    entries = found if isinstance(found, list) else [found] if isinstance(found, dict) else []
+    """Hashes under which `identifier` and `masterIdentifier` of a resource stand in the directory.
+
+    Both are what the search parameter `identifier` of a DocumentReference or DocumentManifest looks at.
+    """
+    named = [content.get("identifier"), content.get("masterIdentifier")]
+    entries = [one for found in named for one in (found if isinstance(found, list) else [found])]
     return {
         ident_hash(resource_type, str(entry.get("system", "")), str(entry["value"]))
         for entry in entries

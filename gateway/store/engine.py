@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple, Protocol
 
-from .base import Committed, Delete, Move, RecordPut, SourceRecordRow
+from .base import Committed, Delete, Kept, Move, Once, RecordPut, SourceRecordRow
 
 SEQ_BITS = 24
 SHARED_HOMES = 4096
 """Persons 0 … 4,095 are homes of rows that belong to no patient, chosen by hash of type and id."""
 
+DAY_MS = 86_400_000
+"""How long the answer under an Idempotency-Key is kept."""
 RETIRED, DELETED = 1, 2
 """Bits of `Row.flags`: a superseded or provisional Patient; a version that says "deleted"."""
 
@@ -159,6 +161,18 @@ class Unclaimed:
 
 
 @dataclass(frozen=True, slots=True)
+class PackedCondition:
+    """Criteria answered as of a transaction. h: hash of an identifier, or of the criteria when `claims`.
+
+    An identifier: no resource that carries it may be younger. Criteria: no plan under them, and this one is next.
+    """
+
+    h: int
+    as_of: int
+    claims: bool
+
+
+@dataclass(frozen=True, slots=True)
 class PackedPlan:
     """One transaction, ready. `audits` are encoded AuditRows; `done` (raw key, outcome)."""
 
@@ -170,6 +184,8 @@ class PackedPlan:
     unclaimed: tuple[Unclaimed, ...] = ()
     audits: tuple[bytes, ...] = ()
     done: tuple[tuple[str, bytes], ...] = ()
+    conditions: tuple[PackedCondition, ...] = ()
+    once: Once | None = None
 
 
 def names_of(plan: PackedPlan) -> set[str]:
@@ -281,6 +297,9 @@ class Engine(Protocol):
     async def done(self, raw_keys: Sequence[str]) -> dict[str, bytes]:
         """Outcomes of settled messages."""
 
+    async def kept(self, key: int) -> Kept | None:
+        """The answer under an Idempotency-Key."""
+
     async def effects(self, after: int, limit: int) -> list[tuple[int, bytes]]:
         """Encoded audit rows of effects with their numbers, oldest first."""
 
@@ -295,6 +314,9 @@ class Engine(Protocol):
 
     async def purge(self, before: datetime, limit: int) -> int:
         """Drop the postings of versions closed before an instant; how many, at most `limit`."""
+
+    async def forget(self, claimed: datetime, kept: datetime) -> None:
+        """Drop claims of criteria and kept answers older than these instants."""
 
     async def dictionaries(self, known: dict[int, bytes]) -> dict[int, bytes]:
         """Keep the dictionaries shipped (zstd id → bytes); all that were ever in use."""

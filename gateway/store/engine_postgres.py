@@ -10,11 +10,11 @@ import secrets
 from collections.abc import Sequence
 from datetime import datetime
 
-from .base import Committed, Move, SourceRecordRow, fh_of
+from .base import Committed, Kept, Move, SourceRecordRow, fh_of
 from .bodies import dictionary_hash, instant_of
 from .engine import LATEST, NOTHING, SEQ_BITS, Match, PackedPlan, Placed, Row, Sight, Span, names_of
 from .index_text import sortable
-from .packing import unpack_keys
+from .packing import kept_answer, unpack_keys
 from .postgres_commit import LAST, MOVABLE
 from .postgres_database import Connection, Database, open_database, run, transaction, translated
 from .postgres_sql import (
@@ -259,6 +259,12 @@ class PostgresEngine:
         sql = "SELECT raw_key, outcome FROM done WHERE raw_key = ANY(%s::text[])"
         return dict(await self.database.select(sql, (list(raw_keys),)))
 
+    async def kept(self, key: int) -> Kept | None:
+        """The answer under an Idempotency-Key."""
+        sql = "SELECT tx, at, digest, said, written FROM answer WHERE h = %s"
+        found = await self.database.one(sql, (key,))
+        return kept_answer(*found) if found else None
+
     async def effects(self, after: int, limit: int) -> list[tuple[int, bytes]]:
         """Effects with their numbers, oldest first."""
         sql = "SELECT seq, said FROM effect WHERE seq > %s ORDER BY seq LIMIT %s"
@@ -310,6 +316,13 @@ class PostgresEngine:
                 if old:
                     await _purge(connection, old)
         return len(old)
+
+    async def forget(self, claimed: datetime, kept: datetime) -> None:
+        """Old claims and answers."""
+        with translated():
+            async with transaction(self.database.writing) as connection:
+                for table, before in (("criteria", claimed), ("answer", kept)):
+                    await run(connection, f"DELETE FROM {table} WHERE at < %s", (int(before.timestamp() * 1000),))
 
     async def close(self) -> None:
         """Commit what waits, let the connections go."""

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import apsw
 
 from ..errors import StoreInUse, UnsafeStore
-from .base import Committed, Move, SourceRecordRow, fh_of
+from .base import Committed, Kept, Move, SourceRecordRow, fh_of
 from .bodies import dictionary_hash, instant_of
 from .engine import (
     LATEST,
@@ -37,7 +37,7 @@ from .engine import (
     told_by_records,
 )
 from .index_text import sortable
-from .packing import unpack_keys
+from .packing import kept_answer, unpack_keys
 from .sqlite_commit import MOVABLE, movable_values, ready, transaction
 from .sqlite_sql import (
     LONG_MS,
@@ -341,6 +341,12 @@ class SqliteEngine:
         sql = "SELECT raw_key, outcome FROM done WHERE raw_key = ?"
         return {row[0]: row[1] for key in raw_keys for row in self._reader.execute(sql, (key,))}
 
+    async def kept(self, key: int) -> Kept | None:
+        """The answer under an Idempotency-Key."""
+        sql = "SELECT tx, at, digest, said, written FROM answer WHERE h = ?"
+        found = next(iter(self._reader.execute(sql, (key,))), None)
+        return kept_answer(*found) if found else None
+
     async def effects(self, after: int, limit: int) -> list[tuple[int, bytes]]:
         """Effects with their numbers, oldest first."""
         sql = "SELECT seq, row FROM effect WHERE seq > ? ORDER BY seq LIMIT ?"
@@ -385,6 +391,15 @@ class SqliteEngine:
     async def purge(self, before: datetime, limit: int) -> int:
         """Postings and ordered entries of versions closed before an instant."""
         return await self._writer.run(lambda db: _purge(db, int(before.timestamp() * 1000), limit))
+
+    async def forget(self, claimed: datetime, kept: datetime) -> None:
+        """Old claims and answers."""
+
+        def drop(db: apsw.Connection) -> None:
+            for table, before in (("criteria", claimed), ("answer", kept)):
+                db.execute(f"DELETE FROM {table} WHERE at < ?", (int(before.timestamp() * 1000),))
+
+        await self._writer.run(drop)
 
     async def close(self) -> None:
         """Commit what waits, checkpoint, let another process in."""

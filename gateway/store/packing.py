@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from datetime import datetime
 
 import msgspec
 
-from .base import Keys
+from ..model.times import CHINA
+from .base import Committed, Kept, Keys, Written
 
 WORD = 6
 _Packed = tuple[
@@ -60,3 +62,16 @@ def unpack_keys(blob: bytes) -> Keys:
         tuple([(param, unit, value) for param, value, units in numbers for unit in units]),
         texts,
     )
+
+
+_written = msgspec.json.Decoder(tuple[Written, ...]).decode
+
+
+def pack_written(written: Sequence[Written]) -> bytes:
+    """What became of a plan, kept with its answer (JSON)."""
+    return msgspec.json.encode(written)
+
+
+def kept_answer(tx: int, at: int, digest: bytes, said: bytes, written: bytes) -> Kept:
+    """A row of the kept answers; `at` in epoch ms."""
+    return Kept(digest, said, Committed(tx, datetime.fromtimestamp(at / 1000, CHINA), _written(written)))

@@ -15,7 +15,8 @@ import psycopg
 
 from ..errors import GatewayError
 from .base import NO_TILL, Committed, src_of
-from .engine import SEQ_BITS, SHARED_HOMES, PackedMove, PackedPlan, Replan, home_of
+from .engine import DAY_MS, SEQ_BITS, SHARED_HOMES, PackedMove, PackedPlan, Replan, home_of
+from .packing import pack_written
 from .postgres_database import COMMIT, STRIPES, Connection, Database, run
 from .postgres_draft import Draft, Head, Later, NewRow, State, keys_of, puts_of
 from .postgres_sql import LONG_MS, number_of
@@ -34,6 +35,10 @@ _SEQS = "SELECT a.p, (SELECT max(seq) FROM version WHERE person = a.p) FROM unne
 _HOLDERS = (
     "SELECT i.h, i.fh, d.ver FROM ident i JOIN dir d ON d.fh = i.fh"
     " JOIN version r ON r.person = d.person AND r.seq = d.seq WHERE i.h = ANY(%s::int8[]) AND r.flags & 2 = 0"
+)
+_CARRIED = (
+    "SELECT i.h, max(r.from_tx) FROM ident i JOIN dir d ON d.fh = i.fh"
+    " JOIN version r ON r.person = d.person AND r.seq = d.seq WHERE i.h = ANY(%s::int8[]) GROUP BY i.h"
 )
 MOVABLE = (
     f"SELECT r.person << {SEQ_BITS} | r.seq FROM dir d JOIN version r ON r.person = d.person"
@@ -100,6 +105,7 @@ class Group:
             holders = await run(self._db, _HOLDERS, (claims,))
             superseded = await run(self._db, "SELECT fh FROM survivor WHERE fh = ANY(%s::int8[])", (list(homes),))
             movable = [await self._movable(move) for move in moves]
+            asked = [await run(self._db, sql, values) for sql, values in _conditions(self._plans)]
             await run(self._db, "SELECT pg_advisory_xact_lock(%s)", (self._database.lock(COMMIT),))
         held: dict[int, list[tuple[int, int]]] = {}
         for h, fh, version in await holders.fetchall():
@@ -111,6 +117,8 @@ class Group:
             iter([SHARED_HOMES + row[0] for row in await people.fetchall()]), held,
             {row[0] for row in await superseded.fetchall()},
             [{row[0] for row in await one.fetchall()} for one in movable],
+            dict(await asked[0].fetchall()), dict(await asked[1].fetchall()),
+            {row[0] for row in await asked[2].fetchall()},
         )  # fmt: skip
 
     async def _movable(self, move: PackedMove) -> Cursor:
@@ -201,7 +209,7 @@ class Group:
         )
 
     async def _beside(self, state: State) -> None:
-        records = {src_of(r.member, r.local_number): r for _, plan in state.plans for r in plan.records}
+        records = {src_of(r.member, r.local_number): r for _, plan, _ in state.plans for r in plan.records}
         await self._do(
             "INSERT INTO record SELECT * FROM unnest(%s::int8[], %s::text[], %s::bytea[], %s::text[], %s::bytea[],"
             " %s::text[], %s::text[]) ON CONFLICT(src) DO UPDATE SET patient = excluded.patient,"
@@ -211,19 +219,46 @@ class Group:
                 for src, r in records.items()
             ],
         )
-        for move in [one.move for _, plan in state.plans for one in plan.moves]:
+        for move in [one.move for _, plan, _ in state.plans for one in plan.moves]:
             sql = "UPDATE record SET patient = %s WHERE patient = %s AND src = ANY(%s::int8[])"
             await run(self._db, sql, (move.to_patient, move.from_patient, list(move.srcs)))
         await self._do(
             "INSERT INTO effect(tx, said) SELECT * FROM unnest(%s::int8[], %s::bytea[])",
-            [(tx, said) for tx, plan in state.plans for said in plan.audits],
+            [(tx, said) for tx, plan, _ in state.plans for said in plan.audits],
         )
-        settled = {key: (tx, outcome) for tx, plan in state.plans for key, outcome in plan.done}
+        settled = {key: (tx, outcome) for tx, plan, _ in state.plans for key, outcome in plan.done}
         await self._do(
             "INSERT INTO done SELECT * FROM unnest(%s::text[], %s::int8[], %s::bytea[])"
             " ON CONFLICT(raw_key) DO UPDATE SET tx = excluded.tx, outcome = excluded.outcome",
             [(key, *rest) for key, rest in settled.items()],
         )
+        await self._do(
+            "INSERT INTO criteria SELECT * FROM unnest(%s::int8[], %s::int8[], %s::int8[])"
+            " ON CONFLICT(h) DO UPDATE SET tx = excluded.tx, at = excluded.at",
+            [(h, tx, state.instants[tx]) for h, tx in state.claimed.items() if tx in state.instants],
+        )
+        await self._do(
+            "INSERT INTO answer SELECT * FROM unnest(%s::int8[], %s::int8[], %s::int8[], %s::bytea[], %s::bytea[],"
+            " %s::bytea[]) ON CONFLICT(h) DO UPDATE SET tx = excluded.tx, at = excluded.at, digest = excluded.digest,"
+            " said = excluded.said, written = excluded.written",
+            [
+                (plan.once.key, tx, state.instants[tx], plan.once.digest, plan.once.said, pack_written(written))
+                for tx, plan, written in state.plans
+                if plan.once is not None
+            ],
+        )
+
+
+def _conditions(plans: Sequence[PackedPlan]) -> list[tuple[str, tuple[object, ...]]]:
+    """Questions about what the plans rest on: identifiers, criteria, Idempotency-Keys."""
+    asked = [one for plan in plans for one in plan.conditions]
+    once = [plan.once.key for plan in plans if plan.once is not None]
+    since = max((int(plan.at.timestamp() * 1000) for plan in plans), default=0) - DAY_MS
+    return [
+        (_CARRIED, ([one.h for one in asked if not one.claims],)),
+        ("SELECT h, tx FROM criteria WHERE h = ANY(%s::int8[])", ([one.h for one in asked if one.claims],)),
+        ("SELECT h FROM answer WHERE h = ANY(%s::int8[]) AND at > %s", (once, since)),
+    ]
 
 
 def _settled(state: State, plan: PackedPlan) -> Outcome:

@@ -66,7 +66,8 @@ class State:
 
     seqs: last seq by home. people: person numbers ready to be given. holders: identifier hash -> current, not
     deleted (fh, version). superseded: homes that have a survivor. movable: row keys by move, in the plan's order.
-    closing: row key -> (tx, at).
+    carried: identifier hash -> newest transaction that wrote a resource which carries it. claimed: criteria hash ->
+    last transaction under them. answered: Idempotency-Keys in use. closing: row key -> (tx, at).
     """
 
     tx: int
@@ -77,13 +78,16 @@ class State:
     holders: dict[int, list[tuple[int, int]]]
     superseded: set[int]
     movable: list[set[int]]
+    carried: dict[int, int] = field(default_factory=dict)
+    claimed: dict[int, int] = field(default_factory=dict)
+    answered: set[int] = field(default_factory=set)
     rows: dict[tuple[int, int], NewRow] = field(default_factory=dict)
     closing: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
     closed: list[tuple[int, int, int]] = field(default_factory=list)
     idents: set[int] = field(default_factory=set)
     touched: set[int] = field(default_factory=set)
     instants: dict[int, int] = field(default_factory=dict)
-    plans: list[tuple[int, PackedPlan]] = field(default_factory=list)
+    plans: list[tuple[int, PackedPlan, list[Written]]] = field(default_factory=list)
 
     def changed(self) -> list[tuple[int, Head]]:
         """Directory entries to write."""
@@ -112,7 +116,7 @@ class Draft:
         plan = self.plan
         if not (self.rows or plan.records or plan.moves or plan.audits or plan.done):
             return Committed(self.state.tx, instant_of(self.state.at), tuple(written))
-        self._keep()
+        self._keep(written)
         return Committed(self.tx, instant_of(self.at), tuple(written))
 
     # ---- checks ------------------------------------------------------------------------------
@@ -126,6 +130,7 @@ class Draft:
         homes = {put.home for put in self.plan.puts if put.home and put.type != "Patient"} - own
         if homes & self.state.superseded:
             raise Replan
+        self._answers_stand()
         for claim in self.plan.unclaimed:
             if claim.h in self.state.idents:
                 raise Later
@@ -134,6 +139,16 @@ class Draft:
         for move, found in zip(self.plan.moves, self.state.movable, strict=False):
             if found != set(move.rids):
                 raise Replan
+
+    def _answers_stand(self) -> None:
+        """What was asked before the plan was made would still be answered alike."""
+        state = self.state
+        for one in self.plan.conditions:
+            last = state.claimed.get(one.h, 0) if one.claims else state.carried.get(one.h, 0)
+            if last > one.as_of or (not one.claims and one.h in state.idents):
+                raise Conflict(detail="a condition met another write", detail_zh="条件相同的另一写入先到。")
+        if self.plan.once is not None and self.plan.once.key in state.answered:
+            raise Conflict(detail="the Idempotency-Key was used meanwhile", detail_zh="此幂等键刚被使用。")
 
     def _expect(self, type_: str, id_: str, fh: int, expect: int | None) -> None:
         if expect is None:
@@ -197,7 +212,7 @@ class Draft:
         return seq
 
     # ---- kept --------------------------------------------------------------------------------
-    def _keep(self) -> None:
+    def _keep(self, written: list[Written]) -> None:
         state = self.state
         state.tx, state.at = self.tx, self.at
         state.instants[self.tx] = self.at
@@ -213,7 +228,10 @@ class Draft:
                 earlier.till = self.tx
             state.closed.append((self.at, *place))
         state.idents.update(h for row in self.rows.values() if row.shown and row.put for h in row.put.idents)
-        state.plans.append((self.tx, self.plan))
+        state.claimed.update({one.h: self.tx for one in self.plan.conditions if one.claims})
+        if self.plan.once is not None:
+            state.answered.add(self.plan.once.key)
+        state.plans.append((self.tx, self.plan, written))
 
 
 def puts_of(plan: PackedPlan) -> list[PackedPut]:
@@ -231,6 +249,10 @@ def keys_of(plan: PackedPlan) -> Iterator[int]:
         yield fh_of(gone.type, gone.id)
     for claim in plan.unclaimed:
         yield claim.h
+    for condition in plan.conditions:
+        yield condition.h
+    if plan.once is not None:
+        yield plan.once.key
     for move in plan.moves:
         yield move.source
         yield fh_of("Patient", move.move.to_patient)

@@ -18,6 +18,8 @@ from .base import (
     AuditQuery,
     AuditRow,
     Committed,
+    Condition,
+    Kept,
     Move,
     Page,
     Plan,
@@ -40,7 +42,20 @@ from .bodies import (
     to_resource,
 )
 from .changes import Changes
-from .engine import DELETED, NOTHING, RETIRED, Engine, Match, PackedMove, PackedPlan, PackedPut, Replan, Row, Unclaimed
+from .engine import (
+    DELETED,
+    NOTHING,
+    RETIRED,
+    Engine,
+    Match,
+    PackedCondition,
+    PackedMove,
+    PackedPlan,
+    PackedPut,
+    Replan,
+    Row,
+    Unclaimed,
+)
 from .engine_sqlite import SqliteEngine
 from .search import GATHER, NOW, Searcher, sight_of
 
@@ -88,6 +103,7 @@ async def _opened_postgres(url: str) -> tuple[Engine, AuditBook]:
     return engine, PostgresAudit(engine.database)
 
 
+_KEPT_FOR = timedelta(hours=24)
 _WHOLE = 8_192  # spliced resources remembered: some 12 MB
 
 
@@ -202,6 +218,11 @@ class ResourceStore:
         """Outcomes of messages already settled."""
         return await self._engine.done(raw_keys)
 
+    async def kept(self, key: int) -> Kept | None:
+        """The kept answer under an Idempotency-Key, None when there is none or its day is over."""
+        found = await self._engine.kept(key)
+        return found if found is not None and found.done.at > self._clock() - _KEPT_FOR else None
+
     async def freshness(self) -> dict[str, datetime]:
         """Per member, the instant of the newest row it sent."""
         return await self._engine.freshness()
@@ -232,6 +253,8 @@ class ResourceStore:
             unclaimed=tuple([await self._unclaimed(*claim) for claim in plan.unclaimed]),
             audits=tuple(encode_audit(row) for row in plan.audits),
             done=tuple((one.raw_key, one.outcome) for one in plan.done),
+            conditions=tuple(packed for one in plan.conditions for packed in _conditions(one)),
+            once=plan.once,
         )
 
     async def _packed_puts(self, puts: tuple[Put, ...]) -> tuple[PackedPut, ...]:
@@ -309,6 +332,7 @@ class ResourceStore:
         total = 0
         while done := await self._engine.purge(self._clock() - self._life, _MANY):
             total += done
+        await self._engine.forget(self._clock() - self._life, self._clock() - _KEPT_FOR)
         return total
 
     async def close(self) -> None:
@@ -320,3 +344,10 @@ class ResourceStore:
             await self.audit_log.close()
         finally:
             await self._engine.close()
+
+
+def _conditions(one: Condition) -> list[PackedCondition]:
+    """By its identifiers, where it names some: then plain creates count too."""
+    if not one.identifiers:
+        return [PackedCondition(hash64("criteria", one.type, one.criteria), one.as_of, True)]
+    return [PackedCondition(ident_hash(one.type, *named), one.as_of, False) for named in one.identifiers]

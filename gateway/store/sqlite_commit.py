@@ -15,8 +15,8 @@ import apsw
 from ..errors import Conflict, StoreError
 from .base import NO_TILL, Committed, Delete, RecordPut, Written, fh_of, src_of
 from .bodies import instant_of
-from .engine import DELETED, SEQ_BITS, SHARED_HOMES, PackedPlan, PackedPut, Replan, home_of
-from .packing import short_words
+from .engine import DAY_MS, DELETED, SEQ_BITS, SHARED_HOMES, PackedPlan, PackedPut, Replan, home_of
+from .packing import pack_written, short_words
 from .sqlite_sql import LONG_MS, SEQ_MASK, Names, fts_words, insert, numbers
 
 
@@ -105,6 +105,7 @@ class _Transaction:
         if not (self.rows or self.plan.records or self.plan.moves or self.plan.audits or self.plan.done):
             return Committed(self.last, instant_of(self.last_at), tuple(written))
         self._write()
+        self._beside(written)
         return Committed(self.tx, instant_of(self.at), tuple(written))
 
     # ---- what is there -----------------------------------------------------------------------
@@ -129,6 +130,7 @@ class _Transaction:
         for gone in self.plan.deletes:
             self._expect(gone.type, gone.id, fh_of(gone.type, gone.id), gone.expect)
         self._homes_stand()
+        self._answers_stand()
         for claim in self.plan.unclaimed:
             sql = (
                 "SELECT ident.fh, dir.ver, row.flags FROM ident JOIN dir ON dir.fh = ident.fh"
@@ -156,6 +158,17 @@ class _Transaction:
         sql = "SELECT 1 FROM carray(?) AS asked JOIN survivor ON survivor.fh = asked.value LIMIT 1"
         if homes and list(self.db.execute(sql, (numbers(tuple(homes)),))):
             raise Replan
+
+    def _answers_stand(self) -> None:
+        """What was asked before the plan was made would still be answered alike."""
+        for one in self.plan.conditions:
+            if list(self.db.execute(_CLAIMED if one.claims else _CARRIED, (one.h, one.as_of))):
+                raise Conflict(detail="a condition met another write", detail_zh="条件相同的另一写入先到。")
+        once = self.plan.once
+        if once is not None and list(
+            self.db.execute("SELECT 1 FROM answer WHERE h = ? AND at > ?", (once.key, self.at - DAY_MS))
+        ):
+            raise Conflict(detail="the Idempotency-Key was used meanwhile", detail_zh="此幂等键刚被使用。")
 
     def _movable(self, source: int, srcs: tuple[int, ...]) -> set[int]:
         head = list(self.db.execute("SELECT rid >> 24 FROM dir WHERE fh = ?", (source,)))
@@ -258,6 +271,14 @@ class _Transaction:
         done = [(key, tx, outcome) for key, outcome in self.plan.done]
         insert(db, "INSERT OR REPLACE INTO done VALUES", done)
 
+    def _beside(self, written: list[Written]) -> None:
+        """What later plans are held against: claims of criteria, and the answer under an Idempotency-Key."""
+        claims = [(one.h, self.tx, self.at) for one in self.plan.conditions if one.claims]
+        insert(self.db, "INSERT OR REPLACE INTO criteria VALUES", claims)
+        if (once := self.plan.once) is not None:
+            row = (once.key, self.tx, self.at, once.digest, once.said, pack_written(written))
+            insert(self.db, "INSERT OR REPLACE INTO answer VALUES", [row])
+
     def _index(self) -> None:
         db, posted = self.db, self.posted.items()
         insert(db, "INSERT INTO post(rowid, words) VALUES", [(rid, one.fts) for rid, one in posted if one.fts])
@@ -279,6 +300,11 @@ class _Transaction:
             insert(db, "INSERT OR REPLACE INTO survivor VALUES", retired)
 
 
+_CLAIMED = "SELECT 1 FROM criteria WHERE h = ? AND tx > ?"
+_CARRIED = (
+    "SELECT 1 FROM ident JOIN dir ON dir.fh = ident.fh JOIN row ON row.rid = dir.rid"
+    " WHERE ident.h = ? AND row.from_tx > ? LIMIT 1"
+)
 MOVABLE = (
     "SELECT rid FROM row WHERE rid BETWEEN ? AND ? AND till_tx = ? AND flags = 0"
     " AND src IN (SELECT value FROM carray(?)) AND +typ <> ifnull((SELECT no FROM name WHERE text = 'Patient'), 0)"

@@ -22,6 +22,7 @@ from gateway.outbound.fhir_parts import FhirParts, Original
 from gateway.outbound.fhir_routes import FhirDoor, fhir_routes
 from gateway.outbound.fhir_search import finder
 from gateway.outbound.operations.everything import EVERYTHING
+from gateway.outbound.operations.meta import META
 from gateway.security.access import Access
 from gateway.security.http import Guard
 from gateway.security.tokens import Credential, TokenBook, token_digest
@@ -92,9 +93,14 @@ class Site:
         async with self.as_(role, **({"Content-Type": "application/fhir+json"} | headers)) as http:
             return await http.put(f"/fhir/{path}", content=dumps(body))
 
-    async def delete(self, path: str, role: str = "admin") -> httpx.Response:
+    async def patch(self, path: str, body: Any, role: str = "admin", **headers: str) -> httpx.Response:
+        """PATCH with a JSON Patch."""
+        async with self.as_(role, **({"Content-Type": "application/json-patch+json"} | headers)) as http:
+            return await http.patch(f"/fhir/{path}", content=dumps(body))
+
+    async def delete(self, path: str, role: str = "admin", **headers: str) -> httpx.Response:
         """DELETE."""
-        async with self.as_(role) as http:
+        async with self.as_(role, **headers) as http:
             return await http.delete(f"/fhir/{path}")
 
     async def keep(self, *bodies: Json, member: str = "m1", patient: str = "") -> None:
@@ -120,10 +126,10 @@ def _subject(body: Json) -> str:
 
 
 @asynccontextmanager
-async def a_site(home: Path) -> AsyncIterator[Site]:
-    """A door over a fresh store."""
+async def a_site(home: Path | str) -> AsyncIterator[Site]:
+    """A door over a fresh store: in a folder, or at the address of one."""
     clock = Time()
-    store = await open_store(f"sqlite:///{home}", clock=clock)
+    store = await open_store(home if isinstance(home, str) else f"sqlite:///{home}", clock=clock)
     access = Access(TokenBook(people()), DIRECTORY, key=store.store_key, clock=clock)
     originals: dict[str, Original] = {}
 
@@ -131,7 +137,7 @@ async def a_site(home: Path) -> AsyncIterator[Site]:
         return originals.get(key)
 
     reading = FhirParts(
-        store, access, clock, params, resource_types(), "1.0", operations=(EVERYTHING,), originals=original
+        store, access, clock, params, resource_types(), "1.0", operations=(EVERYTHING, *META), originals=original
     )
     index = PersonIndex(store, Ids(store.store_key), clock, DIRECTORY)
     write = FhirWrite(WriteParts(store, index, clock, resource_types(), finder(reading), FhirDoor(reading).run))

@@ -1,0 +1,115 @@
+"""Bodies of FHIR writes: what they say of themselves, whom they are about, and the Puts they become."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import msgspec
+
+from ..errors import BadParameter, Unparseable, UnsupportedMedia
+from ..identity.workspace import Resolution
+from ..model.context import SYSTEM, AccessContext
+from ..model.resource import Json, loads
+from ..model.rest import FHIR_JSON, Call, is_json
+from ..model.subject import subject_of
+from ..store.base import Put, Resource, Store, src_of
+from ..store.bodies import prepare, repoint
+from .bounds import bounded
+
+_MERGES = 8
+
+
+class Head(msgspec.Struct):
+    """What a body says it is."""
+
+    resourceType: str = ""
+    id: str = ""
+
+
+class _Other(msgspec.Struct):
+    reference: str = ""
+
+
+class _Link(msgspec.Struct):
+    type: str = ""
+    other: _Other = msgspec.field(default_factory=_Other)
+
+
+class _Links(msgspec.Struct):
+    link: list[_Link] = []
+
+
+_heads = msgspec.json.Decoder(Head)
+_links = msgspec.json.Decoder(_Links)
+
+
+def head_of(body: bytes) -> Head:
+    """Type and id of a body. Raises Unparseable."""
+    try:
+        return _heads.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
+        raise Unparseable(detail=type(fault).__name__, detail_zh="") from None
+
+
+def plain(body: bytes) -> Json:
+    """A body as dict. Raises Unparseable."""
+    try:
+        return loads(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Unparseable() from None
+
+
+async def checked(store: Store, call: Call, type_: str) -> bytes:
+    """The body of a call as JSON of this type, its subject led to the surviving Patient (design-store §8)."""
+    if not is_json(call.header("content-type") or FHIR_JSON):
+        raise UnsupportedMedia("Content-Type")
+    bounded(call.body, type_)
+    if head_of(call.body).resourceType != type_:
+        raise BadParameter("resourceType", f"must be {type_}", detail_zh=f"须为 {type_}。")
+    return await to_survivor(store, type_, call.body)
+
+
+async def to_survivor(store: Store, type_: str, body: bytes) -> bytes:
+    """The body with a merged subject replaced by who it was merged into."""
+    patient = "" if type_ == "Patient" else subject_of(type_, "", body)
+    for _ in range(_MERGES if patient else 0):
+        found = await store.read("Patient", patient, SYSTEM)
+        survivor = _survivor(found.body) if found is not None and b'"replaced-by"' in found.body else ""
+        if not survivor:
+            break
+        body, patient = repoint(body, patient, survivor), survivor
+    return body
+
+
+def _survivor(patient: bytes) -> str:
+    found = (one.other.reference for one in _links.decode(patient).link if one.type == "replaced-by")
+    return next(found, "").removeprefix("Patient/")
+
+
+def put_of(
+    who: AccessContext, type_: str, id_: str, body: bytes, *, expect: int | None, meta: Json | None = None
+) -> Put:
+    """A body as its writer's own. Raises Invalid, Unparseable, ActiveNarrative."""
+    patient = subject_of(type_, id_, body)
+    src = src_of(who.member, patient) if patient else 0
+    return prepare(
+        type_, id_, body, patient=patient, src=src, member=who.member, meta=meta or {}, expect=expect
+    )  # fmt: skip
+
+
+def with_meta(resolution: Resolution, patient: str, meta: Json) -> Resolution:
+    """The new Patient with the profile, tags and labels its client gave it."""
+    found = tuple(
+        replace(one, meta=meta | one.meta) if (one.type, one.id) == ("Patient", patient) else one
+        for one in resolution.resources
+    )
+    return replace(resolution, resources=found)
+
+
+def kept_labels(old: Resource, body: bytes) -> Json:
+    """Security labels survive an update that omits them (design-store §6)."""
+    if b'"security"' not in old.body:
+        return {}
+    before = loads(old.body).get("meta", {}).get("security", [])
+    now = plain(body).get("meta", {}).get("security", [])
+    return {"security": [*now, *(one for one in before if one not in now)]} if before else {}

@@ -1,0 +1,169 @@
+"""From changes to one commit: made again when another write came first, answered again under an Idempotency-Key."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+from collections.abc import Awaitable, Callable, Iterable
+
+import msgspec
+
+from ..errors import BadParameter, Conflict, GatewayError, KeyReused
+from ..identity.workspace import puts_of
+from ..model.context import AccessContext
+from ..model.rest import Answer, Call, Seen
+from ..security.audit import audit_row, refused_row
+from ..store.base import AuditRow, Committed, Once, Plan, Put, hash64
+from .fhir_change import Aim, Change, Planner, WriteParts
+from .fhir_reply import answer_of
+from .turns import Pace, Turnstile
+
+TRIES = 6
+_MAX_KEY = 255
+Outcome = tuple[tuple[Change, ...], Committed, bool]
+"""The changes, what became of them, and True when that was an earlier request's doing."""
+
+
+class _Said(msgspec.Struct):
+    """What is kept of a change, so that its answer can be made again."""
+
+    place: str
+    action: str
+    name: str
+    created: bool
+    known: bool
+    existing: int
+
+
+_said = msgspec.json.Decoder(list[_Said])
+
+
+class Committer:
+    """Plans, commits and answers. The only place of this door that writes."""
+
+    def __init__(self, parts: WriteParts) -> None:
+        self.parts, self.planner, self.turnstile = parts, Planner(parts), Turnstile()
+
+    async def single(self, call: Call, aim: Aim) -> Answer:
+        """create, update, patch, delete, $meta-add or $meta-delete."""
+
+        async def plan() -> tuple[Change, ...]:
+            return (await self.planner.plan(call, aim),)
+
+        async with self.turnstile.turn(names_of(call, aim)):
+            changes, done, again = await self.settle(call, plan)
+        answer = await answer_of(self.parts.store, call, changes[0], done)
+        if not again and not changes[0].existing:
+            return answer
+        detail = "existed" if changes[0].existing else "answered again"
+        return _disclosed(answer, seen_of(changes[0], detail, call.header("if-none-exist")), again)
+
+    async def settle(self, call: Call, plan: Callable[[], Awaitable[tuple[Change, ...]]], subtype: str = "") -> Outcome:
+        """Commit what `plan` gives, asked again when another write came first. Raises Conflict in the end."""
+        key = _key_of(call)
+        digest = _digest(call) if key else b""
+        for turn in range(TRIES):
+            if key and (kept := await self._kept(key, digest)) is not None:
+                return kept
+            changes = await plan()
+            if all(one.existing for one in changes):
+                return changes, _nothing(self.parts), False
+            once = Once(key, digest, _packed(changes)) if key else None
+            whole = await self._whole(call.who, changes, subtype, once)
+            try:
+                return changes, await self.parts.store.commit(whole), False
+            except Conflict as fault:
+                last = fault
+            await asyncio.sleep(random.uniform(0, 0.01 * 2**turn))
+        raise last
+
+    async def _kept(self, key: int, digest: bytes) -> Outcome | None:
+        kept = await self.parts.store.kept(key)
+        if kept is None:
+            return None
+        if kept.digest != digest:
+            raise KeyReused("Idempotency-Key")
+        said = _said.decode(kept.said)
+        changes = [
+            Change(o.place, o.action, o.name, created=o.created, known=o.known, existing=o.existing) for o in said
+        ]  # fmt: skip
+        return tuple(changes), kept.done, True
+
+    async def disclose(self, call: Call, seen: Seen) -> None:
+        """Audit an entry of a Bundle that changed nothing: what it asked for was there already."""
+        await self.parts.store.disclose(audit_row(self.parts.clock(), call.who, seen))
+
+    async def note_refusal(self, call: Call, aim: Aim, error: GatewayError) -> None:
+        """Audit an entry of a batch that was refused alone."""
+        action = {"create": "C", "update": "U", "patch": "U", "delete": "D"}.get(aim.name, "E")
+        seen = Seen(action, aim.name, (), (f"{aim.type}/{aim.id}",) if aim.id else ())
+        await self.parts.store.disclose(refused_row(self.parts.clock(), call.who, seen, error))
+
+    async def _whole(self, who: AccessContext, changes: tuple[Change, ...], subtype: str, once: Once | None) -> Plan:
+        """One plan of all changes, with one audit row a change."""
+        at, pace = self.parts.clock(), Pace()
+        puts: list[Put] = []
+        audits: list[AuditRow] = []
+        for one in changes:
+            puts += puts_of(one.resolution)
+            puts += [one.put] if one.put is not None else []
+            detail = "existed" if one.existing else "known person" if one.known else subtype
+            audits.append(audit_row(at, who, seen_of(one, detail)))
+            await pace()
+        return Plan(
+            puts=tuple(puts),
+            deletes=tuple(gone for one in changes for gone in one.deletes),
+            records=tuple(record for one in changes for record in one.resolution.records),
+            moves=tuple(move for one in changes for move in one.resolution.moves),
+            unclaimed=tuple(dict.fromkeys(u for one in changes for u in one.resolution.unclaimed)),
+            audits=tuple(audits),
+            conditions=tuple(dict.fromkeys(c for one in changes for c in one.conditions)),
+            once=once,
+        )
+
+
+def names_of(call: Call, aim: Aim) -> Iterable[str]:
+    """Names under which interactions that touch each other take turns; a plain create touches nobody."""
+    if aim.id:
+        yield f"{aim.type}/{aim.id}"
+    elif aim.name != "create":
+        yield f"{aim.type}?{call.query}"
+    if criteria := call.header("if-none-exist").lstrip("?"):
+        yield f"{aim.type}?{criteria}"
+    if key := call.header("idempotency-key"):
+        yield f"key {call.who.user} {key}"
+
+
+def seen_of(change: Change, detail: str = "", query: str = "") -> Seen:
+    """The change as its audit row tells it."""
+    return Seen(change.action, change.name, change.patients, change.places, query, detail)
+
+
+def _disclosed(answer: Answer, seen: Seen, again: bool) -> Answer:
+    replayed = (("idempotency-replayed", "true"),) if again else ()
+    return Answer(answer.status, answer.body, (*answer.headers, *replayed), answer.media, seen)
+
+
+def _key_of(call: Call) -> int:
+    text = call.header("idempotency-key")
+    if len(text) > _MAX_KEY:
+        raise BadParameter("Idempotency-Key", f"at most {_MAX_KEY} characters", detail_zh=f"至多 {_MAX_KEY} 个字符。")
+    return hash64("once", call.who.user, text) if text else 0
+
+
+def _digest(call: Call) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    for part in (call.method, call.path, call.query, call.header("if-none-exist"), call.header("if-match")):
+        digest.update(part.encode() + b"\x00")
+    digest.update(call.body)
+    return digest.digest()
+
+
+def _packed(changes: tuple[Change, ...]) -> bytes:
+    return msgspec.json.encode([_Said(o.place, o.action, o.name, o.created, o.known, o.existing) for o in changes])
+
+
+def _nothing(parts: WriteParts) -> Committed:
+    tx, at = parts.store.horizon()
+    return Committed(tx, at, ())

@@ -1,0 +1,250 @@
+"""A transaction: all entries as one plan, or none, and the entry that failed named.
+
+Order is DELETE, POST, PUT and PATCH, GET whatever the order of the entries. Temporary addresses (`urn:uuid:…`) and
+conditional references are replaced before anything is checked; Patients come first, because the others name
+them. Work goes on in short slices, so that others are served meanwhile. Source: FHIR R4 http.html §3.1.0.11.2.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+import msgspec
+
+from ..errors import BadParameter, BadReference, Conflict, GatewayError
+from ..model import systems
+from ..model.context import AccessContext
+from ..model.ids import Ids
+from ..model.resource import dumps
+from ..model.rest import Answer, Call, etag
+from ..model.times import instant_text
+from ..store.base import Committed, Condition, Resource
+from .fhir_body import head_of
+from .fhir_bundle import Step, bundle_of, entry_of
+from .fhir_change import Change, Planner
+from .fhir_commit import Committer, names_of, seen_of
+from .fhir_reply import Index, body_of, index_of, seen_version, shows, status_of, version_of
+from .turns import Pace
+
+_ADDRESS = re.compile(rb'"(reference|url|uri|value(?:Uri|Url|Uuid|Oid|Canonical))"\s*:\s*"([^"\\]{1,2048})"')
+_ORDER = {"delete": 0, "create": 1, "update": 2, "patch": 2, "read": 3}
+
+
+async def transaction(committer: Committer, call: Call, entries: Sequence[Step | GatewayError]) -> Answer:
+    """The transaction-response. Raises the first fault, its place beginning with `Bundle.entry[n]`."""
+    fault = next((one for one in entries if isinstance(one, GatewayError)), None)
+    if fault is not None:
+        raise fault
+    steps = [one for one in entries if isinstance(one, Step)]
+    writing = sorted((one for one in steps if not one.reads), key=lambda one: (_ORDER[one.target.name], one.number))
+    names = [name for one in writing for name in names_of(one.call, one.target) if not name.startswith("key ")]
+    if key := call.header("idempotency-key"):
+        names.append(f"key {call.who.user} {key}")
+
+    fresh = {fresh_key(one): Ids.random() for one in writing}  # chosen once, whatever comes in between
+
+    async def plan() -> tuple[Change, ...]:
+        return await _Attempt(committer, writing, fresh).changes()
+
+    async with committer.turnstile.turn(names):
+        try:
+            changes, done, again = await committer.settle(call, plan, "transaction")
+        except Conflict as conflict:
+            raise _named(conflict, writing) from None
+    if again or all(one.existing for one in changes):
+        for change in changes:
+            await committer.disclose(call, seen_of(change, "answered again" if again else "existed"))
+    by_number = {step.number: change for step, change in zip(writing, changes, strict=True)}
+    replayed = (("idempotency-replayed", "true"),) if again else ()
+    return Answer(200, await _response(committer, steps, by_number, done), replayed)
+
+
+def _named(conflict: Conflict, writing: Sequence[Step]) -> Conflict:
+    """A conflict at a resource some entry names is that entry's."""
+    step = next((one for one in writing if conflict.place == f"{one.target.type}/{one.target.id}"), None)
+    return conflict.within(step.place) if step is not None else conflict
+
+
+class _Attempt:
+    """One time of planning; what was asked is remembered, and answers for every entry that asks the same."""
+
+    def __init__(self, committer: Committer, writing: Sequence[Step], fresh: Mapping[object, str]) -> None:
+        self._find, self._types = committer.parts.find, committer.parts.types
+        self._planner = Planner(replace(committer.parts, find=self._once))
+        self._writing, self._fresh = writing, fresh
+        self._asked: dict[tuple[str, str, int], tuple[list[Resource], Condition]] = {}
+        self._places: dict[str, str] = {}
+        self._made: dict[object, str] = {}
+        self._cards: dict[str, str] = {}
+        self._pace = Pace()
+
+    async def changes(self) -> tuple[Change, ...]:
+        """One change for every writing step, in their order."""
+        found: dict[int, Change] = {}
+        for step in self._writing:
+            with _naming(step):
+                if step.full_url and step.target.type != "Patient" and step.target.name != "delete":
+                    self._places[step.full_url] = await self._place_of(step)
+        for patients in (True, False):
+            for step in self._writing:
+                if (step.target.type == "Patient") == patients:
+                    with _naming(step):
+                        found[step.number] = await self._change(step)
+                    await self._pace()
+        self._apart(found)
+        return tuple(found[step.number] for step in self._writing)
+
+    async def _once(
+        self, type_: str, criteria: str, who: AccessContext, limit: int
+    ) -> tuple[list[Resource], Condition]:
+        asked = (type_, criteria, limit)
+        if asked not in self._asked:
+            self._asked[asked] = await self._find(type_, criteria, who, limit)
+        return self._asked[asked]
+
+    async def _place_of(self, step: Step) -> str:
+        """Where the resource of an entry is, or will be."""
+        target, criteria = step.target, criteria_of(step)
+        id_ = target.id
+        if not id_ and criteria:
+            matches, _ = await self._once(target.type, criteria, step.call.who, 2)
+            id_ = matches[0].id if len(matches) == 1 else ""
+        if not id_ and target.name == "update":
+            id_ = head_of(step.call.body).id
+        return f"{target.type}/{id_ or self._fresh[fresh_key(step)]}"
+
+    async def _change(self, step: Step) -> Change:
+        call, conditions = step.call, list[Condition]()
+        if call.body and step.target.name != "patch":
+            call = replace(call, body=await self._resolved(call, conditions))
+        change = await self._planner.plan(call, step.target, self._fresh[fresh_key(step)])
+        if step.target.type == "Patient":
+            change = self._same_card(change)
+            if step.full_url:
+                self._places[step.full_url] = change.place
+        return replace(self._twin(step, change), conditions=(*change.conditions, *conditions))
+
+    def _twin(self, step: Step, change: Change) -> Change:
+        """Of entries under one If-None-Exist the first makes the resource, the others have found it."""
+        if step.target.name != "create" or not criteria_of(step) or change.existing:
+            return change
+        first = self._made.setdefault(fresh_key(step), f"{step.number} {change.place}")
+        number, _, place = first.partition(" ")
+        return change if int(number) == step.number else Change(place, "C", "create", known=True)
+
+    def _same_card(self, change: Change) -> Change:
+        """Two Patients of one Bundle with the same verified card are one person: the first."""
+        claimed = [value for _, system, value in change.resolution.unclaimed if system == systems.ID_CARD]
+        first = next((self._cards[value] for value in claimed if value in self._cards), "")
+        for value in claimed:
+            self._cards.setdefault(value, change.place)
+        if not first:
+            return change
+        person = first.removeprefix("Patient/")
+        records = tuple(replace(one, patient=person) for one in change.resolution.records)
+        kept = replace(change.resolution, records=records, resources=(), unclaimed=())
+        return replace(change, place=first, resolution=kept, patients=(person,), known=True)
+
+    def _apart(self, found: Mapping[int, Change]) -> None:
+        """A resource may be written by one entry only: which of two would win is nobody's to say."""
+        seen: set[str] = set()
+        for step in self._writing:
+            change = found[step.number]
+            for place in () if change.known else change.places:
+                if place in seen:
+                    raise BadParameter(
+                        step.place, f"{place} stands in two entries", detail_zh=f"{place} 出现在两个条目中。"
+                    )
+                seen.add(place)
+
+    async def _resolved(self, call: Call, conditions: list[Condition]) -> bytes:
+        """The body with temporary addresses and conditional references replaced by what they stand for."""
+        known = self._places
+        asked = {
+            match[2].decode() for match in _ADDRESS.finditer(call.body) if match[1] == b"reference" and b"?" in match[2]
+        }
+        asked = {one for one in asked if one.partition("?")[0] in self._types}
+        if asked:
+            known = dict(known)
+            for reference in asked:
+                known[reference], condition = await self._referred(call, reference)
+                conditions.append(condition)
+
+        def swap(match: re.Match[bytes]) -> bytes:
+            address = match[2].decode()
+            if address in known:
+                return b'"' + match[1] + b'":"' + known[address].encode() + b'"'
+            if match[1] == b"reference" and address.startswith(("urn:uuid:", "urn:oid:")):
+                raise BadReference("resource", address[:64])
+            return match[0]
+
+        return _ADDRESS.sub(swap, call.body)
+
+    async def _referred(self, call: Call, reference: str) -> tuple[str, Condition]:
+        type_, _, criteria = reference.partition("?")
+        found, condition = await self._once(type_, criteria, call.who, 2)
+        if len(found) != 1:
+            detail = "matches none" if not found else "matches several"
+            raise BadReference("resource", f"{type_}?… {detail}", detail_zh="条件引用没有匹配或匹配到多条。")
+        return f"{type_}/{found[0].id}", condition
+
+
+def criteria_of(step: Step) -> str:
+    """What names the resource of an entry instead of an id."""
+    if step.target.name == "create":
+        return step.call.header("if-none-exist").lstrip("?")
+    return "" if step.target.id else step.call.query
+
+
+def fresh_key(step: Step) -> object:
+    """Under what the id of a new resource is chosen: entries under the same If-None-Exist share one."""
+    shared = step.target.name == "create" and criteria_of(step)
+    return (step.target.type, shared) if shared else step.number
+
+
+@contextmanager
+def _naming(step: Step) -> Iterator[None]:
+    try:
+        yield
+    except GatewayError as fault:
+        raise fault.within(step.place) from None
+
+
+# ---- the answer -------------------------------------------------------------------------------
+async def _response(
+    committer: Committer, steps: Sequence[Step], changes: Mapping[int, Change], done: Committed
+) -> bytes:
+    written, pace = index_of(done), Pace()
+    entries = []
+    for step in steps:
+        if step.reads:
+            entries.append(entry_of(await committer.parts.run(step.call)))
+        else:
+            entries.append(await _entry(committer, step.call, changes[step.number], written, done))
+        await pace()
+    return bundle_of("transaction-response", entries)
+
+
+async def _entry(committer: Committer, call: Call, change: Change, written: Index, done: Committed) -> bytes:
+    """What one writing entry became; its resource only when the request says `Prefer: return=…`."""
+    version, _ = version_of(change, written)
+    response = {"status": str(status_of(change))}
+    if version:
+        response["etag"] = etag(version)
+    if change.action == "D":
+        return dumps({"response": response})
+    response["location"] = change.place + (f"/_history/{version}" if version else "")
+    response["lastModified"] = instant_text(done.at)
+    body = b""
+    if call.header("prefer"):
+        found = await seen_version(committer.parts.store, call, change, version) if shows(call, change) else None
+        body = body_of(call, change, found)
+    key = b'"response":' + dumps(response)
+    if not body:
+        return b"{" + key + b"}"
+    if body.startswith(b'{"resourceType":"OperationOutcome"'):
+        return dumps({"response": {**response, "outcome": msgspec.Raw(body)}})
+    return b'{"resource":' + body + b"," + key + b"}"

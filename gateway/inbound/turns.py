@@ -1,0 +1,47 @@
+"""Taking turns within this process: writers of the same thing one after the other, long work in short slices."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from weakref import WeakValueDictionary
+
+_SLICE_S = 0.004
+
+
+class Pace:
+    """`await pace()` between pieces of long work: others get their turn every few milliseconds."""
+
+    __slots__ = ("_since",)
+
+    def __init__(self) -> None:
+        self._since = time.perf_counter()
+
+    async def __call__(self) -> None:
+        """Returns at once while the slice lasts."""
+        if time.perf_counter() - self._since > _SLICE_S:
+            await asyncio.sleep(0)
+            self._since = time.perf_counter()
+
+
+class Turnstile:
+    """Locks by name, taken in one order by everybody, gone when nobody holds or waits for them.
+
+    The store alone decides who was first. Waiting here keeps the retries of a plan for what other processes do.
+    """
+
+    def __init__(self) -> None:
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    @asynccontextmanager
+    async def turn(self, names: Iterable[str]) -> AsyncIterator[None]:
+        """Inside, nobody else of this process is inside under any of the names."""
+        async with AsyncExitStack() as held:
+            for name in sorted(set(names)):
+                lock = self._locks.get(name)
+                if lock is None:
+                    lock = self._locks[name] = asyncio.Lock()
+                await held.enter_async_context(lock)
+            yield
