@@ -158,21 +158,33 @@ def _inbox(commands: Commands) -> None:
 
 
 def _maps(commands: Commands) -> None:
-    maps = _add(commands, "map", "maps:run", "check and test mappings")
-    actions = maps.add_subparsers(dest="action", required=True, metavar="action")
-    for name, text in (
-        ("check", "compile every mapping; errors with file and line"),
-        ("test", "run the cases of a fixtures folder against their expected result"),
-        ("gaps", "unmapped codes and unused fields of kept messages, by frequency"),
-    ):
-        action = actions.add_parser(name, help=text)
-        action.add_argument("--mappings", default="", help="own mapping folder")
-        action.add_argument("--json", action="store_true", help="JSON lines")
-        if name == "test":
-            action.add_argument("cases", nargs="?", default="", help="folder of cases (default: the shipped ones)")
-        if name == "gaps":
-            action.add_argument("--home", default=".demo", help="the gateway's home folder (default: .demo)")
-            action.add_argument("--source", default="", help="only this source")
+    maps = commands.add_parser("map", help="write, check, test and explain mappings")
+    actions = maps.add_subparsers(required=True, metavar="action")
+
+    def action(name: str, run: str, text: str, *, kept: bool = False) -> argparse.ArgumentParser:
+        parser = _add(actions, name, run, text)
+        parser.add_argument("--mappings", default="", help="own mapping folder")
+        parser.add_argument("--json", action="store_true", help="JSON lines")
+        if kept:
+            parser.add_argument("--home", default=".demo", help="the gateway's home folder (default: .demo)")
+        return parser
+
+    action("check", "maps:check", "compile every mapping; errors with file and line")
+    test = action("test", "maps:test", "run the cases of a fixtures folder against their expected result")
+    test.add_argument("cases", nargs="?", default="", help="folder of cases (default: the shipped ones)")
+    explain = action("explain", "maps_kept:explain", "message, field, rule and table row of one element", kept=True)
+    explain.add_argument("resource", help="a stored resource, like Observation/abc")
+    explain.add_argument("element", help="its element, like valueQuantity.value or code.coding[1].code")
+    explain.add_argument("--message", default="", help="only this kept message, like m12")
+    diff = action("diff", "maps_kept:diff", "what --mappings would make otherwise of kept messages", kept=True)
+    diff.add_argument("--old", default="", help="the mapping folder to compare with (default: the shipped ones alone)")
+    diff.add_argument("--source", default="", help="only this source")
+    diff.add_argument("--last", type=_positive, default=1000, help="how many of the newest messages (default: 1000)")
+    diff.add_argument("--full", action="store_true", help="every change with before and after, not only counts")
+    gaps = action(
+        "gaps", "maps_kept:gaps", "unmapped codes and unused fields of kept messages, by frequency", kept=True
+    )
+    gaps.add_argument("--source", default="", help="only this source")
 
 
 def _rest(commands: Commands) -> None:

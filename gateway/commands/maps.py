@@ -1,43 +1,29 @@
-"""`gateway map check|test|gaps`: work on mappings without a running gateway."""
+"""`gateway map check|test`: does it compile, does it make what was expected."""
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ..errors import GatewayError, MissingFile
-from ..inbox.queue import Inbox
+from ..errors import MissingFile
 from ..model.ids import Ids
 from ..model.message import Draft, RawMessage
 from ..model.resource import loads
-from ..model.times import system_clock
 from ..shipped import shipped
 from ..translate.engine import Mappings
-from ..translate.gaps import Gaps
 from ..validate.elements import R4Elements
-from .inbox import opened
 from .talk import Exit, emit, say
 from .translate import folders_of, mappings_of, source_of
 
 GOLDEN_KEY = b"golden"  # expected results are made with these ids; a store has its own key
 
 
-def run(args: argparse.Namespace) -> int:
-    """Dispatch."""
-    if args.action == "check":
-        return _check(args)
-    if args.action == "test":
-        return _test(args)
-    return _gaps(args)
-
-
-def _check(args: argparse.Namespace) -> int:
+def check(args: argparse.Namespace) -> int:
+    """Every map of every source, compiled."""
     loaded = Mappings.load(folders_of(args.mappings), elements=R4Elements())
     sources = loaded.directory.sources
     say(f"{len(sources)} 个来源的映射都能编译 / mappings of {len(sources)} sources compile")
@@ -48,7 +34,7 @@ def _check(args: argparse.Namespace) -> int:
     return Exit.OK
 
 
-def _test(args: argparse.Namespace) -> int:
+def test(args: argparse.Namespace) -> int:
     """Every case folder that has an expected.json, translated again and compared."""
     root = Path(args.cases) if args.cases else shipped("fixtures")
     sys.path.insert(0, str(shipped("fixtures").parent))
@@ -87,43 +73,3 @@ def as_golden(draft: Draft) -> Any:
     entries = [{"resource": {"resourceType": "Patient", **one.patient}} for one in draft.records]
     entries += [{"resource": loads(one.body)} for one in draft.resources if one.type != "Provenance"]
     return json.loads(json.dumps({"resourceType": "Bundle", "type": "collection", "entry": entries}, default=str))
-
-
-def _gaps(args: argparse.Namespace) -> int:
-    """Unmapped codes and unused fields over everything the inbox holds, the most frequent first."""
-    found = asyncio.run(_missed(args)).ranked()
-    for gap in found:
-        if args.json:
-            emit({"kind": gap.kind, "source": gap.source, "what": gap.en, "count": gap.count})
-        else:
-            print(f"{gap.count:>7}  {gap.kind:<5}  {gap.source}  {gap.en}")
-    codes = sum(gap.kind == "code" for gap in found)
-    say(f"{codes} 个未映射代码，{len(found) - codes} 个未用字段 / unmapped codes, unused fields")
-    return Exit.OK
-
-
-async def _missed(args: argparse.Namespace) -> Gaps:
-    mappings, gaps = mappings_of(args.mappings), Gaps()
-    async with opened(args.home) as inbox:
-        async for raw in _kept(inbox, args.source):
-            draft = _draft(raw, mappings)
-            if draft is not None:
-                gaps.add(raw.source, raw.key, draft.findings, draft.unused)
-    return gaps
-
-
-async def _kept(inbox: Inbox, source: str) -> AsyncIterator[RawMessage]:
-    before = ""
-    while entries := await inbox.messages.entries(source=source, before=before, limit=500):
-        before = entries[-1].key
-        for entry in entries:
-            raw = await inbox.messages.raw(entry.key)
-            if raw is not None and raw.source:
-                yield raw
-
-
-def _draft(raw: RawMessage, mappings: Mappings) -> Draft | None:
-    try:
-        return mappings.translate(raw, source_of(mappings, raw.source), Ids(GOLDEN_KEY), system_clock())
-    except GatewayError:
-        return None

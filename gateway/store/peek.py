@@ -13,6 +13,20 @@ def outcome_of(directory: Path, raw_key: str) -> bytes | None:
     return found[0][0] if found and isinstance(found[0][0], bytes) else None
 
 
+def messages_of(directory: Path, reference: str, limit: int = 50) -> list[str]:
+    """Raw keys of messages that made or changed a resource (`Observation/abc`), newest first. Reads every outcome."""
+    sql = "SELECT raw_key FROM done WHERE instr(outcome, CAST(? AS BLOB)) ORDER BY tx DESC LIMIT " + str(limit)
+    return [str(row[0]) for row in _rows(directory, sql, (f'"{reference}"',))]
+
+
+def key_of(directory: Path) -> bytes:
+    """The key of the store's ids. Never shown."""
+    found = _rows(directory, "SELECT value FROM meta WHERE name = 'key'", ())
+    value = found[0][0]
+    assert isinstance(value, bytes)
+    return value
+
+
 def stats(directory: Path) -> dict[str, int]:
     """Rows, current rows, persons, commits and bytes of the files."""
     counted = _rows(

@@ -15,11 +15,12 @@ from typing import Any
 
 from ..model.message import DraftResource
 from ..model.resource import dumps
-from .expressions import WHOLE, Elements, Expressions, Names, is_constant, literal
+from .expressions import WHOLE, Elements, Expressions, is_constant, literal
 from .formats import Emit, Format, Session
 from .functions import Setting
 from .mapping import SPECIAL_TARGETS, Map, Rule
 from .memo import NotedJson, NotedText
+from .names import Names
 from .run import Run
 from .strict_yaml import Yaml, nested
 
@@ -222,10 +223,17 @@ class _Writer:
 
     def _patient(self, rule: Rule) -> None:
         first, *_ = self._identity(rule)
-        body = self._write.json(_set_of(rule), "Patient")
+        body = self._traced_patient(rule, first) if self._traced else self._write.json(_set_of(rule), "Patient")
         self.emit.line(f"rec = m.patient({first}, {body}{self._gone(rule)})")
         self.emit.line('subject = b\'{"reference":"Patient/@%d"}\' % rec')
         self._names.born["subject"] = tuple(self._open)
+
+    def _traced_patient(self, rule: Rule, first: str) -> str:
+        """The record's elements one by one, so that each can be traced as one of `Patient/@<number>`."""
+        self.emit.line(f"i = '@%d' % m.number_of({first})")
+        constant, pieces = self._pieces(rule)
+        found = self._write.named(f"b''.join(({''.join(piece + ', ' for piece in pieces)}))")
+        return f"(b'{{' + ({constant!r} + {found})[1:] + b'}}' if {found} else b'')"
 
     def _merge(self, rule: Rule) -> None:
         first, *_ = self._identity(rule)
@@ -284,7 +292,7 @@ class _Writer:
         pieces = list[str]()
         for name, child in nested(_set_of(rule)).fields().items():
             if self._traced:
-                self.emit.line("m.at = ('', '')")
+                self.emit.line("m.element()")
             code, _ = write.lifted(partial(write.piece, name, child, rule.to))
             if is_constant(code):
                 constant += literal(code)

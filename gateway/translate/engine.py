@@ -58,7 +58,7 @@ class Mappings:
 
     def __init__(self, library: Library, known: Directory, elements: Elements | None = None) -> None:
         self.directory = known
-        self._library = library
+        self.library = library
         self._elements = elements
         self._formats: dict[str, Format] = {form.name: form for form in _formats()}
         self._maps: dict[str, Maps] = {}
@@ -80,7 +80,7 @@ class Mappings:
 
     def with_directory(self, known: Directory) -> Mappings:
         """The same maps under another directory (settings laid over sources)."""
-        made = Mappings(self._library, known, self._elements)
+        made = Mappings(self.library, known, self._elements)
         made._compiled = self._compiled
         return made
 
@@ -105,7 +105,7 @@ class Mappings:
             return Served(kind) if kind in kinds else None
         key = (source.name, kind, structure)
         if key not in self._served:
-            events = self._library.table(source.member, "v2_0354") or Table("v2_0354")
+            events = self.library.table(source.member, "v2_0354") or Table("v2_0354")
             if len(self._served) > _KINDS:
                 self._served.clear()
             self._served[key] = served(kind, structure, kinds, events)
@@ -127,13 +127,13 @@ class Mappings:
         folders = [f"_base/{form}"] + ([source.member] if source.member != SANDBOX else [])
         for folder in folders:
             own: dict[str, str] = {}
-            for name in self._library.names(folder):
-                found = self._library.map(name)
+            for name in self.library.names(folder):
+                found = self.library.map(name)
                 if found.format != form or (found.sources and source.name not in found.sources):
                     continue
                 for kind in found.serves:
                     if kind in own:
-                        raise self._library.yaml(f"{name}.yaml").error(f"{kind} is served by {own[kind]} already")
+                        raise self.library.yaml(f"{name}.yaml").error(f"{kind} is served by {own[kind]} already")
                     own[kind], out[kind] = name, found
         return out
 
@@ -146,8 +146,8 @@ class Mappings:
 
     def _setting(self, source: Source) -> Setting:
         member = self.directory.members.get(source.member)
-        names = self._library.table_names(source.member)
-        tables = {name: table for name in names if (table := self._library.table(source.member, name)) is not None}
+        names = self.library.table_names(source.member)
+        tables = {name: table for name in names if (table := self.library.table(source.member, name)) is not None}
         return Setting(source.member, member.name if member else "", source.timezone, tables)
 
     def compiled(self, source: Source, form: str, kind: str, structure: str = "") -> Compiled:
@@ -167,6 +167,11 @@ class Mappings:
         if by := self._served_by(source, raw.format, document.kind, structure):
             document.findings += by.findings
         return form, document, compiled
+
+    def serving(self, raw: RawMessage, source: Source) -> Map:
+        """The map that serves a message, as rules. Raises a TranslateError."""
+        *_, compiled = self._opened(raw, source)
+        return next(one for one in self._maps_of(source, raw.format).values() if one.name == compiled.name)
 
     # ---- translating ----------------------------------------------------------------------------
     def translate(self, raw: RawMessage, source: Source, ids: Ids, now: datetime) -> Draft:
@@ -256,7 +261,7 @@ class Mappings:
 
     def ranges(self) -> DeclaredRanges:
         """Reference intervals members have published: `<member>/ranges.csv`."""
-        return declared_ranges(self._library, self.directory.members)
+        return declared_ranges(self.library, self.directory.members)
 
 
 def _formats() -> tuple[Format, ...]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
@@ -20,6 +19,8 @@ from .functions import FUNCTIONS, Function, Setting, text
 from .functions_rows import ROW_FUNCTIONS
 from .functions_v2 import V2_FUNCTIONS
 from .memo import Prepare, as_json, as_member, as_text, remembered
+from .names import Names
+from .reads import read_line
 from .strict_yaml import Yaml, nested
 
 _PLAIN = Function(text)
@@ -38,25 +39,6 @@ class Elements(Protocol):
 
     def knows(self, path: str) -> bool:
         """True when R4 has this element: `Observation.referenceRange.low`, `Observation.valueQuantity`."""
-
-
-@dataclass(slots=True)
-class Names:
-    """Local variables of kept values and of made resources, by the names rules give them.
-
-    open: numbers of the loops around the present rule. born: loops around the rule that sets a variable.
-    """
-
-    kept: dict[str, str] = field(default_factory=dict)
-    made: dict[str, str] = field(default_factory=dict)
-    lists: dict[str, str] = field(default_factory=dict)
-    types: dict[str, str] = field(default_factory=dict)
-    open: list[int] = field(default_factory=list)
-    born: dict[str, tuple[int, ...]] = field(default_factory=dict)
-
-    def inner(self, local: str) -> bool:
-        """True when the variable changes inside the innermost loop."""
-        return bool(self.open) and self.open[-1] in self.born.get(local, ())
 
 
 class Expressions:
@@ -292,6 +274,10 @@ class Expressions:
         for key in given:
             inputs.append(self._input(fields.get(key), function))
         memo = self._memo(name, function, options, inputs, render)
+        if self.traced:
+            self.emit.line(
+                read_line(node, function, self.setting, options, dict(zip(("from", *given), inputs, strict=True)))
+            )
         return self._look_up(memo, inputs, function, render, notes=function.may_note(options))
 
     def _input(self, node: Yaml | None, function: Function) -> Access:
@@ -322,8 +308,6 @@ class Expressions:
 
     def _look_up(self, memo: str, inputs: list[Access], function: Function, render: Render, *, notes: bool) -> str:
         emit = self.emit
-        if self.traced:
-            emit.line(f"m.at = {inputs[0].place}, {inputs[0].code}")
         code = f"{memo}[{', '.join(found.code for found in inputs)}]"
         timed = function.time and render is as_json
         if not notes and not timed and not self.traced:

@@ -3,63 +3,71 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ..model.outcome import Finding, Unused
 
 UNMAPPED = "GW-MAP-001"
+_KINDS: dict[str, Literal["code", "unit"]] = {UNMAPPED: "code", "GW-MAP-002": "code", "GW-MAP-004": "unit"}
 _NUMBERS = re.compile(r"\[\d+\]|#\d+$|^row \d+, ")
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """One missing code or lost field of a source. `newest`: the first message counted that has it.
+    """One missing code, unknown unit or lost field of a source. `newest`: the first message counted that has it.
 
     what: the sentence of the finding (`zh`, `en`), or the field's place without numbers in both.
+    sample: the code as sent with its name and unit, where the caller knew it; never for a lost field, which may
+    hold anything.
     """
 
-    kind: Literal["code", "field"]
+    kind: Literal["code", "unit", "field"]
     source: str
     zh: str
     en: str
     place: str
     count: int
     newest: str
+    sample: str = ""
 
 
 class Gaps:
     """Counts messages one after another."""
 
     def __init__(self) -> None:
-        self._found: dict[tuple[str, str, str], Gap] = {}
-        self._counts: dict[tuple[str, str, str], int] = {}
+        self._found: dict[tuple[str, ...], Gap] = {}
+        self._counts: dict[tuple[str, ...], int] = {}
 
-    def add(self, source: str, key: str, findings: Iterable[Finding], unused: Iterable[Unused]) -> None:
-        """One message: its findings and unused fields."""
+    def add(
+        self,
+        source: str,
+        key: str,
+        findings: Iterable[Finding],
+        unused: Iterable[Unused],
+        sample: Callable[[Finding], str] = lambda _: "",
+    ) -> None:
+        """One message: its findings and unused fields; `sample`: what stands at the place of a finding."""
         for finding in findings:
-            if finding.code == UNMAPPED:
+            kind = _KINDS.get(finding.code)
+            if kind:
                 place = without_numbers(finding.place)
-                self._count(Gap("code", source, finding.zh, finding.en, place, 0, key))
+                self._count(Gap(kind, source, finding.zh, finding.en, place, 0, key, sample(finding)))
         for field in unused:
             if field.lost:
                 place = without_numbers(field.place)
                 self._count(Gap("field", source, place, place, place, 0, key))
 
     def _count(self, gap: Gap) -> None:
-        key = (gap.kind, gap.source, gap.en)
+        key = (gap.kind, gap.source, gap.en, *(() if gap.kind == "field" else (gap.sample,)))
         self._found.setdefault(key, gap)
         self._counts[key] = self._counts.get(key, 0) + 1
 
     def ranked(self) -> list[Gap]:
-        """Codes first, then fields; the most frequent first."""
-        found = [_counted(gap, self._counts[key]) for key, gap in self._found.items()]
+        """Codes first, then fields, then units; the most frequent first."""
+        found = [replace(gap, count=self._counts[key]) for key, gap in self._found.items()]
         return sorted(found, key=lambda gap: (gap.kind, -gap.count, gap.source, gap.en))
-
-
-def _counted(gap: Gap, count: int) -> Gap:
-    return Gap(gap.kind, gap.source, gap.zh, gap.en, gap.place, count, gap.newest)
 
 
 def without_numbers(place: str) -> str:

@@ -119,6 +119,11 @@ class Library:
         own = {path.stem for root in self._folders for path in (root / member / "codes").glob("*.csv")}
         return sorted(found | own)
 
+    def table_files(self, member: str, name: str) -> list[tuple[str, Path]]:
+        """Files a table is read from, as shown and as found: the member's, whose rows win, then the shared one."""
+        names = [*([f"{member}/codes/{name}.csv"] if member else []), f"_base/codes/{name}.csv"]
+        return [(one, path) for one in names if (path := self.find(one)) is not None]
+
     def _table(self, relative: str) -> Table | None:
         if relative not in self._tables:
             path = self.find(relative)

@@ -20,6 +20,19 @@ _AHEAD = timedelta(days=1)  # clocks of analysers differ; a whole day ahead is a
 
 
 @dataclass(frozen=True, slots=True)
+class Read:
+    """One expression that looked at the message: `line` and `path` are where the map says so.
+
+    inputs: (name of the input, place, raw text), `from` first. tables: code tables the function was given.
+    """
+
+    line: str
+    path: str
+    tables: tuple[str, ...]
+    inputs: tuple[tuple[str, str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Trace:
     """Where one element came from. `place` is "" for elements that follow from others (references)."""
 
@@ -30,6 +43,7 @@ class Trace:
     raw: str
     rule: str
     line: str  # file:line of the rule
+    reads: tuple[Read, ...] = ()  # everything looked at for it, in order
 
 
 class Run:
@@ -49,6 +63,7 @@ class Run:
         self.document = ""
         self.said_at = now
         self.at = ("", "")
+        self.reads: list[Read] = []
         self._zone = zone
         self._latest = now + _AHEAD
 
@@ -103,9 +118,24 @@ class Run:
         """Kept texts one below another, each once."""
         return before if not more or more in before.split("\n") else f"{before}\n{more}"
 
+    def number_of(self, local_number: str) -> int:
+        """The number `patient` will give the record."""
+        known = [record.local_number for record in self.records]
+        return known.index(local_number) if local_number in known else len(known)
+
+    def element(self) -> None:
+        """A new element begins (traced runs only)."""
+        self.at = ("", "")
+        self.reads.clear()
+
+    def read(self, line: str, path: str, tables: tuple[str, ...], inputs: tuple[tuple[str, str, str], ...]) -> None:
+        """One expression reads the message (traced runs only)."""
+        self.at = inputs[0][1:]
+        self.reads.append(Read(line, path, tables, inputs))
+
     def trace(self, type_: str, id_: str, element: str, piece: bytes, rule: str, line: str) -> None:
         """One element with its origin, from its piece `,"element":value` (traced runs only)."""
         if piece:
             value = piece.decode()
             plain = f"{{{value[1:]}}}" if element.endswith("[x]") else value[len(element) + 4 :]
-            self.traces.append(Trace(f"{type_}/{id_}", element, plain, *self.at, rule, line))
+            self.traces.append(Trace(f"{type_}/{id_}", element, plain, *self.at, rule, line, tuple(self.reads)))

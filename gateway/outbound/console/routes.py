@@ -255,6 +255,6 @@ async def gaps(desk: Desk) -> Response:
         "gaps.html",
         tab="gaps",
         seen=seen,
-        codes=[gap for gap in ranked if gap.kind == "code"],
+        codes=[gap for gap in ranked if gap.kind != "field"],
         fields=[gap for gap in ranked if gap.kind == "field"],
     )

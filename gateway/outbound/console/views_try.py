@@ -245,8 +245,8 @@ def _cut(text: str) -> str:
 def _resources(tried: Tried, rows: Rows) -> tuple[Made, ...]:
     if tried.draft is None:
         return ()
-    people = [Made("Patient", _members(one.resource, "", rows), False)
-              for one in tried.draft.records]  # fmt: skip
+    people = [Made("Patient", _members(one.resource, f"Patient/@{number}", rows), False)
+              for number, one in enumerate(tried.draft.records)]  # fmt: skip
     bodies = [one.json for one in tried.draft.resources[:MAX_RESOURCES]]
     made: list[Made] = []
     for body in bodies:

@@ -1,0 +1,109 @@
+"""What a change of mappings would change: the same kept messages through the old and the new, element by element."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from ..errors import GatewayError
+from ..model.ids import Ids
+from ..model.message import Draft, RawMessage
+from ..model.resource import Json, dumps, loads
+from .engine import Mappings
+
+What = Literal["added", "removed", "changed", "refused", "accepted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One element of one resource that one message would make otherwise.
+
+    element: a top-level element, "" for a whole resource or message. before, after: JSON, "" for nothing;
+    for `refused` and `accepted` the GW code and the place instead.
+    """
+
+    key: str
+    source: str
+    kind: str
+    what: What
+    resource: str
+    element: str = ""
+    before: str = ""
+    after: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Like changes of many messages: of one source, one kind, one element. `newest`: the first message seen with it."""
+
+    source: str
+    kind: str
+    what: What
+    element: str
+    count: int
+    messages: int
+    newest: str
+
+
+def changes(old: Mappings, new: Mappings, raws: Iterable[RawMessage], ids: Ids) -> Iterator[Change]:
+    """All changes, message by message. Provenance is left out: it names the mapping's version."""
+    for raw in raws:
+        before, after = _made(old, raw, ids), _made(new, raw, ids)
+        if isinstance(before, GatewayError) and isinstance(after, GatewayError):
+            continue
+        if isinstance(after, GatewayError):
+            kind = before.kind if isinstance(before, Draft) else ""
+            yield Change(raw.key, raw.source, kind, "refused", "", after=f"{after.code} {after.place}".strip())
+        elif isinstance(before, GatewayError):
+            yield Change(
+                raw.key, raw.source, after.kind, "accepted", "", before=f"{before.code} {before.place}".strip()
+            )
+        else:
+            yield from _between(raw, before, after)
+
+
+def _made(mappings: Mappings, raw: RawMessage, ids: Ids) -> Draft | GatewayError:
+    source = mappings.directory.sources.get(raw.source)
+    try:
+        if source is None:
+            return GatewayError(raw.source)
+        return mappings.translate(raw, source, ids, raw.received_at)
+    except GatewayError as fault:
+        return fault
+
+
+def _between(raw: RawMessage, before: Draft, after: Draft) -> Iterator[Change]:
+    old, new = _resources(before), _resources(after)
+    for name in old.keys() | new.keys():
+        one, other = old.get(name), new.get(name)
+        if one == other:
+            continue
+        if one is None or other is None:
+            yield Change(raw.key, raw.source, after.kind, "added" if one is None else "removed", name)
+            continue
+        for element in sorted(one.keys() | other.keys()):
+            if one.get(element) != other.get(element):
+                yield _element(raw, after.kind, name, element, one, other)
+
+
+def _element(raw: RawMessage, kind: str, name: str, element: str, one: Json, other: Json) -> Change:
+    what: What = "changed" if element in one and element in other else "added" if element in other else "removed"
+    before, after = (dumps(body[element]).decode() if element in body else "" for body in (one, other))
+    return Change(raw.key, raw.source, kind, what, name, element, before, after)
+
+
+def _resources(draft: Draft) -> dict[str, Json]:
+    people: dict[str, Json] = {f"Patient/@{number}": one.patient for number, one in enumerate(draft.records)}
+    made = {f"{one.type}/{one.id}": loads(one.body) for one in draft.resources if one.type != "Provenance"}
+    return people | made
+
+
+def grouped(found: Iterable[Change]) -> list[Group]:
+    """Changes counted by source, kind, element and what became of it; refusals first, then the most frequent."""
+    by: dict[tuple[str, str, What, str], list[str]] = {}
+    for one in found:
+        element = ".".join(filter(None, (one.resource.partition("/")[0], one.element)))
+        by.setdefault((one.source, one.kind, one.what, element), []).append(one.key)
+    groups = [Group(*key, len(keys), len(set(keys)), keys[0]) for key, keys in by.items()]
+    return sorted(groups, key=lambda one: (one.what != "refused", -one.count, one.source, one.element))

@@ -1,0 +1,139 @@
+"""Where one element of one resource came from: the pure mapping run again on the kept bytes (D26)."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ..model.directory import Source
+from ..model.ids import Ids
+from ..model.message import RawMessage
+from ..model.resource import dumps, loads
+from .codes import key_of
+from .engine import Mappings
+from .mapping import Library
+from .run import Read, Trace
+from .strict_yaml import Yaml, nested, read_utf8
+
+_INDEX = re.compile(r"\[(\d+)\]$")
+_MARKERS = frozenset({"from", "first", "ref", "refs", "each"})
+_PARTS = re.compile(r"[\^&~]")
+
+
+@dataclass(frozen=True, slots=True)
+class TableRow:
+    """A row of a code table that made a value: `file:line` and the cells."""
+
+    place: str
+    cells: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """One element of one resource. `value` is JSON; `reads` what was looked at; `line` the rule's own line."""
+
+    element: str
+    value: str
+    rule: str
+    line: str
+    reads: tuple[Read, ...]
+    rows: tuple[TableRow, ...]
+
+
+def origins(
+    mappings: Mappings, raw: RawMessage, source: Source, ids: Ids, now: datetime, reference: str, path: str
+) -> list[Origin]:
+    """Every way this message made the element `path` (`valueQuantity.value`, `code.coding[0].code`) of a resource.
+
+    reference: `Observation/abc`; any `Patient/…` means each source record of the message. [] when the message made
+    no such element. Raises a TranslateError when the message cannot be translated.
+    """
+    _, traces = mappings.trace(raw, source, ids, now)
+    rules = {one.name: one for one in mappings.serving(raw, source).rules}
+    head, *tail = path.split(".")
+    out = []
+    for trace in traces:
+        if not _is_of(trace, reference) or not _is_element(trace, head):
+            continue
+        node = _below(nested(rules[trace.rule].node.fields()["set"]).get(trace.element), tail)
+        reads = _within(trace.reads, node)
+        value = _deep(trace, head, tail)
+        if value is None:
+            continue
+        rows = tuple(_rows(mappings.library, source.member, reads, trace.value))
+        out.append(Origin(path, dumps(value).decode(), trace.rule, node.place if node else trace.line, reads, rows))
+    return out
+
+
+def _is_of(trace: Trace, reference: str) -> bool:
+    if reference.startswith("Patient/"):
+        return trace.resource.startswith("Patient/@")
+    return trace.resource == reference
+
+
+def _is_element(trace: Trace, head: str) -> bool:
+    name = _INDEX.sub("", head)
+    if not trace.element.endswith("[x]"):
+        return name == trace.element
+    return name in (trace.element, trace.element[:-3]) or name in loads(trace.value)
+
+
+def _below(node: Yaml | None, tail: list[str]) -> Yaml | None:
+    """The deepest node of a rule that stands for a path; it stops where a function makes the rest."""
+    for step in tail:
+        while node is not None and isinstance(node.value, list) and len(node.value) == 1:
+            node = node.value[0]
+        if node is None or not isinstance(node.value, dict) or _MARKERS & node.value.keys():
+            return node
+        node = nested(node).get(_INDEX.sub("", step)) or node
+    return node
+
+
+def _within(reads: tuple[Read, ...], node: Yaml | None) -> tuple[Read, ...]:
+    """The reads of the expressions below a node; of fallbacks, those that found nothing are left out."""
+    if node is None:
+        return reads
+    inside = {(one.place, one.word("from")) for one in node.walk() if isinstance(one.value, dict) and one.get("from")}
+    return tuple(one for one in reads if (one.line, one.path) in inside and any(raw for _, _, raw in one.inputs))
+
+
+def _deep(trace: Trace, head: str, tail: list[str]) -> Any:
+    """The value at the path inside the element; None when there is none."""
+    value: Any = loads(trace.value)
+    if trace.element.endswith("[x]"):
+        name = _INDEX.sub("", head)
+        value = value.get(name) if name in value else next(iter(value.values()), None)
+    for step in [head, *tail] if _INDEX.search(head) else tail:
+        name, index = _INDEX.sub("", step), _INDEX.search(step)
+        if step is not head:
+            while isinstance(value, list) and value:
+                value = value[0]
+            value = value.get(name) if isinstance(value, dict) else None
+        if index and isinstance(value, list):
+            value = value[int(index[1])] if int(index[1]) < len(value) else None
+    return value
+
+
+def _rows(library: Library, member: str, reads: tuple[Read, ...], value: str) -> Iterator[TableRow]:
+    """Rows that know a text that was read and whose target stands in the value; the first file that has any."""
+    for read in reads:
+        keys = {key_of(part) for _, _, raw in read.inputs for part in (raw, *_PARTS.split(raw)) if part.strip()}
+        for name in read.tables:
+            for shown, path in library.table_files(member, name):
+                found = list(_matching(read_utf8(path, shown), shown, keys, value))
+                yield from found
+                if found:
+                    break
+
+
+def _matching(text: str, shown: str, keys: set[str], value: str) -> Iterator[TableRow]:
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    for row in reader:
+        target = row.get("code") or row.get("to") or ""
+        if target and f'"{target}"' in value and keys & {key_of(part) for part in row["from"].split("|")}:
+            yield TableRow(f"{shown}:{reader.line_num}", tuple((key, text) for key, text in row.items() if text))

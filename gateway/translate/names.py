@@ -1,0 +1,24 @@
+"""Names a compiled map gives its local variables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Names:
+    """Local variables of kept values and of made resources, by the names rules give them.
+
+    open: numbers of the loops around the present rule. born: loops around the rule that sets a variable.
+    """
+
+    kept: dict[str, str] = field(default_factory=dict)
+    made: dict[str, str] = field(default_factory=dict)
+    lists: dict[str, str] = field(default_factory=dict)
+    types: dict[str, str] = field(default_factory=dict)
+    open: list[int] = field(default_factory=list)
+    born: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def inner(self, local: str) -> bool:
+        """True when the variable changes inside the innermost loop."""
+        return bool(self.open) and self.open[-1] in self.born.get(local, ())
