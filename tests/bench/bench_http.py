@@ -1,173 +1,130 @@
-"""GET of one resource, disclosure durable before the first byte, against a bare ASGI app giving the same bytes.
+"""Reading over HTTP, policy on, each disclosure durable before the first byte, beside the same bytes without us.
 
-Both under uvicorn (uvloop, httptools) in a process of their own; the client runs in this one, raw asyncio
-sockets with keep-alive. Then the p99 of a GET while somebody else holds the store's write lock for 5 s.
-Run: python -m tests.bench.bench_http [--seconds 3] [--connections 64]
+Every figure stands beside a bare ASGI application that gives the same bytes on the same uvicorn (uvloop,
+httptools) to the same client in the same run. Last, the p99 of a GET while somebody else holds the store's write
+lock for 5 s. µs: CPU of the server process a request, all threads, sealing of the audit log included.
+
+    python -m tests.bench.bench_http [--seconds 2] [--stored N]
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import multiprocessing
-import socket
-import statistics
 import tempfile
-import time
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 import apsw
-import uvicorn
 import uvloop
 
-from tests.bench.machine import machine, row
-from tests.unit.fhir_site import TOKENS, a_patient, a_site, an_observation
+from gateway.model.times import system_clock
+from gateway.store.base import Plan
+from tests.bench.bench_store import Feed
+from tests.bench.http_load import Figures, Server, bare, load, serve
+from tests.bench.machine import machine
+from tests.unit.fhir_site import TOKENS, Site, a_patient, a_site
 
 HOLD_S = 5.0
+CHART = 999
+"""Observations of the one resident whose record is read."""
+_COMMIT = 100
+_PLACES = 500
+_HEADERS = (
+    f"Accept: application/fhir+json\r\nAuthorization: Bearer {TOKENS['doctor']}\r\nUser-Agent: bench\r\n"
+    "Connection: keep-alive\r\n"
+)
+READ, CODED, NEWEST, WHOLE = "GET by id", "20 newest by patient and code", "100 newest of a resident", "$everything"
 
 
-# ---- servers ----------------------------------------------------------------------------------
-async def _serve(app: Any, pipe: Connection) -> None:
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_level="warning", lifespan="off", access_log=False, loop="uvloop", http="httptools")
-    server = uvicorn.Server(config)
-    server.capture_signals = contextless  # type: ignore[method-assign]
-    task = asyncio.create_task(server.serve(sockets=[listener]))
-    while not server.started:
-        await asyncio.sleep(0.01)
-    pipe.send(listener.getsockname()[1])
-    await asyncio.get_running_loop().run_in_executor(None, pipe.recv)
-    server.should_exit = True
-    await task
-
-
-class contextless:
-    """uvicorn without signal handlers."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-
-def _bare(pipe: Connection, body: bytes) -> None:
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        headers = [(b"content-type", b"application/fhir+json"), (b"content-length", str(len(body)).encode())]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
-
-    uvloop.run(_serve(app, pipe))
-
-
-def _gateway(pipe: Connection, home: str) -> None:
+# ---- the gateway's process ----------------------------------------------------------------------
+def _gateway(pipe: Connection, home: str, stored: int) -> None:
     async def run() -> None:
-        async with a_site(Path(home)) as site:
-            await site.keep(a_patient(), an_observation(note=[{"text": "标本轻度溶血，结果仅供参考。" * 12}]))
-            pipe.send((await site.get("Observation/o1")).content)
-            await _serve(site.app, pipe)
+        async with a_site(Path(home), system_clock) as site:
+            feed = Feed(max(200, stored // 300))
+            paths = await _filled(site, feed, stored)
+            pipe.send((paths, {path: await _body(site, path) for some in paths.values() for path in some}))
+            await serve(site.app, pipe)
 
     uvloop.run(run())
 
 
-# ---- client -----------------------------------------------------------------------------------
-async def _client(port: int, until: float, latencies: list[float]) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    request = (
-        f"GET /fhir/Observation/o1 HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAccept: application/fhir+json\r\n"
-        f"Authorization: Bearer {TOKENS['doctor']}\r\nUser-Agent: bench\r\n\r\n"
-    ).encode()
-    while time.perf_counter() < until:
-        begun = time.perf_counter()
-        writer.write(request)
-        head = await reader.readuntil(b"\r\n\r\n")
-        assert head.startswith(b"HTTP/1.1 200"), head
-        size = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-        await reader.readexactly(size)
-        latencies.append(time.perf_counter() - begun)
-    writer.close()
+async def _filled(site: Site, feed: Feed, stored: int) -> dict[str, list[str]]:
+    """Keep the record of the one resident and so many rows of others; the addresses to ask for."""
+    patient = feed.residents[0].id
+    await site.keep(a_patient(patient))
+    chart = [feed.item(0, -1 - n) for n in range(CHART)]
+    for at in range(0, CHART, _COMMIT):
+        await site.store.commit(Plan(puts=tuple(chart[at : at + _COMMIT])))
+    for _ in range(0, stored, _COMMIT):
+        await site.store.commit(Plan(puts=tuple(feed.rows(_COMMIT))))
+    of = f"/fhir/Observation?patient={patient}"
+    return {
+        READ: [f"/fhir/Observation/{put.id}" for put in chart[:_PLACES]],
+        CODED: [f"{of}&code=2823-3&_count=20"],
+        NEWEST: [f"{of}&_count=100"],
+        WHOLE: [f"/fhir/Patient/{patient}/$everything"],
+    }
 
 
-def _load(port: int, seconds: float, connections: int) -> list[float]:
-    latencies: list[float] = []
-
-    async def run() -> None:
-        until = time.perf_counter() + seconds
-        await asyncio.gather(*(_client(port, until, latencies) for _ in range(connections)))
-
-    uvloop.run(run())
-    return latencies
+async def _body(site: Site, path: str) -> bytes:
+    answer = await site.get(path.removeprefix("/fhir/"), "doctor", **{"Accept-Encoding": "identity"})
+    assert answer.status_code == 200, answer.text
+    return answer.content
 
 
-def _p99_ms(latencies: list[float]) -> float:
-    return statistics.quantiles(latencies, n=100)[98] * 1000
-
-
-class _Server:
-    """A server process; a port while it runs."""
-
-    def __init__(self, target: Any, *args: Any) -> None:
-        self.pipe, theirs = multiprocessing.Pipe()
-        self.process = multiprocessing.get_context("spawn").Process(target=target, args=(theirs, *args))
-        self.process.start()
-
-    def stop(self) -> None:
-        """End it."""
-        self.pipe.send(None)
-        self.process.join(20)
-
-
+# ---- the run ------------------------------------------------------------------------------------
 def _store_file(home: Path) -> Path:
     """The store's own file: the one that holds the rows, not the audit log."""
     for path in sorted(home.glob("*.db")):
-        tables = {
-            name
-            for (name,) in apsw.Connection(str(path), apsw.SQLITE_OPEN_READONLY).execute(
-                "SELECT name FROM sqlite_master"
-            )
-        }
-        if "dir" in tables:
+        tables = apsw.Connection(str(path), apsw.SQLITE_OPEN_READONLY).execute("SELECT name FROM sqlite_master")
+        if ("dir",) in set(tables):
             return path
     raise SystemExit(f"no store file in {home}")
 
 
-def _while_locked(home: Path, port: int, connections: int) -> tuple[float, int]:
-    """p99 in ms and the number of GETs while a foreign connection holds the write lock."""
+def _while_locked(home: Path, server: Server, port: int, paths: list[str]) -> Figures:
+    """Reading while a foreign connection holds the write lock."""
     blocker = apsw.Connection(str(_store_file(home)))
     blocker.set_busy_timeout(5000)
     blocker.execute("BEGIN IMMEDIATE")
-    latencies = _load(port, HOLD_S, connections)
+    found = load(server, port, paths, _HEADERS, seconds=HOLD_S, at_once=4)
     blocker.execute("ROLLBACK")
-    return _p99_ms(latencies), len(latencies)
+    return found
+
+
+def _line(what: str, ours: Figures, ceiling: Figures | None = None) -> None:
+    beside = (
+        f"  bare {ceiling.rate:>7,.0f}/s {ceiling.cpu_us:>5,.0f} µs  {ours.rate / ceiling.rate:6.1%}" if ceiling else ""
+    )
+    print(f"{what:<48} {ours.rate:>7,.0f}/s  p50 {ours.p50_ms:6.2f}  p99 {ours.p99_ms:6.2f} ms "
+          f"{ours.cpu_us:>6,.0f} µs{beside}", flush=True)  # fmt: skip
 
 
 def main() -> None:
     """Measure and print."""
-    arguments = argparse.ArgumentParser()
-    arguments.add_argument("--seconds", type=float, default=3.0)
-    arguments.add_argument("--connections", type=int, default=64)
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--seconds", type=float, default=2.0)
+    arguments.add_argument("--stored", type=int, default=2_000)
     chosen = arguments.parse_args()
     print(machine())
     with tempfile.TemporaryDirectory() as folder:
-        gateway = _Server(_gateway, folder)
-        body = gateway.pipe.recv()
+        gateway = Server(_gateway, folder, chosen.stored)
+        paths, bodies = gateway.pipe.recv()
         port = gateway.pipe.recv()
-        _load(port, 0.5, chosen.connections)
-        ours = _load(port, chosen.seconds, chosen.connections)
-        p99, count = _while_locked(Path(folder), port, 4)
+        ceiling = Server(bare, bodies)
+        ceiling_port = ceiling.pipe.recv()
+        for what, at_once in ((READ, 64), (READ, 4), (CODED, 64), (NEWEST, 64), (WHOLE, 16)):
+            asked = paths[what]
+            load(gateway, port, asked, _HEADERS, seconds=0.5, at_once=at_once)
+            ours = load(gateway, port, asked, _HEADERS, seconds=chosen.seconds, at_once=at_once)
+            theirs = load(ceiling, ceiling_port, asked, _HEADERS, seconds=chosen.seconds, at_once=at_once)
+            _line(f"{what}, {at_once} connections", ours, theirs)
+        _line(
+            f"GET while a write transaction is held {HOLD_S:g} s",
+            _while_locked(Path(folder), gateway, port, paths[READ]),
+        )
         gateway.stop()
-    bare = _Server(_bare, body)
-    port = bare.pipe.recv()
-    _load(port, 0.5, chosen.connections)
-    ceiling = _load(port, chosen.seconds, chosen.connections)
-    bare.stop()
-    ours_rate, bare_rate = len(ours) / chosen.seconds, len(ceiling) / chosen.seconds
-    row("GET one resource, audited durably, ceiling bare ASGI", ours_rate, "requests/s", bare_rate)
-    row("  p99 of it", _p99_ms(ours), "ms")
-    row(f"GET p99 while a write transaction is held {HOLD_S:g} s", p99, f"ms ({count} requests)")
+        ceiling.stop()
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from gateway.model.context import AccessContext, Role
 from gateway.model.directory import Alliance, Directory, Member
 from gateway.model.ids import Ids
 from gateway.model.resource import Json, dumps, loads
+from gateway.model.times import Clock
 from gateway.outbound.fhir_parts import FhirParts, Original
 from gateway.outbound.fhir_routes import FhirDoor, fhir_routes
 from gateway.outbound.fhir_search import finder
@@ -126,9 +127,10 @@ def _subject(body: Json) -> str:
 
 
 @asynccontextmanager
-async def a_site(home: Path | str) -> AsyncIterator[Site]:
+async def a_site(home: Path | str, real_clock: Clock | None = None) -> AsyncIterator[Site]:
     """A door over a fresh store: in a folder, or at the address of one."""
-    clock = Time()
+    time = Time()
+    clock = real_clock or time
     store = await open_store(home if isinstance(home, str) else f"sqlite:///{home}", clock=clock)
     access = Access(TokenBook(people()), DIRECTORY, key=store.store_key, clock=clock)
     originals: dict[str, Original] = {}
@@ -144,7 +146,7 @@ async def a_site(home: Path | str) -> AsyncIterator[Site]:
     parts = replace(reading, write=write)
     try:
         app = Guard(Starlette(routes=fhir_routes(parts)), ahead={"fhir": FhirDoor(parts)})
-        yield Site(store, clock, app, parts, originals)
+        yield Site(store, time, app, parts, originals)
     finally:
         await store.close()
 
