@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
+
+from msgspec import Struct
 
 
 class Role(StrEnum):
@@ -15,8 +16,7 @@ class Role(StrEnum):
     ADMIN = "admin"
 
 
-@dataclass(frozen=True, slots=True)
-class AccessContext:
+class AccessContext(Struct, frozen=True):
     """One caller of one request. `store/base.py` compiles it into the SQL of every row access.
 
     types: resource types that may be read; None means all.
@@ -37,7 +37,6 @@ class AccessContext:
     client: str = ""
     address: str = ""
     request_id: str = ""
-    extra: dict[str, str] = field(default_factory=dict)
 
     def may_read(self, resource_type: str) -> bool:
         """True when the type is within the caller's scope."""

@@ -43,15 +43,21 @@ def current(resource: Resource | None, place: str) -> Resource:
     return resource
 
 
-def resource_answer(resource: Resource, call: Call, seen: Seen) -> Answer:
-    """200 with the stored bytes, or 304 when the client holds this version; validators in both."""
+def resource_answer(resource: Resource, subtype: str, place: str) -> Answer:
+    """200 with the stored bytes, validators, and what the audit says of it: the same for all who may see it."""
     headers = (("etag", etag(resource.version)), ("last-modified", http_date(resource.at)))
-    if _held(resource, call):
-        return Answer(304, b"", headers, seen=replace(seen, detail="304"))
-    return Answer(200, resource.body, headers, seen=seen)
+    patient = patient_of(resource)
+    return Answer(200, resource.body, headers, seen=Seen("R", subtype, (patient,) if patient else (), (place,)))
 
 
-def _held(resource: Resource, call: Call) -> bool:
+def not_modified(answer: Answer) -> Answer:
+    """304 in place of an answer the client holds already; validators in both."""
+    assert answer.seen is not None
+    return replace(answer, status=304, body=b"", seen=replace(answer.seen, detail="304"))
+
+
+def held(resource: Resource, call: Call) -> bool:
+    """True when the client has this version (If-None-Match, else If-Modified-Since)."""
     match = call.header("if-none-match")
     if match:
         versions = etag_versions(match)

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from datetime import datetime
+from weakref import WeakKeyDictionary
 
 from ..errors import BadParameter, NotFound
 from ..model.resource import dumps
 from ..model.rest import Answer, Call, Seen, accepts_json, etag
 from ..model.times import parse_fhir
 from ..store.base import Resource
-from .fhir_answers import bundle, current, history_entry, patient_of, patients_of, resource_answer, subset
+from .fhir_answers import (
+    bundle,
+    current,
+    held,
+    history_entry,
+    not_modified,
+    patients_of,
+    resource_answer,
+    subset,
+)
 from .fhir_parts import FhirParts, On, Original
 from .fhir_query import DEFAULT_COUNT, MAX_COUNT, Shape, pairs, shape_of
 
 _PLAIN = Shape()
+_answers: WeakKeyDictionary[Resource, Answer] = WeakKeyDictionary()
+"""The answer to a plain read of a version, kept as long as the store remembers the version."""
 
 
 async def read(parts: FhirParts, call: Call, on: On) -> Answer:
@@ -23,27 +36,26 @@ async def read(parts: FhirParts, call: Call, on: On) -> Answer:
     if found is None and on.type == "Binary" and parts.originals is not None:
         return await _original(parts, call, on)
     resource = current(found, on.place)
-    shape = shape_of(pairs(call.query), rules=parts.rules(call)) if call.query else _PLAIN
-    patient = patient_of(resource)
-    seen = Seen("R", "read", (patient,) if patient else (), (on.place,))
-    return resource_answer(_shaped(resource, shape), call, seen)
+    answer = _answers.get(resource)
+    if answer is None:
+        answer = _answers[resource] = resource_answer(resource, "read", on.place)
+    return _as_asked(parts, call, resource, answer)
 
 
 async def vread(parts: FhirParts, call: Call, on: On) -> Answer:
     """One version; it never changes, so its validators hold for good."""
     place = f"{on.place}/_history/{on.version}"
     resource = current(await parts.store.vread(on.type, on.id, on.version, call.who), place)
+    return _as_asked(parts, call, resource, resource_answer(resource, "vread", place))
+
+
+def _as_asked(parts: FhirParts, call: Call, resource: Resource, answer: Answer) -> Answer:
     shape = shape_of(pairs(call.query), rules=parts.rules(call)) if call.query else _PLAIN
-    patient = patient_of(resource)
-    seen = Seen("R", "vread", (patient,) if patient else (), (place,))
-    return resource_answer(_shaped(resource, shape), call, seen)
-
-
-def _shaped(resource: Resource, shape: Shape) -> Resource:
+    if held(resource, call):
+        return not_modified(answer)
     if not shape.elements and shape.summary not in ("text", "data"):
-        return resource
-    body = subset(resource.type, resource.body, elements=shape.elements, summary=shape.summary)
-    return Resource(resource.type, resource.id, resource.version, resource.at, resource.member, resource.src, body)
+        return answer
+    return replace(answer, body=subset(resource.type, resource.body, elements=shape.elements, summary=shape.summary))
 
 
 async def history(parts: FhirParts, call: Call, on: On) -> Answer:

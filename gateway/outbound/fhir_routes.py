@@ -10,6 +10,7 @@ import gzip
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 
 import msgspec
 from starlette.requests import Request
@@ -199,6 +200,7 @@ def _seen(on: On, call: Call | None = None) -> Seen:
     return Seen(ACTIONS.get(on.name, "E"), on.name, (), entities, query)
 
 
+@lru_cache(8192)
 def classify(method: str, path: str, types: frozenset[str]) -> On:
     """What a method and a path below the base mean. Raises NotFound for a path that is no FHIR address."""
     steps = path.split("/") if path else []
@@ -249,8 +251,9 @@ def _below_instance(method: str, type_: str, rest: list[str]) -> On | None:
 
 def _compressed(answer: Answer, headers: Mapping[str, str]) -> Answer:
     """Gzip for a client that takes it and a body worth it; a record shrinks to a tenth."""
-    coded = any(name == "content-encoding" for name, _ in answer.headers)
-    if len(answer.body) < _WORTH_GZIP or coded or "gzip" not in headers.get("accept-encoding", ""):
+    if len(answer.body) < _WORTH_GZIP or "gzip" not in headers.get("accept-encoding", ""):
+        return answer
+    if any(name == "content-encoding" for name, _ in answer.headers):
         return answer
     body = gzip.compress(answer.body, 1, mtime=0)
     return replace(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import secrets
 from collections.abc import Mapping
@@ -16,6 +17,8 @@ from .tokens import Credential, TokenBook
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:\-]{8,64}")
+_PROCESS = secrets.token_hex(8)
+_requests = itertools.count(1)
 
 
 class Access:
@@ -90,4 +93,4 @@ class Access:
 def request_id_of(headers: Mapping[str, str]) -> str:
     """The client's X-Request-Id when it is harmless, else a fresh one."""
     sent = headers.get("x-request-id", "")
-    return sent if _REQUEST_ID.fullmatch(sent) else secrets.token_hex(12)
+    return sent if sent and _REQUEST_ID.fullmatch(sent) else f"{_PROCESS}{next(_requests):08x}"

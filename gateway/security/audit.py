@@ -63,7 +63,7 @@ def audit_row(at: datetime, who: AccessContext, seen: Seen, *, kind: str = "rest
         patients=seen.patients,
         entities=seen.entities,
         query=seen.query,
-        detail=redact.text(seen.detail),
+        detail=redact.text(seen.detail) if seen.detail else "",
     )
 
 

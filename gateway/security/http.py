@@ -10,6 +10,7 @@ import logging
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from starlette.requests import Request
@@ -87,24 +88,24 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = headers_of(scope)
-        scope[REQUEST_ID] = request_id_of(headers)
+        request_id = scope[REQUEST_ID] = headers["x-request-id"] = request_id_of(headers)
         scope[_HEADERS] = headers
-        if headers.get("x-request-id") != scope[REQUEST_ID]:  # whoever reads the header further in finds the same id
-            headers["x-request-id"] = scope[REQUEST_ID]
-            others = [one for one in scope["headers"] if one[0] != b"x-request-id"]
-            scope["headers"] = [*others, (b"x-request-id", scope[REQUEST_ID].encode())]
-        reply = _Reply(send, self._headers, scope[REQUEST_ID])
+        reply = _Reply(send, self._headers, request_id)
         share: Share | None = None
         try:
             if scope["method"] not in ("GET", "HEAD") or "content-length" in headers:
                 share = self._pressure.share(_caller(scope, headers))
                 receive = self._limited(scope, headers, receive, share)
-            app = self._ahead.get(scope["path"].split("/", 2)[1], self._app) if self._ahead else self._app
+            app = self._ahead.get(scope["path"].split("/", 2)[1]) if self._ahead else None
+            if app is None:  # whoever reads the header inside the framework finds the same id
+                others = [one for one in scope["headers"] if one[0] != b"x-request-id"]
+                scope["headers"] = [*others, (b"x-request-id", request_id.encode())]
+                app = self._app
             await app(scope, receive, reply)
         except GatewayError as error:
             await reply.fail(error)
         except Exception as fault:
-            note_fault(fault, scope[REQUEST_ID])
+            note_fault(fault, request_id)
             await reply.fail(GatewayError())
         finally:
             if share is not None:
@@ -160,11 +161,9 @@ class _Reply:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.started = True
-            own = list(message.get("headers", ()))
-            names = {name for name, _ in own}
-            own += [header for header in self._headers if header[0] not in names]
-            own.append((b"x-request-id", self._request_id))
-            message["headers"] = own
+            own = message.get("headers", ())
+            lacking = _lacking(self._headers, tuple([name for name, _ in own]))
+            message["headers"] = [*own, *lacking, (b"x-request-id", self._request_id)]
         await self._send(message)
 
     async def fail(self, error: GatewayError) -> None:
@@ -176,6 +175,12 @@ class _Reply:
 def _caller(scope: Scope, headers: Mapping[str, str]) -> str:
     """Whose share of the places a request takes: its account's, else its address's."""
     return headers.get("authorization") or str((scope.get("client") or ("",))[0])
+
+
+@lru_cache(1024)
+def _lacking(wanted: tuple[tuple[bytes, bytes], ...], names: tuple[bytes, ...]) -> tuple[tuple[bytes, bytes], ...]:
+    """Of the headers every answer carries those it has not set itself; answers come in few kinds."""
+    return tuple(header for header in wanted if header[0] not in names)
 
 
 def headers_of(scope: Scope) -> dict[str, str]:
@@ -200,12 +205,17 @@ def error_answer(error: GatewayError) -> Answer:
     return Answer(error.http, dumps(error.operation_outcome()), headers)
 
 
+@lru_cache(8192)
+def _raw(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple([(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers])
+
+
 async def send_answer(send: Send, answer: Answer, *, head: bool = False) -> None:
     """The answer on the wire; for HEAD the headers alone, with the length the body has."""
-    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
+    headers = _raw(answer.headers)
     if answer.status not in (204, 304):
-        headers.append((b"content-type", answer.media.encode("latin-1")))
-        headers.append((b"content-length", str(len(answer.body)).encode()))
+        media, length = answer.media.encode("latin-1"), str(len(answer.body)).encode()
+        headers = (*headers, (b"content-type", media), (b"content-length", length))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if head else answer.body})
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from msgspec import Struct
+
 from ..model.context import AccessContext
 from ..model.query import Query
 
@@ -140,8 +142,7 @@ class Done:
     outcome: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class AuditRow:
+class AuditRow(Struct, frozen=True):
     """One audited event (IHE BALP is rendered from it). Never carries names or card numbers in clear.
 
     action: C R U D E. kind: rest | export | login | merge | message | page. subtype: read, search, create, ….
@@ -242,9 +243,12 @@ class Kept:
 
 
 # ---- what a read gives ------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Resource:
-    """One version. `body` is the whole JSON with id and meta spliced in; b"" when deleted."""
+    """One version. `body` is the whole JSON with id and meta spliced in; b"" when deleted.
+
+    Compared by identity, so that what is made of a version can be remembered as long as the version itself is.
+    """
 
     type: str
     id: str

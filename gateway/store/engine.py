@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple, Protocol
 
+from msgspec import Struct
+
 from .base import Committed, Delete, Kept, Move, Once, RecordPut, SourceRecordRow
 
 SEQ_BITS = 24
@@ -48,8 +50,7 @@ class Row(NamedTuple):
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Sight:
+class Sight(Struct, frozen=True):
     """What one caller sees at one moment: types and members (None = all), label bits, state of the row."""
 
     as_of: int

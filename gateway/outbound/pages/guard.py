@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import parse_qs, quote
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
@@ -65,7 +66,7 @@ class Visit:
     ) -> None:
         """Write the audit row; returns when it is durable."""
         row = audit_row(self.who, self.parts, subtype, "0", action=action, patients=patients, query=query)
-        row = dataclasses.replace(row, entities=entities, kind=_SITES[self.door].kind)
+        row = msgspec.structs.replace(row, entities=entities, kind=_SITES[self.door].kind)
         await self.parts.store.disclose(row)
 
     def page(self, template: str, **values: object) -> Response:
@@ -108,7 +109,7 @@ def guarded(parts: PageParts, handler: Handler, door: Door = Door.PAGES, form_by
         except GatewayError as error:
             if who is not None and isinstance(error, NotFound | Forbidden):
                 row = _refusal(request, who, parts, error)
-                await parts.store.disclose(dataclasses.replace(row, kind=_SITES[door].kind))
+                await parts.store.disclose(msgspec.structs.replace(row, kind=_SITES[door].kind))
             return error_page(error, frame, request_id_of(request.headers))
         except Exception as fault:
             request_id = who.request_id if who else request_id_of(request.headers)
@@ -213,7 +214,7 @@ def _to_signin(request: Request, error: NotSignedIn, frame: Frame) -> Response:
 
 def _refusal(request: Request, who: AccessContext, parts: PageParts, error: GatewayError) -> AuditRow:
     row = audit_row(who, parts, "view", "4", action="R", patients=(), query="")
-    return dataclasses.replace(row, detail=f"{error.code} {request.url.path}")
+    return msgspec.structs.replace(row, detail=f"{error.code} {request.url.path}")
 
 
 def audit_row(

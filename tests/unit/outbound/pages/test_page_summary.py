@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gzip
 import re
-from dataclasses import replace
 from html import unescape
+
+from msgspec.structs import replace
 
 from gateway.model.resource import Json
 from gateway.outbound.pages.opened import Opened
