@@ -26,7 +26,7 @@ class SqliteAudit:
     async def append(self, rows: list[bytes]) -> None:
         """One statement: it hands the interpreter over once."""
         said = apsw.carray(tuple(rows), flags=apsw.SQLITE_CARRAY_BLOB)
-        await self._writer.run(lambda db: db.execute(_APPEND, (said,)))
+        await self._writer.run(lambda db: db.execute(_APPEND, (said,)), one_statement=True)
 
     async def end(self) -> End:
         """The end of the chain."""

@@ -243,8 +243,7 @@ class Kept:
 
 
 # ---- what a read gives ------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
-class Resource:
+class Resource(Struct, frozen=True, eq=False, weakref=True):
     """One version. `body` is the whole JSON with id and meta spliced in; b"" when deleted.
 
     Compared by identity, so that what is made of a version can be remembered as long as the version itself is.

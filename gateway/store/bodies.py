@@ -298,9 +298,9 @@ def to_resource(row: Row, codec: Codec) -> Resource:
         return Resource(type_, id_, version, at, member, src, b"", True)
     meta, _, body = codec.unpack(frame).partition(b"\n")
     start = _start(type_)
-    whole = b'%b,"id":"%b","meta":{"versionId":"%d","lastUpdated":"%b"%b%b%b' % (
-        start, id_.encode(), version, text, b"," if len(meta) > 2 else b"", meta[1:], body[len(start) :],
-    )  # fmt: skip
+    head = f'","meta":{{"versionId":"{version}","lastUpdated":"'.encode()
+    more = b'",' if len(meta) > 2 else b'"'
+    whole = b"".join((start, b',"id":"', id_.encode(), head, text, more, meta[1:], body[len(start) :]))
     return Resource(type_, id_, version, at, member, src, whole)
 
 

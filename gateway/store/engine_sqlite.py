@@ -97,8 +97,7 @@ class SqliteEngine:
             self._pool.put(connection)
 
     def _rows(self, db: apsw.Connection, sql: str, values: Sequence[Any]) -> list[Row]:
-        row = self._names.row
-        return [row(found) for found in db.execute(sql, tuple(values))]
+        return list(map(self._names.row, db.execute(sql, tuple(values))))
 
     # ---- one moment --------------------------------------------------------------------------
     def horizon(self) -> tuple[int, datetime]:

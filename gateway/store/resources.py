@@ -39,7 +39,6 @@ from .bodies import (
     repointed,
     shipped_dictionaries,
     stored_put,
-    to_resource,
 )
 from .changes import Changes
 from .engine import (
@@ -57,6 +56,7 @@ from .engine import (
     Unclaimed,
 )
 from .engine_sqlite import SqliteEngine
+from .opened import Opened
 from .search import GATHER, NOW, Searcher, sight_of
 
 _TRIES = 5
@@ -104,7 +104,6 @@ async def _opened_postgres(url: str) -> tuple[Engine, AuditBook]:
 
 
 _KEPT_FOR = timedelta(hours=24)
-_WHOLE = 8_192  # spliced resources remembered: some 12 MB
 
 
 class ResourceStore:
@@ -113,9 +112,9 @@ class ResourceStore:
     def __init__(self, engine: Engine, codec: Codec, audit_log: AuditLog, clock: Clock, page_life_s: int) -> None:
         self._engine, self._codec, self._clock = engine, codec, clock
         self._life = timedelta(seconds=page_life_s)
-        self._searcher = Searcher(engine, codec, clock, self._survivor, page_life_s)
+        self._opened = Opened(codec)
+        self._searcher = Searcher(engine, self._opened, clock, self._survivor, page_life_s)
         self._tasks: list[asyncio.Task[None]] = []
-        self._whole: dict[int, Resource] = {}
         self.store_key = engine.store_key
         self.audit_log = audit_log
         self.changes = Changes(engine, codec)
@@ -124,16 +123,7 @@ class ResourceStore:
     async def read(self, type_: str, id_: str, who: AccessContext) -> Resource | None:
         """The current version, also a deleted one; None when absent or not the caller's to know."""
         row = await self._head(fh_of(type_, id_), who)
-        return self._opened(row) if row is not None else None
-
-    def _opened(self, row: Row) -> Resource:
-        """A version never changes, so what was spliced once serves again."""
-        known = self._whole.get(row.rid)
-        if known is None:
-            if len(self._whole) >= _WHOLE:
-                self._whole.clear()
-            known = self._whole[row.rid] = to_resource(row, self._codec)
-        return known
+        return self._opened.one(row) if row is not None else None
 
     async def _head(self, fh: int, who: AccessContext) -> Row | None:
         sight = sight_of(who, NOW, deleted=True)
@@ -143,7 +133,7 @@ class ResourceStore:
         """Current, not deleted versions in the order asked; absent ones left out."""
         fhs = [fh_of(type_, id_) for type_, id_ in refs]
         found = await self._engine.current(fhs, sight_of(who, NOW)) if fhs else {}
-        return [to_resource(found[fh], self._codec) for fh in fhs if fh in found]
+        return self._opened.all(found[fh] for fh in fhs if fh in found)
 
     async def vread(self, type_: str, id_: str, version: int, who: AccessContext) -> Resource | None:
         """One version; whether the caller may see it is judged by the current one."""
@@ -156,7 +146,7 @@ class ResourceStore:
         if await self._head(fh, who) is None:
             return []
         rows = await self._engine.chain(fh, below=before or _TOP, limit=count)
-        return [to_resource(row, self._codec) for row in rows]
+        return self._opened.all(rows)
 
     async def search(self, query: Query, who: AccessContext) -> Page:
         """One page; all pages of one search see the same moment."""
@@ -182,12 +172,12 @@ class ResourceStore:
         # Superseded Patients lie in the record of their survivor by their link; they are not part of it.
         rows = [row for row in rows if row.fh == fh or not row.flags & RETIRED]
         rows.sort(key=lambda row: row.fh != fh)
-        return [to_resource(row, self._codec) for row in rows]
+        return self._opened.all(rows)
 
     async def find_identifier(self, type_: str, system: str, value: str) -> list[Resource]:
         """Current resources that carry exactly this identifier."""
         rows = await self._holders(type_, system, value)
-        return [to_resource(row, self._codec) for row, holds in rows if holds]
+        return self._opened.all(row for row, holds in rows if holds)
 
     async def _holders(self, type_: str, system: str, value: str) -> list[tuple[Row, bool]]:
         sight = sight_of(SYSTEM, NOW)

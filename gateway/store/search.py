@@ -19,13 +19,14 @@ from ..model.context import AccessContext
 from ..model.query import Query
 from ..model.times import Clock
 from .base import NO_TILL, Page, param_number
-from .bodies import Codec, instant_of, json_of, to_resource
+from .bodies import instant_of, json_of
 from .compiled import Compiled, Follow, compiled
 from .cursor import Cursor, Cursors
 from .engine import SEQ_BITS, Engine, Match, Row, Sight, Span
 from .includes import includes
 from .index import ORDERED, params, sort_key
 from .index_query import values_at
+from .opened import Opened
 from .packing import unpack_keys
 
 GATHER = 20_000
@@ -72,8 +73,8 @@ class _Job:
 class Searcher:
     """Runs queries on an engine."""
 
-    def __init__(self, engine: Engine, codec: Codec, clock: Clock, follow: Follow, page_life_s: int) -> None:
-        self._engine, self._codec, self._clock, self._follow = engine, codec, clock, follow
+    def __init__(self, engine: Engine, opened: Opened, clock: Clock, follow: Follow, page_life_s: int) -> None:
+        self._engine, self._opened, self._clock, self._follow = engine, opened, clock, follow
         self._cursors = Cursors(engine.store_key, page_life_s)
 
     async def run(self, query: Query, who: AccessContext) -> Page:
@@ -93,8 +94,8 @@ class Searcher:
         born = cursor.born if cursor else now
         link = self._cursors.write(query, Cursor(as_of, int(at.timestamp() * 1000), born, job.place)) if more else ""
         included = await includes(self._engine, query, page, job.sight) if query.includes else []
-        matches = tuple(to_resource(row, self._codec) for row in page)
-        return Page(matches, tuple(to_resource(row, self._codec) for row in included), link, total, as_of, at)
+        matches = tuple(self._opened.all(page))
+        return Page(matches, tuple(self._opened.all(included)), link, total, as_of, at)
 
     async def _job(self, query: Query, who: AccessContext, as_of: int, cursor: Cursor | None) -> _Job | None:
         what = await compiled(query, self._follow)
@@ -251,7 +252,7 @@ class Searcher:
             has, value = by_keys(unpack_keys(row.keys))
             return value if has else None
         whole = (await self._whole(job, [row]))[0]
-        return _first_text(json_of(to_resource(whole, self._codec).body), job.query.type, code)
+        return _first_text(json_of(self._opened.one(whole).body), job.query.type, code)
 
     async def _whole(self, job: _Job, rows: list[Row]) -> list[Row]:
         """The same rows with their bodies."""
@@ -266,7 +267,7 @@ class Searcher:
         for row in rows:
             if len(out) == limit:
                 break
-            doc = json_of(to_resource(row, self._codec).body)
+            doc = json_of(self._opened.one(row).body)
             if all(verify(doc) for verify in job.what.verifies):
                 out.append(row)
         return out

@@ -21,7 +21,6 @@ ROW_COLUMNS = (
 WITH_BODY = ROW_COLUMNS + "row.body"
 WITHOUT_BODY = ROW_COLUMNS + "x''"
 SEQ_MASK = (1 << 24) - 1
-_row = Row._make
 LONG_MS = 32 * 86_400_000
 """Date ranges wider than this stand in a part of `date_order` of their own."""
 
@@ -53,8 +52,9 @@ class Names:
 
     def row(self, values: tuple[Any, ...]) -> Row:
         """A Row from the columns above."""
-        rid, tx, typ, flags, member, *rest = values
-        return _row((rid, tx, self.text[typ], flags, self.text[member], *rest))
+        rid, tx, typ, flags, member, acl, version, at, fh, src, prev, id_, keys, body = values
+        text = self.text
+        return Row(rid, tx, text[typ], flags, text[member], acl, version, at, fh, src, prev, id_, keys, body)
 
 
 def numbers(values: Sequence[int]) -> Any:

@@ -21,7 +21,7 @@ from ..errors import StorageFull, StoreError, UnsafeStore
 T = TypeVar("T")
 Job = Callable[[apsw.Connection], Any]
 
-_Waiting = tuple[Job, asyncio.AbstractEventLoop, "asyncio.Future[Any]"]
+_Waiting = tuple[Job, asyncio.AbstractEventLoop, "asyncio.Future[Any]", bool]
 _SAFE = (3, 51, 3)
 _STOP = object()
 
@@ -54,11 +54,15 @@ class GroupWriter:
         self._thread = threading.Thread(target=self._work, name=f"writer:{path}", daemon=True)
         self._thread.start()
 
-    async def run(self, job: Callable[[apsw.Connection], T]) -> T:
-        """Run `job` on the writing thread; returns its result once it is on disk."""
+    async def run(self, job: Callable[[apsw.Connection], T], *, one_statement: bool = False) -> T:
+        """Run `job` on the writing thread; returns its result once it is on disk.
+
+        one_statement: it is a transaction by itself. Each statement hands the interpreter over to the event loop,
+        which may keep it for 5 ms; so such a job, when no other waits, is run without any beside its own.
+        """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
-        self._jobs.put((job, loop, future))
+        self._jobs.put((job, loop, future, one_statement))
         result: T = await future
         return result
 
@@ -98,29 +102,30 @@ class GroupWriter:
     def _commit(self, batch: list[_Waiting]) -> None:
         answers: list[tuple[Any, BaseException | None]] = []
         try:
-            self.connection.execute("BEGIN IMMEDIATE")
-            for job, _, _ in batch:
-                answers.append(self._one(job, alone=len(batch) == 1))
-            self.connection.execute("COMMIT" if self.connection.in_transaction else "")
+            if len(batch) == 1 and batch[0][3]:
+                answers.append((batch[0][0](self.connection), None))
+            else:
+                self.connection.execute("BEGIN IMMEDIATE")
+                for job, *_ in batch:
+                    answers.append(self._one(job))
+                self.connection.execute("COMMIT")
         except apsw.Error as fault:
             self._undo()
             error = _translated(fault)
             answers = [(None, error)] * len(batch)
         _answer(batch, answers)
 
-    def _one(self, job: Job, *, alone: bool) -> tuple[Any, BaseException | None]:
-        # A job alone needs no savepoint: each statement less is one less that hands the interpreter over.
-        begin, undo, end = ("", "ROLLBACK", "") if alone else ("SAVEPOINT job", "ROLLBACK TO job", "RELEASE job")
-        self.connection.execute(begin)
+    def _one(self, job: Job) -> tuple[Any, BaseException | None]:
+        self.connection.execute("SAVEPOINT job")
         try:
             result = job(self.connection)
         except (apsw.FullError, apsw.IOError):
             raise
         except Exception as fault:
-            self.connection.execute(undo)
-            self.connection.execute(end)
+            self.connection.execute("ROLLBACK TO job")
+            self.connection.execute("RELEASE job")
             return None, fault
-        self.connection.execute(end)
+        self.connection.execute("RELEASE job")
         return result, None
 
     def _undo(self) -> None:
@@ -187,7 +192,7 @@ def _translated(fault: apsw.Error) -> BaseException:
 
 def _answer(batch: list[_Waiting], answers: list[tuple[Any, BaseException | None]]) -> None:
     by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any, BaseException | None]]] = {}
-    for (_, loop, future), (result, fault) in zip(batch, answers, strict=True):
+    for (_, loop, future, _), (result, fault) in zip(batch, answers, strict=True):
         by_loop.setdefault(loop, []).append((future, result, fault))
     for loop, items in by_loop.items():
         if not loop.is_closed():
