@@ -7,7 +7,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -152,21 +152,25 @@ class Gateway:
             return entry.outcome.encode()
         return (await self.store.done([key])).get(key)
 
-    async def start(self) -> None:
-        """Open all doors; returns when they listen."""
+    async def start(self, listening: Listening | None = None, *, folders: bool = True) -> None:
+        """Open all doors; returns when they listen.
+
+        listening: sockets this process shares with others. folders: watch the folders, which one process does for all.
+        """
+        shared = listening or Listening()
         self._begin(self.worker.run())
         if self.settings.mllp.port >= 0:
-            self.mllp_port = await self.mllp.start(self.settings.mllp.host, self.settings.mllp.port)
-        for folder in self.settings.folder:
+            self.mllp_port = await self.mllp.start(self.settings.mllp.host, self.settings.mllp.port, shared.mllp)
+        for folder in self.settings.folder if folders else ():
             source = self.directory.sources.get(folder.source)
             if source is None:
                 raise ConfigError(f"folder: {folder.path}", f"unknown source {folder.source!r}")
             self._begin(FolderDoor(self.intake, source, Path(folder.path)).run())
-        await self._listen()
+        await self._listen(shared.http)
 
-    async def _listen(self) -> None:
+    async def _listen(self, listener: socket.socket | None) -> None:
         http = self.settings.http
-        listener = _bound(http.host, http.port)
+        listener = listener or _bound("http.port", http.host, http.port)
         self.http_port = int(listener.getsockname()[1])
         self._server = HttpServer(self.app, http, self.settings.limits, stop_s=_STOP_S)
         self._begin(self._server.serve(sockets=[listener]))
@@ -199,15 +203,34 @@ def _ended(task: asyncio.Task[None]) -> None:
         log.critical("a part of the gateway stopped", exc_info=fault)
 
 
-def _bound(host: str, port: int) -> socket.socket:
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Bound sockets, made before the processes that share them. None: the gateway binds its own."""
+
+    http: socket.socket | None = None
+    mllp: socket.socket | None = None
+
+
+def listening(settings: Settings) -> Listening:
+    """Sockets on the addresses of the settings, accepting from now on. Raises ConfigError."""
+    http, mllp = settings.http, settings.mllp
+    return Listening(
+        _bound("http.port", http.host, http.port, 2048),
+        _bound("mllp.port", mllp.host, mllp.port, 1024) if mllp.port >= 0 else None,
+    )
+
+
+def _bound(key: str, host: str, port: int, backlog: int = 0) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        if backlog:
+            listener.listen(backlog)
     except OSError as fault:
         listener.close()
-        raise ConfigError(f"http.port {port}", f"{host}:{port}: {fault.strerror}") from fault
+        raise ConfigError(f"{key} {port}", f"{host}:{port}: {fault.strerror}") from fault
     return listener
 
 

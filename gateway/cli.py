@@ -111,7 +111,7 @@ def _serving(commands: Commands) -> None:
     demo.add_argument("--no-stream", action="store_true", help="no new message every few seconds")
     serve = _add(commands, "serve", "serve:run", "run the gateway for real members")
     serve.add_argument("--config", help="settings file, see the operator's manual (default: none, all defaults)")
-    serve.add_argument("--workers", type=_positive, default=1, help="more than one needs PostgreSQL")
+    serve.add_argument("--workers", type=_positive, default=1, help="processes, default 1; more need PostgreSQL")
 
 
 def _messages(commands: Commands) -> None:

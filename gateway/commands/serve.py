@@ -11,11 +11,12 @@ from pathlib import Path
 
 import uvloop
 
-from ..app import Gateway
+from ..app import Gateway, Listening, listening
 from ..config import load
 from ..errors import ConfigError
 from ..settings import Settings
 from .talk import Exit, say
+from .workers import supervise
 
 
 def run(args: argparse.Namespace) -> int:
@@ -23,11 +24,22 @@ def run(args: argparse.Namespace) -> int:
     settings = load(Path(args.config) if args.config else None)
     if args.workers > 1 and not settings.store.url.startswith("postgresql"):
         raise ConfigError("--workers", "SQLite has exactly one writing process; more workers need PostgreSQL")
-    if args.workers > 1:
-        raise ConfigError("--workers", "one process only in this release")
     _check_home(Path(settings.gateway.home))
+    if args.workers > 1:
+        return _serve_many(settings, args.workers)
     run_loop(_serve(settings))
     return Exit.OK
+
+
+def _serve_many(settings: Settings, workers: int) -> int:
+    """Each worker is a whole gateway on sockets bound here, so that no connection is refused while one starts anew."""
+    shared = listening(settings)
+
+    def work(number: int, stop: int) -> int:
+        run_loop(_serve(settings, shared, number, stop))
+        return Exit.OK
+
+    return supervise(work, workers)
 
 
 def _check_home(home: Path) -> None:
@@ -40,20 +52,22 @@ def _check_home(home: Path) -> None:
         raise ConfigError(f"gateway.home {home}", "no right to write there", detail_zh="没有写入权限。")
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, shared: Listening | None = None, number: int = 0, parent: int = -1) -> None:
     gateway = await Gateway.open(settings)
     try:
-        await gateway.start()
+        await gateway.start(shared, folders=number == 0)
         say(f"http://{settings.http.host}:{gateway.http_port}  mllp {settings.mllp.host}:{gateway.mllp_port}")
-        await stopped()
+        await stopped(parent)
     finally:
         await gateway.close()
 
 
-async def stopped() -> None:
-    """Returns at the first SIGINT or SIGTERM."""
+async def stopped(parent: int = -1) -> None:
+    """Returns at the first SIGINT or SIGTERM, or when the other end of the pipe `parent` is closed."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    if parent >= 0:
+        loop.add_reader(parent, stop.set)
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, stop.set)
     await stop.wait()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 from collections import deque
 from collections.abc import Awaitable
 from typing import cast
@@ -165,11 +166,17 @@ class MllpDoor:
         self._tasks: set[asyncio.Task[Receipt]] = set()
         self._server: asyncio.Server | None = None
 
-    async def start(self, host: str, port: int) -> int:
-        """Listen; returns the port (useful when `port` is 0). Raises ConfigError where it cannot."""
+    async def start(self, host: str, port: int, listener: socket.socket | None = None) -> int:
+        """Listen; returns the port (useful when `port` is 0). Raises ConfigError where it cannot.
+
+        listener: a socket several processes share, bound already.
+        """
         loop = asyncio.get_running_loop()
         try:
-            self._server = await loop.create_server(lambda: _Connection(self), host, port, backlog=1024)
+            if listener is not None:
+                self._server = await loop.create_server(lambda: _Connection(self), sock=listener, backlog=1024)
+            else:
+                self._server = await loop.create_server(lambda: _Connection(self), host, port, backlog=1024)
         except OSError as fault:
             raise ConfigError(f"mllp.port {port}", f"{host}:{port}: {fault.strerror}") from fault
         return int(self._server.sockets[0].getsockname()[1])

@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from gateway.errors import ConfigError, Conflict, StoreError, UnsafeStore
 from gateway.model.context import SYSTEM
-from gateway.model.query import Query
+from gateway.model.query import Filter, Query
 from gateway.model.systems import local_number
 from gateway.store.base import AuditQuery, Done, Plan
 from gateway.store.postgres_database import COMMIT, Database, space_of
@@ -90,6 +90,36 @@ async def test_the_stream_loses_nothing_beside_a_transaction_held_open(
     await asyncio.gather(*writing)
     seen += ids((await there.changes.after(at, SYSTEM)).resources)
     assert sorted(seen) == ["g0", "h0", "h1"]
+
+
+async def test_pulls_by_last_updated_lose_nothing_while_another_process_commits_slowly(
+    server: TestServer, two: tuple[ResourceStore, ResourceStore]
+) -> None:
+    """As a client pulls: each time from the instant the last answer was of, and what it has by id."""
+    here, there = two
+    seen: dict[str, int] = {}
+
+    async def pull(since: str) -> str:
+        where = (Filter("_lastUpdated", "date", (f"ge{since}",)),)
+        page = await here.search(Query("Organization", where, count=100), SYSTEM)
+        seen.update({one.id: one.version for one in page.matches})
+        return page.at.isoformat(timespec="milliseconds")
+
+    await there.commit(Plan(puts=(organization("g0", "院"),), audits=(audit(START),)))
+    since = await pull("2026-01-01")
+    async with await psycopg.AsyncConnection.connect(server.url) as slow:
+        # The other process gets as far as writing its audit rows: number given, rows written, transaction open.
+        await slow.execute(f"LOCK TABLE {_schema_of(there)}.effect IN ACCESS EXCLUSIVE MODE".encode())
+        open_one = asyncio.create_task(there.commit(Plan(puts=(organization("late", "院"),), audits=(audit(START),))))
+        await asyncio.sleep(0.2)
+        own = asyncio.create_task(here.commit(Plan(puts=(organization("own", "院"),))))
+        for _ in range(5):
+            since = await pull(since)
+            await asyncio.sleep(0.02)
+        assert seen == {"g0": 1} and not open_one.done()
+    await asyncio.gather(open_one, own)
+    await pull(since)
+    assert seen == {"g0": 1, "late": 1, "own": 1}
 
 
 def _schema_of(store: ResourceStore) -> str:

@@ -82,3 +82,10 @@ def test_settings_that_cannot_work_stop_the_start(text: str, tmp_path: Path) -> 
     path = tmp_path / "gateway.toml"
     path.write_text(text, encoding="utf-8")
     assert main(["serve", "--config", str(path)]) == Exit.CONFIG
+
+
+def test_several_workers_are_refused_without_postgresql(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "gateway.toml"
+    path.write_text(f'[gateway]\nhome = "{tmp_path}"\n')
+    assert main(["serve", "--workers", "2", "--config", str(path)]) == Exit.CONFIG
+    assert "--workers" in capsys.readouterr().err

@@ -1,0 +1,170 @@
+"""`gateway serve --workers 2` for real: two processes on one PostgreSQL, on the same ports."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from gateway.inbound.mllp import send
+from gateway.inbox.queue import open_inbox
+from gateway.model.context import SYSTEM
+from gateway.model.query import Query
+from gateway.model.resource import Json, loads
+from gateway.model.times import system_clock
+from gateway.store.resources import open_store
+from tests.contract.postgres import TestServer
+from tests.flow.messages import oru
+
+TOKEN = "operator-test-token-0123456789abcdef"
+DIGEST = hashlib.sha256(TOKEN.encode()).hexdigest()
+SYSTEM_URI = "urn:oid:2.16.156.10011.1.3.99"
+
+
+@dataclass
+class Served:
+    """The parent process and where its workers listen."""
+
+    parent: subprocess.Popen[str]
+    url: str
+    http: int
+    mllp: int
+
+    def workers(self) -> list[psutil.Process]:
+        return psutil.Process(self.parent.pid).children()
+
+    def client(self) -> httpx.AsyncClient:
+        headers = {"authorization": f"Bearer {TOKEN}", "content-type": "application/fhir+json"}
+        limits = httpx.Limits(max_connections=64, max_keepalive_connections=0)
+        return httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.http}", headers=headers, limits=limits, timeout=60)
+
+
+@contextlib.contextmanager
+def serving(url: str, home: Path) -> Iterator[Served]:
+    """Two workers, ready."""
+    config = home / "gateway.toml"
+    config.write_text(
+        f'[gateway]\nhome = "{home}"\n[http]\nport = 0\n[mllp]\nport = 0\n[store]\nurl = "{url}"\n'
+        f'[[token]]\nuser = "operator"\nrole = "admin"\ntoken_sha256 = "{DIGEST}"\n'
+    )
+    command = [sys.executable, "-m", "gateway", "serve", "--workers", "2", "--config", str(config)]
+    parent = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"COLUMNS": "200"})
+    try:
+        ports = [_ports(parent) for _ in range(2)]
+        assert ports[0] == ports[1]
+        yield Served(parent, url, *ports[0])
+    finally:
+        parent.terminate()
+        parent.wait(30)
+
+
+@pytest.fixture(scope="module")
+def served(server: TestServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One pair for the tests of this module, in their order: the last of them stops it."""
+    with serving(server.schema(), tmp_path_factory.mktemp("home")) as made:
+        yield made
+
+
+def _ports(parent: subprocess.Popen[str]) -> tuple[int, int]:
+    assert parent.stderr is not None
+    seen = ""
+    for line in parent.stderr:
+        seen += line
+        if found := re.search(r"http://127\.0\.0\.1:(\d+)  mllp 127\.0\.0\.1:(\d+)", line):
+            return int(found[1]), int(found[2])
+    raise AssertionError(seen)
+
+
+async def test_identical_conditional_creates_make_one_beside_plain_creates_of_the_identifier(served: Served) -> None:
+    async def create(client: httpx.AsyncClient, number: int, condition: str) -> int:
+        body: Json = {"resourceType": "Organization", "name": f"院 {number}",
+                      "identifier": [{"system": SYSTEM_URI, "value": condition}]}  # fmt: skip
+        headers = {"if-none-exist": f"identifier={SYSTEM_URI}|{condition}"} if number % 2 or condition == "A" else {}
+        return (await client.post("/fhir/Organization", json=body, headers=headers)).status_code
+
+    async def held(client: httpx.AsyncClient, value: str) -> int:
+        answer = await client.get("/fhir/Organization", params={"identifier": f"{SYSTEM_URI}|{value}", "_count": "100"})
+        return len(answer.json().get("entry", []))
+
+    async with served.client() as client:
+        alike = await asyncio.gather(*(create(client, number, "A") for number in range(64)))
+        assert sorted(alike) == [200] * 63 + [201] and await held(client, "A") == 1
+        mixed = await asyncio.gather(*(create(client, number, "B") for number in range(64)))
+        plain = [mixed[number] for number in range(0, 64, 2)]
+        conditional = [mixed[number] for number in range(1, 64, 2)]
+        assert plain == [201] * 32 and set(conditional) <= {200, 201, 412}
+        assert conditional.count(201) <= 1 and await held(client, "B") == 32 + conditional.count(201)
+
+
+async def test_a_worker_that_is_killed_is_replaced_and_nothing_acknowledged_is_lost(served: Served) -> None:
+    acked: set[int] = set()
+
+    async def sender(lane: int) -> None:
+        for number in range(lane * 1000, lane * 1000 + 25):
+            while number not in acked:
+                with contextlib.suppress(OSError, asyncio.IncompleteReadError, TimeoutError):
+                    answer = (await send("127.0.0.1", served.mllp, [oru(number, number % 6, items=3)]))[0]
+                    assert b"MSA|AA|" in answer
+                    acked.add(number)
+
+    senders = [asyncio.create_task(sender(lane)) for lane in range(8)]
+    before = {worker.pid for worker in served.workers()}
+    while len(acked) < 40:
+        await asyncio.sleep(0.02)
+    for worker in served.workers():
+        worker.send_signal(signal.SIGKILL)
+        await asyncio.sleep(1.5)
+    await asyncio.wait_for(asyncio.gather(*senders), 60)
+    await _drained(served)
+    after = {worker.pid for worker in served.workers()}
+    assert len(after) == 2 and not after & before
+    assert len(acked) == 200
+    store = await open_store(served.url, clock=system_clock)
+    try:
+        page = await store.search(Query("DiagnosticReport", count=1, total="accurate"), SYSTEM)
+        assert page.total == 200
+        patients = await store.search(Query("Patient", count=50), SYSTEM)
+        assert len([one for one in patients.matches if loads(one.body).get("active", True)]) == 6
+    finally:
+        await store.close()
+
+
+async def _drained(served: Served) -> None:
+    inbox = await open_inbox(Path("/nowhere"), served.url)
+    try:
+        end = time.monotonic() + 30
+        while await inbox.messages.open_count():
+            assert time.monotonic() < end
+            await asyncio.sleep(0.1)
+    finally:
+        await inbox.close()
+
+
+async def test_the_parent_told_to_stop_stops_cleanly(served: Served) -> None:
+    answers = await send("127.0.0.1", served.mllp, [oru(number, 1, items=2) for number in range(90_000, 90_005)])
+    assert all(b"MSA|AA|" in answer for answer in answers)
+    children = served.workers()
+    served.parent.terminate()
+    assert await asyncio.to_thread(served.parent.wait, 20) == 0
+    assert not any(child.is_running() for child in children)
+
+
+async def test_workers_end_with_their_parent(server: TestServer, tmp_path: Path) -> None:
+    with serving(server.schema(), tmp_path) as served:
+        children = served.workers()
+        served.parent.kill()
+        gone, alive = await asyncio.to_thread(psutil.wait_procs, children, 20)
+        assert len(gone) == 2 and not alive
