@@ -192,10 +192,17 @@ def _rest(commands: Commands) -> None:
     actions = store.add_subparsers(dest="action", required=True, metavar="action")
     for name, text in (
         ("stats", "rows, bytes, persons"),
-        ("verify", "check the audit chain; the gateway must be stopped"),
+        ("verify", "check the audit chain; on SQLite the gateway must be stopped"),
+        ("migrate", "bring the schema to this release; the gateway does so itself when it starts"),
+        ("backup", "store, inbox and audit as one file, while the gateway runs"),
+        ("restore", "a backup into an empty home or schema, verified"),
     ):
         action = actions.add_parser(name, help=text)
         action.add_argument("--home", default=".demo", help="the gateway's home folder (default: .demo)")
+        action.add_argument("--config", default="", help="settings file that names home or database, instead")
+        action.add_argument("--url", default="", help="postgresql://… of the database, instead")
+        if name in ("backup", "restore"):
+            action.add_argument("file", help="the backup file")
         action.add_argument("--json", action="store_true", help="JSON lines")
     generate = _add(commands, "generate", "generate:run", "a synthetic population in every member's own format")
     generate.add_argument("--residents", type=_positive, default=100, help="default: 100")

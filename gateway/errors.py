@@ -115,6 +115,14 @@ class StoreInUse(UnsafeStore):
     en = "Another process uses this home; stop it first, or set another gateway.home."
 
 
+class BrokenArchive(ConfigError):
+    """A backup that cannot be restored; nothing was restored from it."""
+
+    code = "GW-CFG-005"
+    zh = "备份文件不完整、被改动过，或不适用于这里；没有恢复任何数据。"
+    en = "The backup is incomplete, was changed, or does not fit here; nothing was restored."
+
+
 # ---- INB ------------------------------------------------------------------------------------
 class InboundError(GatewayError):
     """A door could not take the bytes."""

@@ -1,4 +1,4 @@
-"""`gateway store stats|verify`: how large the store is, and whether its audit chain is whole."""
+"""`gateway store stats|verify|migrate|backup|restore`: how large it is, whether it is whole, and a copy of it."""
 
 from __future__ import annotations
 
@@ -6,35 +6,119 @@ import argparse
 import asyncio
 from pathlib import Path
 
+from ..config import load
 from ..errors import ConfigError
+from ..inbox.queue import open_inbox
 from ..model.times import system_clock
+from ..store import backup_sqlite
+from ..store.archive import Manifest
 from ..store.peek import stats
 from ..store.resources import open_store
-from .talk import Exit, emit, say
+from .talk import Exit, bytes_done, emit, say
 
 
 def run(args: argparse.Namespace) -> int:
     """Dispatch."""
-    home = Path(args.home)
-    if not (home / "store.db").exists():
-        raise ConfigError(
-            f"--home {home}", "no store.db there", detail_zh="那里没有 store.db，请用 --home 指明网关的数据目录。"
-        )
-    if args.action == "verify":
-        return asyncio.run(_verify(home, as_json=args.json))
-    for name, value in stats(home).items():
+    url = _url(args)
+    if args.action == "restore":
+        return _restore(args, url)
+    _there(url)
+    if args.action == "stats":
+        return _stats(args, url)
+    if args.action == "backup":
+        return _backup(args, url)
+    return asyncio.run(_migrate(args, url) if args.action == "migrate" else _verify(args, url))
+
+
+def _url(args: argparse.Namespace) -> str:
+    """`sqlite:///home` or `postgresql://…`."""
+    if args.url:
+        return str(args.url)
+    if args.config:
+        settings = load(Path(args.config))
+        return settings.store.url or f"sqlite:///{Path(settings.gateway.home).absolute()}"
+    return f"sqlite:///{Path(args.home).absolute()}"
+
+
+def _home(url: str) -> Path | None:
+    """The folder of an embedded store; None for a database."""
+    return Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else None
+
+
+def _there(url: str) -> None:
+    home = _home(url)
+    if home is not None and not (home / "store.db").exists():
+        zh = "那里没有 store.db，请用 --home 指明网关的数据目录。"
+        raise ConfigError(f"--home {home}", "no store.db there", detail_zh=zh)
+
+
+def _stats(args: argparse.Namespace, url: str) -> int:
+    home = _home(url)
+    if home is not None:
+        figures = stats(home)
+    else:
+        from ..store.backup_postgres import figures_of  # psycopg comes with the extra `postgres`
+
+        figures = figures_of(url)
+    for name, value in figures.items():
         emit({name: value}) if args.json else print(f"{value:>15,}  {name}")
     return Exit.OK
 
 
-async def _verify(home: Path, *, as_json: bool) -> int:
-    """Checks the whole chain; the gateway of this home must be stopped."""
-    store = await open_store(f"sqlite:///{home}", clock=system_clock)
+def _backup(args: argparse.Namespace, url: str) -> int:
+    home, path = _home(url), Path(args.file)
+    with bytes_done() as progress:
+        if home is not None:
+            manifest = backup_sqlite.backup(home, path, progress)
+        else:
+            from ..store.backup_postgres import backup
+
+            manifest = backup(url, path, progress)
+    size = path.stat().st_size
+    if args.json:
+        emit(_said(manifest) | {"file": str(path), "bytes": size})
+    say(f"已备份到 {path}（{size:,} 字节）；其中有存储密钥，请妥善保管 / backed up, keep it as secret as the store")
+    return Exit.OK
+
+
+def _restore(args: argparse.Namespace, url: str) -> int:
+    home, path = _home(url), Path(args.file)
+    with bytes_done() as progress:
+        if home is not None:
+            manifest = backup_sqlite.restore(path, home, progress)
+        else:
+            from ..store.backup_postgres import restore
+
+            manifest = restore(path, url, progress)
+    if args.json:
+        emit(_said(manifest))
+    say(f"已恢复 {manifest.at} 的备份，行数与摘要一致 / restored, counts and hashes agree")
+    return asyncio.run(_verify(args, url))
+
+
+def _said(manifest: Manifest) -> dict[str, object]:
+    return {"engine": manifest.engine, "at": manifest.at, "release": manifest.release, "counts": manifest.counts}
+
+
+async def _migrate(args: argparse.Namespace, url: str) -> int:
+    """Opening does it, each numbered step in a transaction of its own."""
+    store = await open_store(url, clock=system_clock)
+    await store.close()
+    await (await open_inbox(_home(url) or Path(), url)).close()
+    if args.json:
+        emit({"migrated": True})
+    say("数据结构已是本版本 / the schema is of this release")
+    return Exit.OK
+
+
+async def _verify(args: argparse.Namespace, url: str) -> int:
+    """Checks the whole chain; on SQLite the gateway of this home must be stopped."""
+    store = await open_store(url, clock=system_clock)
     try:
         verdict = await store.audit_log.verify()
     finally:
         await store.close()
-    if as_json:
+    if args.json:
         emit({"checked": verdict.checked, "broken": verdict.broken})
     if verdict.broken:
         say(f"审计链在第 {verdict.broken} 条断开 / the audit chain is broken at row {verdict.broken}")

@@ -14,12 +14,15 @@ import psycopg
 from ..errors import UnsafeStore
 
 
-async def migrate(connection: psycopg.AsyncConnection[Any], lock: int, folder: str) -> list[str]:
+async def migrate(
+    connection: psycopg.AsyncConnection[Any], lock: int, folder: str, *, upto: int | None = None
+) -> list[str]:
     """Steps of `migrations/<folder>` taken now, one process at a time. Raises UnsafeStore for a newer release's schema.
 
-    lock: key of the advisory lock; the connection is in autocommit and its search path names the schema.
+    lock: key of the advisory lock; upto: go no further than this version. The connection is in autocommit and its
+    search path names the schema.
     """
-    steps = steps_of(folder)
+    steps = steps_of(folder)[:upto]
     await connection.execute("SELECT pg_advisory_lock(%s)", (lock,))
     try:
         version = await _version(connection)
