@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
+from weakref import WeakKeyDictionary
 
 from ..errors import Gone, NotFound
 from ..model.outcome import Finding
@@ -22,9 +23,17 @@ from ..validate import definitions
 _SUBSETTED = {"system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "code": "SUBSETTED"}
 
 
+_patients: WeakKeyDictionary[Resource, str] = WeakKeyDictionary()
+"""Whom a version is about, kept as long as the store remembers the version."""
+
+
 def patient_of(resource: Resource) -> str:
     """Id of the Patient a resource is about; "" when it is about nobody, or deleted."""
-    return subject_of(resource.type, resource.id, resource.body) if resource.body else ""
+    known = _patients.get(resource)
+    if known is None:
+        known = subject_of(resource.type, resource.id, resource.body) if resource.body else ""
+        _patients[resource] = known
+    return known
 
 
 def patients_of(resources: Iterable[Resource]) -> tuple[str, ...]:
@@ -69,10 +78,13 @@ def held(resource: Resource, call: Call) -> bool:
     return at is not None and resource.at.astimezone(UTC).replace(microsecond=0) <= at
 
 
+_MODES = {mode: f',"search":{{"mode":"{mode}"}}}}'.encode() for mode in ("match", "include")}
+
+
 def entry(resource: Resource, base: str, mode: str, body: bytes | None = None) -> bytes:
     """One searchset entry; `body` replaces the stored bytes when a subset was asked for."""
     url = f'{{"fullUrl":"{base}/{resource.type}/{resource.id}","resource":'.encode()
-    return url + (resource.body if body is None else body) + b',"search":{"mode":"' + mode.encode() + b'"}}'
+    return b"".join((url, resource.body if body is None else body, _MODES[mode]))
 
 
 def outcome_entry(findings: Sequence[Finding]) -> bytes:
@@ -122,7 +134,7 @@ def bundle(
     head += b',"link":' + dumps([{"relation": relation, "url": url} for relation, url in links])
     if not entries:
         return head + b"}"
-    return head + b',"entry":[' + b",".join(entries) + b"]}"
+    return b"".join((head, b',"entry":[', b",".join(entries), b"]}"))
 
 
 def subset(type_: str, body: bytes, *, elements: frozenset[str] = frozenset(), summary: str = "") -> bytes:

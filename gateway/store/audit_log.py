@@ -181,7 +181,7 @@ class AuditLog:
 
     def _mac(self, before: bytes, log: int, seq: int, row: bytes) -> bytes:
         data = b"%b%d|%d|%b" % (before, log, seq, row)
-        return hmac.new(self._key, data, hashlib.sha256).digest()
+        return hmac.digest(self._key, data, "sha256")
 
     async def head(self) -> Head:
         """The end of the chain."""
@@ -246,12 +246,17 @@ def _word(name: str, value: str) -> int:
 
 
 def _words(row: AuditRow) -> list[int]:
-    said = {"user": row.user, "action": row.action, "kind": row.kind, "subtype": row.subtype, "outcome": row.outcome}
-    words = [_word(name, value) for name, value in said.items() if value]
+    words = [*_usual(row.user, row.action, row.kind, row.subtype, row.outcome)]
     words += [_word("patient", one) for one in dict.fromkeys(row.patients)]
     # A version of a resource is found under the resource too.
-    entities = dict.fromkeys(part for one in row.entities for part in (one, one.partition("/_history/")[0]))
-    return words + [hash64("audit", "entity", one) for one in entities]
+    entities = dict.fromkeys([part for one in row.entities for part in (one, one.partition("/_history/")[0])])
+    return words + [_word("entity", one) for one in entities]
+
+
+@lru_cache(8192)
+def _usual(user: str, action: str, kind: str, subtype: str, outcome: str) -> tuple[int, ...]:
+    said = {"user": user, "action": action, "kind": kind, "subtype": subtype, "outcome": outcome}
+    return tuple(_word(name, value) for name, value in said.items() if value)
 
 
 def _asked(query: AuditQuery) -> list[int]:

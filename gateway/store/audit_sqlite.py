@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import resources as package_files
 from pathlib import Path
 
 import apsw
 
 from .audit_log import DISCLOSURE, EFFECT, START, End, Sealed, Wanted
+from .packing import short, short_words
 from .sqlite_sql import fts_words, insert, numbers
 from .writer import GroupWriter, connect
+
+BLOCK_BITS = 6
+BLOCK = 1 << BLOCK_BITS
+"""Links that share their words in the index: most rows of a moment differ in little but the patient."""
+_TOP = 1 << 62
 
 
 class SqliteAudit:
@@ -52,21 +58,36 @@ class SqliteAudit:
         return {int(row[0]): bytes(row[1]) for row in self._reader.execute(sql, (numbers(wanted),))}
 
     async def find(self, wanted: Wanted) -> list[tuple[int, int]]:
-        """Places of links, newest first."""
-        source, values = "seal WHERE 1", []  # type: tuple[str, list[object]]
-        if wanted.words:
-            source = "seal_post CROSS JOIN seal ON seal.n = seal_post.rowid WHERE seal_post MATCH ?"
-            values.append(" AND ".join(f'"{word}"' for word in fts_words(wanted.words).split()))
-        number = "seal_post.rowid" if wanted.words else "seal.n"
-        for condition, value in (("seal.at >= ?", wanted.since), ("seal.at < ?", wanted.until)):
-            if value is not None:
-                source += f" AND {condition}"
-                values.append(value)
-        if wanted.before is not None:
-            source += f" AND {number} < ifnull((SELECT n FROM seal WHERE log = ? AND seq = ?), 0)"
-            values += wanted.before
-        sql = f"SELECT seal.log, seal.seq FROM {source} ORDER BY seal.n DESC LIMIT ?"
-        return [(row[0], row[1]) for row in self._reader.execute(sql, (*values, wanted.limit))]
+        """Places of links, newest first: block by block, until there are enough."""
+        top = _TOP if wanted.before is None else self._number(*wanted.before)
+        tests: list[tuple[str, int | bytes | None]] = [("at >= ?", wanted.since), ("at < ?", wanted.until)]
+        tests += [("instr(words, ?) > 0", short(word)) for word in wanted.words]
+        given = [(test, value) for test, value in tests if value is not None]
+        also = "".join(f" AND {test}" for test, _ in given)
+        sql = f"SELECT log, seq FROM seal WHERE n BETWEEN ? AND ? AND n < ?{also} ORDER BY n DESC LIMIT ?"
+        found: list[tuple[int, int]] = []
+        for first, last in self._blocks(wanted.words, top):
+            bound = (first, last, top, *[value for _, value in given], wanted.limit - len(found))
+            found += [(row[0], row[1]) for row in self._reader.execute(sql, bound)]
+            if len(found) >= wanted.limit:
+                break
+        return found
+
+    def _number(self, log: int, seq: int) -> int:
+        """The place of a row in the chain, 0 when it is not there."""
+        found = self._reader.execute("SELECT n FROM seal WHERE log = ? AND seq = ?", (log, seq))
+        return int(next(iter(found), (0,))[0])
+
+    def _blocks(self, words: Sequence[int], top: int) -> Iterator[tuple[int, int]]:
+        """First and last number of stretches of the chain, below `top`, in which all the words occur, newest first."""
+        if not words:
+            yield 0, _TOP
+            return
+        sql = "SELECT rowid FROM seal_post WHERE seal_post MATCH ? AND rowid < ? ORDER BY rowid DESC"
+        query = " AND ".join(f'"{word}"' for word in fts_words(words).split())
+        for (block,) in self._reader.execute(sql, (query, min(top << BLOCK_BITS, _TOP))):
+            first, more = block >> BLOCK_BITS, block & (BLOCK - 1)
+            yield first, first + more
 
     async def close(self) -> None:
         """Finish what is queued, close the file."""
@@ -85,8 +106,14 @@ def _end(db: apsw.Connection) -> End:
 
 
 def _chain(db: apsw.Connection, links: list[Sealed]) -> None:
-    insert(db, "INSERT INTO seal VALUES", [link[:5] for link in links])
-    insert(db, "INSERT INTO seal_post(rowid, words) VALUES", [(link.n, fts_words(link.words)) for link in links])
+    insert(db, "INSERT INTO seal VALUES", [(*link[:5], short_words(link.words)) for link in links])
+    blocks = [links[at : at + BLOCK] for at in range(0, len(links), BLOCK)]
+    insert(db, "INSERT INTO seal_post(rowid, words) VALUES", [_block(block) for block in blocks])
+
+
+def _block(links: list[Sealed]) -> tuple[int, str]:
+    words = {word for link in links for word in link.words}
+    return links[0].n << BLOCK_BITS | (len(links) - 1), fts_words(tuple(words))
 
 
 def _prepare(db: apsw.Connection) -> None:

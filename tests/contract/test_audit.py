@@ -59,6 +59,19 @@ async def test_many_disclosures_at_once_are_all_kept_in_order(site: Site) -> Non
     assert (await site.store.audit_log.verify()).checked == 700
 
 
+async def test_pages_of_one_doctor_and_one_patient_hold_exactly_their_rows_newest_first(site: Site) -> None:
+    said = [(f"d{n % 3}", f"p{n % 7}") for n in range(300)]
+    for n, (user, patient) in enumerate(said):
+        await site.store.disclose(audit(site.now, user=user, patients=(patient,), detail=str(n)))
+        if n % 100 == 90:
+            await site.store.audit_log.seal()
+    found, before = [], ""
+    while page := await site.store.audits(AuditQuery(user="d1", patient="p2", limit=4, before=before)):
+        found += [int(row.detail) for _, row in page]
+        before = page[-1][0]
+    assert found == [n for n in range(299, -1, -1) if said[n] == ("d1", "p2")]
+
+
 async def test_the_chain_goes_on_after_a_restart(site: Site) -> None:
     await site.store.disclose(audit(site.now))
     store = await site.again()

@@ -4,7 +4,12 @@ CREATE TABLE meta(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE disclosure(seq INTEGER PRIMARY KEY, row BLOB NOT NULL);
 
 -- The chain: n counts without a gap; log 0 = disclosure here, 1 = effect in the store; mac covers mac(n-1), log, seq, row.
-CREATE TABLE seal(n INTEGER PRIMARY KEY, log INTEGER NOT NULL, seq INTEGER NOT NULL, at INTEGER NOT NULL, mac BLOB NOT NULL);
+-- words: six bytes of each word a row is found by, to test it.
+CREATE TABLE seal(
+  n INTEGER PRIMARY KEY, log INTEGER NOT NULL, seq INTEGER NOT NULL, at INTEGER NOT NULL, mac BLOB NOT NULL,
+  words BLOB NOT NULL
+);
 CREATE UNIQUE INDEX seal_row ON seal(log, seq);
 
+-- The words of up to 64 links chained together, each word once: rowid = first n << 6 | how many follow it.
 CREATE VIRTUAL TABLE seal_post USING fts5(words, content='', detail=none, columnsize=0, tokenize='ascii');
