@@ -8,6 +8,7 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -17,6 +18,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from .alliance.directory import introduce
+from .commands.maps import golden
 from .errors import ConfigError, GatewayError
 from .identity.index import PersonIndex
 from .inbound.files import FolderDoor
@@ -24,6 +26,7 @@ from .inbound.http_push import PushParts, push_routes
 from .inbound.http_server import HttpServer
 from .inbound.intake import Intake
 from .inbound.mllp import MllpDoor
+from .inbox.proof import Golden, MappingProof
 from .inbox.queue import open_inbox
 from .inbox.worker import Worker
 from .model.context import AccessContext
@@ -69,6 +72,10 @@ class Gateway:
         parts = Parts(shared.store, mappings, shared.people, shared.ids, shared.clock)
         self.pipeline = Pipeline(parts)
         self.worker: Worker[Work] = Worker(shared.inbox, self.pipeline.prepare, self.pipeline.finish, shared.store.done)
+        self.proof = MappingProof(
+            mappings, partial(_mappings, shared.settings), _golden(shared.settings), shared.inbox, shared.clock,
+            shared.settings.gateway.shadow,
+        )  # fmt: skip
         self.intake = Intake(shared.inbox, mappings, shared.clock)
         self.mllp = MllpDoor(self.intake)
         self.app = self._app()
@@ -84,9 +91,8 @@ class Gateway:
         _refuse_unsafe(settings)
         home = Path(settings.gateway.home)
         home.mkdir(parents=True, exist_ok=True)
-        mappings = Mappings.load(_folders(settings.gateway.mappings, "mappings"), elements=R4Elements())
-        directory = _overridden(mappings.directory, settings.source)
-        mappings = mappings.with_directory(directory)
+        mappings = _mappings(settings)
+        directory = mappings.directory
         store = await open_store(settings.store.url or f"sqlite:///{home}", clock=clock)
         ids = Ids(store.store_key)
         book = TokenBook([*credentials, *(credential(one) for one in settings.token)])
@@ -129,7 +135,7 @@ class Gateway:
         push = PushParts(self.intake, self.directory, self._outcome, self._caller(Door.PUSH))
         return [
             *page_routes(shared.pages()),
-            *console_routes(shared.console(self.mappings)),
+            *console_routes(shared.console(self.mappings, self.proof)),
             *push_routes(push),
             *dicom_web_routes(shared.dicom_web(self._caller(Door.DICOM_OUT))),
             *health_routes(shared.store),
@@ -245,6 +251,23 @@ def _refuse_unsafe(settings: Settings) -> None:
 def _folders(own: str, name: str) -> list[Path]:
     """The operator's folder first (it wins), then the shipped one."""
     return [*([Path(own)] if own else []), shipped(name)]
+
+
+def _mappings(settings: Settings) -> Mappings:
+    """The mappings on disk, compiled, under the directory of the settings. Raises MappingError."""
+    loaded = Mappings.load(_folders(settings.gateway.mappings, "mappings"), elements=R4Elements())
+    return loaded.with_directory(_overridden(loaded.directory, settings.source))
+
+
+def _golden(settings: Settings) -> Golden:
+    """The operator's own cases: `<mappings>/tests/<source>/<message>/<name>/`."""
+    folder = Path(settings.gateway.mappings) / "tests"
+
+    def run(mappings: Mappings) -> tuple[int, list[str]]:
+        results = list(golden(mappings, folder)) if settings.gateway.mappings and folder.is_dir() else []
+        return len(results), [name for name, same in results if not same]
+
+    return run
 
 
 def _overridden(directory: Directory, settings: Mapping[str, Mapping[str, str]]) -> Directory:

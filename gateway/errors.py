@@ -123,6 +123,14 @@ class BrokenArchive(ConfigError):
     en = "The backup is incomplete, was changed, or does not fit here; nothing was restored."
 
 
+class MappingUnfit(ConfigError):
+    """New mappings compile but must not serve yet; place names what speaks against them."""
+
+    code = "GW-CFG-006"
+    zh = "新映射没有启用，仍用原来的映射。"
+    en = "The new mappings were not put to use; the present ones go on serving."
+
+
 # ---- INB ------------------------------------------------------------------------------------
 class InboundError(GatewayError):
     """A door could not take the bytes."""

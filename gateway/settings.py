@@ -11,12 +11,14 @@ class General:
     """home: folder of the embedded store, inbox and audit log. rules: name of the recognition sheet.
 
     mappings, profiles: the operator's own folders; what is in them wins over what is shipped.
+    shadow: how many of the newest kept messages new mappings are tried on before they serve.
     """
 
     home: str = "gateway-home"
     rules: str = "990101-2026"
     mappings: str = ""
     profiles: str = ""
+    shadow: int = 200
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from .identity.index import PersonIndex
 from .identity.search import Found, PersonSearch
 from .identity.steward import Steward
 from .inbound.fhir_write import FhirWrite, WriteParts
+from .inbox.proof import MappingProof
 from .inbox.queue import Inbox
 from .model.context import AccessContext
 from .model.directory import Directory
@@ -116,9 +117,10 @@ class Shared:
             secure=bool(self.settings.http.tls_cert),
         )
 
-    def console(self, mappings: Mappings) -> ConsoleParts:
+    def console(self, mappings: Mappings, proof: MappingProof) -> ConsoleParts:
         """The vendor console's parts."""
-        return ConsoleParts(self.pages(), self.inbox, mappings, shipped("fixtures"), Steward(self.people, self.store))
+        steward = Steward(self.people, self.store)
+        return ConsoleParts(self.pages(), self.inbox, mappings, shipped("fixtures"), steward, proof)
 
     def dicom_web(self, caller: Caller) -> DicomWebParts:
         """The image proxy's parts."""

@@ -7,6 +7,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Coroutine
+from functools import partial
 from pathlib import Path
 
 import uvloop
@@ -56,10 +57,31 @@ async def _serve(settings: Settings, shared: Listening | None = None, number: in
     gateway = await Gateway.open(settings)
     try:
         await gateway.start(shared, folders=number == 0)
+        _reload_on_hangup(gateway)
+        if parent >= 0:
+            gateway.proof.tell_others = partial(os.kill, os.getppid(), signal.SIGHUP)
         say(f"http://{settings.http.host}:{gateway.http_port}  mllp {settings.mllp.host}:{gateway.mllp_port}")
         await stopped(parent)
     finally:
         await gateway.close()
+
+
+def _reload_on_hangup(gateway: Gateway) -> None:
+    """SIGHUP proves the mappings on disk and lets them serve, and says what came of it."""
+    running = set[asyncio.Task[None]]()
+
+    async def reload() -> None:
+        proof = await gateway.proof.attempt(switch=True)
+        changed = f"{proof.touched} / {proof.seen} 条最近的消息会有变化 / recent messages change"
+        kept = f"{proof.code} {proof.place} {proof.zh}"
+        say(f"映射已启用 / mappings switched: {changed}" if proof.switched else kept)
+
+    def begin() -> None:
+        task = asyncio.ensure_future(reload())
+        running.add(task)
+        task.add_done_callback(running.discard)
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, begin)
 
 
 async def stopped(parent: int = -1) -> None:

@@ -20,7 +20,7 @@ _STOP_S = 25
 _SOON_S = 5.0
 """A worker that ends within this time of its start is started again later and later."""
 _CONFIG = (Exit.USAGE, Exit.CONFIG)
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP)
 
 
 @dataclass(slots=True)
@@ -94,6 +94,10 @@ class _Family:
         for pid in self.running:
             os.waitpid(pid, 0)
 
+    def reload(self) -> None:
+        """Ask all to prove the mappings on disk and let them serve."""
+        self._tell(signal.SIGHUP)
+
     def _tell(self, what: signal.Signals) -> None:
         for pid in self.running:
             with contextlib.suppress(ProcessLookupError):
@@ -117,7 +121,9 @@ def supervise(work: Work, workers: int) -> int:
         while not code:
             family.start_due()
             told = signal.sigtimedwait(_SIGNALS, 0.25)
-            if told is not None and told.si_signo != signal.SIGCHLD:
+            if told is not None and told.si_signo == signal.SIGHUP:
+                family.reload()
+            elif told is not None and told.si_signo != signal.SIGCHLD:
                 break
             code = family.reap()
     finally:

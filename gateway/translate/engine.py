@@ -84,6 +84,10 @@ class Mappings:
         made._compiled = self._compiled
         return made
 
+    def become(self, other: Mappings) -> None:
+        """Everything of `other`, in one step: whoever holds this object translates with it from the next message on."""
+        self.__dict__ = other.__dict__
+
     def check(self) -> None:
         """Compile every map of every source; the first fault is raised."""
         for source in self.directory.sources.values():

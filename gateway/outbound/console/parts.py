@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from ...errors import NotFound
 from ...identity.steward import Steward
+from ...inbox.proof import MappingProof
 from ...inbox.queue import Entry, Inbox
 from ...model.context import Role
 from ...model.directory import Source
@@ -29,6 +30,7 @@ class ConsoleParts:
     mappings: Mappings
     samples: Path
     steward: Steward
+    proof: MappingProof
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from ...security.scopes import Door
 from ...translate.gaps import Gaps
 from ...translate.sources import SANDBOX
 from ..pages.guard import Endpoint, Visit, guarded, redirect
-from . import original, people
+from . import mappings, original, people
 from .parts import ConsoleParts, Desk
 from .samples import SAMPLES, sample, text_of
 from .trying import Tried, try_text
@@ -55,6 +55,8 @@ def console_routes(parts: ConsoleParts) -> list[Route]:
         at("/console/people", people.people),
         at("/console/people/{task}", people.decide, "POST"),
         at("/console/people/{task}/undo", people.undo, "POST"),
+        at("/console/mappings", mappings.mappings),
+        at("/console/mappings", mappings.attempt, "POST"),
         at("/console/{rest:path}", _unknown),
     ]
 

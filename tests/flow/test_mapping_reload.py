@@ -1,0 +1,134 @@
+"""New mappings into a running gateway: proved on cases and kept messages, then switched; a failure keeps the old."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.model.resource import loads
+from tests.flow.alliance import Alliance
+from tests.flow.messages import card, oru
+
+_HEAD = "extends: _base/v2/oru_r01\nserves: [ORU^R01]\nsource: test\nrules:\n"
+_STATUS = "  - rule: observation\n    set: {status: %s}\n"
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A mapping folder in which the city hospital has a map of its own that changes nothing yet."""
+    member = tmp_path / "maps" / "city_first_hospital"
+    member.mkdir(parents=True)
+    (member / "source.yaml").write_bytes(Path("mappings/city_first_hospital/source.yaml").read_bytes())
+    (member / "oru_r01.yaml").write_text(_HEAD + _STATUS % "final", encoding="utf-8")
+    return member / "oru_r01.yaml"
+
+
+@pytest.fixture
+def running(own: Path, tmp_path: Path) -> Iterator[Alliance]:
+    fresh = Alliance(tmp_path / "home", mappings=own.parents[1])
+    fresh.mllp(oru(1, 1, items=3))
+    fresh.drain()
+    yield fresh
+    fresh.close()
+
+
+def statuses(alliance: Alliance, number: int) -> set[str]:
+    alliance.mllp(oru(number, 1, items=3))
+    alliance.drain()
+    return {one["status"] for one in alliance.of(card(1), "Observation")}
+
+
+def attempt(alliance: Alliance, do: str) -> str:
+    form = {"do": do}
+    answer = alliance.client.post(
+        "/console/mappings", data=form, headers=alliance.bearer("admin"), follow_redirects=True
+    )
+    assert answer.status_code == 200, answer.text[:300]
+    return " ".join(re.sub(r"<[^>]+>", " ", answer.text).split())
+
+
+def test_a_change_is_shown_first_and_serves_from_the_next_message_on(running: Alliance, own: Path) -> None:
+    own.write_text(_HEAD + _STATUS % "amended", encoding="utf-8")
+    shown = attempt(running, "prove")
+    assert "可以启用" in shown and "Observation.status" in shown and "1 条会有变化" in shown
+    assert statuses(running, 2) == {"final"}
+    assert "已启用" in attempt(running, "switch")
+    assert statuses(running, 3) == {"final", "amended"}
+
+
+def test_a_map_that_does_not_compile_is_named_by_file_and_line_and_the_old_one_serves(
+    running: Alliance, own: Path
+) -> None:
+    own.write_text(_HEAD + "  - rule: observation\n    set: {statuss: {from: OBX-11}}\n", encoding="utf-8")
+    shown = attempt(running, "switch")
+    assert "没有启用" in shown and "city_first_hospital/oru_r01.yaml:6" in shown and "GW-CFG-003" in shown
+    assert statuses(running, 2) == {"final"}
+
+
+def test_a_map_that_would_refuse_kept_messages_does_not_serve(running: Alliance, own: Path) -> None:
+    own.write_text(_HEAD + "  - rule: lab_report\n    id: [ZZZ-1]\n", encoding="utf-8")
+    shown = attempt(running, "switch")
+    assert "会被拒绝" in shown and "GW-CFG-006" in shown
+    assert statuses(running, 2) == {"final"}
+
+
+def test_a_golden_case_that_differs_keeps_the_old_map(running: Alliance, own: Path) -> None:
+    case = own.parents[1] / "tests/city_first_hospital/oru_r01/one"
+    case.mkdir(parents=True)
+    (case / "case.yaml").write_text("order: 1\n", encoding="utf-8")
+    (case / "input.hl7").write_bytes(oru(1, 1, items=1).replace(b"\r", b"\n"))
+    (case / "expected.json").write_text('{"resourceType":"Bundle"}', encoding="utf-8")
+    shown = attempt(running, "switch")
+    assert "没有启用" in shown and "不同的用例：city_first_hospital/oru_r01/one" in shown
+
+
+def test_a_new_source_waits_for_a_restart_and_says_so(running: Alliance, own: Path) -> None:
+    source = own.with_name("source.yaml")
+    source.write_text(source.read_text(encoding="utf-8").replace("short: 市一院", "short: 市一"), encoding="utf-8")
+    proof = running.run(running.gateway.proof.attempt(switch=True))
+    assert (proof.switched, proof.code) == (False, "GW-CFG-006") and "重启" in proof.zh
+
+
+def test_only_operators_change_mappings(running: Alliance) -> None:
+    for role in ("vendor", "doctor", "platform"):
+        answer = running.client.post("/console/mappings", data={"do": "switch"}, headers=running.bearer(role))
+        assert answer.status_code == 403, role
+    assert running.gateway.proof.last is None
+
+
+def test_the_hangup_signal_reloads(own: Path, tmp_path: Path) -> None:
+    config = tmp_path / "gateway.toml"
+    home = tmp_path / "home"
+    config.write_text(
+        f'[gateway]\nhome = "{home}"\nmappings = "{own.parents[1]}"\n[http]\nport = 0\n[mllp]\nport = 0\n', "utf-8"
+    )
+    command = [sys.executable, "-m", "gateway.cli", "serve", "--config", str(config)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"COLUMNS": "400"}) as process:
+        assert process.stderr is not None
+        try:
+            assert "mllp" in process.stderr.readline()
+            process.send_signal(signal.SIGHUP)
+            assert "mappings switched" in process.stderr.readline()
+            own.write_text("rules: [", encoding="utf-8")
+            process.send_signal(signal.SIGHUP)
+            said = process.stderr.readline() + process.stderr.readline()
+            assert "GW-CFG-003" in said and "city_first_hospital/oru_r01.yaml:2" in said
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+
+
+def test_the_answer_to_a_pushed_message_names_the_mapping_that_made_it(running: Alliance, own: Path) -> None:
+    before = loads(running.push("city_first_hospital", oru(7, 2, items=1), wait=10).content)["outcome"]["mapping"]
+    own.write_text(_HEAD + _STATUS % "amended", encoding="utf-8")
+    running.run(running.gateway.proof.attempt(switch=True))
+    after = loads(running.push("city_first_hospital", oru(8, 2, items=1), wait=10).content)["outcome"]["mapping"]
+    assert before != after
