@@ -1,0 +1,218 @@
+"""The FHIR door under writers: transactions of 300 entries, single creates, and what they leave on disk.
+
+    python -m tests.bench.bench_write [--url postgresql://…] [--stored N] [--residents N] [--seconds S]
+
+A whole gateway in a process of its own (validation, identity, audit, fsync: all on), clients with raw sockets in this
+one. Residents come in random order. `--stored` resources are there before the clock runs. The ceiling of each figure is
+the store alone: the same resources as puts already prepared, committed as many at a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import multiprocessing
+import random
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import uvloop
+
+from gateway.app import Gateway
+from gateway.model.times import system_clock
+from gateway.security.tokens import demo_credentials
+from gateway.settings import General, Http, Mllp, Settings, StoreUrl
+from gateway.store.base import Plan, Put
+from gateway.store.resources import open_store
+from tests.bench.bench_store import Feed
+from tests.bench.machine import machine, row
+
+TOKEN = "bench-admin-token-0123456789abcdef"
+ENTRIES = 300
+_PRELOAD = 500
+
+
+# ---- the gateway ------------------------------------------------------------------------------
+def _gateway(pipe: Connection, home: str, url: str) -> None:
+    async def run() -> None:
+        settings = Settings(gateway=General(home=home), http=Http(port=0), mllp=Mllp(port=-1), store=StoreUrl(url=url))
+        tokens = {"admin": TOKEN, "doctor": TOKEN + "d", "vendor": TOKEN + "v", "platform": TOKEN + "p"}
+        gateway = await Gateway.open(settings, credentials=demo_credentials(tokens, doctor_member=""))
+        await gateway.start()
+        pipe.send(gateway.http_port)
+        await asyncio.get_running_loop().run_in_executor(None, pipe.recv)
+        await gateway.close()
+
+    uvloop.run(run())
+
+
+class _Running:
+    """A gateway process. written: bytes it handed to the disk so far, from /proc."""
+
+    def __init__(self, home: Path, url: str) -> None:
+        self.pipe, theirs = multiprocessing.Pipe()
+        context = multiprocessing.get_context("spawn")
+        self.process = context.Process(target=_gateway, args=(theirs, str(home), url))
+        self.process.start()
+        self.port: int = self.pipe.recv()
+
+    def written(self) -> int:
+        """Bytes written to block devices by this process."""
+        lines = Path(f"/proc/{self.process.pid}/io").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("write_bytes"))
+
+    def stop(self) -> None:
+        """End it."""
+        self.pipe.send(None)
+        self.process.join(60)
+
+
+# ---- what is sent -----------------------------------------------------------------------------
+def _resource(feed: Feed) -> bytes:
+    """One laboratory item of a random resident, as a client would post it."""
+    put = feed.item(feed.chance.randrange(len(feed.residents)), feed.count)
+    feed.count += 1
+    return put.body
+
+
+def _bundle(feed: Feed) -> bytes:
+    """300 results of one random resident in a transaction."""
+    who = feed.chance.randrange(len(feed.residents))
+    entries = []
+    for _ in range(ENTRIES):
+        put = feed.item(who, feed.count)
+        feed.count += 1
+        entries.append(b'{"resource":' + put.body + b',"request":{"method":"POST","url":"Observation"}}')
+    return b'{"resourceType":"Bundle","type":"transaction","entry":[' + b",".join(entries) + b"]}"
+
+
+async def _post(port: int, path: str, bodies: list[bytes], took: list[float]) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for body in bodies:
+        begun = time.perf_counter()
+        head = (
+            f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/fhir+json\r\n"
+            f"Authorization: Bearer {TOKEN}\r\nPrefer: return=minimal\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        writer.write(head.encode() + body)
+        answer = await reader.readuntil(b"\r\n\r\n")
+        size = next(
+            (int(one.split(b":")[1]) for one in answer.lower().split(b"\r\n") if one[:15] == b"content-length:"), 0
+        )
+        text = await reader.readexactly(size)
+        assert answer[9:12] in (b"200", b"201"), (answer, text[:500])
+        took.append(time.perf_counter() - begun)
+    writer.close()
+
+
+def _send(port: int, path: str, lanes: list[list[bytes]]) -> tuple[float, list[float]]:
+    """Seconds for all, and each request's."""
+    took: list[float] = []
+
+    async def run() -> None:
+        await asyncio.gather(*(_post(port, path, lane, took) for lane in lanes))
+
+    begun = time.perf_counter()
+    uvloop.run(run())
+    return time.perf_counter() - begun, sorted(took)
+
+
+# ---- the store alone --------------------------------------------------------------------------
+async def _filled(url: str, feed: Feed, stored: int) -> None:
+    """Every resident's Patient, then `stored` resources."""
+    store = await open_store(url, clock=system_clock)
+    people = [feed._put(n, one.patient()) for n, one in enumerate(feed.residents)]
+    await _commits(store.commit, [Plan(puts=tuple(people[n : n + _PRELOAD])) for n in range(0, len(people), _PRELOAD)])
+    begun = time.perf_counter()
+    for first in range(0, stored, 20 * _PRELOAD):
+        plans = [Plan(puts=tuple(feed.rows(_PRELOAD))) for _ in range(20)]
+        await _commits(store.commit, plans)
+        if first % 200_000 == 0 and first:
+            print(f"    {first:,} stored after {time.perf_counter() - begun:.0f} s", flush=True)
+    await store.close()
+
+
+async def _ceiling(url: str, feed: Feed, size: int, at_once: int, count: int) -> float:
+    """Puts a second, committed `size` at a time."""
+    store = await open_store(url, clock=system_clock)
+    puts: list[Put] = []
+    for _ in range(size * count):
+        puts.append(feed.item(feed.chance.randrange(len(feed.residents)), feed.count))
+        feed.count += 1
+    plans = [Plan(puts=tuple(puts[n : n + size])) for n in range(0, len(puts), size)]
+    begun = time.perf_counter()
+    await _commits(store.commit, plans, at_once)
+    took = time.perf_counter() - begun
+    await store.close()
+    return len(puts) / took
+
+
+async def _commits(commit: Callable[[Plan], Awaitable[object]], plans: list[Plan], at_once: int = 4) -> None:
+    gate = asyncio.Semaphore(at_once)
+
+    async def one(plan: Plan) -> None:
+        async with gate:
+            await commit(plan)
+
+    await asyncio.gather(*(one(plan) for plan in plans))
+
+
+def _spread(took: list[float]) -> str:
+    return f"p50 {took[len(took) // 2] * 1e3:.1f} ms, p99 {took[int(len(took) * 0.99)] * 1e3:.1f} ms"
+
+
+def _size(home: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_size for path in sorted(home.glob("*.db*"))}
+
+
+def main() -> None:
+    """Fill, write, weigh."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--url", default="")
+    parser.add_argument("--stored", type=int, default=20_000)
+    parser.add_argument("--residents", type=int, default=1_000)
+    parser.add_argument("--bundles", type=int, default=40)
+    parser.add_argument("--creates", type=int, default=4_000)
+    asked = parser.parse_args()
+    print(machine())
+    with tempfile.TemporaryDirectory(dir=".") as name:
+        home = Path(name).resolve()
+        url = asked.url or f"sqlite:///{home}"
+        feed = Feed(asked.residents)
+        uvloop.run(_filled(url, feed, asked.stored))
+        _measure(home, url, feed, asked)
+
+
+def _measure(home: Path, url: str, feed: Feed, asked: argparse.Namespace) -> None:
+    server = _Running(home, asked.url)
+    bundles = [[_bundle(feed) for _ in range(asked.bundles // 4)] for _ in range(4)]
+    _send(server.port, "/fhir", [lane[:1] for lane in bundles])
+    before = server.written()
+    took, each = _send(server.port, "/fhir", [lane[1:] for lane in bundles])
+    resources = ENTRIES * sum(len(lane) - 1 for lane in bundles)
+    physical = (server.written() - before) / resources / 1024
+    creates = [[_resource(feed) for _ in range(asked.creates // 64)] for _ in range(64)]
+    alone, single = _send(server.port, "/fhir/Observation", creates)
+    made = sum(map(len, creates))
+    server.stop()
+    row(
+        f"transactions of {ENTRIES}, 4 clients, {asked.stored:,} stored", resources / took, "resources/s",
+        uvloop.run(_ceiling(url, feed, ENTRIES, 4, 20)),
+    )  # fmt: skip
+    print(f"    a transaction: {_spread(each)}")
+    row("single creates, 64 clients", made / alone, "a second", uvloop.run(_ceiling(url, feed, 1, 64, 2_000)))
+    print(
+        f"    a create: p50 {single[len(single) // 2] * 1e3:.1f} ms, p99 {single[int(len(single) * 0.99)] * 1e3:.1f} ms"
+    )
+    row("KB written to disk a resource (transactions)", physical, "KB")
+    total = asked.stored + resources + made
+    for file, size in _size(home).items() if not asked.url else ():
+        row(f"bytes a resource in {file}", size / total, "bytes")
+
+
+if __name__ == "__main__":
+    random.seed(1)
+    main()
