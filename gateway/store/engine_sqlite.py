@@ -38,7 +38,7 @@ from .engine import (
 )
 from .index_text import sortable
 from .packing import kept_answer, unpack_keys
-from .sqlite_commit import MOVABLE, movable_values, ready, transaction
+from .sqlite_commit import MOVABLE, alone, movable_values, ready, transaction
 from .sqlite_sql import (
     LONG_MS,
     SEQ_MASK,
@@ -52,7 +52,7 @@ from .sqlite_sql import (
     types_sql,
 )
 from .sqlite_walk import OrderedWalk
-from .writer import GroupWriter, connect
+from .writer import GroupWriter, Together, connect
 
 T = TypeVar("T")
 _EMPTY = (0, 0, 0)
@@ -375,7 +375,8 @@ class SqliteEngine:
         if new:
             await self._writer.run(lambda db: self._names.learn(db, new))
             self._names.load(self._reader)
-        work = asyncio.ensure_future(self._writer.run(transaction(ready(plan, self._names))))
+        made = ready(plan, self._names)
+        work = asyncio.ensure_future(self._writer.run(Together(transaction, made, alone(made))))
         # First of its callbacks, so before anybody hears of the commit; and also when the caller went away meanwhile.
         work.add_done_callback(lambda _: self._forget(plan))
         return await asyncio.shield(work)

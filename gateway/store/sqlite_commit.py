@@ -7,7 +7,7 @@ plan is made again here, inside the transaction; what does not hold any more is 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import apsw
@@ -69,69 +69,106 @@ def ready(plan: PackedPlan, names: Names) -> ReadyPlan:
     return ReadyPlan(plan, tuple(map(one, plan.puts)), tuple(tuple(map(one, move.puts)) for move in plan.moves))
 
 
-def transaction(work: ReadyPlan) -> Callable[[apsw.Connection], Committed]:
-    """The job for the writer."""
-    return lambda db: _Transaction(db, work).run()
+def alone(work: ReadyPlan) -> bool:
+    """True for a plan whose checks ask the tables for more than its own resources: it runs by itself.
+
+    Plans that only put, delete and note share one transaction's statements; each keeps its number and its answer.
+    """
+    plan = work.plan
+    asks = plan.moves or plan.unclaimed or plan.conditions or plan.once
+    return bool(asks or any(put.type == "Patient" for put in plan.puts))
+
+
+def transaction(db: apsw.Connection, works: Sequence[ReadyPlan]) -> list[Committed | Exception]:
+    """Run plans one after the other, written together; for each what came of it. Several only when none is `alone`."""
+    return _Transaction(db, works).run()
 
 
 class _Transaction:
-    """Reads what the plan touches, decides in memory, writes in few statements."""
+    """Reads what the plans touch, decides in memory, writes in few statements."""
 
-    def __init__(self, db: apsw.Connection, work: ReadyPlan) -> None:
-        self.db, self.work, self.plan = db, work, work.plan
+    def __init__(self, db: apsw.Connection, works: Sequence[ReadyPlan]) -> None:
+        self.db, self.works = db, works
         last, at, self.people = next(iter(db.execute("SELECT tx, at, people FROM tx ORDER BY tx DESC LIMIT 1")))
-        self.last, self.last_at = int(last), int(at)
-        self.tx = self.last + 1
-        self.at = max(int(self.plan.at.timestamp() * 1000), self.last_at)
+        self.tx, self.at = int(last), int(at)  # of the plan in hand, or of the newest before it
+        self.commits: list[tuple[int, int, int]] = []
+        self.noted: list[tuple[int, PackedPlan]] = []
         self.heads: dict[int, _Head] = {}
         self.seqs: dict[int, int] = {}
         self.touched: set[int] = set()  # fh whose directory entry changes
-        self.fresh: set[int] = set()  # members that said something new
+        self.fresh: dict[int, int] = {}  # members that said something new, and when
         self.rows: dict[int, list[object]] = {}  # new rows by rid
         self.posted: dict[int, ReadyPut] = {}
-        self.closing: list[int] = []
+        self.closing: list[tuple[int, int, int]] = []  # (tx, rid, instant)
 
-    def run(self) -> Committed:
-        """Everything, or an exception and nothing."""
+    def run(self) -> list[Committed | Exception]:
+        """An answer a plan. A plan that does not hold leaves no trace; any other fault undoes them all."""
         self._load()
-        self._check()
-        self._records(self.plan.records)
-        for move, puts in zip(self.plan.moves, self.work.moved, strict=True):
+        answers = [self._answer(work) for work in self.works]
+        self._write()
+        return answers
+
+    def _answer(self, work: ReadyPlan) -> Committed | Exception:
+        try:
+            self._check(work)
+        except (Conflict, Replan) as stale:
+            return stale
+        return self._apply(work)
+
+    def _apply(self, work: ReadyPlan) -> Committed:
+        plan, before = work.plan, (self.tx, self.at)
+        self.tx, self.at = self.tx + 1, max(int(plan.at.timestamp() * 1000), self.at)
+        self._records(plan.records)
+        for move, puts in zip(plan.moves, work.moved, strict=True):
             for ready_put in puts:
                 self._put(ready_put)
             self._follow(move.move.srcs, move.move.from_patient, move.move.to_patient)
-        written = [self._put(one) for one in self.work.puts]
-        written += [self._delete(one) for one in self.plan.deletes]
-        if not (self.rows or self.plan.records or self.plan.moves or self.plan.audits or self.plan.done):
-            return Committed(self.last, instant_of(self.last_at), tuple(written))
-        self._write()
-        self._beside(written)
+        written = [self._put(one) for one in work.puts]
+        written += [self._delete(one) for one in plan.deletes]
+        changed = any(one.changed for one in written) or any(work.moved)
+        if not (changed or plan.records or plan.moves or plan.audits or plan.done):
+            self.tx, self.at = before
+        else:
+            self.commits.append((self.tx, self.at, self.people))
+            self.noted.append((self.tx, plan))
+            self._beside(plan, written)
         return Committed(self.tx, instant_of(self.at), tuple(written))
 
     # ---- what is there -----------------------------------------------------------------------
-    def _all_puts(self) -> Iterable[ReadyPut]:
-        for puts in self.work.moved:
-            yield from puts
-        yield from self.work.puts
-
     def _load(self) -> None:
-        wanted = {one.put.fh for one in self._all_puts()} | {one.put.home for one in self._all_puts() if one.put.home}
-        wanted |= {fh_of(one.type, one.id) for one in self.plan.deletes}
+        puts = [one.put for work in self.works for part in (*work.moved, work.puts) for one in part]
+        wanted = {one.fh for one in puts} | {one.home for one in puts if one.home}
+        wanted |= {fh_of(one.type, one.id) for work in self.works for one in work.plan.deletes}
         sql = (
             "SELECT dir.fh, dir.rid, dir.ver, row.flags, row.same, row.typ, row.member, row.acl, row.src, row.id"
             " FROM carray(?) AS asked CROSS JOIN dir ON dir.fh = asked.value LEFT JOIN row ON row.rid = dir.rid"
         )
         for fh, rid, version, *rest in self.db.execute(sql, (numbers(tuple(wanted)),)):
             self.heads[fh] = _Head(rid, version, *rest) if version else _Head(rid)
+        homes = {head.rid >> SEQ_BITS for head in self.heads.values() if head.rid}
+        homes |= {home_of(one.fh) for one in puts if not one.home}
+        self._last_of(homes)
+        asked = numbers(tuple({one.home for one in puts}))
+        sql = "SELECT fh FROM carray(?) AS asked JOIN survivor ON survivor.fh = asked.value"
+        self.superseded = {row[0] for row in self.db.execute(sql, (asked,))}
 
-    def _check(self) -> None:
-        for one in self.work.puts:
+    def _last_of(self, persons: set[int]) -> None:
+        sql = (
+            f"SELECT value, (SELECT max(rid) FROM row WHERE rid BETWEEN value << {SEQ_BITS}"
+            f" AND value << {SEQ_BITS} | {SEQ_MASK}) FROM carray(?)"
+        )
+        for person, last in self.db.execute(sql, (numbers(tuple(persons)),)):
+            self.seqs[person] = (last or 0) & SEQ_MASK
+
+    def _check(self, work: ReadyPlan) -> None:
+        plan = work.plan
+        for one in work.puts:
             self._expect(one.put.type, one.put.id, one.put.fh, one.put.expect)
-        for gone in self.plan.deletes:
+        for gone in plan.deletes:
             self._expect(gone.type, gone.id, fh_of(gone.type, gone.id), gone.expect)
-        self._homes_stand()
-        self._answers_stand()
-        for claim in self.plan.unclaimed:
+        self._homes_stand(work)
+        self._answers_stand(plan)
+        for claim in plan.unclaimed:
             sql = (
                 "SELECT ident.fh, dir.ver, row.flags FROM ident JOIN dir ON dir.fh = ident.fh"
                 " JOIN row ON row.rid = dir.rid WHERE ident.h = ?"
@@ -139,7 +176,7 @@ class _Transaction:
             holders = list(self.db.execute(sql, (claim.h,)))
             if any(not flags & DELETED and (fh, version) not in claim.seen for fh, version, flags in holders):
                 raise Replan
-        for move in self.plan.moves:
+        for move in plan.moves:
             if self._movable(move.source, move.move.srcs) != set(move.rids):
                 raise Replan
 
@@ -151,22 +188,21 @@ class _Transaction:
         if found != expect:
             raise Conflict(f"{type_}/{id_}", f"expected version {expect}, found {found}")
 
-    def _homes_stand(self) -> None:
+    def _homes_stand(self, work: ReadyPlan) -> None:
         # A Patient this plan itself writes stands for itself again (un-merge).
-        own = {one.put.fh for one in self.work.puts if one.put.type == "Patient"}
-        homes = {one.put.home for one in self.work.puts if one.put.home and one.put.type != "Patient"} - own
-        sql = "SELECT 1 FROM carray(?) AS asked JOIN survivor ON survivor.fh = asked.value LIMIT 1"
-        if homes and list(self.db.execute(sql, (numbers(tuple(homes)),))):
+        own = {one.put.fh for one in work.puts if one.put.type == "Patient"}
+        homes = {one.put.home for one in work.puts if one.put.home and one.put.type != "Patient"} - own
+        if not homes.isdisjoint(self.superseded):
             raise Replan
 
-    def _answers_stand(self) -> None:
+    def _answers_stand(self, plan: PackedPlan) -> None:
         """What was asked before the plan was made would still be answered alike."""
-        for one in self.plan.conditions:
+        for one in plan.conditions:
             if list(self.db.execute(_CLAIMED if one.claims else _CARRIED, (one.h, one.as_of))):
                 raise Conflict(detail="a condition met another write", detail_zh="条件相同的另一写入先到。")
-        once = self.plan.once
+        once, now = plan.once, max(int(plan.at.timestamp() * 1000), self.at)
         if once is not None and list(
-            self.db.execute("SELECT 1 FROM answer WHERE h = ? AND at > ?", (once.key, self.at - DAY_MS))
+            self.db.execute("SELECT 1 FROM answer WHERE h = ? AND at > ?", (once.key, now - DAY_MS))
         ):
             raise Conflict(detail="the Idempotency-Key was used meanwhile", detail_zh="此幂等键刚被使用。")
 
@@ -205,13 +241,13 @@ class _Transaction:
         ]  # fmt: skip
         self.heads[fh] = fresh
         self.touched.add(fh)
-        self.fresh.add(fresh.member)
+        self.fresh[fresh.member] = self.at
 
     def _close(self, rid: int) -> None:
         pending = self.rows.get(rid)
         if pending is None:
-            self.closing.append(rid)
-        else:  # replaced within its own transaction: nobody ever sees it, so nothing of it is indexed
+            self.closing.append((self.tx, rid, self.at))
+        else:  # replaced before it could be seen: nobody ever finds it, so nothing of it is indexed
             pending[2] = self.tx
             self.posted.pop(rid, None)
 
@@ -227,13 +263,7 @@ class _Transaction:
         return head.rid >> SEQ_BITS
 
     def _next_rid(self, person: int) -> int:
-        seq = self.seqs.get(person)
-        if seq is None:
-            first = person << SEQ_BITS
-            found = list(
-                self.db.execute("SELECT max(rid) FROM row WHERE rid BETWEEN ? AND ?", (first, first | SEQ_MASK))
-            )
-            seq = (found[0][0] or first) & SEQ_MASK
+        seq = self.seqs.get(person, 0)  # 0: a person this transaction made
         if seq >= SEQ_MASK:
             raise StoreError(detail=f"home {person} is full")
         self.seqs[person] = seq + 1
@@ -252,30 +282,30 @@ class _Transaction:
 
     # ---- writing -----------------------------------------------------------------------------
     def _write(self) -> None:
-        db, tx = self.db, self.tx
-        db.execute("INSERT INTO tx VALUES(?, ?, ?)", (tx, self.at, self.people))
+        db = self.db
+        insert(db, "INSERT INTO tx VALUES", self.commits)
         if self.closing:
-            db.execute(
-                "UPDATE row SET till_tx = ? WHERE rid IN (SELECT value FROM carray(?))", (tx, numbers(self.closing))
-            )
-            insert(db, "INSERT INTO closed VALUES", [(self.at, rid) for rid in self.closing])
+            closed = [(tx, rid) for tx, rid, _ in self.closing]
+            db.executemany("UPDATE row SET till_tx = ? WHERE rid = ?", closed)
+            insert(db, "INSERT INTO closed VALUES", [(at, rid) for _, rid, at in self.closing])
         insert(db, "INSERT INTO row VALUES", [tuple(row) for row in self.rows.values()])
         directory = [(fh, self.heads[fh].rid, self.heads[fh].version) for fh in self.touched]
         insert(db, "INSERT OR REPLACE INTO dir VALUES", directory)
         self._index()
-        insert(db, "INSERT OR REPLACE INTO fresh VALUES", [(member, self.at) for member in self.fresh])
+        insert(db, "INSERT OR REPLACE INTO fresh VALUES", list(self.fresh.items()))
         kinds = Counter(row[3] for row in self.rows.values())
         for typ, count in kinds.items():
             db.execute("INSERT INTO size VALUES(?1, ?2) ON CONFLICT(typ) DO UPDATE SET n = n + ?2", (typ, count))
-        insert(db, "INSERT INTO effect(tx, row) VALUES", [(tx, audit) for audit in self.plan.audits])
-        done = [(key, tx, outcome) for key, outcome in self.plan.done]
+        audits = [(tx, audit) for tx, plan in self.noted for audit in plan.audits]
+        insert(db, "INSERT INTO effect(tx, row) VALUES", audits)
+        done = [(key, tx, outcome) for tx, plan in self.noted for key, outcome in plan.done]
         insert(db, "INSERT OR REPLACE INTO done VALUES", done)
 
-    def _beside(self, written: list[Written]) -> None:
+    def _beside(self, plan: PackedPlan, written: list[Written]) -> None:
         """What later plans are held against: claims of criteria, and the answer under an Idempotency-Key."""
-        claims = [(one.h, self.tx, self.at) for one in self.plan.conditions if one.claims]
+        claims = [(one.h, self.tx, self.at) for one in plan.conditions if one.claims]
         insert(self.db, "INSERT OR REPLACE INTO criteria VALUES", claims)
-        if (once := self.plan.once) is not None:
+        if (once := plan.once) is not None:
             row = (once.key, self.tx, self.at, once.digest, once.said, pack_written(written))
             insert(self.db, "INSERT OR REPLACE INTO answer VALUES", [row])
 

@@ -11,7 +11,8 @@ import asyncio
 import contextlib
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import apsw
@@ -20,6 +21,26 @@ from ..errors import StorageFull, StoreError, UnsafeStore
 
 T = TypeVar("T")
 Job = Callable[[apsw.Connection], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """A job that shares its statements with equal neighbours: `run(db, works)` gives an answer or an exception each.
+
+    alone: this one may not. When `run` itself fails, all are undone and each runs by itself.
+    """
+
+    run: Callable[[apsw.Connection, Sequence[Any]], Sequence[Any]]
+    work: Any
+    alone: bool = False
+
+    def __call__(self, db: apsw.Connection) -> Any:
+        """By itself."""
+        (answer,) = self.run(db, (self.work,))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
 
 _Waiting = tuple[Job, asyncio.AbstractEventLoop, "asyncio.Future[Any]", bool]
 _SAFE = (3, 51, 3)
@@ -106,14 +127,23 @@ class GroupWriter:
                 answers.append((batch[0][0](self.connection), None))
             else:
                 self.connection.execute("BEGIN IMMEDIATE")
-                for job, *_ in batch:
-                    answers.append(self._one(job))
+                for jobs in _stretches(batch):
+                    answers += self._many(jobs) if len(jobs) > 1 else [self._one(jobs[0])]
                 self.connection.execute("COMMIT")
         except apsw.Error as fault:
             self._undo()
             error = _translated(fault)
             answers = [(None, error)] * len(batch)
         _answer(batch, answers)
+
+    def _many(self, jobs: list[Job]) -> list[tuple[Any, BaseException | None]]:
+        first = jobs[0]
+        assert isinstance(first, Together)
+        works = [job.work for job in jobs if isinstance(job, Together)]
+        answers, fault = self._one(lambda db: first.run(db, works))
+        if fault is not None:
+            return [self._one(job) for job in jobs]
+        return [(None, one) if isinstance(one, Exception) else (one, None) for one in answers]
 
     def _one(self, job: Job) -> tuple[Any, BaseException | None]:
         self.connection.execute("SAVEPOINT job")
@@ -131,6 +161,26 @@ class GroupWriter:
     def _undo(self) -> None:
         if self.connection.in_transaction:
             self.connection.execute("ROLLBACK")
+
+
+def _stretches(batch: list[_Waiting]) -> Iterator[list[Job]]:
+    """Jobs in order, neighbours that run together in one list."""
+    found: list[Job] = []
+    for job, *_ in batch:
+        if found and _together(found[-1], job):
+            found.append(job)
+            continue
+        if found:
+            yield found
+        found = [job]
+    if found:
+        yield found
+
+
+def _together(one: Job, other: Job) -> bool:
+    if not isinstance(one, Together) or not isinstance(other, Together):
+        return False
+    return one.run is other.run and not one.alone and not other.alone
 
 
 class _Checkpointer:

@@ -8,10 +8,11 @@ import pytest
 
 from gateway.errors import Conflict
 from gateway.model.context import SYSTEM
+from gateway.model.query import Query
 from gateway.model.systems import local_number
-from gateway.store.base import Delete, Done, Plan
+from gateway.store.base import Committed, Delete, Done, Plan
 from gateway.store.resources import ResourceStore
-from tests.contract.clinic import M1, doctor, ids, json, observation, organization, patient
+from tests.contract.clinic import M1, doctor, ids, json, observation, of, organization, patient
 from tests.contract.conftest import START, Site
 
 
@@ -198,3 +199,31 @@ async def test_the_stream_of_changes_misses_nothing(store: ResourceStore) -> Non
     await asyncio.sleep(0)
     await store.commit(Plan(puts=(observation("o4", "p1"),)))
     assert await waiting
+
+
+async def test_many_plans_at_once_are_as_if_one_came_after_the_other(site: Site) -> None:
+    """Several about one resource among others about their own: no version is lost, every order is told alike."""
+    store = site.store
+
+    def plan(n: int) -> Plan:
+        return Plan(puts=(observation("shared", "p1", f"{n}.0"), observation(f"own{n}", "p1")))
+
+    done = await asyncio.gather(*(store.commit(plan(n)) for n in range(40)))
+    assert len({one.tx for one in done}) == 40
+    versions = {one.written[0].version: one.tx for one in done}
+    assert sorted(versions) == list(range(1, 41)) and sorted(versions.values()) == [versions[n] for n in range(1, 41)]
+    history = await store.history("Observation", "shared", SYSTEM, count=99)
+    assert [one.version for one in history] == list(range(40, 0, -1))
+    page = await store.search(Query("Observation", (of("p1"),), count=100), SYSTEM)
+    assert len(page.matches) == 41
+
+
+async def test_of_many_plans_at_once_only_those_that_do_not_hold_are_refused(site: Site) -> None:
+    store = site.store
+    await store.commit(Plan(puts=(observation("o1", "p1", "1.0"),)))
+    plans = [Plan(puts=(observation("o1", "p1", f"{n}.5", expect=1), observation(f"x{n}", "p1"))) for n in range(20)]
+    answers = await asyncio.gather(*(store.commit(one) for one in plans), return_exceptions=True)
+    assert sum(isinstance(one, Committed) for one in answers) == 1
+    assert all(isinstance(one, Committed | Conflict) for one in answers)
+    page = await store.search(Query("Observation", (of("p1"),), count=100), SYSTEM)
+    assert len(page.matches) == 2  # o1 and the one that came along with its second version

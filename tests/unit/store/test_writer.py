@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import apsw
@@ -11,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from gateway.errors import StoreError
-from gateway.store.writer import GroupWriter, connect
+from gateway.store.writer import GroupWriter, Together, connect
 
 
 @pytest_asyncio.fixture
@@ -68,3 +69,37 @@ async def test_a_caller_who_went_away_harms_nobody(writer: GroupWriter, tmp_path
         await gone
     await writer.run(put(2))  # type: ignore[arg-type]
     assert held(tmp_path) == 2
+
+
+async def test_jobs_that_run_together_each_get_their_own_answer(writer: GroupWriter, tmp_path: Path) -> None:
+    sizes: list[int] = []
+
+    def run(db: apsw.Connection, works: Sequence[int]) -> list[object]:
+        sizes.append(len(works))
+        for n in works:
+            db.execute("INSERT INTO t VALUES(?, x'')", (n,))
+        return [StoreError(detail="odd") if n % 2 else n for n in works]
+
+    busy = asyncio.ensure_future(writer.run(lambda db: time.sleep(0.05)))
+    answers = await asyncio.gather(
+        *(writer.run(Together(run, n, alone=n == 5)) for n in range(10)), return_exceptions=True
+    )
+    await busy
+    refused = [n for n, one in enumerate(answers) if isinstance(one, StoreError)]
+    assert refused == [1, 3, 5, 7, 9] and [one for one in answers if isinstance(one, int)] == [0, 2, 4, 6, 8]
+    assert held(tmp_path) == 9 and sizes == [5, 1, 4]  # the one alone said no, so nothing of it stayed
+
+
+async def test_a_fault_among_jobs_together_is_found_by_running_each_alone(writer: GroupWriter, tmp_path: Path) -> None:
+    await writer.run(put(3))  # type: ignore[arg-type]
+
+    def run(db: apsw.Connection, works: Sequence[int]) -> list[object]:
+        for n in works:
+            db.execute("INSERT INTO t VALUES(?, x'')", (n,))
+        return list(works)
+
+    busy = asyncio.ensure_future(writer.run(lambda db: time.sleep(0.05)))
+    answers = await asyncio.gather(*(writer.run(Together(run, n)) for n in range(6)), return_exceptions=True)
+    await busy
+    assert [one if isinstance(one, int) else type(one) for one in answers] == [0, 1, 2, apsw.ConstraintError, 4, 5]
+    assert held(tmp_path) == 6
