@@ -6,12 +6,12 @@ import asyncio
 import base64
 from collections import Counter
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
 import pytest_asyncio
+from msgspec import structs
 
 from gateway.model.context import SYSTEM
 from gateway.model.resource import Json, dumps
@@ -92,7 +92,7 @@ async def test_a_conditional_patch_needs_exactly_one_match(door: Site) -> None:
 
 async def test_a_condition_tells_nothing_of_what_its_caller_may_not_see(door: Site) -> None:
     await door.post("Organization", ORG | {"meta": {"security": [LABEL]}})
-    blind = replace(SYSTEM, labels=0)
+    blind = structs.replace(SYSTEM, labels=0)
     found, condition = await finder(door.parts)("Organization", BY_NUMBER, blind, 2)
     assert found == []
     put = prepare("Organization", "own", dumps(ORG), expect=0)
