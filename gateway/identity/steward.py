@@ -10,8 +10,10 @@ Every act is one commit with its audit row, made again when another write came f
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec import structs
 
 from ..errors import Conflict, IdentityError, NotFound
 from ..model.resource import Json, reference_id
@@ -71,7 +73,7 @@ def _plan(made: Resolution, audit: AuditRow) -> Plan:
         records=made.records,
         moves=made.moves,
         unclaimed=made.unclaimed,
-        audits=(replace(audit, patients=tuple(people)),),
+        audits=(structs.replace(audit, patients=tuple(people)),),
     )
 
 

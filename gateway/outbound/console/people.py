@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-
+from msgspec import structs
 from starlette.responses import Response
 
 from ...errors import BadParameter, Forbidden
@@ -73,7 +72,7 @@ def _for_stewards(desk: Desk) -> None:
 
 def _audit(desk: Desk, subtype: str, task: str) -> AuditRow:
     row = audit_row(desk.visit.who, desk.visit.parts, subtype, "0", action="U", patients=(), query="")
-    return dataclasses.replace(row, kind="merge", entities=(f"Task/{task[:64]}",))
+    return structs.replace(row, kind="merge", entities=(f"Task/{task[:64]}",))
 
 
 async def _tasks(desk: Desk, status: tuple[str, ...], codes: tuple[str, ...]) -> tuple[list[Json], bool]:
