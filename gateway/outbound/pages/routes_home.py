@@ -212,7 +212,7 @@ async def _sign_in(request: Request, parts: PageParts, form: dict[str, str]) -> 
     except GatewayError as error:
         return _form(parts, to, error.zh, status=error.http)
     row = audit_row(who, parts, "signin", "0", action="E", patients=(), query="")
-    await parts.store.disclose(dataclasses.replace(row, kind="login"))
+    await parts.store.disclose(msgspec.structs.replace(row, kind="login"))
     answer = redirect(to)
     answer.headers["set-cookie"] = set_cookie(cookie, secure=parts.secure)
     return answer
