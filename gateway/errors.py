@@ -205,8 +205,9 @@ class StorageFull(InboxFull):
     """The disk took no more bytes; nothing was acknowledged."""
 
     code = "GW-INB-007"
-    zh = "存储空间不足，消息未保存，请稍后重发。"
-    en = "No space left to keep the message; send again later."
+    http = 507
+    zh = "存储空间不足，未保存，请稍后重发。"
+    en = "No space left, nothing was kept; send again later."
 
 
 class SlowRequest(InboundError):

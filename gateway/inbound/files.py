@@ -7,6 +7,7 @@ A file is taken when its size stood still between two looks, kept in the inbox, 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import stat
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from ..model.directory import Source
 from .intake import BODY_LIMIT, Intake
 
 _UNFINISHED = (".tmp", ".part", ".partial", ".writing", ".crdownload")
+log = logging.getLogger("gateway.folder")
 FILE_LIMIT = 2 * 1024 * 1024 * 1024  # a DICOM file; only its header is kept
 
 
@@ -34,7 +36,10 @@ class FolderDoor:
         """Look again and again until cancelled."""
         self._folder.mkdir(parents=True, exist_ok=True)
         while True:
-            await self.look()
+            try:
+                await self.look()
+            except OSError as fault:  # a full disk, a share that is away: look again later
+                log.warning("folder %s: %s", self._folder, fault.strerror)
             await asyncio.sleep(self._every_s)
 
     async def look(self) -> int:
@@ -49,12 +54,14 @@ class FolderDoor:
         return taken
 
     async def _take(self, path: Path) -> None:
+        """A file the inbox cannot take now stays where it is, for the next look."""
         try:
             receipt = await self._intake.push(self._source, read_file(path, self._source.format), path.name)
             error = receipt.error
         except GatewayError as fault:
             error = fault
-        _file_away(path, error)
+        if error is None or not error.retry:
+            _file_away(path, error)
 
 
 def files_below(path: Path) -> Iterator[Path]:

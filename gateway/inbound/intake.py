@@ -20,6 +20,8 @@ from ..translate.engine import Mappings
 from ..translate.read_v2 import Peek, ack, peek_v2
 
 BODY_LIMIT = 16 * 1024 * 1024
+NOTHING = Kept("")
+"""What is in the inbox of bytes it could not take."""
 _HEAD = 64 * 1024  # what is kept of a body above the limit
 
 
@@ -64,7 +66,10 @@ class Intake:
             refused=error.code if error else "",
             outcome=_refusal(error),
         )
-        kept = await self._inbox.keep(arrival)
+        try:
+            kept = await self._inbox.keep(arrival)
+        except GatewayError as fault:  # nothing was kept, so whatever the source expects, it is told to send again
+            return Receipt(NOTHING, fault, ack(peek, fault.ack[0], fault, self._clock()))
         if kept.clash and error is None:
             error = ControlIdReused("MSH-10")
         return Receipt(kept, error, self._answer(peek, source, error))
@@ -81,7 +86,10 @@ class Intake:
             refused=fault.code,
             outcome=_refusal(fault),
         )
-        kept = await self._inbox.keep(arrival)
+        try:
+            kept = await self._inbox.keep(arrival)
+        except GatewayError as full:
+            return Receipt(NOTHING, full, ack(Peek.empty(), full.ack[0], full, self._clock()))
         return Receipt(kept, fault, ack(Peek.empty(), fault.ack[0], fault, self._clock()))
 
     async def push(self, source: Source, body: bytes, name: str = "") -> Receipt:

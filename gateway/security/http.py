@@ -200,7 +200,7 @@ def error_answer(error: GatewayError) -> Answer:
     headers: tuple[tuple[str, str], ...] = ()
     if error.http == 401:
         headers = (("www-authenticate", 'Bearer realm="alliance-gateway"'),)
-    if error.http in (429, 503):
+    if error.http in (429, 503, 507):
         headers = (("retry-after", "5"),)
     return Answer(error.http, dumps(error.operation_outcome()), headers)
 

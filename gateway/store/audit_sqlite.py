@@ -25,7 +25,7 @@ class SqliteAudit:
 
     def __init__(self, directory: Path) -> None:
         path = str(directory / "audit.db")
-        self._writer = GroupWriter(path)
+        self._writer = GroupWriter(path, keep_free=0)
         _prepare(self._writer.connection)
         self._reader = connect(path, writer=False)
 

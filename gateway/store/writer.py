@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -19,6 +22,7 @@ import apsw
 
 from ..errors import StorageFull, StoreError, UnsafeStore
 
+log = logging.getLogger("gateway.store")
 T = TypeVar("T")
 Job = Callable[[apsw.Connection], Any]
 
@@ -44,6 +48,8 @@ class Together:
 
 _Waiting = tuple[Job, asyncio.AbstractEventLoop, "asyncio.Future[Any]", bool]
 _SAFE = (3, 51, 3)
+RESERVE_BYTES = 128 * 2**20
+"""What store and inbox leave free, so that on a full disk reading goes on: it needs the audit log's rows."""
 _STOP = object()
 
 
@@ -66,21 +72,28 @@ def connect(path: str, *, writer: bool) -> apsw.Connection:
 class GroupWriter:
     """Owns the only writing connection of a file."""
 
-    def __init__(self, path: str, *, group: int = 256, checkpoint_pages: int = 4000) -> None:
-        """checkpoint_pages: how long the WAL grows before its pages are written back, each of them once."""
+    def __init__(
+        self, path: str, *, group: int = 256, checkpoint_pages: int = 4000, keep_free: int = RESERVE_BYTES
+    ) -> None:
+        """checkpoint_pages: how long the WAL grows before its pages are written back, each of them once.
+
+        keep_free: bytes of the disk this writer leaves to others; with less it refuses every job.
+        """
         self.connection = connect(path, writer=True)
         self._checkpoints = _Checkpointer(path, self.connection, checkpoint_pages)
         self._group = group
+        self._disk = _Disk(path, keep_free)
         self._jobs: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name=f"writer:{path}", daemon=True)
         self._thread.start()
 
     async def run(self, job: Callable[[apsw.Connection], T], *, one_statement: bool = False) -> T:
-        """Run `job` on the writing thread; returns its result once it is on disk.
+        """Run `job` on the writing thread; returns its result once it is on disk. Raises StorageFull.
 
         one_statement: it is a transaction by itself. Each statement hands the interpreter over to the event loop,
         which may keep it for 5 ms; so such a job, when no other waits, is run without any beside its own.
         """
+        self._disk.check()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         self._jobs.put((job, loop, future, one_statement))
@@ -159,8 +172,28 @@ class GroupWriter:
         return result, None
 
     def _undo(self) -> None:
-        if self.connection.in_transaction:
-            self.connection.execute("ROLLBACK")
+        with contextlib.suppress(apsw.Error):  # SQLite has undone it itself; this thread must live on
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
+
+
+class _Disk:
+    """Looks once a second how much room there is."""
+
+    def __init__(self, path: str, keep_free: int) -> None:
+        self._path, self.keep_free = path, keep_free
+        self._looked, self._free = 0.0, 0
+
+    def check(self) -> None:
+        """Raises StorageFull when less is free than must stay free."""
+        if not self.keep_free:
+            return
+        now = time.monotonic()
+        if now - self._looked > 1.0:
+            found = os.statvfs(self._path)
+            self._looked, self._free = now, found.f_bavail * found.f_frsize
+        if self._free < self.keep_free:
+            raise StorageFull(detail=f"{self._free >> 20} MB free, {self.keep_free >> 20} MB stay reserved")
 
 
 def _stretches(batch: list[_Waiting]) -> Iterator[list[Job]]:
@@ -230,8 +263,12 @@ class _Checkpointer:
 
 
 def _checkpoint(connection: apsw.Connection) -> None:
-    with contextlib.suppress(apsw.BusyError):  # the next commit asks again
+    try:
         connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+    except apsw.BusyError:  # the next commit asks again
+        return
+    except apsw.Error as fault:  # nothing is lost: it stays in the WAL; a full disk ends here too
+        log.warning("checkpoint failed: %s", type(fault).__name__)
 
 
 def _translated(fault: apsw.Error) -> BaseException:
