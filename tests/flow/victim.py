@@ -12,19 +12,21 @@ import uvloop
 
 from fixtures.times import ANCHOR
 from gateway.app import Gateway
+from gateway.security.tokens import demo_credentials
 from gateway.settings import General, Http, Mllp, Settings
-from tests.flow.alliance import clock_from
+from tests.flow.alliance import TOKENS, clock_from
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["tests.flow.victim"])
 
 
-def start(home: Path) -> tuple[ForkServerProcess, int]:
-    """A running gateway and its MLLP port."""
+def start(home: Path) -> tuple[ForkServerProcess, int, int]:
+    """A running gateway, its MLLP and its HTTP port."""
     here, there = _CONTEXT.Pipe(duplex=False)
     process = _CONTEXT.Process(target=_main, args=(home, there), daemon=True)
     process.start()
-    return process, int(here.recv())
+    mllp, http = here.recv()
+    return process, mllp, http
 
 
 def _main(home: Path, pipe: Connection) -> None:
@@ -33,7 +35,8 @@ def _main(home: Path, pipe: Connection) -> None:
 
 async def _run(home: Path, pipe: Connection) -> None:
     settings = Settings(gateway=General(home=str(home)), http=Http(port=0), mllp=Mllp(port=0))
-    gateway = await Gateway.open(settings, clock=clock_from(ANCHOR))
+    credentials = demo_credentials(TOKENS, doctor_member="township_health_centre")
+    gateway = await Gateway.open(settings, clock=clock_from(ANCHOR), credentials=credentials)
     await gateway.start()
-    pipe.send(gateway.mllp_port)
+    pipe.send((gateway.mllp_port, gateway.http_port))
     await asyncio.Event().wait()
