@@ -143,7 +143,7 @@ class GroupWriter:
                 for jobs in _stretches(batch):
                     answers += self._many(jobs) if len(jobs) > 1 else [self._one(jobs[0])]
                 self.connection.execute("COMMIT")
-        except apsw.Error as fault:
+        except Exception as fault:  # whatever it is, everybody who waits is told, and this thread lives on
             self._undo()
             error = _translated(fault)
             answers = [(None, error)] * len(batch)
@@ -271,7 +271,7 @@ def _checkpoint(connection: apsw.Connection) -> None:
         log.warning("checkpoint failed: %s", type(fault).__name__)
 
 
-def _translated(fault: apsw.Error) -> BaseException:
+def _translated(fault: Exception) -> BaseException:
     if isinstance(fault, apsw.FullError):
         return StorageFull(detail="disk full")
     return StoreError(detail=type(fault).__name__)
