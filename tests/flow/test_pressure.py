@@ -64,18 +64,23 @@ def _outcome(answer: bytes) -> tuple[int, str]:
 
 @pytest.mark.parametrize("said", [HALF_A_HEAD, HALF_A_BODY, WHOLE, b""], ids=["head", "body", "kept alive", "silent"])
 def test_a_thousand_slow_connections_do_not_hold_up_a_normal_request(patient: Alliance, said: bytes) -> None:
+    alone_s = _median_s(patient)
     slow = [_line(patient, said) for _ in range(SLOW)]
     try:
-        times = []
-        for _ in range(20):
-            begun = time.perf_counter()
-            answer = httpx.get(f"{patient.url}/health/ready", timeout=5)
-            times.append(time.perf_counter() - begun)
-            assert answer.status_code == 200
-        assert sorted(times)[len(times) // 2] < 0.2, times
+        assert _median_s(patient) < max(0.2, 4 * alone_s)  # the second where the machine itself is slow
     finally:
         for line in slow:
             line.close()
+
+
+def _median_s(alliance: Alliance) -> float:
+    """Seconds a request takes, each on a connection of its own."""
+    times = []
+    for _ in range(15):
+        begun = time.perf_counter()
+        assert httpx.get(f"{alliance.url}/health/ready", timeout=10).status_code == 200
+        times.append(time.perf_counter() - begun)
+    return sorted(times)[len(times) // 2]
 
 
 def test_whoever_does_nothing_makes_room_when_the_house_is_full(tmp_path: Path) -> None:
@@ -122,12 +127,12 @@ def test_an_idle_connection_is_closed(strict: Alliance, said: bytes) -> None:
 def test_a_client_that_does_not_read_its_answers_is_dropped(strict: Alliance) -> None:
     line = socket.socket()
     line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    line.settimeout(10)
+    line.settimeout(60)
     line.connect(("127.0.0.1", strict.gateway.http_port))
     ask = b"GET /fhir/metadata HTTP/1.1\r\nHost: a\r\n\r\n"
     with pytest.raises(ConnectionError), line:  # answers pile up until the gateway reads no more, then hangs up
         begun = time.monotonic()
-        while time.monotonic() - begun < 10:
+        while time.monotonic() - begun < 60:
             line.sendall(ask * 100)
 
 
