@@ -33,7 +33,8 @@ async def everything(parts: FhirParts, call: Call, on: On) -> Answer:
     person = survivor or on.id
     # A Patient merged into this one lies in the compartment by its link; the record has one Patient all the same.
     own = [one for one in found if one.type != "Patient" or one.id == person]
-    kept = [one for one in _ordered(own) if _new_enough(one, asked)]
+    since = _instant(asked.get("_since", ""))
+    kept = _ordered([one for one in own if since is None or one.at >= since])
     shown, following = _page(kept, asked)
     entries = [entry(one, call.base, "match") for one in shown]
     if survivor:
@@ -61,11 +62,6 @@ def _types(text: str, known: frozenset[str]) -> frozenset[str] | None:
     if unknown:
         raise BadParameter("_type", unknown[0][:64])
     return asked
-
-
-def _new_enough(resource: Resource, asked: dict[str, str]) -> bool:
-    since = _instant(asked.get("_since", ""))
-    return since is None or resource.at >= since
 
 
 def _instant(text: str) -> datetime | None:
