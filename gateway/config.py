@@ -113,4 +113,5 @@ def _scalars() -> list[tuple[str, str]]:
         for group, shape in hints.items()
         if isinstance(shape, type) and is_dataclass(shape)
         for one in fields(shape)
+        if get_origin(get_type_hints(shape)[one.name]) is not tuple
     ]

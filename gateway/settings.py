@@ -23,12 +23,23 @@ class General:
 
 @dataclass(frozen=True, slots=True)
 class Http:
-    """Where HTTP listens. Any address but loopback needs `tls_cert` and `tls_key`."""
+    """Where HTTP listens. Any address but loopback needs `tls_cert` and `tls_key`.
+
+    cors_origins: origins whose pages may call `/fhir` from a browser, e.g. `https://his.example`; none by default.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8080
     tls_cert: str = ""
     tls_key: str = ""
+    cors_origins: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fhir:
+    """conditional_delete: how many resources one conditional delete may meet; above it the answer is 412."""
+
+    conditional_delete: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +110,7 @@ class Settings:
     http: Http = field(default_factory=Http)
     limits: Limits = field(default_factory=Limits)
     mllp: Mllp = field(default_factory=Mllp)
+    fhir: Fhir = field(default_factory=Fhir)
     store: StoreUrl = field(default_factory=StoreUrl)
     token: tuple[Token, ...] = ()
     folder: tuple[Folder, ...] = ()

@@ -38,6 +38,7 @@ from .outbound.recognition import Judge
 from .recognise.rules import RuleSheet
 from .recognise.rules import load as load_rules
 from .security.access import Access
+from .security.cors import Cors
 from .security.seal import Seal
 from .settings import Settings
 from .shipped import shipped
@@ -87,6 +88,8 @@ class Shared:
             version=__version__,
             operations=(EVERYTHING, *META, *recognition_operations(self.judge)),
             originals=self.originals.read,
+            many_deletes=self.settings.fhir.conditional_delete > 1,
+            cors=Cors.of(self.settings.http.cors_origins),
         )
         door = FhirDoor(reading)
         writing = WriteParts(
@@ -97,6 +100,7 @@ class Shared:
             find=finder(reading),
             run=door.run,
             resource_bytes=self.settings.limits.body_mb * 2**20,
+            deletes=self.settings.fhir.conditional_delete,
         )
         return replace(reading, write=FhirWrite(writing))
 

@@ -17,7 +17,7 @@ from .fhir_parts import FhirParts
 from .fhir_query import Parameter
 
 _MAX_BASES = 16
-_READ = ("read", "vread", "history-instance", "search-type")
+_READ = ("read", "vread", "history-instance", "history-type", "search-type")
 _WRITE = ("create", "update", "patch", "delete")
 
 
@@ -58,11 +58,14 @@ def _rest(parts: FhirParts) -> Json:
     reverse = _pointing_at(parts)
     rest: Json = {
         "mode": "server",
-        "security": {"cors": False, "description": "Authorization: Bearer <token>，令牌由网关管理员发放。"},
+        "security": {
+            "cors": bool(parts.cors.origins),
+            "description": "Authorization: Bearer <token>，令牌由网关管理员发放。",
+        },
         "resource": [_resource(parts, type_, reverse.get(type_, [])) for type_ in sorted(parts.types)],
     }
-    if parts.write is not None:
-        rest["interaction"] = [{"code": "transaction"}, {"code": "batch"}]
+    writes = ("transaction", "batch") if parts.write is not None else ()
+    rest["interaction"] = [{"code": code} for code in (*writes, "history-system")]
     return rest
 
 

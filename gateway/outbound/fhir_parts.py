@@ -9,6 +9,7 @@ from ..model.context import AccessContext
 from ..model.rest import Answer, Call, prefer
 from ..model.times import Clock
 from ..security.access import Access
+from ..security.cors import Cors
 from ..security.seal import Seal
 from ..store.base import Store
 from .fhir_query import CLIENT_CONTROLS, Lookup, Rules
@@ -81,6 +82,7 @@ class FhirParts:
     originals: Originals | None = None
     base: str = ""
     many_deletes: bool = False
+    cors: Cors = field(default_factory=Cors)
     client_controls: frozenset[str] = CLIENT_CONTROLS
     page_life_s: int = 3600
     caches: dict[str, tuple[str, bytes]] = field(default_factory=dict)

@@ -1,29 +1,18 @@
-"""read, vread and the history of one instance. Source: FHIR R4 http.html §3.1.0.1–3.1.0.9."""
+"""read and vread. Source: FHIR R4 http.html §3.1.0.1–3.1.0.9."""
 
 from __future__ import annotations
 
 import base64
 from dataclasses import replace
-from datetime import datetime
 from weakref import WeakKeyDictionary
 
-from ..errors import BadParameter, NotFound
+from ..errors import NotFound
 from ..model.resource import dumps
 from ..model.rest import Answer, Call, Seen, accepts_json, etag
-from ..model.times import parse_fhir
 from ..store.base import Resource
-from .fhir_answers import (
-    bundle,
-    current,
-    held,
-    history_entry,
-    not_modified,
-    patients_of,
-    resource_answer,
-    subset,
-)
+from .fhir_answers import current, held, not_modified, resource_answer, subset
 from .fhir_parts import FhirParts, On, Original
-from .fhir_query import DEFAULT_COUNT, MAX_COUNT, Shape, pairs, shape_of
+from .fhir_query import Shape, pairs, shape_of
 
 _PLAIN = Shape()
 _answers: WeakKeyDictionary[Resource, Answer] = WeakKeyDictionary()
@@ -56,56 +45,6 @@ def _as_asked(parts: FhirParts, call: Call, resource: Resource, answer: Answer) 
     if not shape.elements and shape.summary not in ("text", "data"):
         return answer
     return replace(answer, body=subset(resource.type, resource.body, elements=shape.elements, summary=shape.summary))
-
-
-async def history(parts: FhirParts, call: Call, on: On) -> Answer:
-    """Versions newest first, `_count` a page, `_since` an instant."""
-    given = dict(pairs(call.query))
-    shape_of(list(given.items()), frozenset({"_count", "_since", "_page"}), parts.rules(call))
-    count, before = _count(given), _before(given)
-    since = _since(given)
-    found = await parts.store.history(on.type, on.id, call.who, count=count + 1, before=before)
-    if not found and not before:
-        raise NotFound(on.place)
-    shown = [one for one in found[:count] if since is None or one.at >= since]
-    links = [("self", f"{call.base}/{on.place}/_history" + (f"?{call.query}" if call.query else ""))]
-    if len(found) > count and len(shown) == count:
-        links.append(("next", _next(call, on, given, shown[-1].version)))
-    at = max((one.at for one in shown), default=parts.store.horizon()[1])
-    seen = Seen("R", "history-instance", patients_of(shown), (on.place,), detail=f"{len(shown)} versions")
-    return Answer(
-        200, bundle("history", [history_entry(one, call.base) for one in shown], links=links, at=at), seen=seen
-    )
-
-
-def _next(call: Call, on: On, given: dict[str, str], before: int) -> str:
-    kept = {key: value for key, value in given.items() if key in ("_count", "_since")}
-    kept["_page"] = str(before)
-    return f"{call.base}/{on.place}/_history?" + "&".join(f"{key}={value}" for key, value in kept.items())
-
-
-def _count(given: dict[str, str]) -> int:
-    text = given.get("_count", str(DEFAULT_COUNT))
-    if not text.isascii() or not text.isdigit() or len(text) > 9 or int(text) == 0:
-        raise BadParameter("_count", "a whole number above 0", detail_zh="应为正整数。")
-    return min(int(text), MAX_COUNT)
-
-
-def _before(given: dict[str, str]) -> int:
-    text = given.get("_page", "0")
-    if not text.isascii() or not text.isdigit() or len(text) > 9:
-        raise BadParameter("_page")
-    return int(text)
-
-
-def _since(given: dict[str, str]) -> datetime | None:
-    text = given.get("_since", "")
-    if not text:
-        return None
-    try:
-        return parse_fhir(text.replace(" ", "+"))
-    except ValueError as fault:
-        raise BadParameter("_since", "an instant", detail_zh="应为时间点。") from fault
 
 
 async def _original(parts: FhirParts, call: Call, on: On) -> Answer:

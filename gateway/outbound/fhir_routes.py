@@ -34,7 +34,7 @@ from ..security.http import (
 )
 from ..security.scopes import Door
 from ..store.base import AuditRow
-from . import fhir_audit, fhir_metadata, fhir_read, fhir_search
+from . import fhir_audit, fhir_history, fhir_metadata, fhir_read, fhir_search
 from .fhir_parts import FhirParts, Handler, On
 from .fhir_query import pairs
 
@@ -47,6 +47,8 @@ ACTIONS = {
     "read": "R",
     "vread": "R",
     "history-instance": "R",
+    "history-type": "R",
+    "history-system": "R",
     "search-type": "E",
     "operation": "E",
     "create": "C",
@@ -62,9 +64,12 @@ ACTIONS = {
 _READS: dict[str, Handler] = {
     "read": fhir_read.read,
     "vread": fhir_read.vread,
-    "history-instance": fhir_read.history,
+    "history-instance": fhir_history.history,
+    "history-type": fhir_history.history,
+    "history-system": fhir_history.history,
     "search-type": fhir_search.search,
 }
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _WRITES = frozenset({"create", "update", "patch", "delete", "batch"})
 
 
@@ -89,16 +94,40 @@ class FhirDoor:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One HTTP request."""
-        method = "GET" if scope["method"] == "HEAD" else scope["method"]
         head = scope["method"] == "HEAD"
+        method = "GET" if head else scope["method"]
         try:
-            answer = await self._respond(scope, method, receive, head=head)
+            if method == "OPTIONS":
+                answer = self._options(scope)
+            else:
+                answer = await self._respond(scope, method, receive, head=head)
         except GatewayError as error:
             answer = error_answer(error)
+            if answer.status == 405:
+                answer = replace(answer, headers=self._allow(scope))
         except Exception as fault:
             note_fault(fault, scope.get(REQUEST_ID, ""))
             answer = error_answer(GatewayError())
+        if method != "OPTIONS" and (shared := self._parts.cors.headers(headers_of(scope))):
+            answer = replace(answer, headers=(*answer.headers, *shared))
         await send_answer(send, _compressed(answer, headers_of(scope)), head=head)
+
+    def _options(self, scope: Scope) -> Answer:
+        """What may be done at an address, open to everybody, and a browser's question ahead of a request (CORS)."""
+        return Answer(204, b"", (*self._allow(scope), *self._parts.cors.preflight(headers_of(scope))))
+
+    def _allow(self, scope: Scope) -> tuple[tuple[str, str], ...]:
+        path = scope["path"][5:].strip("/")
+        allowed = ["OPTIONS", *(method for method in _METHODS if self._served(method, path))]
+        patches = (("accept-patch", "application/json-patch+json"),) if "PATCH" in allowed else ()
+        return (("allow", ", ".join(allowed)), *patches)
+
+    def _served(self, method: str, path: str) -> bool:
+        try:
+            on = classify("GET" if method == "HEAD" else method, path, self._parts.types)
+        except GatewayError:
+            return False
+        return self._parts.write is not None or on.name not in _WRITES
 
     async def _respond(self, scope: Scope, method: str, receive: Receive, *, head: bool) -> Answer:
         parts, headers = self._parts, headers_of(scope)
@@ -162,7 +191,7 @@ class FhirDoor:
     def _handler(self, who: AccessContext, on: On) -> Handler:
         if on.name in _WRITES:
             return _write
-        if not who.may_read(on.type):
+        if not (who.may_read(on.type) if on.type else who.types is None or who.types):
             raise Forbidden(on.type, f"role {who.role.value}", detail_zh=f"角色 {who.role.value}")
         if on.name == "operation":
             return self._operation(on)
@@ -206,6 +235,8 @@ def classify(method: str, path: str, types: frozenset[str]) -> On:
     steps = path.split("/") if path else []
     if steps == ["metadata"] and method == "GET":
         return On("capabilities")
+    if steps == ["_history"] and method == "GET":
+        return On("history-system")
     if not steps:
         if method == "POST":
             return On("batch")
@@ -227,6 +258,8 @@ def _typed(method: str, steps: list[str]) -> On | None:
         return On(_ON_TYPE[method], type_) if method in _ON_TYPE else None
     if rest == ["_search"]:
         return On("search-type", type_) if method in ("POST", "GET") else None
+    if rest == ["_history"] and method == "GET":
+        return On("history-type", type_)
     if rest[0].startswith(("$", "_")):
         return None
     if not _ID.fullmatch(rest[0]):

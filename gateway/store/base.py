@@ -271,6 +271,33 @@ class Page:
     at: datetime  # Bundle.meta.lastUpdated: the horizon
 
 
+class Past(Struct, frozen=True):
+    """A question for versions. type, id: "" = all. below: where the page before ended.
+
+    since: epoch ms, versions born then or later. during: first and last epoch ms, versions that were current at some
+    moment between. as_of, at: the moment of the first page (transaction, epoch ms), 0 = now.
+    """
+
+    type: str
+    id: str
+    count: int
+    since: int | None = None
+    during: tuple[int, int] | None = None
+    as_of: int = 0
+    at: int = 0
+    below: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PastPage:
+    """Versions newest first, deletions among them; `next` is where the following page begins, None on the last."""
+
+    versions: tuple[Resource, ...]
+    next: tuple[int, int] | None
+    as_of: int
+    at: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class SourceRecordRow:
     """A stored source record."""
@@ -318,6 +345,12 @@ class Store(Protocol):
 
     async def history(self, type_: str, id_: str, who: AccessContext, *, count: int, before: int = 0) -> list[Resource]:
         """Versions of one resource, newest first; `before` is a version number to go on from."""
+
+    async def past(self, asked: Past, who: AccessContext) -> PastPage:
+        """Versions of an instance, a type or everything; all pages see the same moment.
+
+        Versions of a resource whose current version is not the caller's to see are left out.
+        """
 
     async def search(self, query: Query, who: AccessContext) -> Page:
         """Current versions that match; all pages of one search see the same moment."""

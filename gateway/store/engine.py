@@ -240,6 +240,22 @@ class Engine(Protocol):
     ) -> list[Row]:
         """Rows of a type in order of (tx, rid), first ≤ tx ≤ last of `between`, going on after that place."""
 
+    async def versions(
+        self,
+        types: Sequence[str],
+        sight: Sight,
+        *,
+        between: tuple[int, int],
+        alive: int,
+        below: tuple[int, int],
+        limit: int,
+    ) -> list[Row]:
+        """All versions in order of (tx, rid), newest first, below that place; types () = all the sight allows.
+
+        Born with first ≤ tx ≤ last of `between`, not replaced before transaction `alive`. Of the sight, members and
+        labels are asked of the current version of each resource.
+        """
+
     async def size(self, type_: str) -> int:
         """About how many versions of a type there are."""
 

@@ -27,9 +27,11 @@ from .postgres_sql import (
     WITHOUT_BODY,
     Bound,
     Names,
+    head_sql,
     match_sql,
     number_of,
     sight_sql,
+    sizes_sql,
     split,
     types_sql,
 )
@@ -176,6 +178,27 @@ class PostgresEngine:
             f" AND {where}{also} {OLDEST if ascending else NEWEST} LIMIT %s"
         )
         return await self._rows(sql, (number_of(type_), *between, *at, *values, *words, limit))
+
+    async def versions(
+        self,
+        types: Sequence[str],
+        sight: Sight,
+        *,
+        between: tuple[int, int],
+        alive: int,
+        below: tuple[int, int],
+        limit: int,
+    ) -> list[Row]:
+        """Type by type along (type, transaction), merged by the server."""
+        sql = (
+            f"SELECT r.* FROM size CROSS JOIN LATERAL (SELECT {WITH_BODY} FROM version r JOIN dir d ON d.fh = r.fh"
+            " JOIN version h ON h.person = d.person AND h.seq = d.seq WHERE r.typ = size.typ"
+            " AND r.from_tx BETWEEN %s AND %s AND r.till_tx >= %s AND (r.from_tx, r.person, r.seq) < (%s, %s, %s)"
+            f"{head_sql(sight)} {NEWEST} LIMIT %s) AS r(rid, from_tx) WHERE {sizes_sql(types, sight)}"
+            " ORDER BY r.from_tx DESC, r.rid DESC LIMIT %s"
+        )
+        place = (below[0], *split(below[1]))
+        return await self._rows(sql, (*between, alive, *place, limit, limit))
 
     async def ordered(
         self,

@@ -46,6 +46,7 @@ from .sqlite_sql import (
     WITHOUT_BODY,
     Names,
     fts,
+    head_sql,
     match_sql,
     numbers,
     sight_sql,
@@ -233,6 +234,33 @@ class SqliteEngine:
                 low, high = (after[0] + 1, high) if ascending else (low, after[0] - 1)
             rest = f"{head}row.from_tx BETWEEN ? AND ?{tail}"
             return found + self._rows(db, rest, (typ, low, high, *values, *words, limit - len(found)))
+
+        return await self._apart(read)
+
+    async def versions(
+        self,
+        types: Sequence[str],
+        sight: Sight,
+        *,
+        between: tuple[int, int],
+        alive: int,
+        below: tuple[int, int],
+        limit: int,
+    ) -> list[Row]:
+        """Type by type along (type, transaction), merged; in a thread."""
+        sql = (
+            f"SELECT {WITH_BODY} FROM row INDEXED BY row_tx CROSS JOIN dir ON dir.fh = row.fh CROSS JOIN row AS head"
+            " ON head.rid = dir.rid WHERE row.typ = ? AND row.from_tx BETWEEN ? AND ? AND row.till_tx >= ?"
+            f" AND (row.from_tx, row.rid) < (?, ?){head_sql(sight, self._names)}"
+            " ORDER BY row.from_tx DESC, row.rid DESC LIMIT ?"
+        )
+        wanted = types or (self._names.number if sight.types is None else sight.types)
+        bound = (between[0], min(between[1], below[0]), alive, *below, limit)
+
+        def read(db: apsw.Connection) -> list[Row]:
+            found = [row for typ in self._names.known(wanted) for row in self._rows(db, sql, (typ, *bound))]
+            found.sort(key=lambda row: (row.tx, row.rid), reverse=True)
+            return found[:limit]
 
         return await self._apart(read)
 

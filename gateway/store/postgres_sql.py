@@ -77,20 +77,37 @@ def sight_sql(sight: Sight) -> tuple[str, Bound]:
         parts.append(f"r.flags & {hidden} = 0")
     if sight.types is not None:
         parts.append(_among("r.typ", sight.types))
+    return " AND ".join([*parts, *_policy(sight, "r")]), (sight.as_of, sight.as_of)
+
+
+def head_sql(sight: Sight) -> str:
+    """ " AND …" of `h`, the current version by which all versions of a resource are judged."""
+    return "".join(f" AND {part}" for part in _policy(sight, "h"))
+
+
+def _policy(sight: Sight, row: str) -> list[str]:
+    parts = []
     if sight.members is not None:
-        parts.append(_of_members(sight.members))
+        parts.append(_of_members(sight.members, row))
     if sight.labels != -1:
-        parts.append(f"r.acl & ({~sight.labels}) = 0")
-    return " AND ".join(parts), (sight.as_of, sight.as_of)
+        parts.append(f"{row}.acl & ({~sight.labels}) = 0")
+    return parts
 
 
-def _of_members(members: frozenset[str]) -> str:
+def _of_members(members: frozenset[str], row: str) -> str:
     """Rows of these members, rows of nobody, and every Patient one of them knows by a number of its own."""
     known = (
         "EXISTS (SELECT 1 FROM record JOIN name ON name.text = record.member"
-        f" WHERE record.patient = r.id AND {_among('name.no', members)})"
+        f" WHERE record.patient = {row}.id AND {_among('name.no', members)})"
     )
-    return f"({_among('r.member', members | {''})} OR {_among('r.typ', ('Patient',))} AND {known})"
+    return f"({_among(f'{row}.member', members | {''})} OR {_among(f'{row}.typ', ('Patient',))} AND {known})"
+
+
+def sizes_sql(types: Sequence[str], sight: Sight) -> str:
+    """Condition on `size`, which has a row for every type stored: those asked for, or all the sight allows."""
+    if types:
+        return _among("size.typ", types)
+    return "true" if sight.types is None else _among("size.typ", sight.types)
 
 
 def types_sql(types: Sequence[str]) -> str:

@@ -22,6 +22,8 @@ from .base import (
     Kept,
     Move,
     Page,
+    Past,
+    PastPage,
     Plan,
     Put,
     Resource,
@@ -57,6 +59,7 @@ from .engine import (
 )
 from .engine_sqlite import SqliteEngine
 from .opened import Opened
+from .past import Historian
 from .search import GATHER, NOW, Searcher, sight_of
 
 _TRIES = 5
@@ -114,6 +117,7 @@ class ResourceStore:
         self._life = timedelta(seconds=page_life_s)
         self._opened = Opened(codec)
         self._searcher = Searcher(engine, self._opened, clock, self._survivor, page_life_s)
+        self._historian = Historian(engine, codec)
         self._tasks: list[asyncio.Task[None]] = []
         self.store_key = engine.store_key
         self.audit_log = audit_log
@@ -147,6 +151,10 @@ class ResourceStore:
             return []
         rows = await self._engine.chain(fh, below=before or _TOP, limit=count)
         return self._opened.all(rows)
+
+    async def past(self, asked: Past, who: AccessContext) -> PastPage:
+        """Versions of an instance, a type or everything, newest first; all pages see the same moment."""
+        return await self._historian.page(asked, who)
 
     async def search(self, query: Query, who: AccessContext) -> Page:
         """One page; all pages of one search see the same moment."""

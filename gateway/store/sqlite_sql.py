@@ -87,21 +87,31 @@ def _sight_sql(sight: Sight, names: Names) -> str:
         parts.append(f"row.flags & {hidden} = 0")
     if sight.types is not None:
         parts.append(f"+row.typ IN ({_listed(names.known(sight.types))})")
+    return " AND ".join([*parts, *_policy(sight, names, "row")])
+
+
+def _policy(sight: Sight, names: Names, row: str) -> list[str]:
+    parts = []
     if sight.members is not None:
-        parts.append(_of_members(sight.members, names))
+        parts.append(_of_members(sight.members, names, row))
     if sight.labels != -1:
-        parts.append(f"row.acl & {~sight.labels} = 0")
-    return " AND ".join(parts)
+        parts.append(f"{row}.acl & {~sight.labels} = 0")
+    return parts
 
 
-def _of_members(members: frozenset[str], names: Names) -> str:
+def _of_members(members: frozenset[str], names: Names, row: str) -> str:
     """Rows of these members, rows of nobody, and every Patient one of them knows by a number of its own."""
-    own = f"row.member IN ({_listed(names.known(members | {''}))})"
+    own = f"{row}.member IN ({_listed(names.known(members | {''}))})"
     known = (
-        "EXISTS (SELECT 1 FROM record WHERE record.patient = row.id AND record.member IN"
+        f"EXISTS (SELECT 1 FROM record WHERE record.patient = {row}.id AND record.member IN"
         f" (SELECT text FROM name WHERE no IN ({_listed(names.known(members))})))"
     )
-    return f"({own} OR row.typ = {names.number.get('Patient', 0)} AND {known})"
+    return f"({own} OR {row}.typ = {names.number.get('Patient', 0)} AND {known})"
+
+
+def head_sql(sight: Sight, names: Names) -> str:
+    """ " AND …" of `head`, the current version by which all versions of a resource are judged."""
+    return "".join(f" AND {part}" for part in _policy(sight, names, "head"))
 
 
 def types_sql(types: Sequence[str], names: Names) -> str:
