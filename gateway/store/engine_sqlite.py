@@ -7,19 +7,15 @@ in a worker thread with a connection of its own.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
-import secrets
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
-from importlib import resources as package_files
+from datetime import datetime
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 import apsw
 
-from ..errors import StoreInUse, UnsafeStore
 from .base import Committed, Kept, Move, SourceRecordRow, fh_of
 from .bodies import dictionary_hash, instant_of
 from .engine import (
@@ -39,6 +35,7 @@ from .engine import (
 from .index_text import sortable
 from .packing import kept_answer, unpack_keys
 from .sqlite_commit import MOVABLE, alone, movable_values, ready, transaction
+from .sqlite_file import only_one, prepared, refuse_unsafe
 from .sqlite_sql import (
     LONG_MS,
     SEQ_MASK,
@@ -65,12 +62,12 @@ class SqliteEngine:
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        self._lock = _only_one(directory / "store.lock")
+        self._lock = only_one(directory / "store.lock")
         self._path = str(directory / "store.db")
         self._writer = GroupWriter(self._path, checkpoint_pages=8_000)
-        _prepare(self._writer.connection)
+        prepared(self._writer.connection)
         self._reader = connect(self._path, writer=False)
-        _refuse_unsafe(self._reader)
+        refuse_unsafe(self._reader)
         self._pool: SimpleQueue[apsw.Connection] = SimpleQueue()
         self._pooled: list[apsw.Connection] = []
         self._names = Names()
@@ -464,44 +461,3 @@ def _purge(db: apsw.Connection, before: int, limit: int) -> int:
         db.executemany("DELETE FROM text_order WHERE typ=? AND param=? AND text=? AND rid=?", texts)
         db.execute("DELETE FROM closed WHERE at = ? AND rid = ?", (at, rid))
     return len(old)
-
-
-def _only_one(path: Path) -> int:
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(handle)
-        raise StoreInUse(str(path)) from None
-    return handle
-
-
-def _prepare(db: apsw.Connection) -> None:
-    """Bring the file to the newest schema; a file of a newer release is refused."""
-    scripts = sorted(
-        (package_files.files(__package__) / "migrations" / "sqlite").iterdir(), key=lambda entry: entry.name
-    )
-    steps = [entry for entry in scripts if entry.name.endswith("_store.sql")]
-    version = int(next(iter(db.execute("PRAGMA user_version")))[0])
-    if version > len(steps):
-        raise UnsafeStore("store.db", f"written by a newer release (schema {version} > {len(steps)})")
-    for number, entry in enumerate(steps[version:], version + 1):
-        with db:
-            db.execute(entry.read_text("utf-8"))
-            if number == 1:
-                _begin(db)
-            db.execute(f"PRAGMA user_version = {number}")
-
-
-def _begin(db: apsw.Connection) -> None:
-    db.execute("INSERT INTO meta VALUES('key', ?)", (secrets.token_bytes(32),))
-    db.execute("INSERT INTO tx VALUES(0, ?, 0)", (int(datetime(1970, 1, 1, tzinfo=UTC).timestamp()),))
-    db.execute("INSERT INTO name(text) VALUES('')")
-
-
-def _refuse_unsafe(db: apsw.Connection) -> None:
-    """Raises UnsafeStore unless the file is in WAL mode with synchronous FULL or stricter."""
-    mode = next(iter(db.execute("PRAGMA journal_mode")))[0]
-    level = int(next(iter(db.execute("PRAGMA synchronous")))[0])
-    if mode != "wal" or level < 2:
-        raise UnsafeStore("store.db", f"journal_mode {mode}, synchronous {level}; wal and 2 are needed")

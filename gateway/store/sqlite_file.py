@@ -1,0 +1,56 @@
+"""Opening the store's file: one process alone, the newest schema, settings nothing acknowledged is lost under."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from datetime import UTC, datetime
+from importlib import resources as package_files
+from pathlib import Path
+
+import apsw
+
+from ..errors import StoreInUse, UnsafeStore
+
+
+def only_one(path: Path) -> int:
+    """The handle of a lock held until it is closed. Raises StoreInUse while another process holds it."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        raise StoreInUse(str(path)) from None
+    return handle
+
+
+def prepared(db: apsw.Connection) -> None:
+    """Bring the file to the newest schema; a file of a newer release is refused."""
+    scripts = sorted(
+        (package_files.files(__package__) / "migrations" / "sqlite").iterdir(), key=lambda entry: entry.name
+    )
+    steps = [entry for entry in scripts if entry.name.endswith("_store.sql")]
+    version = int(next(iter(db.execute("PRAGMA user_version")))[0])
+    if version > len(steps):
+        raise UnsafeStore("store.db", f"written by a newer release (schema {version} > {len(steps)})")
+    for number, entry in enumerate(steps[version:], version + 1):
+        with db:
+            db.execute(entry.read_text("utf-8"))
+            if number == 1:
+                _begin(db)
+            db.execute(f"PRAGMA user_version = {number}")
+
+
+def _begin(db: apsw.Connection) -> None:
+    db.execute("INSERT INTO meta VALUES('key', ?)", (secrets.token_bytes(32),))
+    db.execute("INSERT INTO tx VALUES(0, ?, 0)", (int(datetime(1970, 1, 1, tzinfo=UTC).timestamp()),))
+    db.execute("INSERT INTO name(text) VALUES('')")
+
+
+def refuse_unsafe(db: apsw.Connection) -> None:
+    """Raises UnsafeStore unless the file is in WAL mode with synchronous FULL or stricter."""
+    mode = next(iter(db.execute("PRAGMA journal_mode")))[0]
+    level = int(next(iter(db.execute("PRAGMA synchronous")))[0])
+    if mode != "wal" or level < 2:
+        raise UnsafeStore("store.db", f"journal_mode {mode}, synchronous {level}; wal and 2 are needed")
