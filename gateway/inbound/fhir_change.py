@@ -31,6 +31,7 @@ from ..model.subject import subject_of
 from ..model.times import Clock
 from ..store.base import Condition, Delete, Put, Resource, Store
 from ..store.bodies import prepare
+from .bounds import bounded
 from .fhir_body import checked, head_of, kept_labels, plain, put_of, with_meta
 from .fhir_labels import relabelled
 from .json_patch import patched
@@ -244,6 +245,7 @@ class Planner:
         old, conditions = await self._target(call, aim)
         after = patched(loads(old.body), call.body)
         body = dumps(after)
+        bounded(body, old.type)
         if not isinstance(after, dict) or (head_of(body).resourceType, head_of(body).id) != (old.type, old.id):
             raise PatchFailed(f"{old.type}.id", "type and id stay as they are", detail_zh="类型与 id 不可改变。")
         return replace(await self._rewritten(call.who, old, body, "patch"), conditions=conditions)
