@@ -17,6 +17,7 @@ from .index_text import sortable
 from .packing import kept_answer, unpack_keys
 from .postgres_commit import LAST, MOVABLE
 from .postgres_database import Connection, Database, open_database, run, transaction, translated
+from .postgres_reads import SharedReads
 from .postgres_sql import (
     BY_RID,
     LONG_MS,
@@ -50,6 +51,8 @@ class PostgresEngine:
         self._committer = Committer(database)
         self._names = Names()
         self._known = (0, 0)
+        self._reads: SharedReads[Sight, Row] = SharedReads(self._current)
+        self._led: SharedReads[None, str] = SharedReads(self._survivors)
 
     # ---- helpers -----------------------------------------------------------------------------
     async def _rows(self, sql: str, values: Bound) -> list[Row]:
@@ -92,6 +95,10 @@ class PostgresEngine:
 
     # ---- by id -------------------------------------------------------------------------------
     async def current(self, fhs: Sequence[int], sight: Sight) -> dict[int, Row]:
+        """Together with whoever else asks in this turn of the loop."""
+        return await self._reads.get(fhs, sight)
+
+    async def _current(self, fhs: Sequence[int], sight: Sight) -> dict[int, Row]:
         """The directory, then the row; a row too young for the sight leads back along its versions."""
         where, values = sight_sql(sight)
         sql = (
@@ -137,7 +144,10 @@ class PostgresEngine:
         return found[0] if found else None
 
     async def survivors(self, fhs: Sequence[int]) -> dict[int, str]:
-        """Ids of the Patients that replace superseded ones."""
+        """Ids of the Patients that replace superseded ones; every write about a person asks."""
+        return await self._led.get(fhs, None)
+
+    async def _survivors(self, fhs: Sequence[int], _: None) -> dict[int, str]:
         sql = "SELECT fh, id FROM survivor WHERE fh = ANY(%s::int8[])"
         return dict(await self.database.select(sql, (list(fhs),)))
 
