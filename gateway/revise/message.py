@@ -140,6 +140,7 @@ class _Desk:
     # ---- deciding
     async def work(self) -> Revised:
         """Every draft once, with the unit it belongs to."""
+        self.drafts = [self._whole(one) for one in self.drafts]
         taken: set[int] = set()
         for place, one in enumerate(self.drafts):
             if place in taken:
@@ -158,6 +159,13 @@ class _Desk:
             else:
                 self._pass(one)
         return Revised(tuple(self.steps), tuple(self.findings))
+
+    def _whole(self, one: DraftResource) -> DraftResource:
+        """An update with what it leaves as it is stored; a visit's is worked out where its age is known."""
+        old = self.bodies.get(f"{one.type}/{one.id}")
+        if old is None or one.gone is None or one.type == "Encounter":
+            return one
+        return one._replace(body=dumps(updated(old, one)))
 
     async def _report(self, place: int) -> set[int]:
         """One report with its items; gives the places of the drafts it used."""

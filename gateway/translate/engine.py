@@ -237,6 +237,7 @@ class Mappings:
     ) -> Draft:
         resources = run.resources
         if len(set(map(_ID, resources))) < len(resources):
+            resources[:] = dict.fromkeys(resources)  # one specimen above several orders is said once
             run.findings += _hidden(resources)
         if resources:
             resources.append(_provenance(raw, source, compiled.version, run))

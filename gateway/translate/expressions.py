@@ -18,6 +18,7 @@ from .formats import Access, Emit, Session
 from .functions import FUNCTIONS, Function, Setting, text
 from .functions_rows import ROW_FUNCTIONS
 from .functions_v2 import V2_FUNCTIONS
+from .functions_v2_more import MORE_V2_FUNCTIONS
 from .memo import Prepare, as_json, as_member, as_text, remembered
 from .names import Names
 from .reads import read_line
@@ -25,7 +26,7 @@ from .strict_yaml import Yaml, nested
 
 _PLAIN = Function(text)
 WHOLE = Function(text, whole=True)  # a whole field as it stands, for what must see `""`
-ALL_FUNCTIONS: dict[str, Function] = FUNCTIONS | V2_FUNCTIONS | ROW_FUNCTIONS
+ALL_FUNCTIONS: dict[str, Function] = FUNCTIONS | V2_FUNCTIONS | MORE_V2_FUNCTIONS | ROW_FUNCTIONS
 _MARKERS = frozenset({"from", "first", "ref", "refs", "each"})
 _FROM_KEYS = frozenset({"from", "by", "when"})
 

@@ -394,6 +394,7 @@ FUNCTIONS: dict[str, Function] = {
     "dateTime": Function(date_time, time=True, notes=False),
     "planned": Function(date_time, notes=False),
     "instant": Function(instant, time=True, notes=False),
+    "planned_instant": Function(instant, notes=False),
     "decimal": Function(decimal, notes=False),
     "integer": Function(integer, notes=False),
     "boolean": Function(boolean, notes=False),

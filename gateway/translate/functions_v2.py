@@ -126,11 +126,38 @@ def value(setting: Setting, options: Mapping[str, str]) -> Call:
             return {"valueString": lines(setting, {})(field)}
         if kind in _TIME_TYPES:
             return {"valueDateTime": fhir_from_ts(base.stamp(part(field, 1)), setting.zone)}
-        if kind == "SN":
-            return results.structured_numeric([unescape(p) for p in field.split("^")], printed, code)
+        if kind in _PAIRED_TYPES:
+            return _PAIRED_TYPES[kind]([unescape(p) for p in field.split("^")], printed, code, setting.zone)
         return _measured(unescape(field.replace("~", "\n")).strip(), kind, printed, code)
 
     return make
+
+
+def _structured(parts: list[str], printed: str, code: str, zone: str) -> Value:
+    return results.structured_numeric(parts, printed, code)
+
+
+def _period(parts: list[str], printed: str, code: str, zone: str) -> Value:
+    """DR: from ^ to."""
+    ends = zip(("start", "end"), parts, strict=False)
+    return {"valuePeriod": {end: fhir_from_ts(base.stamp(text), zone) for end, text in ends if text}}
+
+
+def _range(parts: list[str], printed: str, code: str, zone: str) -> Value:
+    """NR: low ^ high."""
+    found = [(side, results.number(text)) for side, text in zip(("low", "high"), parts, strict=False)]
+    return {"valueRange": {side: results.quantity(one.value, "", printed, code) for side, one in found if one}}
+
+
+def _time(parts: list[str], printed: str, code: str, zone: str) -> Value:
+    """TM: HHMM[SS]; R4 wants the seconds."""
+    digits = parts[0].replace(":", "")[:6].ljust(6, "0")
+    if not digits.isdigit() or digits > "235959":
+        raise ValueError("no time of day")
+    return {"valueTime": f"{digits[:2]}:{digits[2:4]}:{digits[4:]}"}
+
+
+_PAIRED_TYPES = {"SN": _structured, "DR": _period, "NR": _range, "TM": _time}
 
 
 def _measured(text: str, kind: str, printed: str, code: str) -> Value:
@@ -329,7 +356,7 @@ V2_FUNCTIONS: dict[str, Function] = {
     ),
     "addresses": Function(addresses, whole=True, repeats=True, covers=(1, 2, 3, 4, 5, 6, 7, 9), notes=False),
     "phones": Function(phones, whole=True, repeats=True, covers=(1, 2, 3, 7, 12), notes=False),
-    "label": Function(label, whole=True, covers=(1, 2), notes=False),
+    "label": Function(label, whole=True, covers=(1, 2, 3), notes=False),
     "location": Function(location, whole=True, covers=(1, 2, 3), notes=False),
     "actor": Function(actor, whole=True, covers=(1, 2, 3), notes=False),
 }

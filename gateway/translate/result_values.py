@@ -106,7 +106,7 @@ def structured_numeric(parts: list[str], unit: str, code: str) -> Json:
         low, high = (quantity(side.value, "", unit, code) for side in (one, two))
         return {"valueRange": {"low": low, "high": high}}
     sign = half_width(comparator).replace("=<", "<=").replace("=>", ">=")
-    if one and not second and sign in ("", "=", "<", ">", "<=", ">="):
+    if one and not second and not separator.strip() and sign in ("", "=", "<", ">", "<=", ">="):
         return {"valueQuantity": quantity(one.value, sign.strip("=") if sign == "=" else sign, unit, code)}
     return {"valueString": "".join(parts).strip()}
 

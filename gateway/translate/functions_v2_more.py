@@ -1,0 +1,115 @@
+"""Functions of HL7 v2 beyond results and people: encapsulated documents (ED, RP) and the end of an appointment.
+
+Source: HL7 v2.5.1 §2.A.24 (ED), §2.A.65 (RP), §10.6.4 (AIS-7, AIS-8).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from decimal import Decimal
+
+from ..model.resource import Json
+from ..model.times import parse_fhir
+from . import functions as base
+from .functions import Call, Function, Setting, Value
+from .functions_v2 import label, lines, part
+
+_MIME = {
+    "PDF": "application/pdf",
+    "JPEG": "image/jpeg",
+    "JPG": "image/jpeg",
+    "PNG": "image/png",
+    "GIF": "image/gif",
+    "TIFF": "image/tiff",
+    "DICOM": "application/dicom",
+    "HTML": "text/html",
+    "PLAIN": "text/plain",
+    "TEXT": "text/plain",
+    "RTF": "application/rtf",
+    "XML": "application/xml",
+    "X-HL7-CDA-LEVEL-ONE": "application/xml",
+}
+_TEXT = "text/plain; charset=utf-8"
+_MINUTES: dict[str, Decimal | int] = {
+    "": 1,
+    "MIN": 1,
+    "M": 1,
+    "分": 1,
+    "分钟": 1,
+    "H": 60,
+    "HR": 60,
+    "小时": 60,
+    "S": Decimal(1) / 60,
+    "SEC": Decimal(1) / 60,
+}
+
+
+def attachment(setting: Setting, options: Mapping[str, str]) -> Call:
+    """Attachment from OBX-5 by the type in OBX-2: ED holds the data, RP points at it, anything else is text.
+
+    Raises ValueError for data that is not in the encoding it names.
+    """
+    printed, named = lines(setting, {}), label(setting, {})
+
+    def make(field: str, kind: str = "", title: str = "") -> Value:
+        if not field:
+            return None
+        head: Json = {}
+        if kind == "ED":
+            head = {"contentType": _mime(field), "data": _data(part(field, 4), _payload(field))}
+        elif kind == "RP":
+            head = {"contentType": _mime(field, 3), "url": part(field, 1)}
+        else:
+            head = {"contentType": _TEXT, "data": base64.b64encode((printed(field) or "").encode()).decode()}
+        name = named(title)
+        return head | ({"title": name} if name else {})
+
+    return make
+
+
+def _payload(field: str) -> str:
+    return field.split("^", 4)[4].partition("^")[0] if field.count("^") >= 4 else ""
+
+
+def _mime(field: str, at: int = 2) -> str:
+    kind, subtype = part(field, at), part(field, at + 1)
+    if "/" in kind:
+        return kind.lower()
+    return _MIME.get(subtype.upper()) or _MIME.get(kind.upper()) or "application/octet-stream"
+
+
+def _data(encoding: str, payload: str) -> str:
+    if encoding.upper() == "A":
+        return base64.b64encode((part(payload, 1)).encode()).decode()
+    plain = re.sub(r"\\\.br\\|\\X0[AD]\\|\s", "", payload)
+    try:
+        raw = bytes.fromhex(plain) if encoding.upper() == "HEX" else base64.b64decode(plain, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ValueError("the data is not in the encoding it names") from error
+    return base64.b64encode(raw).decode()
+
+
+def later(setting: Setting, options: Mapping[str, str]) -> Call:
+    """Instant so many minutes (or `unit`) after a time; nothing without a time of day or a duration."""
+    instant = base.instant(setting, {})
+
+    def make(start: str, duration: str = "", unit: str = "") -> Value:
+        begun, count = instant(start), duration.strip()
+        if begun is None or not count:
+            return None
+        minutes = base.decimal(setting, {})(count) * Decimal(_MINUTES.get(unit.strip().upper(), 1))
+        return (parse_fhir(begun) + timedelta(minutes=float(minutes))).isoformat()
+
+    return make
+
+
+MORE_V2_FUNCTIONS: dict[str, Function] = {
+    "attachment": Function(
+        attachment, ("type", "title"), whole=True, repeats=True, covers=(1, 2, 3, 4, 5), notes=False
+    ),
+    "later": Function(later, ("duration", "unit"), notes=False),
+}

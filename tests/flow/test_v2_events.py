@@ -1,0 +1,92 @@
+"""Events one after another through the MLLP door: what an update leaves, deletes and takes back in the store."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from fixtures.cases import cases
+from gateway.model.resource import Json
+from gateway.shipped import shipped
+from tests.flow.alliance import Alliance
+
+EVENTS = {case.name: case.body for case in cases(shipped("fixtures") / "events")}
+
+
+def tell(alliance: Alliance, *names: str) -> None:
+    """The named events in order, each worked off before the next."""
+    for name in names:
+        assert b"MSA|AA|" in alliance.mllp(EVENTS[name]), name
+        alliance.drain()
+
+
+@cache
+def number(kind: str) -> str:
+    return f"urn:alliance-gateway:number:city_first_hospital:{kind}"
+
+
+def one(alliance: Alliance, type_: str, kind: str, value: str) -> Json:
+    (found,) = alliance.found(type_, identifier=f"{number(kind)}|{value}")
+    return found
+
+
+def test_a_stay_is_told_event_by_event(empty: Alliance) -> None:
+    tell(empty, "adt_a01/admission_in_full", "adt_a02/transfer")
+    stay = one(empty, "Encounter", "visit", "ZY260310011")
+    assert [entry["location"]["display"] for entry in stay["location"]] == ["N2 03 1", "N5 08 2"]
+    assert stay["reasonCode"][0]["text"] == "急性心肌梗死", "what the transfer does not repeat stays"
+    tell(empty, "adt_a08/update_with_null")
+    stay = one(empty, "Encounter", "visit", "ZY260310011")
+    assert (stay["status"], stay["class"]["code"], "serviceType" in stay) == ("in-progress", "IMP", False)
+    assert "telecom" not in empty.found("Patient", identifier="B200101")[0]
+    tell(empty, "adt_a03/discharge")
+    stay = one(empty, "Encounter", "visit", "ZY260310011")
+    assert stay["status"] == "finished"
+    assert stay["period"] == {"start": "2026-03-10T09:30:00+08:00", "end": "2026-03-18T08:30:00+08:00"}
+    tell(empty, "adt_a13/discharge_cancelled")
+    stay = one(empty, "Encounter", "visit", "ZY260310011")
+    assert (stay["status"], stay["period"]) == ("in-progress", {"start": "2026-03-10T09:30:00+08:00"})
+    assert "dischargeDisposition" not in stay["hospitalization"]
+    tell(empty, "adt_a11/admission_cancelled")
+    assert one(empty, "Encounter", "visit", "ZY260310011")["status"] == "in-progress", "an older message wins nothing"
+
+
+def test_a_document_keeps_its_content_until_it_is_replaced(empty: Alliance) -> None:
+    tell(empty, "mdm_t02/with_content", "mdm_t03/status_changed")
+    document = one(empty, "DocumentReference", "document", "WD001")
+    assert (document["docStatus"], "data" in document["content"][0]["attachment"]) == ("final", True)
+    tell(empty, "mdm_t10/replaced_by_pdf")
+    assert one(empty, "DocumentReference", "document", "WD001")["status"] == "superseded"
+    assert one(empty, "DocumentReference", "document", "WD003")["status"] == "current"
+
+
+def test_a_cancelled_appointment_still_says_when_and_with_whom(empty: Alliance) -> None:
+    tell(empty, "siu_s12/booked", "siu_s13/rescheduled", "siu_s15/cancelled")
+    booked = one(empty, "Appointment", "appointment", "HY26032201")
+    assert (booked["status"], booked["start"]) == ("cancelled", "2026-03-23T14:30:00+08:00")
+    assert len(booked["participant"]) == 3
+
+
+def test_a_visit_moves_to_the_patient_it_belongs_to(empty: Alliance) -> None:
+    tell(empty, "adt_a01/admission_in_full")
+    wrong = (
+        EVENTS["adt_a45/visit_moved"].replace(b"ADT^A45^ADT_A45", b"ADT^A04^ADT_A01").replace(b"B200102", b"B200101")
+    )
+    right = "990150198809260427"
+    person = EVENTS["adt_a01/admission_in_full"].split(b"\r")[2]
+    lines = [person if line.startswith(b"PID") else line for line in wrong.split(b"\r") if not line.startswith(b"MRG")]
+    empty.mllp(b"\r".join(lines).replace(b"|E00000", b"|F00000").replace(b"20260312094000", b"20260311094000"))
+    empty.drain()
+    mine = one(empty, "Encounter", "visit", "MZ260311020")["subject"]["reference"]
+    tell(empty, "adt_a45/visit_moved")
+    theirs = one(empty, "Encounter", "visit", "MZ260311020")["subject"]["reference"]
+    assert mine != theirs
+    assert theirs == f"Patient/{empty.person(right)['id']}"
+
+
+def test_two_numbers_merge_and_later_messages_for_the_old_one_find_the_survivor(empty: Alliance) -> None:
+    old = EVENTS["adt_a04/outpatient"].replace(b"B200102", b"B100888").replace(b"990150198809260427", b"")
+    empty.mllp(old.replace(b"|E00000", b"|G00000"))
+    empty.drain()
+    tell(empty, "adt_a40/merge")
+    visit = one(empty, "Encounter", "visit", "MZ260316055")
+    assert visit["subject"]["reference"] == f"Patient/{empty.person('990150198809260427')['id']}"
