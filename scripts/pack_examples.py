@@ -21,7 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from scripts.build_definitions import fetched, members
 
 TARGET = Path(__file__).resolve().parent.parent / "tests" / "examples" / "r4.ndjson.zst"
-MOST_BYTES, OF__KINDS = """
+MOST_BYTES, OF_DEFINITIONS = 300_000, 5
+_KINDS = """
 StructureDefinition ValueSet CodeSystem SearchParameter ConceptMap OperationDefinition CompartmentDefinition
 ImplementationGuide NamingSystem
 """
