@@ -36,6 +36,10 @@ def fhir_from_ts(ts: str, zone: str = "+08:00") -> str:
     Raises ValueError for text that is no such date, and for days or hours that do not exist.
     Source: HL7 v2.5.1 §2.A.22; FHIR R4 dateTime.
     """
+    if len(ts) == 14 and ts.isdigit() and ts[8:10] != "24" and ts.isascii():  # nearly all: a third of the cost
+        text = f"{ts[:4]}-{ts[4:6]}-{ts[6:8]}T{ts[8:10]}:{ts[10:12]}:{ts[12:]}"
+        datetime.fromisoformat(text)
+        return text + zone
     body, offset = _split_offset(ts.strip())
     whole, _, fraction = body.partition(".")
     if not whole.isdigit() or len(whole) not in (4, 6, 8, 10, 12, 14):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..errors import WrongCharset
 
@@ -51,8 +51,7 @@ _FOLD = {
 _PRIVATE = re.compile(f"[{''.join(map(chr, _FOLD))}]")
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
+class Decoded(NamedTuple):
     """Text with the charset that gave it; `guessed` is True when only latin-1 took the bytes."""
 
     text: str

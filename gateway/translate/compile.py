@@ -15,12 +15,14 @@ from typing import Any
 
 from ..model.message import DraftResource
 from ..model.resource import dumps
-from .expressions import WHOLE, Elements, Expressions, is_constant, literal
+from .expressions import WHOLE, Elements, Expressions
 from .formats import Emit, Format, Session
 from .functions import Setting
+from .json_code import is_constant, literal
 from .mapping import SPECIAL_TARGETS, Map, Rule
-from .memo import NotedJson, NotedText
+from .memo import NotedJson, NotedText, RowMemo
 from .names import Names
+from .recurring import Row
 from .run import Run
 from .strict_yaml import Yaml, nested
 
@@ -88,6 +90,7 @@ def _function(
     text = writer.write()
     names: dict[str, Any] = {
         "DraftResource": DraftResource,
+        "RowMemo": RowMemo,
         "NotedText": NotedText,
         "NotedJson": NotedJson,
         **writer.emit.names,
@@ -112,6 +115,7 @@ class _Writer:
         self._names = Names()
         self._open = self._names.open
         self._marks: list[int] = []
+        self._functions: list[str] = []
         self._write = Expressions(self.emit, session, setting, self._names, elements)
         self._write.traced = traced
         self._referred = {key: {n for p in self._plan for n in p.referred[key]} for key in ("ref", "refs")}
@@ -120,7 +124,7 @@ class _Writer:
         """The whole source."""
         emit = self.emit
         emit.line("of = m.ids.of; begun = m.ids.begun; put = m.resources.append; member = m.member")
-        emit.line("organization = m.organization; limit = m.limit")
+        emit.line("organization = m.organization; limit = m.limit; new = tuple.__new__")
         emit.line("rec = -1; subject = b''")
         self._session.begin(emit)
         self._said()
@@ -130,7 +134,7 @@ class _Writer:
             self._rule(planned)
         self._close(0)
         self._session.finish(emit)
-        return "def run(root, m):\n" + "\n".join(emit.lines) + "\n"
+        return "\n".join([*self._functions, "def run(root, m):", *emit.lines, ""])
 
     def _said(self) -> None:
         if self._map.said is not None:
@@ -199,7 +203,7 @@ class _Writer:
         elif rule.to == "Merge":
             self._merge(rule)
         elif rule.to:
-            self._resource(rule)
+            self._row(rule)
         self._keep(rule)
         self._warn(rule)
 
@@ -224,7 +228,8 @@ class _Writer:
     def _patient(self, rule: Rule) -> None:
         first, *_ = self._identity(rule)
         body = self._traced_patient(rule, first) if self._traced else self._write.json(_set_of(rule), "Patient")
-        self.emit.line(f"rec = m.patient({first}, {body}{self._gone(rule)})")
+        gone, _ = self._gone(rule)
+        self.emit.line(f"rec = m.patient({first}, {body}, {'()' if gone == 'None' else gone})")
         self.emit.line('subject = b\'{"reference":"Patient/@%d"}\' % rec')
         self._names.born["subject"] = tuple(self._open)
 
@@ -239,24 +244,40 @@ class _Writer:
         first, *_ = self._identity(rule)
         self.emit.line(f"m.merge(rec, {first})")
 
+    def _row(self, rule: Rule) -> None:
+        """The resource; where its node is one of many alike, with the look-ups of the node gathered."""
+        node = "" if self._traced else self._session.recurring()
+        if not node:
+            self._resource(rule)
+            return
+        mark = self.emit.mark()
+        self._write.row = row = Row(rule.name, node)
+        self._resource(rule)
+        self._write.row = None
+        function, asked = row.written(self.emit.lines[mark[0] :])
+        if asked:
+            self._functions.append(function)
+            self.emit.insert(mark, [asked])
+
     def _resource(self, rule: Rule) -> None:
-        """`put(DraftResource(type, i, b''.join((head, i, constants, piece, …)), rec))`."""
+        """`put(DraftResource(type, i, b''.join((head, i, constants, piece, …)), rec))`.
+
+        A named tuple made by `tuple.__new__` costs half of one made by its own constructor.
+        """
         emit, type_ = self.emit, rule.to
         self._id(rule, type_)
         emit.line("j = i.encode()")
         constant, pieces = self._pieces(rule)
         head = f'{{"resourceType":"{type_}","id":"'.encode()
         parts = [repr(head), "j", repr(b'"' + constant), *pieces, repr(b"}")]
-        emit.line(f"put(DraftResource({type_!r}, i, b''.join(({', '.join(parts)})), rec{self._gone(rule)}))")
+        made = ", ".join([repr(type_), "i", f"b''.join(({', '.join(parts)}))", "rec", *self._gone(rule)])
+        emit.line(f"put(new(DraftResource, ({made})))")
         self._remember(rule)
 
-    def _gone(self, rule: Rule) -> str:
-        """Further arguments of what an update makes: elements its sender deleted, elements it says nothing about."""
+    def _gone(self, rule: Rule) -> tuple[str, str]:
+        """What else an update says: elements its sender deleted, elements it says nothing about."""
         clear, leave = rule.node.get("clear"), rule.node.get("leave")
-        found = [self._names_where(clear)] if clear or leave else []
-        if leave:
-            found.append(self._names_where(leave))
-        return "".join(f", {code}" for code in found)
+        return self._names_where(clear) if clear or leave else "None", self._names_where(leave)
 
     def _names_where(self, node: Yaml | None) -> str:
         entries = [
@@ -283,7 +304,7 @@ class _Writer:
         begun, digest = emit.temp("h"), emit.temp("d")
         self._write.put_before(f"{begun} = begun({self._write.arguments(type_, parts[:outer], member=member)})")
         emit.line(f"{digest} = {begun}.copy()")
-        emit.line(f"{digest}.update(({_joined(parts[outer:])}).encode())")
+        emit.line(f"{digest}.update({self._write.of_row(f'({_joined(parts[outer:])}).encode()')})")
         emit.line(f"i = {digest}.hexdigest()")
 
     def _pieces(self, rule: Rule) -> tuple[bytes, list[str]]:

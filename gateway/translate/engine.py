@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from operator import attrgetter
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ from .serving import Served, served
 from .sniff import document_id, sniff
 from .sources import SANDBOX, directory
 
-_ID = attrgetter("id")
+_ID = itemgetter(1)  # of a DraftResource
 _KINDS = 1_000  # kinds remembered: senders can name any number of them
 Maps = dict[str, Map]  # message kind → map
 _KIND_FROM = {  # where a format says its kind, and what to do when it says none (English, Chinese)
@@ -334,7 +334,7 @@ def _without_data(text: str) -> str:
 def _provenance(raw: RawMessage, source: Source, version: str, run: Run) -> DraftResource:
     """Provenance of a message: its targets, the member, the raw key, the mapping that made it."""
     id_ = run.ids.of("Provenance", source.name, raw.key)
-    targets = '"},{"reference":"'.join([f"{one.type}/{one.id}" for one in run.resources])
+    targets = '"},{"reference":"'.join([f"{one[0]}/{one[1]}" for one in run.resources])
     head = (
         f'{{"resourceType":"Provenance","id":"{id_}","target":[{{"reference":"{targets}"}}],'
         f'"recorded":"{instant_text(raw.received_at)}",'

@@ -6,8 +6,8 @@ empty vanishes, constants alone never make one appear.
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Protocol
 
@@ -19,9 +19,11 @@ from .functions import FUNCTIONS, Function, Setting, text
 from .functions_rows import ROW_FUNCTIONS
 from .functions_v2 import V2_FUNCTIONS
 from .functions_v2_more import MORE_V2_FUNCTIONS
+from .json_code import around, is_constant, literal
 from .memo import Prepare, as_json, as_member, as_text, remembered
 from .names import Names
 from .reads import read_line
+from .recurring import Row
 from .strict_yaml import Yaml, nested
 
 _PLAIN = Function(text)
@@ -55,6 +57,8 @@ class Expressions:
         self.traced = False
         self.before: list[list[str]] = []  # lines to stand before each open loop
         self.lifted_names: set[str] = set()
+        self.row: Row | None = None  # gathers what the row of the present rule says by itself
+        self._unsure = False  # the present expression may never be asked for, so nothing of it is worked out early
         self._inner = False
         self._memos: dict[tuple[object, ...], str] = {}
         self._plain: dict[tuple[str, str], str] = {}
@@ -119,7 +123,11 @@ class Expressions:
         known = self._plain.get((path, found.code))
         if known is None:
             known = self._plain[path, found.code] = self.emit.bind(remembered(str, [found.prepare], str), "t")
-        return f"{known}[{found.code}]"
+        return (self.row and self.row.look_up(known, [found])) or f"{known}[{found.code}]"
+
+    def of_row(self, code: str) -> str:
+        """The code, or the name of its value where the row alone tells it."""
+        return self.row.value(code) if self.row and self.row.holds(code) else code
 
     def held(self, path: str, node: Yaml) -> str:
         """Code that is true when there is anything at a path."""
@@ -143,7 +151,10 @@ class Expressions:
         if node.get("const"):
             return repr(node.fields(frozenset({"const"}))["const"].text())
         if node.get("first"):
-            parts = [self.text(item) for item in node.fields(frozenset({"first"}))["first"].items()]
+            items = node.fields(frozenset({"first"}))["first"].items()
+            parts = [self.text(items[0])]
+            with self._perhaps():
+                parts += [self.text(item) for item in items[1:]]
             return f"({' or '.join(parts)})"
         return self._conditional(node, lambda: self._call(node, as_text), "''")
 
@@ -214,7 +225,7 @@ class Expressions:
         """
         if isinstance(node.value, list):
             inner = self._single(node.value[0], path) if len(node.value) == 1 else None
-            return (inner[0], partial(_around, b"[", inner[1], b"]")) if inner else None
+            return (inner[0], partial(around, b"[", inner[1], b"]")) if inner else None
         if not isinstance(node.value, dict):
             return None
         if "from" in node.value:
@@ -234,11 +245,11 @@ class Expressions:
             if inner is None or found or name.endswith("[x]"):
                 return None
             self._check(f"{path}.{name}", child)
-            found.append((inner[0], partial(_around, f'"{name}":'.encode(), inner[1], b"")))
+            found.append((inner[0], partial(around, f'"{name}":'.encode(), inner[1], b"")))
         if not found:
             return None
         source, wrap = found[0]
-        return source, partial(_around, b"{", wrap, constant + b"}")
+        return source, partial(around, b"{", wrap, constant + b"}")
 
     def named(self, code: str) -> str:
         """A local name for a piece of code used more than once."""
@@ -254,9 +265,15 @@ class Expressions:
             return write()
         out = self.emit.temp()
         self.emit.line(f"{out} = {empty}")
-        with self.emit.inside(f"if {self.condition(when)}:"):
+        with self.emit.inside(f"if {self.condition(when)}:"), self._perhaps():
             self.emit.line(f"{out} = {write()}")
         return out
+
+    @contextmanager
+    def _perhaps(self) -> Iterator[None]:
+        outer, self._unsure = self._unsure, True
+        yield
+        self._unsure = outer
 
     def _call(self, node: Yaml, render: Render) -> str:
         fields = node.fields()
@@ -311,6 +328,8 @@ class Expressions:
         emit = self.emit
         code = f"{memo}[{', '.join(found.code for found in inputs)}]"
         timed = function.time and render is as_json
+        if self.row and not (timed or self._unsure):
+            code = self.row.look_up(memo, inputs) or code
         if not notes and not timed and not self.traced:
             return code
         out = self.named(code)
@@ -332,7 +351,7 @@ class Expressions:
         out = self.emit.temp()
         self.emit.line(f"{out} = {self.json(items[0], path)}")
         for item in items[1:]:
-            with self.emit.inside(f"if not {out}:"):
+            with self.emit.inside(f"if not {out}:"), self._perhaps():
                 self.emit.line(f"{out} = {self.json(item, path)}")
         return out
 
@@ -371,7 +390,8 @@ class Expressions:
             steps = tuple(step.text() for step in fields["each"].items())
             for step in steps:
                 self._enter(step, fields["each"])
-            made = self.named(self.json(fields["set"], path))
+            with self._perhaps():
+                made = self.named(self.json(fields["set"], path))
             self.emit.line(f"if {made}: {out}_.append({made})")
             for _ in steps:
                 self.session.leave(self.emit)
@@ -458,19 +478,3 @@ class Expressions:
         body = out if constant else f"{out}[1:]"
         self.emit.line(f"if {out}: {out} = {head!r} + {body} + b'}}'")
         return out
-
-
-def _around(head: bytes, wrap: Callable[[bytes], bytes], tail: bytes, plain: bytes) -> bytes:
-    return head + wrap(plain) + tail
-
-
-def is_constant(code: str) -> bool:
-    """True for code that is a bytes literal."""
-    return code.startswith(("b'", 'b"'))
-
-
-def literal(code: str) -> bytes:
-    """The bytes such code stands for."""
-    found = ast.literal_eval(code)
-    assert isinstance(found, bytes)
-    return found

@@ -136,6 +136,9 @@ class Session(Protocol):
     def fired(self, bit: int, emit: Emit) -> None:
         """The rule numbered `bit` applies to the present nodes."""
 
+    def recurring(self) -> str:
+        """Local name of the innermost node where such nodes are many and much alike; "" elsewhere."""
+
     def access(
         self,
         path: str,
@@ -198,6 +201,9 @@ class NodeSession:
 
     def fired(self, bit: int, emit: Emit) -> None:
         pass
+
+    def recurring(self) -> str:
+        return ""
 
     def access(
         self,

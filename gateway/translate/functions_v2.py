@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 from ..model import systems
 from ..model.resource import Json
@@ -110,14 +111,17 @@ _TIME_TYPES = frozenset({"DT", "TS", "DTM"})
 
 def value(setting: Setting, options: Mapping[str, str]) -> Call:
     """value[x] from OBX-5 by the type in OBX-2; an empty or odd type falls back to the look of the value."""
-    resolve = base.unit_codes(setting, options)
+    units = base.unit_codes(setting, options)
     coded = ce(setting, {"local": options.get("local", "result")})
+
+    @lru_cache(4096)  # values differ from row to row, items and their units do not
+    def resolve(unit: str, item: str) -> tuple[str, str]:
+        printed, code = units(unescape(unit), part(item, 1) or part(item, 2))
+        return (printed, code) if code or not printed else units(unescape(unit), part(item, 2))
 
     def make(field: str, kind: str = "", unit: str = "", item: str = "") -> Value:
         kind = kind.strip().upper()
-        printed, code = resolve(unescape(unit), part(item, 1) or part(item, 2))
-        if not code and printed:
-            printed, code = resolve(unescape(unit), part(item, 2))
+        printed, code = resolve(unit, item)
         if field in ("", '""'):
             return results.absent("unknown")
         if kind in _CODED_TYPES:

@@ -1,21 +1,32 @@
 """Which populated fields of an HL7 v2 message no rule read (D7), at the cost of two look-ups a segment.
 
 The answer depends only on the segment's shape (which fields hold anything) and on the rules that read it, so
-it is worked out once for each pair and remembered.
+it is worked out once for each pair and remembered. All look-ups of a message run in one loop of the interpreter.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import chain
+from typing import Any
 
 from ..model.outcome import Unused
+from .memo import Memo, Rendered
 from .paths_v2 import Cover
 from .tree_v2 import Tree
 
-_LIMIT = 50_000
 _IGNORE = re.compile(r"([A-Z][A-Z0-9*]{0,2})(?:-(\d+)(?:\.(\d+))?)?")
 _ENVELOPE = {("MSH", 1), ("MSH", 2)}  # separators, used by the reader itself
+
+
+class _Known(Memo[Rendered]):
+    """Remembers every key: shapes are short."""
+
+    __slots__ = ()
+
+    def _recurs(self, key: Any) -> bool:
+        return True
 
 
 class Loss:
@@ -26,35 +37,26 @@ class Loss:
         for cover in covers:
             self._covers.setdefault(cover.segment, []).append(cover)
         self._ignore = {_ignored(path): because for path, because in ignore.items()}
-        self._known: dict[tuple[bytes, int, str, int], tuple[Unused, ...]] = {}
+        self._known: _Known[tuple[Unused, ...]] = _Known(lambda key: self._work_out(*key))
 
     def of(self, tree: Tree) -> tuple[Unused, ...]:
         """Unused fields of a message whose mapping has run."""
-        used, known = tree.used, self._known
+        used = tree.used
         for line, into in tree.merged:
             used[line] |= used[into]
-        counts: dict[str, int] = {}
-        out: list[Unused] = []
-        for shape, name, rules in zip(tree.shapes(), tree.names, used, strict=False):
-            number = counts[name] = counts.get(name, 0) + 1
-            key = (shape, rules, name, number)
-            found = known.get(key)
-            if found is None:
-                found = self._work_out(*key)
-                if len(known) >= _LIMIT:
-                    known.clear()
-                known[key] = found
-            if found:
-                out += found
-        return tuple(out)
+        labels = _LABELS["\r".join(tree.names)]
+        found = map(self._known.__getitem__, zip(tree.shapes(), labels, used, strict=False))
+        return tuple(chain.from_iterable(found))
 
-    def _work_out(self, shape: bytes, rules: int, name: str, number: int) -> tuple[Unused, ...]:
+    def _work_out(self, shape: bytes, label: str, rules: int) -> tuple[Unused, ...]:
+        """Unused fields of one segment, `OBX[3]`, that these rules read."""
+        name = label.partition("[")[0]
         covers = [cover for cover in self._covers.get(name, ()) if rules >> cover.rule & 1]
         shift = 1 if name in ("MSH", "FHS", "BHS") else 0
         out: list[Unused] = []
         for position, field in enumerate(shape.decode().split("|")[1:], 1 + shift):
             if field.strip("^~") and (name, position) not in _ENVELOPE:
-                out += self._field(f"{name}[{number}]", name, position, field, covers)
+                out += self._field(label, name, position, field, covers)
         return tuple(out)
 
     def _field(self, label: str, name: str, position: int, field: str, covers: list[Cover]) -> list[Unused]:
@@ -84,6 +86,19 @@ class Loss:
             if key in self._ignore:
                 return self._ignore[key]
         return ""
+
+
+def _labels(names: str) -> list[str]:
+    """`MSH\rOBX\rOBX` → `MSH[1]`, `OBX[1]`, `OBX[2]`."""
+    counts: dict[str, int] = {}
+    out = list[str]()
+    for name in names.split("\r"):
+        counts[name] = counts.get(name, 0) + 1
+        out.append(f"{name}[{counts[name]}]")
+    return out
+
+
+_LABELS = Memo(_labels)
 
 
 def _reads(cover: Cover, repetition: int, component: int) -> bool:

@@ -1,15 +1,22 @@
-"""Results of pure functions remembered per value, as JSON bytes ready to be joined (or as plain text)."""
+"""Results of pure functions remembered per value, as JSON bytes ready to be joined (or as plain text).
+
+All memos of the process share one allowance in bytes. What they took since it was last half used up is
+one generation; the generation before it is kept as well, and a value asked for again moves to the new one.
+So what recurs stays, what came once goes, and the memory is bounded however many maps there are.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from sys import getsizeof, intern
 from typing import Any, TypeVar
+from weakref import ref
 
 from ..model.resource import dumps
 from .functions import Noted
 
-_LIMIT = 20_000  # distinct values remembered a field; then it starts anew
-_LONG = 200  # longer texts are reports, rarely the same twice
+_LONG = 400  # characters; longer inputs are reports, rarely the same twice
+_ENTRY = 150  # bytes a place in a dictionary takes, with a tuple of references
 
 
 class NotedText(str):
@@ -24,25 +31,72 @@ class NotedJson(bytes):
     note: Noted
 
 
-Rendered = TypeVar("Rendered", bound=str | bytes)
+Rendered = TypeVar("Rendered")
+
+
+class Allowance:
+    """Bytes that memos may hold together."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._spent = 0
+        self._memos: list[ref[Memo[Any]]] = []
+
+    def joined(self, memo: Memo[Any]) -> None:
+        """One more memo shares it, as long as somebody uses that memo."""
+        self._memos.append(ref(memo))
+
+    def spend(self, size: int) -> None:
+        """A memo is about to keep this many bytes; at half the limit all of them begin a new generation."""
+        self._spent += size
+        if self._spent > self.limit // 2:
+            self._spent = size
+            self._memos = [memo for memo in self._memos if memo() is not None]
+            for memo in self._memos:
+                if found := memo():
+                    found.age()
+
+
+ALLOWANCE = Allowance(32 * 1024 * 1024)
 
 
 class Memo(dict[Any, Rendered]):
     """`memo[key]` computes once. Look-up of a known key costs one dictionary access in C."""
 
-    __slots__ = ("_call",)
+    __slots__ = ("__weakref__", "_before", "_call")
 
     def __init__(self, call: Callable[[Any], Rendered]) -> None:
         super().__init__()
         self._call: Callable[[Any], Rendered] = call
+        self._before: dict[Any, Rendered] = {}
+        ALLOWANCE.joined(self)
 
     def __missing__(self, key: Any) -> Rendered:
-        found = self._call(key)
-        if len(self) >= _LIMIT:
-            self.clear()
-        if len(key if isinstance(key, str) else key[0]) <= _LONG:
+        found = self._before.get(key)
+        if found is None:
+            found = self._call(key)
+        if self._recurs(key):
+            ALLOWANCE.spend(_ENTRY + getsizeof(key) + getsizeof(found))
             self[key] = found
         return found
+
+    def _recurs(self, key: Any) -> bool:
+        """False for inputs too long to come twice."""
+        return (len(key) if not isinstance(key, tuple) else sum(map(len, key))) <= _LONG
+
+    def age(self) -> None:
+        """What was not asked for since the last call is forgotten."""
+        self._before = self.copy()
+        self.clear()
+
+
+class RowMemo(Memo[Rendered]):
+    """A Memo whose keys are the fields of a row: many texts, of which all but one or two recur in row after row."""
+
+    __slots__ = ()
+
+    def __missing__(self, key: Any) -> Rendered:
+        return super().__missing__(tuple([intern(str(text)) for text in key]))
 
 
 Prepare = Callable[[str], str] | None

@@ -97,7 +97,7 @@ class V2Session:
             walk = f"{self._nearest('patient').group}['orders']"
         elif step == _CHILD:
             scope = _Scope("order", f"g{level}", level, parented=True)
-            walk = f"children.get({outer.group}[0], ())"
+            walk = f"children.get({outer.group}[0], ()) if children else ()"
         else:
             scope = _Scope("segment", f"s{level}_{step}", level, segment=step)
             kind = "order" if step == "OBX" or step in ORDER_SEGMENTS else "patient"
@@ -129,7 +129,7 @@ class V2Session:
         local, empty = scope.bound[name], emit.bind(self._empty.setdefault(name, []), "none")
         if name == "NTE":
             line = f"{scope.group}[0]" if scope.kind == "segment" else f"{self._head(scope)}"
-            return f"{local} = notes.get({line}, {empty})"
+            return f"{local} = notes.get({line}, {empty}) if notes else {empty}"
         return f"{local} = {scope.group}[{name!r}][0] if {name!r} in {scope.group} else {empty}"
 
     @staticmethod
@@ -146,6 +146,11 @@ class V2Session:
     def fired(self, bit: int, emit: Emit) -> None:
         """The rule applies: what it reads of the present segments counts as used."""
         emit.line(f"f{self._scopes[-1].level} |= {1 << bit}")
+
+    def recurring(self) -> str:
+        """The fields of an OBX: results of a laboratory are many, and much alike."""
+        scope = self._scopes[-1]
+        return scope.group if scope.segment == "OBX" else ""
 
     # ---- paths ----------------------------------------------------------------------------------
     def access(

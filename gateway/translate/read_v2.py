@@ -17,12 +17,18 @@ from . import charset
 from .formats import Document
 from .functions_v2 import part, unescape
 from .loss_v2 import Loss
+from .memo import Memo
 from .paths_v2 import V2Session
 from .tree_v2 import Tree, clean, standard
 
 _STARTS = re.compile(rb"(?:^|[\r\n])(?=MSH.)")
 _HEADS = (b"MSH", b"FHS", b"BHS")
 _BEGINNING = re.compile(rb"[\x0b\xef\xbb\xbf\xff\xfe\0 \t\r\n]*(?:MSH|FHS|BHS|M\0S\0H)")
+_NO_FIELDS = [""] * 18
+
+
+_FIRST = Memo(lambda field: part(field, 1))
+_TYPE = Memo(lambda field: (part(field, 1), part(field, 2), part(field, 3)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +63,7 @@ def peek_v2(body: bytes, configured: str = "auto") -> Peek:
     text, decoded = _text(body, configured)
     raw = decoded.text.lstrip("\ufeff\x0b \t\r\n")
     separators = raw[3] + (raw[4 : raw.find(raw[3], 4)] + "^~\\&")[:4]
-    head = text.partition("\r")[0].split("|") + [""] * 20
+    head = text.partition("\r")[0].split("|", 18) + _NO_FIELDS
     code, trigger, structure = _message_type(head[8], text)
     return Peek(
         msh3=part(head[2], 1), msh4=part(head[3], 1), control_id=unescape(head[9]).strip(), kind=_kind(code, trigger),
@@ -69,10 +75,10 @@ def peek_v2(body: bytes, configured: str = "auto") -> Peek:
 
 def _message_type(field: str, text: str) -> tuple[str, str, str]:
     """Code, trigger and structure of MSH-9; a trigger it leaves out is looked for in EVN-1 (v2.3 and before)."""
-    trigger = part(field, 2)
+    code, trigger, structure = _TYPE[field]
     if not trigger and (at := text.find("\rEVN|")) >= 0:
         trigger = part(text[at + 5 :].partition("\r")[0].partition("|")[0], 1)
-    return part(field, 1), trigger, part(field, 3)
+    return code, trigger, structure
 
 
 def _kind(code: str, trigger: str) -> str:
@@ -191,10 +197,10 @@ class V2Format:
     def read(self, raw: RawMessage, source: Source) -> Document:
         """The message as a tree; `kind` is MSH-9 (`ORU^R01`)."""
         text, decoded = _text(raw.body, source.charset)
-        head = text.partition("\r")[0].split("|") + [""] * 20
+        head = text.partition("\r")[0].split("|", 18) + _NO_FIELDS
         code, trigger, structure = _message_type(head[8], text)
         declared = head[17].partition("~")[0].strip()
-        facts = {"charset": decoded.charset, "version": part(head[11], 1), "control_id": unescape(head[9])}
+        facts = {"charset": decoded.charset, "version": _FIRST[head[11]], "control_id": unescape(head[9])}
         if declared:
             facts["declared"] = declared
         if structure:

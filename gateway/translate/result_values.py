@@ -113,6 +113,8 @@ def structured_numeric(parts: list[str], unit: str, code: str) -> Json:
 
 def meaning(text: str) -> str:
     """Interpretation code a result's own words or arrows carry: H L HH LL POS NEG IND WR or ""."""
+    if text.isascii() and text.replace(".", "", 1).isdigit():
+        return ""
     plain = half_width(text)
     found = number(plain)
     if found:

@@ -13,6 +13,7 @@ from operator import itemgetter
 from typing import Any
 
 from .functions_v2 import part
+from .memo import Memo
 
 Fields = list[Any]  # [number of the line, field 1, field 2, …], all text but the first
 Group = dict[str, Any]  # segment name → list of Fields; "orders" → list of Group
@@ -32,8 +33,9 @@ _BREAKS = re.compile(r"\r\n?|\n")
 _STRAY = re.compile(r"[\x00\x0b\x1c]")
 
 _SHAPE = bytes(byte if byte in b"|^~\r" else ord("x") for byte in range(256))
-_RUNS = (b"x" * 6, b"x" * 3, b"xx")  # measured: the order that is quickest for usual field lengths
-_BLANK = [""] * 100
+_WITHOUT = b" \t" + bytes(range(0x80, 0xC0))  # blanks, and what follows the first byte of a character
+_RUN = re.compile(rb"x+")
+_BLANKS = [("",) * count for count in range(100)]
 
 
 def clean(text: str) -> str:
@@ -72,6 +74,9 @@ def _exchange(given: str) -> dict[int, str]:
     return table
 
 
+_SHAPES = Memo(lambda line: _RUN.sub(b"x", line))
+
+
 class Tree:
     """One message. Made in two steps: the text at once, the segments when a mapping says how wide they must be."""
 
@@ -95,12 +100,8 @@ class Tree:
     def shapes(self) -> list[bytes]:
         """Per line which fields, repetitions and components hold anything: `OBX|1|NM|A^B||5` → `x|x|x|x^x||x`."""
         if self._shapes is None:
-            shape = self.text.encode("utf-8", "surrogatepass").translate(_SHAPE, b" \t")
-            for run in _RUNS:
-                shape = shape.replace(run, b"x")
-            while b"xx" in shape:
-                shape = shape.replace(b"xx", b"x")
-            self._shapes = shape.split(b"\r")
+            text = self.text.encode("utf-8", "surrogatepass").translate(_SHAPE, _WITHOUT)
+            self._shapes = [*map(_SHAPES.__getitem__, text.split(b"\r"))]
         return self._shapes
 
     def place(self, line: int, rest: str) -> str:
@@ -126,8 +127,8 @@ class Tree:
         owner = 0
         for number, (name, line) in enumerate(zip(self.names, lines, strict=True)):
             fields: Fields = line.split("|")
-            if len(fields) < (width := widths.get(name, 0)):
-                fields += _BLANK[len(fields) : width]
+            if name in widths and (missing := widths[name] - len(fields)) > 0:
+                fields += _BLANKS[missing]
             fields[0] = number
             if name == "OBX":
                 if results is None:
