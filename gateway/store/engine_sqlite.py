@@ -54,7 +54,8 @@ from .writer import GroupWriter, Together, connect
 
 T = TypeVar("T")
 _EMPTY = (0, 0, 0)
-_HOT = 16_384  # rows remembered: about 16 MB
+_HOT_BYTES = 16 * 1024 * 1024  # of rows remembered
+_ROW_BYTES = 700  # of a row beside its keys and body, about
 
 
 class SqliteEngine:
@@ -64,7 +65,7 @@ class SqliteEngine:
         directory.mkdir(parents=True, exist_ok=True)
         self._lock = only_one(directory / "store.lock")
         self._path = str(directory / "store.db")
-        self._writer = GroupWriter(self._path, checkpoint_pages=8_000)
+        self._writer = GroupWriter(self._path, checkpoint_pages=8_000, cache_mb=64)
         prepared(self._writer.connection)
         self._reader = connect(self._path, writer=False)
         refuse_unsafe(self._reader)
@@ -73,6 +74,7 @@ class SqliteEngine:
         self._names = Names()
         self._names.load(self._reader)
         self._hot: dict[int, Row] = {}  # current rows by fh; this process writes alone, so it knows when they close
+        self._hot_bytes = 0  # of all that was added since it was last empty
         self.store_key: bytes = self._one("SELECT value FROM meta WHERE name = 'key'")[0]
 
     # ---- helpers -----------------------------------------------------------------------------
@@ -130,9 +132,11 @@ class SqliteEngine:
             return {hot.fh: hot} if sees(sight, hot) else {}
         found = self._current(fhs, sight)
         if latest and found:
-            if len(self._hot) >= _HOT:
+            if self._hot_bytes > _HOT_BYTES:
                 self._hot.clear()
+                self._hot_bytes = 0
             self._hot.update(found)
+            self._hot_bytes += sum(_ROW_BYTES + len(row.keys) + len(row.body) for row in found.values())
         return found
 
     def _current(self, fhs: Sequence[int], sight: Sight) -> dict[int, Row]:

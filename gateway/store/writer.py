@@ -53,8 +53,11 @@ RESERVE_BYTES = 128 * 2**20
 _STOP = object()
 
 
-def connect(path: str, *, writer: bool) -> apsw.Connection:
-    """A connection with the settings nothing acknowledged can be lost under (D10)."""
+def connect(path: str, *, writer: bool, cache_mb: int = 16) -> apsw.Connection:
+    """A connection with the settings nothing acknowledged can be lost under (D10).
+
+    cache_mb: most it may hold in pages of its own; readers see the file through `mmap`, and need few.
+    """
     version = tuple(int(part) for part in apsw.sqlite_lib_version().split("."))
     if version < _SAFE:
         raise UnsafeStore("sqlite", f"SQLite {apsw.sqlite_lib_version()} < 3.51.3 (WAL-reset)")
@@ -63,7 +66,7 @@ def connect(path: str, *, writer: bool) -> apsw.Connection:
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA wal_autocheckpoint=0")
-    connection.execute("PRAGMA cache_size=-65536")
+    connection.execute(f"PRAGMA cache_size={-1024 * cache_mb}")
     connection.execute("PRAGMA mmap_size=1073741824")
     connection.execute("PRAGMA temp_store=MEMORY")
     return connection
@@ -73,13 +76,20 @@ class GroupWriter:
     """Owns the only writing connection of a file."""
 
     def __init__(
-        self, path: str, *, group: int = 256, checkpoint_pages: int = 4000, keep_free: int = RESERVE_BYTES
+        self,
+        path: str,
+        *,
+        group: int = 256,
+        checkpoint_pages: int = 4000,
+        keep_free: int = RESERVE_BYTES,
+        cache_mb: int = 16,
     ) -> None:
         """checkpoint_pages: how long the WAL grows before its pages are written back, each of them once.
 
         keep_free: bytes of the disk this writer leaves to others; with less it refuses every job.
+        cache_mb: see `connect`; a file that is only added to needs little.
         """
-        self.connection = connect(path, writer=True)
+        self.connection = connect(path, writer=True, cache_mb=cache_mb)
         self._checkpoints = _Checkpointer(path, self.connection, checkpoint_pages)
         self._group = group
         self._disk = _Disk(path, keep_free)

@@ -4,10 +4,15 @@ A real gateway (SQLite store, inbox, audit log, validation) gets the generated p
 CDA, CSV rows and DICOM headers, residents in random order, each message once. Target: less than 50 MB more after
 `--messages` than after the warm-up.
 
-Warm-up (`--warm`): what is remembered has bounds, and reaches them only after so many messages. The bounds, each
-with its owner: results of mapping functions (`translate/memo.py`, 32 MB), stored rows (`store/engine_sqlite.py`),
-spliced resources (`store/resources.py`), page caches of SQLite (`store/sqlite_files.py`). `--trace` says which
-lines of code hold more than after the warm-up; it slows the run and adds memory of its own.
+Warm-up (`--warm`): what is remembered has bounds, and reaches them only after so many messages:
+
+    SQLite pages                   64 MB writer of the store, 16 MB every other connection   store/writer.py
+    results of mapping functions   32 MB                                                     translate/memo.py
+    rows by id                     16 MB                                                     store/engine_sqlite.py
+    opened resources               32 MB, reads only                                         store/opened.py
+    keys of the index              3 x 32,768 entries, and 2 x 8,192 of texts                store/index_values.py
+
+`--trace` says which lines of code hold more than after the warm-up; it slows the run and adds memory of its own.
 
 Run: `python -m tests.bench.bench_memory --messages 50000`.
 """
