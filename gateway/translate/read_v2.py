@@ -100,7 +100,7 @@ def _text(body: bytes, configured: str) -> tuple[str, charset.Decoded]:
 def split_batch(body: bytes) -> list[bytes]:
     """The messages of a file or batch, each as its own bytes; FHS, BHS, BTS and FTS are left out."""
     starts = [found.end() for found in _STARTS.finditer(body)]
-    if len(starts) < 2:
+    if len(starts) < 2 and not (starts and starts[0] > 0 and body.lstrip(b"\x0b\r\n ")[:3] in (b"FHS", b"BHS")):
         return [body]
     ends = [*starts[1:], len(body)]
     return [_without_trailers(body[a:b]) for a, b in zip(starts, ends, strict=True)]

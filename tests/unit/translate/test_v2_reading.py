@@ -231,6 +231,8 @@ def test_a_batch_falls_into_its_messages() -> None:
     assert [peek_v2(body).kind for body in found] == ["ADT^A08", "ADT^A04"]
     assert all(b"BTS" not in body for body in found)
     assert split_batch(one.encode()) == [one.encode()]
+    (alone,) = split_batch(("BHS|^~\\&|X\r" + one + "BTS|1\r").encode())
+    assert peek_v2(alone).kind == "ADT^A08"
 
 
 def test_the_envelope_is_read_without_a_mapping() -> None:
