@@ -53,3 +53,21 @@ def test_every_resource_of_a_case_is_valid_r4(name: str) -> None:
         check("Patient", dumps(record.resource))
     for one in draft.resources:
         check(one.type, one.body.replace(b'"Patient/@', b'"Patient/record-'))
+
+
+_EVENTS = {
+    "adt": [*range(1, 17), 25, 26, 27, 28, 29, 31, 34, 40, 41, 45, 47, 60],
+    "oru": ["r01", "r30", "r32"], "oul": ["r22", "r23", "r24"], "orm": ["o01"], "oml": ["o21"], "omg": ["o19"],
+    "mdm": [f"t{number:02d}" for number in range(1, 12)], "siu": ["s12", "s13", "s14", "s15", "s16", "s17", "s26"],
+    "rde": ["o11", "o25"], "omp": ["o09"], "rds": ["o13"], "ras": ["o17"], "ref": ["i12", "i13", "i14", "i15"],
+    "vxu": ["v04"], "ppr": ["pc1", "pc2", "pc3"], "bar": ["p01", "p02", "p12"], "dft": ["p03", "p11"],
+    "mfn": ["m02", "m05"],
+}  # fmt: skip
+NAMED = [
+    f"{code}_{one if isinstance(one, str) else f'a{one:02d}'}" for code, events in _EVENTS.items() for one in events
+]
+
+
+@pytest.mark.parametrize("event", NAMED)
+def test_every_event_the_manual_names_has_a_case(event: str) -> None:
+    assert any(f"/{event}/" in name for name in EXPECTED)
