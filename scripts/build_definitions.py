@@ -170,13 +170,29 @@ def _passes(rule: Json, code: str, above: tuple[str, ...]) -> bool:
 
 # ---- search -------------------------------------------------------------------------------------
 def search_parameters(definitions: list[Json], resources: set[str]) -> list[list[Any]]:
-    """Rows [code, [bases], type, expression, [targets]]; examples and profiles' extras are left out."""
+    """Rows [code, [bases], type, expression, [targets], [[code, expression] of each part of a composite]].
+
+    Examples and profiles' extras are left out.
+    """
     rows = []
+    codes = {d["url"]: d["code"] for d in definitions}
     for d in definitions:
         bases = sorted(set(d.get("base", [])) & (resources | {"Resource", "DomainResource"}))
+        parts = [[codes[part["definition"]], part["expression"]] for part in d.get("component", [])]
         if bases and not d["url"].startswith("http://example"):
-            rows.append([d["code"], bases, d["type"], d.get("expression", ""), sorted(d.get("target", []))])
+            rows.append([d["code"], bases, d["type"], d.get("expression", ""), sorted(d.get("target", [])), parts])
     return sorted(rows, key=lambda row: (row[0], row[1]))
+
+
+def summaries(base: dict[str, Json]) -> dict[str, list[str]]:
+    """Per path with children the elements that `_summary=true` keeps."""
+    found: dict[str, list[str]] = {}
+    for definition in base.values():
+        for element in definition["snapshot"]["element"][1:]:
+            owner, _, name = element["path"].rpartition(".")
+            if element.get("isSummary"):
+                found.setdefault(owner, []).append(name)
+    return dict(sorted(found.items()))
 
 
 def compartments(definitions: list[Json]) -> dict[str, dict[str, list[str]]]:
@@ -216,6 +232,7 @@ def build(package: Path) -> None:
     write("elements", {"resources": sorted(resources), "types": types})
     write("codes", codes)
     write("search", {"parameters": search_parameters(found["SearchParameter"], resources)})
+    write("summary", summaries(base))
     write("compartments", compartments(found["CompartmentDefinition"]))
     write("invariants", invariants(base))
 

@@ -120,6 +120,8 @@ def _before(parts: FhirParts, parsed: Parsed) -> str:
 def _audit_query(parsed: Parsed) -> AuditQuery:
     query = AuditQuery()
     for one in parsed.query.filters:
+        if not isinstance(one, Filter):
+            raise BadParameter(one.code, "no chains on AuditEvent", detail_zh="AuditEvent 不支持链式查询。")
         if one.code in ("date", "_lastUpdated"):
             query = _with_date(query, one)
             continue

@@ -13,8 +13,8 @@ from ..model.resource import Json, dumps
 from ..model.rest import Answer, accepts_json, etag_versions
 from ..model.times import instant_text
 from .fhir_audit import PARAMETERS as AUDIT_PARAMETERS
+from .fhir_conditions import Parameter
 from .fhir_parts import FhirParts
-from .fhir_query import Parameter
 
 _MAX_BASES = 16
 _READ = ("read", "vread", "history-instance", "history-type", "search-type")

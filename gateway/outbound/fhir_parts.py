@@ -12,7 +12,8 @@ from ..security.access import Access
 from ..security.cors import Cors
 from ..security.seal import Seal
 from ..store.base import Store
-from .fhir_query import CLIENT_CONTROLS, Lookup, Rules
+from .fhir_conditions import Lookup
+from .fhir_query import CLIENT_CONTROLS, Rules
 
 
 @dataclass(frozen=True, slots=True)

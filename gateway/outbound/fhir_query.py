@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, cast
+from typing import cast
 from urllib.parse import parse_qsl, quote
 
 from ..errors import BadParameter, TooCostly, UnknownParameter
 from ..model.outcome import Finding
-from ..model.query import Filter, Include, Kind, Query, Total
+from ..model.query import Condition, Filter, Include, Query, Total
+from .fhir_conditions import Lookup, Parameter, bare, condition, includes, is_linked, sort_keys
 
 MAX_COUNT = 1000
 DEFAULT_COUNT = 50
 MAX_PARAMETERS = 20
-MAX_VALUES = 100
 
 CLIENT_CONTROLS = frozenset({"_t", "_dc", "_", "_cb", "_ts", "_nocache", "_totalMethod", "_requestid"})
 """Control parameters of clients that mean nothing to a server; ignored and reported."""
@@ -25,45 +25,17 @@ CLIENT_CONTROLS = frozenset({"_t", "_dc", "_", "_cb", "_ts", "_nocache", "_total
 CONTROLS = frozenset(
     {"_format", "_pretty", "_count", "_sort", "_include", "_revinclude", "_total", "_summary", "_elements", "_page"}
 )
-_UNSERVED = frozenset(
-    {"_filter", "_text", "_content", "_list", "_query", "_contained", "_containedType", "_score", "_type", "_has"}
-)
-_SUMMARIES = frozenset({"false", "count", "text", "data"})
-_MODIFIERS: dict[str, frozenset[str]] = {
-    "token": frozenset({"not", "text", "in", "not-in", "below", "above", "of-type", "missing"}),
-    "string": frozenset({"exact", "contains", "missing"}),
-    "uri": frozenset({"below", "above", "missing"}),
-    "date": frozenset({"missing"}),
-    "number": frozenset({"missing"}),
-    "quantity": frozenset({"missing"}),
-    "composite": frozenset({"missing"}),
-    "special": frozenset(),
-}
+_UNSERVED = frozenset({"_filter", "_list", "_query", "_contained", "_containedType", "_score"})
+_SUMMARIES = frozenset({"true", "false", "count", "text", "data"})
 PERSONAL = frozenset(
     {"identifier", "name", "family", "given", "phone", "email", "telecom", "phonetic", "birthdate", "death-date"}
 )
 """Parameters whose values identify a person: they stay out of links a server makes from a POST."""
 
 
-class Parameter(Protocol):
-    """What this module needs to know of a search parameter."""
-
-    @property
-    def kind(self) -> str:
-        """token, string, reference, …"""
-
-    @property
-    def targets(self) -> tuple[str, ...]:
-        """Types a reference may point to."""
-
-
-Lookup = Callable[[str], Mapping[str, Parameter]]
-"""The search parameters of a type, by code."""
-
-
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How the client wants the answer. summary: "", count, text or data."""
+    """How the client wants the answer. summary: "", true, count, text or data."""
 
     format: str = ""
     pretty: bool = False
@@ -84,7 +56,13 @@ class Parsed:
     @property
     def personal(self) -> bool:
         """True when a value could identify a person."""
-        return any(_bare(name) in PERSONAL or _bare(name).startswith("address") for name, _ in self.applied)
+        return any(_identifies(name) for name, _ in self.applied)
+
+
+def _identifies(name: str) -> bool:
+    """Also where a chain or `_has` ends."""
+    words = {word for step in name.split(".") for word in step.split(":")}
+    return any(word in PERSONAL or word.startswith("address") for word in words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +78,8 @@ STRICT = Rules()
 
 @dataclass(slots=True)
 class _Draft:
-    filters: list[Filter] = field(default_factory=list)
+    types: tuple[str, ...] = ()
+    filters: list[Condition] = field(default_factory=list)
     sort: tuple[tuple[str, bool], ...] = ()
     count: int = DEFAULT_COUNT
     total: Total = "none"
@@ -127,18 +106,36 @@ def query_text(given: tuple[tuple[str, str], ...]) -> str:
     return "&".join(f"{quote(name, safe=':.-_')}={quote(value, safe=':/,|$.-_~')}" for name, value in given)
 
 
-def parse(type_: str, given: list[tuple[str, str]], lookup: Lookup, rules: Rules = STRICT) -> Parsed:
-    """The search `given` means for a type.
+def parse(
+    type_: str,
+    given: list[tuple[str, str]],
+    lookup: Lookup,
+    rules: Rules = STRICT,
+    *,
+    types: frozenset[str] | None = None,
+) -> Parsed:
+    """The search `given` means for a type; for type "" across `types`, or those of them that `_type` names.
 
     Raises UnknownParameter (naming the nearest known one), BadParameter, TooCostly.
     """
     if len(given) > MAX_PARAMETERS:
-        raise TooCostly("query", f"more than {MAX_PARAMETERS} parameters")
-    known = lookup(type_)
+        detail_zh = f"最多 {MAX_PARAMETERS} 个参数"
+        raise TooCostly("query", f"more than {MAX_PARAMETERS} parameters", detail_zh=detail_zh)
     draft = _Draft()
+    if types is not None:
+        draft.types = _types(given, types)
+        across = _shared(draft.types, lookup)
+        known: Mapping[str, Parameter] = across("")
+        lookup = across
+    else:
+        known = lookup(type_)
     for name, value in given:
         _take(draft, type_, name, value, known, lookup, rules)
-    retired = type_ == "Patient" and any(one.code in {"_id", "active"} for one in draft.filters)
+    return _parsed(draft, type_)
+
+
+def _parsed(draft: _Draft, type_: str) -> Parsed:
+    named = {one.code for one in draft.filters if isinstance(one, Filter)}
     counting = draft.summary == "count" or draft.count == 0
     query = Query(
         type=type_,
@@ -147,11 +144,34 @@ def parse(type_: str, given: list[tuple[str, str]], lookup: Lookup, rules: Rules
         count=0 if counting else draft.count,
         total="accurate" if counting else draft.total,
         includes=() if counting else tuple(draft.includes),
-        retired=retired,
+        retired="Patient" in (type_, *draft.types) and bool(named & {"_id", "active"}),
+        types=draft.types,
     )
+    if draft.types and query.sort not in ((), (("_lastUpdated", True),)):
+        raise BadParameter(
+            "_sort", "across types only -_lastUpdated", detail_zh="跨类型查询只能按 -_lastUpdated 排序。"
+        )
     summary = "count" if counting else draft.summary
     shape = Shape(draft.format, draft.pretty, summary, draft.elements)
     return Parsed(query, shape, tuple(draft.applied), tuple(draft.ignored), draft.page)
+
+
+# ---- across types -----------------------------------------------------------------------------
+def _types(given: list[tuple[str, str]], served: frozenset[str]) -> tuple[str, ...]:
+    asked = [part.strip() for name, value in given if name == "_type" for part in value.split(",")]
+    unknown = sorted(set(asked) - served)
+    if unknown:
+        raise BadParameter("_type", unknown[0][:64], detail_zh=f"没有这种资源类型：{unknown[0][:64]}")
+    return tuple(sorted(set(asked))) or tuple(sorted(served))
+
+
+def _shared(types: tuple[str, ...], lookup: Lookup) -> Lookup:
+    """A lookup that for type "" gives the parameters all types have, each with its one meaning."""
+    first, *others = [lookup(type_) for type_ in types]
+    common = {
+        code: one for code, one in first.items() if all(code in two and two[code].kind == one.kind for two in others)
+    }
+    return lambda type_: lookup(type_) if type_ else common
 
 
 def shape_of(given: list[tuple[str, str]], allowed: frozenset[str] = frozenset(), rules: Rules = STRICT) -> Shape:
@@ -175,16 +195,27 @@ def _take(
     lookup: Lookup,
     rules: Rules,
 ) -> None:
-    bare = _bare(name)
+    head = bare(name)
     if name in _CONTROL:
         _CONTROL[name](draft, value)
-    elif bare in ("_include", "_revinclude"):
-        draft.includes += _includes(name, value, type_, lookup)
+    elif name == "_type" and draft.types:
+        pass
+    elif head in ("_include", "_revinclude"):
+        draft.includes.append(includes(name, value, type_, lookup))
     elif name == "_sort":
         draft.sort = _sort(value, known)
-    elif bare in known and bare not in _UNSERVED:
-        draft.filters.append(_filter(name, value, known[bare]))
-    elif bare in _UNSERVED or "." in name:
+    elif is_linked(name) and head not in known and head != "_has" and "." in head and head.split(".")[0] not in known:
+        _unknown(draft, name, frozenset(known) | CONTROLS, rules)
+        return
+    elif is_linked(name) or (head in known and head not in _UNSERVED):
+        try:
+            draft.filters.append(condition(type_, name, value, lookup))
+        except UnknownParameter:
+            if not rules.lenient:
+                raise
+            draft.ignored.append(_ignored(name))
+            return
+    elif head in _UNSERVED:
         if not rules.lenient:
             raise UnknownParameter(name[:64], "a FHIR parameter not served here", detail_zh="此服务器未提供该参数。")
         draft.ignored.append(_ignored(name))
@@ -193,10 +224,6 @@ def _take(
         _unknown(draft, name, frozenset(known) | CONTROLS, rules)
         return
     draft.applied.append((name, value))
-
-
-def _bare(name: str) -> str:
-    return name.partition(":")[0]
 
 
 # ---- controls ---------------------------------------------------------------------------------
@@ -214,7 +241,7 @@ def _total(draft: _Draft, value: str) -> None:
 
 def _summary(draft: _Draft, value: str) -> None:
     if value not in _SUMMARIES:
-        raise BadParameter("_summary", "count, text, data or false")
+        raise BadParameter("_summary", "true, count, text, data or false")
     draft.summary = "" if value == "false" else value
 
 
@@ -245,98 +272,26 @@ _CONTROL: dict[str, Callable[[_Draft, str], None]] = {
 }
 
 
-# ---- filters, includes, sort ------------------------------------------------------------------
-def _filter(name: str, value: str, parameter: Parameter) -> Filter:
-    code, _, modifier = name.partition(":")
-    kind = parameter.kind
-    if modifier:
-        _check_modifier(name, modifier, value, parameter)
-    values = tuple(split_values(value))
-    if not values or not all(values):
-        raise BadParameter(name, "the value is empty", detail_zh="值为空。")
-    if len(values) > MAX_VALUES:
-        raise TooCostly(name, f"more than {MAX_VALUES} values")
-    return Filter(code, cast(Kind, kind), values, modifier)
-
-
-def _check_modifier(name: str, modifier: str, value: str, parameter: Parameter) -> None:
-    if parameter.kind == "reference":
-        fits = modifier in {"missing", "identifier"} or modifier in parameter.targets
-    else:
-        fits = modifier in _MODIFIERS.get(parameter.kind, frozenset())
-    if not fits:
-        raise UnknownParameter(name, f"no such modifier for a {parameter.kind}", detail_zh="不支持该修饰符。")
-    if modifier == "missing" and value not in ("true", "false"):
-        raise BadParameter(name, "true or false")
-
-
-def split_values(value: str) -> list[str]:
-    r"""The alternatives of a value: split at commas, `\,` `\|` `\$` `\\` undone."""
-    if "\\" not in value:
-        return value.split(",")
-    parts, current, escaped = [], "", False
-    for character in value:
-        if escaped:
-            current += character if character in ",|$\\" else "\\" + character
-            escaped = False
-        elif character == "\\":
-            escaped = True
-        elif character == ",":
-            parts.append(current)
-            current = ""
-        else:
-            current += character
-    return [*parts, current]
-
-
-def _includes(name: str, value: str, type_: str, lookup: Lookup) -> list[Include]:
-    bare, _, modifier = name.partition(":")
-    if modifier:
-        raise UnknownParameter(name, "without :iterate, please", detail_zh="不支持 :iterate。")
-    source, _, rest = value.partition(":")
-    code, _, target = rest.partition(":")
-    reverse = bare == "_revinclude"
-    if (not reverse and source != type_) or not code:
-        raise BadParameter(name, f"{type_}:parameter[:Type]" if not reverse else "Type:parameter[:Type]")
-    references = {key: one for key, one in lookup(source).items() if one.kind == "reference"}
-    if code == "*":
-        return [Include(source, key, target, reverse) for key, one in references.items() if _fits(one, type_, reverse)]
-    if code not in references:
-        raise BadParameter(
-            name,
-            f"{source} has no reference parameter {code[:40]!r}",
-            detail_zh=f"{source} 没有引用类参数 {code[:40]}。",
-        )
-    return [Include(source, code, target, reverse)]
-
-
-def _fits(parameter: Parameter, type_: str, reverse: bool) -> bool:
-    return not reverse or not parameter.targets or type_ in parameter.targets
-
-
 def _sort(value: str, known: Mapping[str, Parameter]) -> tuple[tuple[str, bool], ...]:
-    keys = []
-    for part in value.split(","):
-        code = part.strip().lstrip("-")
-        if code not in known:
-            raise UnknownParameter(f"_sort={code[:40]}", _nearest_text(code, known), detail_zh=_nearest_zh(code, known))
-        if known[code].kind in ("composite", "special"):
-            raise BadParameter(f"_sort={code}", "this kind has no order")
-        keys.append((code, part.strip().startswith("-")))
-    return tuple(keys)
+    try:
+        return sort_keys(value, known)
+    except KeyError as fault:
+        code = str(fault.args[0])
+        hint = _nearest_text(code, known)
+        raise UnknownParameter(f"_sort={code[:40]}", hint, detail_zh=_nearest_zh(code, known)) from None
 
 
 # ---- unknown ones (D16) -----------------------------------------------------------------------
 def _unknown(draft: _Draft, name: str, known: frozenset[str], rules: Rules) -> None:
-    bare = _bare(name)
-    if rules.lenient or bare in rules.client_controls:
+    head = bare(name)
+    if rules.lenient or head in rules.client_controls:
         draft.ignored.append(_ignored(name))
         return
-    near = nearest(bare, known)
-    if bare.startswith("_") and (near is None or near[1] > 2):
+    near = nearest(head, known)
+    if head.startswith("_") and (near is None or near[1] > 2):
         draft.ignored.append(_ignored(name))
         return
-    raise UnknownParameter(name[:64], _nearest_text(bare, known), detail_zh=_nearest_zh(bare, known))
+    raise UnknownParameter(name[:64], _nearest_text(head, known), detail_zh=_nearest_zh(head, known))
 
 
 def _ignored(name: str) -> Finding:

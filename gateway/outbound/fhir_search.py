@@ -13,7 +13,7 @@ import msgspec
 from ..errors import BadParameter, ExpiredPage, UnknownParameter, UnsupportedMedia
 from ..model.context import AccessContext
 from ..model.outcome import Finding
-from ..model.query import Filter, Query
+from ..model.query import Chain, Filter, Has, Query
 from ..model.rest import Answer, Call, Seen
 from ..store.base import Condition, Page, Resource, Store
 from .fhir_answers import bundle, entry, outcome_entry, patients_of, subset
@@ -155,9 +155,9 @@ def _cut(resource: Resource, shape: Shape) -> bytes:
 # ---- merged persons ---------------------------------------------------------------------------
 async def _led_to_survivors(store: Store, call: Call, parsed: Parsed) -> tuple[Query, list[Finding]]:
     query, findings = parsed.query, list[Finding]()
-    filters = []
+    filters: list[Filter | Chain | Has] = []
     for one in query.filters:
-        if one.kind == "reference" and one.modifier not in ("missing", "identifier"):
+        if isinstance(one, Filter) and one.kind == "reference" and one.modifier not in ("missing", "identifier"):
             filters.append(await _led(store, call, one, findings))
         else:
             filters.append(one)
@@ -222,8 +222,13 @@ def finder(parts: FhirParts) -> Callable[[str, str, AccessContext, int], Awaitab
 
 def _condition(query: Query, as_of: int) -> Condition:
     """By the identifiers every match must carry one of, where a filter names them with their system."""
-    named = (one.values for one in query.filters if one.code == "identifier" and not one.modifier)
+    plain = [one for one in query.filters if isinstance(one, Filter)]
+    named = (one.values for one in plain if one.code == "identifier" and not one.modifier)
     pointed = next((values for values in named if all("|" in one and one[-1] != "|" for one in values)), ())
     halves = [one.partition("|") for one in pointed]
-    canonical = "&".join(sorted(f"{one.code}:{one.modifier}={','.join(sorted(one.values))}" for one in query.filters))
+    canonical = "&".join(sorted(_said(one) for one in query.filters))
     return Condition(query.type, canonical, as_of, tuple((system, value) for system, _, value in halves))
+
+
+def _said(one: Filter | Chain | Has) -> str:
+    return f"{one.code}:{one.modifier}={','.join(sorted(one.values))}" if isinstance(one, Filter) else repr(one)

@@ -64,6 +64,7 @@ class Keys:
     tokens: postings, `hash64(type, param, value)`, `hash64(type, param, system, value)`, … (design-store §2).
     refs: (param number, fh of target). dates: (param number, first ms, last ms), epoch UTC.
     numbers: (param number, unit hash, value). texts: (param number, normalised text).
+    present: which parameters have a value at all, as bits (`index_params.presence`).
     """
 
     tokens: tuple[int, ...] = ()
@@ -71,6 +72,7 @@ class Keys:
     dates: tuple[tuple[int, int, int], ...] = ()
     numbers: tuple[tuple[int, int, float], ...] = ()
     texts: tuple[tuple[int, str], ...] = ()
+    present: int = 0
 
 
 def param_number(code: str) -> int:
@@ -261,7 +263,10 @@ class Resource(Struct, frozen=True, eq=False, weakref=True):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of a search. `next` is "" on the last page. Nothing above `as_of` (a tx) is in it."""
+    """One page of a search. `next` is "" on the last page. Nothing above `as_of` (a tx) is in it.
+
+    cut: more was to be included than an answer may hold.
+    """
 
     matches: tuple[Resource, ...]
     included: tuple[Resource, ...]
@@ -269,6 +274,7 @@ class Page:
     total: int | None
     as_of: int
     at: datetime  # Bundle.meta.lastUpdated: the horizon
+    cut: bool = False
 
 
 class Past(Struct, frozen=True):

@@ -4,17 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Protocol
 
-from ..model.query import Filter, Query
-from .base import Keys, fh_of
-from .engine import Match, Row, Span
+from ..model.query import Chain, Condition, Filter, Has
+from .base import Keys, fh_of, hash64
+from .engine import Match, Row, Sight, Span
 from .index import CompiledFilter, compile_filter
 from .index_dates import date_range
+from .index_filter import Verify
 from .packing import unpack_keys
 
-Follow = Callable[[int], Awaitable[str]]
+Check = Callable[[list[Row]], Awaitable[list[Row]]]
+"""The rows, of some in hand, that agree with what lies behind a chain or `_has`."""
 _FOREVER = (-(1 << 62), 1 << 62)
+
+
+class Links(Protocol):
+    """Answers what one resource's conditions say about another."""
+
+    async def follow(self, fh: int) -> str:
+        """fh of a Patient → id of the one who reads in its place, "" for itself (design-store §8)."""
+
+    async def expanded(self, type_: str, one: Filter) -> Filter:
+        """A filter by value set or by hierarchy as the codes it means."""
+
+    async def chain(self, type_: str, one: Chain, sight: Sight) -> tuple[int, ...] | Check:
+        """Postings any of which a match carries, or a check where they would be too many."""
+
+    async def has(self, type_: str, one: Has, sight: Sight) -> frozenset[int] | Check:
+        """fhs of all matches, or a check where they would be too many."""
 
 
 @dataclass(slots=True)
@@ -22,15 +40,18 @@ class Compiled:
     """One query of one type.
 
     match: postings. spans: date ranges of ordered tables every match overlaps. updated: bounds (ms) on the instant.
-    patient: fh of the one Patient it is about, 0 = a population; person_word: the posting that says so.
+    among: fhs every match is one of. patient: fh of the one Patient it is about, 0 = a population; person_words:
+    the postings that say so.
     """
 
     all: list[tuple[int, ...]] = field(default_factory=list)
     none: list[int] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
+    among: frozenset[int] | None = None
     tests: list[Callable[[Keys], bool]] = field(default_factory=list)
     instants: list[Callable[[int], bool]] = field(default_factory=list)
-    verifies: list[Callable[[dict[str, Any]], bool]] = field(default_factory=list)
+    checks: list[Check] = field(default_factory=list)
+    verifies: list[Verify] = field(default_factory=list)
     updated: tuple[int, int] = _FOREVER
     patient: int = 0
     person_words: tuple[int, ...] = ()
@@ -41,42 +62,89 @@ class Compiled:
         """All postings, to look up or to test."""
         return Match(tuple(self.all), tuple(self.none))
 
+    @property
+    def impossible(self) -> bool:
+        """True when nothing can match: no code in a value set, nobody at the end of a chain."""
+        return not all(self.all) or self.among == frozenset()
+
+    @property
+    def counted(self) -> bool:
+        """True when postings alone decide."""
+        return not (self.tests or self.instants or self.checks or self.verifies) and self.among is None
+
+    @property
+    def late(self) -> bool:
+        """True when something is left to decide after `fits`."""
+        return bool(self.checks or self.verifies)
+
     def fitting(self, rows: list[Row]) -> list[Row]:
         """The rows that `fits` agrees to."""
-        return [row for row in rows if self.fits(row)] if self.tests or self.instants else rows
+        return [row for row in rows if self.fits(row)] if self.tests or self.instants or self.among else rows
 
     def fits(self, row: Row) -> bool:
         """True when the row's own keys and instant agree; its postings were matched by the engine."""
+        if self.among is not None and row.fh not in self.among:
+            return False
         if self.instants and not all(test(row.at) for test in self.instants):
             return False
         if not self.tests:
             return True
         found = unpack_keys(row.keys)
-        keys = Keys(self.granted, found.refs, found.dates, found.numbers, found.texts)
+        keys = Keys(self.granted, found.refs, found.dates, found.numbers, found.texts, found.present)
         return all(test(keys) for test in self.tests)
 
 
-async def compiled(query: Query, follow: Follow) -> Compiled:
-    """`follow`: fh of a Patient → id of the one who reads in its place, "" for itself (design-store §8)."""
+async def compiled(
+    type_: str, conditions: tuple[Condition, ...], links: Links, sight: Sight, *, within: str = ""
+) -> Compiled:
+    """All conditions (AND) on one type. within: `Patient/x`, the compartment a match lies in."""
     out = Compiled()
-    for one in query.filters:
-        await _add(out, query.type, one, follow)
+    if within:
+        await _inside(out, within, links)
+    for one in conditions:
+        if isinstance(one, Filter):
+            await _add(out, type_, await links.expanded(type_, one), links)
+        else:
+            await _link(out, type_, one, links, sight)
     # A row the engine found by its postings carries them; the tests of token filters need not read them again.
     out.granted = tuple(word for group in out.all for word in group)
     return out
 
 
-async def _add(out: Compiled, type_: str, one: Filter, follow: Follow) -> None:
+async def _inside(out: Compiled, within: str, links: Links) -> None:
+    type_, _, id_ = within.partition("/")
+    id_ = (await links.follow(fh_of(type_, id_)) if type_ == "Patient" else "") or id_
+    words = (hash64("compartment", type_, id_),)
+    out.all.append(words)
+    if type_ == "Patient":
+        out.patient, out.person_words = fh_of(type_, id_), words
+
+
+async def _link(out: Compiled, type_: str, one: Chain | Has, links: Links, sight: Sight) -> None:
+    found = await (links.chain(type_, one, sight) if isinstance(one, Chain) else links.has(type_, one, sight))
+    if isinstance(found, tuple):
+        out.all.append(found)
+    elif isinstance(found, frozenset):
+        out.among = found if out.among is None else out.among & found
+    else:
+        out.checks.append(found)
+
+
+async def _add(out: Compiled, type_: str, one: Filter, links: Links) -> None:
     if one.kind == "reference" and one.modifier in ("", "Patient"):
-        one = replace(one, values=tuple([await _surviving(one, value, follow) for value in one.values]))
+        one = replace(one, values=tuple([await _surviving(one, value, links) for value in one.values]))
     if one.modifier == "not":
-        plain = compile_filter(type_, replace(one, modifier=""))
-        out.none += plain.postings or ()
+        plain = compile_filter(type_, replace(one, modifier="")) if one.values else None
+        out.none += plain.postings or () if plain else ()
+        return
+    if not one.values:
+        out.all.append(())
         return
     made = compile_filter(type_, one)
     if made.postings is not None:
         out.all.append(made.postings)
-    _tests(out, made, one)
+    out.all += made.also
+    _tests(out, made)
     patient = _patient(one)
     if patient and not out.patient and made.postings:
         out.patient, out.person_words = fh_of("Patient", patient), made.postings
@@ -85,10 +153,10 @@ async def _add(out: Compiled, type_: str, one: Filter, follow: Follow) -> None:
         out.updated = (max(out.updated[0], low), min(out.updated[1], high))
 
 
-def _tests(out: Compiled, made: CompiledFilter, one: Filter) -> None:
+def _tests(out: Compiled, made: CompiledFilter) -> None:
     if made.updated is not None:
         out.instants.append(made.updated)
-    elif made.postings is None or one.kind == "string":
+    elif not made.decided and made.verify is None:
         out.tests.append(made.test)
     if made.verify is not None:
         out.verifies.append(made.verify)
@@ -97,9 +165,9 @@ def _tests(out: Compiled, made: CompiledFilter, one: Filter) -> None:
         out.spans.append(Span("date", number, low, high))
 
 
-async def _surviving(one: Filter, value: str, follow: Follow) -> str:
+async def _surviving(one: Filter, value: str, links: Links) -> str:
     id_ = _patient(replace(one, values=(value,)))
-    survivor = await follow(fh_of("Patient", id_)) if id_ else ""
+    survivor = await links.follow(fh_of("Patient", id_)) if id_ else ""
     return f"Patient/{survivor}" if survivor else value
 
 

@@ -293,8 +293,8 @@ class Engine(Protocol):
     async def count(self, type_: str, sight: Sight, match: Match) -> int:
         """How many rows match."""
 
-    async def rows(self, rids: Sequence[int], sight: Sight) -> dict[int, Row]:
-        """Rows by key, with bodies."""
+    async def rows(self, rids: Sequence[int], sight: Sight, match: Match = NOTHING) -> dict[int, Row]:
+        """Rows by key that match, with bodies."""
 
     async def identified(self, h: int, sight: Sight) -> list[Row]:
         """Current resources that carry, or once carried, an identifier with this hash."""

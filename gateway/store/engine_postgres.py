@@ -132,11 +132,12 @@ class PostgresEngine:
         )
         return await self._rows(sql, (fh, below, limit))
 
-    async def rows(self, rids: Sequence[int], sight: Sight) -> dict[int, Row]:
-        """Rows by key, with bodies."""
+    async def rows(self, rids: Sequence[int], sight: Sight, match: Match = NOTHING) -> dict[int, Row]:
+        """Rows by key that match, with bodies."""
         where, values = sight_sql(sight)
-        sql = f"SELECT {WITH_BODY} FROM unnest(%s::int8[]) AS a(rid) {BY_RID} WHERE {where}"
-        return {row.rid: row for row in await self._rows(sql, (list(rids), *values))}
+        also, words = match_sql(match)
+        sql = f"SELECT {WITH_BODY} FROM unnest(%s::int8[]) AS a(rid) {BY_RID} WHERE {where}{also}"
+        return {row.rid: row for row in await self._rows(sql, (list(rids), *values, *words))}
 
     async def person(self, fh: int) -> int | None:
         """Person number of a Patient ever mentioned."""

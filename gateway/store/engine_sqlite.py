@@ -176,11 +176,12 @@ class SqliteEngine:
             rid = row.prev
         return out
 
-    async def rows(self, rids: Sequence[int], sight: Sight) -> dict[int, Row]:
-        """Rows by key, with bodies."""
+    async def rows(self, rids: Sequence[int], sight: Sight, match: Match = NOTHING) -> dict[int, Row]:
+        """Rows by key that match, with bodies."""
         where, values = sight_sql(sight, self._names)
-        sql = f"SELECT {WITH_BODY} FROM carray(?) AS asked CROSS JOIN row ON row.rid = asked.value WHERE {where}"
-        return {row.rid: row for row in self._rows(self._reader, sql, (numbers(rids), *values))}
+        also, words = match_sql(match)
+        sql = f"SELECT {WITH_BODY} FROM carray(?) AS asked CROSS JOIN row ON row.rid = asked.value WHERE {where}{also}"
+        return {row.rid: row for row in self._rows(self._reader, sql, (numbers(rids), *values, *words))}
 
     async def person(self, fh: int) -> int | None:
         """Person number of a Patient ever mentioned."""

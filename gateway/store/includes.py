@@ -2,69 +2,93 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from msgspec.structs import replace
 
-from ..errors import TooCostly
-from ..model.query import Filter, Include, Query
-from .base import param_number
+from ..model.query import Include, Query
+from ..validate.definitions import resource_types
+from .base import hash64, param_number
 from .engine import Engine, Match, Row, Sight
-from .index import compile_filter, params
+from .index import params
 from .packing import unpack_keys
 
 LIMIT = 1_000
+ROUNDS = 3
+"""How far `:iterate` goes."""
 _WORDS_AT_ONCE = 200
 
 
-async def includes(engine: Engine, query: Query, page: Sequence[Row], sight: Sight) -> list[Row]:
-    """Rows to go along with a page, each once, none of the page itself. Raises TooCostly beyond LIMIT."""
-    everywhere = replace(sight, retired=True)
-    found: dict[int, Row] = {}
-    for one in query.includes:
-        rows = await (
-            _pointing(engine, one, page, everywhere) if one.reverse else _pointed(engine, one, page, everywhere)
-        )
-        found.update({row.fh: row for row in rows})
-        if len(found) > LIMIT:
-            raise TooCostly("_include", f"more than {LIMIT} resources")
-    for row in page:
-        found.pop(row.fh, None)
-    return list(found.values())
+async def includes(engine: Engine, query: Query, page: Sequence[Row], sight: Sight) -> tuple[list[Row], bool]:
+    """Rows to go along with a page, each once, none of the page itself; True when there would have been more."""
+    along = _Along(engine, replace(sight, retired=True), {row.fh for row in page})
+    await along.add(query.includes, list(page))
+    again = tuple(one for one in query.includes if one.iterate)
+    fresh = list(along.found.values())
+    for turn in range(ROUNDS if again else 0):
+        # what the first round left out of reach of a plain include is asked from the page as well
+        fresh = await along.add(again, fresh if turn else [*page, *fresh])
+    return list(along.found.values())[:LIMIT], along.cut
 
 
-async def _pointed(engine: Engine, one: Include, page: Sequence[Row], sight: Sight) -> list[Row]:
-    number = None if one.code == "*" else param_number(one.code)
-    targets: dict[int, None] = {}
-    for row in page:
-        if row.type == one.source:
-            refs = unpack_keys(row.keys).refs
-            targets.update({fh: None for param, fh in refs if number is None or param == number})
-    if len(targets) > LIMIT:
-        raise TooCostly("_include", f"more than {LIMIT} resources")
-    found = await engine.current(list(targets), sight) if targets else {}
-    return [row for row in found.values() if not one.target or row.type == one.target]
+class _Along:
+    """What goes along, as it is found."""
+
+    def __init__(self, engine: Engine, sight: Sight, page: set[int]) -> None:
+        self._engine, self._sight, self._page = engine, sight, page
+        self.found: dict[int, Row] = {}
+        self.cut = False
+
+    async def add(self, rules: tuple[Include, ...], rows: list[Row]) -> list[Row]:
+        """One round; what is new."""
+        new: dict[int, Row] = {}
+        for one in rules:
+            if not rows or self.cut:
+                break
+            for row in await (self._pointing(one, rows) if one.reverse else self._pointed(one, rows)):
+                if row.fh not in self._page and row.fh not in self.found:
+                    new[row.fh] = self.found[row.fh] = row
+            self.cut = self.cut or len(self.found) > LIMIT
+        return list(new.values())
+
+    async def _pointed(self, one: Include, rows: list[Row]) -> list[Row]:
+        number = None if one.code == "*" else param_number(one.code)
+        targets: dict[int, None] = {}
+        for row in rows:
+            if one.source in ("", row.type):
+                refs = unpack_keys(row.keys).refs
+                targets.update({fh: None for param, fh in refs if number is None or param == number})
+        wanted = [fh for fh in targets if fh not in self.found][: LIMIT + 1]
+        met = await self._engine.current(wanted, self._sight) if wanted else {}
+        return [row for row in met.values() if one.target in ("", row.type)]
+
+    async def _pointing(self, one: Include, rows: list[Row]) -> list[Row]:
+        names = [(row.type, row.id) for row in rows if one.target in ("", row.type)]
+        out: list[Row] = []
+        for source in [one.source] if one.source else sorted(resource_types()):
+            if one.source or await self._engine.size(source):
+                out += await self._from(source, one.code, names)
+        whole = await self._engine.rows([row.rid for row in out], self._sight) if out else {}
+        return list(whole.values())
+
+    async def _from(self, source: str, code: str, names: list[tuple[str, str]]) -> list[Row]:
+        words = sorted(set(_words(source, code, names)))
+        out: list[Row] = []
+        for at in range(0, len(words), _WORDS_AT_ONCE):
+            match = Match((tuple(words[at : at + _WORDS_AT_ONCE]),))
+            rows = await self._engine.hits(match, self._sight, types=(source,), limit=20 * LIMIT)
+            if rows is None or len(rows) > LIMIT:
+                self.cut = True
+            # of too many the newest, so that two engines give the same
+            out += sorted(rows or (), key=lambda row: (row.tx, row.rid), reverse=True)[: LIMIT + 1]
+        return out
 
 
-async def _pointing(engine: Engine, one: Include, page: Sequence[Row], sight: Sight) -> list[Row]:
-    codes = [one.code] if one.code != "*" else [code for code, p in params(one.source).items() if p.kind == "reference"]
-    values = tuple(f"{row.type}/{row.id}" for row in page)
-    if one.target:
-        values = tuple(value for value in values if value.startswith(one.target + "/"))
-    words = {word for code in codes for word in _words(one.source, code, values)}
-    ordered = sorted(words)
-    out: list[Row] = []
-    for at in range(0, len(ordered), _WORDS_AT_ONCE):
-        match = Match((tuple(ordered[at : at + _WORDS_AT_ONCE]),))
-        rows = await engine.hits(match, sight, types=(one.source,), limit=LIMIT * 2)
-        if rows is None or len(out) + len(rows) > LIMIT:
-            raise TooCostly("_revinclude", f"more than {LIMIT} resources")
-        out += rows
-    whole = await engine.rows([row.rid for row in out], sight) if out else {}
-    return list(whole.values())
-
-
-def _words(type_: str, code: str, values: tuple[str, ...]) -> tuple[int, ...]:
-    if not values:
-        return ()
-    return compile_filter(type_, Filter(code, "reference", values)).postings or ()
+def _words(source: str, code: str, names: list[tuple[str, str]]) -> Iterator[int]:
+    """Postings of rows of a type that point to one of these."""
+    for own, param in params(source).items():
+        if param.kind != "reference" or code not in ("*", own):
+            continue
+        for type_, id_ in names:
+            if not param.targets or type_ in param.targets:
+                yield hash64(param.prefix, "ref", type_, id_)

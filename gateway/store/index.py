@@ -6,9 +6,8 @@ the emitters of `index_values.py`; its source comes from the R4 tables alone. Th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import cache
+from collections.abc import Iterator, Mapping
+from functools import cache, partial
 from typing import Any
 
 from msgspec import Struct
@@ -16,9 +15,11 @@ from msgspec import Struct
 from ..validate.definitions import compartment
 from ..validate.fhirpath import Route, Step
 from .base import Keys, hash64
-from .index_params import UNSUPPORTED, SearchParam, params
-from .index_query import ORDERED, CompiledFilter, compile_filter, sort_key
-from .index_values import Gathered, Target, code_tokens, emitter, target_of
+from .index_extract import Planted, Reader, reader
+from .index_filter import CompiledFilter
+from .index_params import UNSUPPORTED, SearchParam, params, presence
+from .index_query import ORDERED, compile_filter, sort_key
+from .index_values import Gathered, Target, code_tokens, emitter, split_part, target_of
 
 __all__ = [
     "ORDERED",
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 _COMPARTMENTS = ("Patient", "Encounter")
+_META = ("source", "profile", "tag", "security")
 
 
 def extract(resource_type: str, resource: Struct, resource_id: str, meta: Mapping[str, Any] | None = None) -> Keys:
@@ -47,9 +49,19 @@ def extract(resource_type: str, resource: Struct, resource_id: str, meta: Mappin
     tokens.add(hash64(resource_type, "_id", resource_id))
     if resource_type in _COMPARTMENTS:
         tokens.add(hash64("compartment", resource_type, resource_id))
-    tokens.update(meta_tokens(resource_type, _own_meta(resource) if meta is None else meta))
+    said = _own_meta(resource) if meta is None else meta
+    tokens.update(meta_tokens(resource_type, said))
+    bits = presence(resource_type)
+    present = gathered.present | sum(
+        bits[f"_{name}"] for name in ("source", "profile", "tag", "security") if said.get(name)
+    )
     return Keys(
-        tuple(tokens), tuple(gathered.refs), tuple(gathered.dates), tuple(gathered.numbers), tuple(gathered.texts)
+        tuple(tokens),
+        tuple(gathered.refs),
+        tuple(gathered.dates),
+        tuple(gathered.numbers),
+        tuple(gathered.texts),
+        present,
     )
 
 
@@ -84,29 +96,26 @@ def _codings(found: Any) -> list[dict[str, Any]]:
 
 
 # ---- compiling ----------------------------------------------------------------------------------
-@dataclass(slots=True)
-class _Node:
-    """One element on the way: what to call there, and what lies below."""
-
-    calls: list[str] = field(default_factory=list)
-    below: dict[Step, _Node] = field(default_factory=dict)
-
-
 @cache
-def _extractor(resource_type: str) -> Callable[[Any, Gathered], None]:
-    space: dict[str, Any] = {"names": _names_type, "inside": _inside}
-    root = _Node()
-    for param in params(resource_type).values():
-        for route in param.routes:
-            _plant(root, param, route, space)
+def _extractor(resource_type: str) -> Reader:
+    planted = [one for param in params(resource_type).values() for one in _planted(param)]
     for name in _COMPARTMENTS:
-        for route in _ways_into(resource_type, name):
-            _leaf(root, route).calls.append(f"inside(g, {name!r}, {{v}})")
-    lines = _lines(root, "r", 1)
-    source = "def extract(r, g):\n" + "\n".join(lines or ["    pass"]) + "\n"
-    exec(compile(source, f"<extract {resource_type}>", "exec"), space)
-    made: Callable[[Any, Gathered], None] = space["extract"]
-    return made
+        planted += [(route, partial(_inside, name), 0) for route in _ways_into(resource_type, name)]
+    return reader(planted)
+
+
+def _planted(param: SearchParam) -> Iterator[Planted]:
+    for route in param.routes:
+        target = Target(param, presence(param.type).get(param.code, 0))
+        yield route, partial(emitter(param, route.type, route.owner), target), target.bit
+        yield from _untold(param, route, target)
+
+
+def _untold(param: SearchParam, route: Route, target: Target) -> Iterator[Planted]:
+    """`family` and `given` of a name that has only its text."""
+    part = param.code if param.kind == "string" and route.owner == "name" else ""
+    if part in ("family", "given"):
+        yield Route(route.steps[:-1], "HumanName"), partial(split_part, part, target), 0
 
 
 def _ways_into(resource_type: str, name: str) -> list[Route]:
@@ -121,65 +130,7 @@ def _unfiltered(step: Step) -> Step:
     return Step(step.attr, step.many, step.equals)
 
 
-def _plant(root: _Node, param: SearchParam, route: Route, space: dict[str, Any]) -> None:
-    number = len(space)
-    owner = route.steps[-2].attr if len(route.steps) > 1 else ""
-    space[f"e{number}"] = emitter(param, route.type, owner)
-    space[f"t{number}"] = Target(param)
-    _leaf(root, route).calls.append(f"e{number}(g, t{number}, {{v}})")
-
-
-def _leaf(root: _Node, route: Route) -> _Node:
-    node = root
-    for step in route.steps:
-        node = node.below.setdefault(step, _Node())
-    return node
-
-
-def _lines(node: _Node, variable: str, depth: int) -> list[str]:
-    """Steps of one attribute share its reading and its loop; filters make branches."""
-    groups: dict[tuple[str, bool], list[tuple[Step, _Node]]] = {}
-    for step, below in node.below.items():
-        groups.setdefault((step.attr, step.many), []).append((step, below))
-    lines: list[str] = []
-    for (attr, many), members in groups.items():
-        value = f"v{depth}"
-        pad = "    " * depth
-        lines += [f"{pad}{value} = {variable}.{attr}", f"{pad}if {value} is not None:"]
-        inner = depth + 1
-        item = value
-        if many:
-            item = f"i{depth}"
-            lines.append(f"{pad}    for {item} in {value}:")
-            inner += 1
-        for step, below in members:
-            lines += _branch(step, below, item, value, inner)
-    return lines
-
-
-def _branch(step: Step, node: _Node, item: str, whole: str, depth: int) -> list[str]:
-    tests = [f"{item} is not None"] if step.many else []
-    if step.equals[0]:
-        tests.append(f"{item}.{step.equals[0]} == {step.equals[1]!r}")
-    if step.target:
-        tests.append(f"names({item}, {step.target!r})")
-    if step.index >= 0:
-        tests.append(f"{item} is {whole}[{step.index}]")
-    pad = "    " * depth
-    lines = [f"{pad}if {' and '.join(tests)}:"] if tests else []
-    at = depth + bool(tests)
-    lines += ["    " * at + call.format(v=item) for call in node.calls]
-    return lines + _lines(node, item, at)
-
-
-def _names_type(reference: Any, type_: str) -> bool:
-    text = reference.reference
-    if text is None:
-        return bool(reference.type == type_)
-    return bool(text.startswith(type_ + "/"))
-
-
-def _inside(g: Gathered, name: str, reference: Any) -> None:
+def _inside(name: str, g: Gathered, reference: Any) -> None:
     text = reference.reference
     if text is not None and text.startswith(name + "/"):
         g.tokens.append(hash64("compartment", name, target_of(text)[1]))

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 
 from ..model.query import Kind
-from ..validate.definitions import codes, element, resource_types, search_rows
-from ..validate.fhirpath import Beyond, Route, routes
+from ..validate.definitions import SearchRow, codes, element, resource_types, search_rows
+from ..validate.fhirpath import Beyond, Route, Step, routes
 from .base import param_number
 
 UNSUPPORTED: dict[tuple[str, str], str] = {
-    ("Resource", "_content"): "full text has its own postings",
-    ("DomainResource", "_text"): "full text has its own postings",
     ("Resource", "_filter"): "no filter language",
     ("Resource", "_query"): "no named queries",
     ("Patient", "age"): "the standard gives no expression",
@@ -23,8 +21,10 @@ UNSUPPORTED: dict[tuple[str, str], str] = {
     ("Bundle", "message"): "a resource inside, not a reference",
     ("Location", "near"): "distance",
     ("Patient", "part-agree"): "an example, about another type",
+    ("MolecularSequence", "chromosome-variant-coordinate"): "parts that lie in different elements",
+    ("MolecularSequence", "referenceseqid-variant-coordinate"): "parts that lie in different elements",
 }
-"""Parameters of R4 that are not offered, by base; composites are left out as a kind."""
+"""Parameters of R4 that are not offered, by base."""
 
 _META = {
     "_id": "token",
@@ -33,7 +33,15 @@ _META = {
     "_profile": "uri",
     "_security": "token",
     "_source": "uri",
+    "_text": "string",
+    "_content": "string",
 }
+_MISPRINTED = {
+    ("DocumentReference", "relatesto", "code"): "relation",
+    ("DocumentReference", "relation", "target"): "relatesto",
+}
+"""Parts of R4's composites whose parameter is another's: (type, code, expression) → the code meant."""
+FULL_TEXT = frozenset({"_text", "_content"})
 _TYPES_OF: dict[str, frozenset[str]] = {
     "token": frozenset(
         [
@@ -61,6 +69,25 @@ _TYPES_OF: dict[str, frozenset[str]] = {
 _PLAIN = frozenset(["code", "id", "boolean", "string", "uri", "url", "uuid", "oid"])
 
 
+META: dict[str, tuple[Step, Step]] = {
+    "_tag": (Step("meta", False), Step("tag", True)),
+    "_security": (Step("meta", False), Step("security", True)),
+    "_profile": (Step("meta", False), Step("profile", True)),
+    "_source": (Step("meta", False), Step("source", False)),
+}
+"""Where the values of these lie in the JSON of a resource."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of a composite: type and code of the parameter it is compared as, where its values lie below `base`."""
+
+    owner: str
+    code: str
+    base: Route
+    routes: tuple[Route, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class SearchParam:
     """One parameter of one resource type.
@@ -68,6 +95,7 @@ class SearchParam:
     prefix: `Observation|code`, the first two parts of every hash. number: `param_number(code)`.
     routes: where the values lie; () for those answered from the row itself (`_id`, `_lastUpdated`) or from meta.
     systems: code systems of a bound `code` element, which `system|code` may name although it is not written.
+    groups: of a composite, for each place an instance of it may lie, its parts.
     """
 
     type: str
@@ -76,6 +104,7 @@ class SearchParam:
     targets: tuple[str, ...]
     routes: tuple[Route, ...]
     systems: frozenset[str] = frozenset()
+    groups: tuple[tuple[Part, ...], ...] = ()
 
     @property
     def prefix(self) -> str:
@@ -95,30 +124,52 @@ class SearchParam:
 
 @cache
 def params(resource_type: str) -> Mapping[str, SearchParam]:
-    """Every parameter that can be asked of a type, by code; composites and UNSUPPORTED are left out."""
+    """Every parameter that can be asked of a type, by code; UNSUPPORTED are left out."""
     found = {code: _meta_param(resource_type, code) for code in _META}
-    for code, bases, kind, expression, targets in search_rows():
-        if kind in ("composite", "special") or (code in found and code.startswith("_")):
+    for row in search_rows():
+        if row.kind == "special" or (row.code in found and row.code.startswith("_")):
             continue
-        if resource_type in bases and (resource_type, code) not in UNSUPPORTED:
-            made = _param(resource_type, code, kind, expression, targets)
-            old = found.get(code)
-            found[code] = made if old is None else _joined(old, made)
+        if resource_type in row.bases and (resource_type, row.code) not in UNSUPPORTED:
+            made = _composite(resource_type, row) if row.kind == "composite" else _param(resource_type, row)
+            old = found.get(row.code)
+            found[row.code] = made if old is None else _joined(old, made)
     return found
+
+
+@cache
+def presence(resource_type: str) -> Mapping[str, int]:
+    """Which bit of `Keys.present` says that a resource has a value for a parameter."""
+    asked = sorted(code for code, one in params(resource_type).items() if one.routes or code in META)
+    return {code: 1 << place for place, code in enumerate(asked)}
+
+
+def _composite(type_: str, row: SearchRow) -> SearchParam:
+    groups = tuple(tuple(_parts(type_, base, row.parts)) for base in routes(type_, row.expression))
+    return SearchParam(type_, row.code, "composite", (), (), groups=groups)
+
+
+def _parts(type_: str, base: Route, parts: tuple[tuple[str, str], ...]) -> Iterator[Part]:
+    for code, expression in parts:
+        code = _MISPRINTED.get((type_, code, expression), code)
+        # the published table writes `DateTime` for the type `dateTime`
+        ways = routes(base.type, expression.replace("DateTime", "dateTime"))
+        kind = next(row.kind for row in search_rows() if row.code == code and type_ in row.bases)
+        yield Part(type_, code, base, tuple(way for way in ways if way.type in _TYPES_OF[kind]))
 
 
 def _meta_param(resource_type: str, code: str) -> SearchParam:
     return SearchParam(resource_type, code, _META[code], (), ())  # type: ignore[arg-type]
 
 
-def _param(type_: str, code: str, kind: str, expression: str, targets: tuple[str, ...]) -> SearchParam:
+def _param(type_: str, row: SearchRow) -> SearchParam:
+    code, kind, expression = row.code, row.kind, row.expression
     if (type_, code) == ("Patient", "deceased"):
         # exists() and != false: the boolean itself, or a dateTime, which says true
         expression = "(Patient.deceased as boolean) | (Patient.deceased as dateTime)"
     ways = tuple(w for w in routes(type_, expression) if _fits(type_, code, kind, w))
     if not ways:
         raise Beyond(f"{type_}.{code}: {expression}")
-    return SearchParam(type_, code, kind, targets, ways, _systems(type_, ways))  # type: ignore[arg-type]
+    return SearchParam(type_, code, kind, row.targets, ways, _systems(type_, ways))  # type: ignore[arg-type]
 
 
 def _fits(type_: str, code: str, kind: str, way: Route) -> bool:
@@ -127,7 +178,8 @@ def _fits(type_: str, code: str, kind: str, way: Route) -> bool:
 
 def _joined(a: SearchParam, b: SearchParam) -> SearchParam:
     ways = tuple(dict.fromkeys(a.routes + b.routes))
-    return SearchParam(a.type, a.code, a.kind, tuple(sorted({*a.targets, *b.targets})), ways, a.systems | b.systems)
+    targets = tuple(sorted({*a.targets, *b.targets}))
+    return SearchParam(a.type, a.code, a.kind, targets, ways, a.systems | b.systems, a.groups + b.groups)
 
 
 def _systems(type_: str, ways: tuple[Route, ...]) -> frozenset[str]:

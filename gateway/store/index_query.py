@@ -8,18 +8,19 @@ or because the keys do not tell (`:missing` of tokens and references).
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from ..errors import BadParameter, UnknownParameter
 from ..model.query import Filter
 from ..validate.definitions import resource_types
-from ..validate.fhirpath import Route, Step
+from ..validate.fhirpath import Route
 from .base import Keys, hash64
-from .index_dates import FIRST, LAST, date_range
-from .index_params import SearchParam, params
+from .index_composite import compile_composite
+from .index_filter import CompiledFilter, Verify, Whole, allow, always, split_escaped, tokens, unescaped, values_at
+from .index_numbers import compile_date, compile_number, compile_quantity
+from .index_params import FULL_TEXT, META, SearchParam, params, presence
 from .index_text import normal, normal_name, sortable
 from .index_values import target_of
 
@@ -39,31 +40,9 @@ ORDERED: frozenset[tuple[str, str]] = frozenset(
 )
 """(type, code) worth a population-wide ordered table: dates `(param, lo, hi)`, `Patient.name` `(param, text)`."""
 
-_PREFIXES = ("eq", "ne", "gt", "ge", "lt", "le", "sa", "eb", "ap")
 _GRAM_TYPES = frozenset({"HumanName", "Address"})
 _NAME_CODES = frozenset({"family", "given", "phonetic"})
-_DAY = 86_400_000
-Range = tuple[int, int]
-Test = Callable[[Keys], bool]
-Verify = Callable[[dict[str, Any]], bool]
-
-
-@dataclass(frozen=True, slots=True)
-class CompiledFilter:
-    """One filter, ready to run.
-
-    postings: tokens any of which a match carries; None when no posting serves. ordered: (parameter number, first ms,
-    last ms): every match has a date range that overlaps it; None when that says nothing. ids: the filter is `_id`.
-    updated: decides on the instant (ms) of the version, for `_lastUpdated`. A row matches when `test`, and `verify`
-    on the decoded JSON where it is given, and `updated` where it is given, all say so.
-    """
-
-    postings: tuple[int, ...] | None
-    test: Test
-    ordered: tuple[int, int, int] | None = None
-    verify: Verify | None = None
-    ids: frozenset[str] | None = None
-    updated: Callable[[int], bool] | None = None
+_TAGS = re.compile(r"<[^>]*>")
 
 
 def param_of(resource_type: str, code: str) -> SearchParam:
@@ -93,67 +72,64 @@ def compile_filter(resource_type: str, filter: Filter) -> CompiledFilter:
     if filter.modifier == "missing":
         return _missing(param, filter)
     if filter.code == "_id":
-        return _by_id(param, filter)
-    if filter.code == "_lastUpdated":
-        _allow(filter, "")
-        tests = [_date_test(filter, value)[0] for value in filter.values]
-        return CompiledFilter(None, _always, updated=lambda at: any(t(at, at) for t in tests))
+        allow(filter, "")
+        return tokens(tuple(hash64(param.prefix, value) for value in filter.values))
+    if filter.code in FULL_TEXT:
+        return _full_text(filter)
+    if param.kind == "composite":
+        return compile_composite(param, filter, _part)
     return _COMPILERS[param.kind](param, filter)
 
 
-def _always(keys: Keys) -> bool:
-    return True
-
-
-def _allow(filter: Filter, *modifiers: str) -> None:
-    if filter.modifier not in modifiers:
-        place = f"{filter.code}:{filter.modifier}"
-        raise BadParameter(place, "modifier is not supported here", detail_zh="此参数不支持该修饰符")
-
-
-def _any_token(hashes: tuple[int, ...]) -> Test:
-    wanted = frozenset(hashes)
-    return lambda keys: not wanted.isdisjoint(keys.tokens)
-
-
-def _by_id(param: SearchParam, filter: Filter) -> CompiledFilter:
-    _allow(filter, "")
-    hashes = tuple(hash64(param.prefix, value) for value in filter.values)
-    return CompiledFilter(hashes, _any_token(hashes), ids=frozenset(filter.values))
+def _part(type_: str, code: str, value: str) -> CompiledFilter:
+    return compile_filter(type_, Filter(code, params(type_)[code].kind, (value,)))
 
 
 # ---- token --------------------------------------------------------------------------------------
 def _token(param: SearchParam, filter: Filter) -> CompiledFilter:
-    _allow(filter, "", "not")
-    hashes = tuple(_token_hash(param, value) for value in filter.values)
-    has = _any_token(hashes)
+    if filter.modifier == "text":
+        return _token_text(param, filter)
+    if filter.modifier == "of-type":
+        return tokens(tuple(_typed_hash(param, value) for value in filter.values))
+    allow(filter, "", "not")
+    hashes = tuple(_token_hash(param, param.prefix, value) for value in filter.values)
+    made = tokens(hashes)
     if filter.modifier == "not":
+        has = made.test
         return CompiledFilter(None, lambda keys: not has(keys))
     identifiers = [r for r in param.routes if r.type == "Identifier"]
-    verify = _identifier_verify(param.routes, filter.values) if len(identifiers) == len(param.routes) > 0 else None
-    return CompiledFilter(hashes, has, verify=verify)
+    if len(identifiers) == len(param.routes) > 0:
+        return CompiledFilter(hashes, made.test, verify=_identifier_verify(param.routes, filter.values))
+    return made
 
 
-def _token_hash(param: SearchParam, value: str) -> int:
+def _token_hash(param: SearchParam, prefix: str, value: str) -> int:
     system, bar, code = split_token(value)
     if all(r.type == "boolean" for r in param.routes) and param.routes and code not in ("true", "false"):
         raise BadParameter(param.code, "must be true or false", detail_zh="须为 true 或 false")
     if not bar or (param.plain and (not system or system in param.systems)):
-        return hash64(param.prefix, code)
-    return hash64(param.prefix, system, code)
+        return hash64(prefix, code)
+    return hash64(prefix, system, code)
+
+
+def _typed_hash(param: SearchParam, value: str) -> int:
+    parts = split_escaped(value, "|")
+    if len(parts) != 3 or not all(parts):
+        raise BadParameter(f"{param.code}:of-type", "use system|code|value", detail_zh="应写作 系统|类型|值")
+    return hash64(param.prefix, "type", *parts)
 
 
 def split_token(value: str) -> tuple[str, str, str]:
     """(system, "|" or "", code) of `system|code`, `|code`, `system|` or `code`; a code may itself hold a bar."""
-    system, bar, code = value.partition("|")
-    return (system, bar, code) if bar else ("", "", value)
+    system, *code = split_escaped(value, "|")
+    return (system, "|", "|".join(code)) if code else ("", "", system)
 
 
 def _identifier_verify(ways: tuple[Route, ...], values: tuple[str, ...]) -> Verify:
     wanted = [split_token(value) for value in values]
 
-    def verify(doc: dict[str, Any]) -> bool:
-        found = [v for way in ways for v in values_at(doc, way.steps) if isinstance(v, dict)]
+    def verify(whole: Whole) -> bool:
+        found = [v for way in ways for v in values_at(whole.doc, way.steps) if isinstance(v, dict)]
         return any(_same_identifier(v, *parts) for v in found for parts in wanted)
 
     return verify
@@ -165,35 +141,62 @@ def _same_identifier(found: dict[str, Any], system: str, bar: str, value: str) -
     return not bar or found.get("system", "") == system
 
 
-def values_at(doc: Any, steps: tuple[Step, ...]) -> Iterator[Any]:
-    """Values a route leads to in plain JSON."""
-    if not steps:
-        yield doc
-        return
-    step = steps[0]
-    found = doc.get(step.attr.removesuffix("_")) if isinstance(doc, dict) else None
-    items = found if isinstance(found, list) else [] if found is None else [found]
-    for place, item in enumerate(items):
-        if _passes(step, item, place):
-            yield from values_at(item, steps[1:])
+def _token_text(param: SearchParam, filter: Filter) -> CompiledFilter:
+    """`:text`: the words of a code, not the code; compared as a string is."""
+    wanted = tuple(normal(unescaped(value)) for value in filter.values)
+    steps = [way.steps for way in param.routes] or [META[param.code]]
+
+    def verify(whole: Whole) -> bool:
+        found = (text for s in steps for value in values_at(whole.doc, s) for text in _words_of(value))
+        return any(normal(text).startswith(wanted) for text in found)
+
+    return CompiledFilter(None, always, verify=verify)
 
 
-def _passes(step: Step, item: Any, place: int) -> bool:
-    if item is None or (step.index >= 0 and place != step.index):
-        return False
-    if step.equals[0] and item.get(step.equals[0]) != step.equals[1]:
-        return False
-    return not step.target or str(item.get("reference", "")).startswith(step.target + "/")
+def _words_of(value: Any) -> Iterator[str]:
+    """CodeableConcept.text, Coding.display, Identifier.type.text."""
+    if isinstance(value, dict):
+        yield from (str(value[name]) for name in ("text", "display") if value.get(name))
+        for inner in (*value.get("coding", ()), *([value["type"]] if isinstance(value.get("type"), dict) else ())):
+            yield from _words_of(inner)
+
+
+# ---- full text ----------------------------------------------------------------------------------
+def _full_text(filter: Filter) -> CompiledFilter:
+    """`_text`: the narrative; `_content`: every string. All words of an alternative must be there."""
+    allow(filter, "")
+    wanted = [normal(unescaped(value)).split() for value in filter.values]
+
+    def verify(whole: Whole) -> bool:
+        text = normal(_narrative(whole.doc) if filter.code == "_text" else " ".join(_strings(whole.doc)))
+        return any(all(word in text for word in words) for words in wanted)
+
+    return CompiledFilter(None, always, verify=verify)
+
+
+def _narrative(doc: dict[str, Any]) -> str:
+    return _TAGS.sub(" ", str((doc.get("text") or {}).get("div", "")))
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield _TAGS.sub(" ", value)
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            if key not in ("data", "resourceType"):
+                yield from _strings(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _strings(inner)
 
 
 # ---- string -------------------------------------------------------------------------------------
 def _string(param: SearchParam, filter: Filter) -> CompiledFilter:
-    _allow(filter, "", "exact", "contains")
+    allow(filter, "", "exact", "contains")
     if filter.modifier == "exact":
-        hashes = tuple(hash64(param.prefix, "=", value) for value in filter.values)
-        return CompiledFilter(hashes, _any_token(hashes))
+        return tokens(tuple(hash64(param.prefix, "=", unescaped(value)) for value in filter.values))
     tight = _tight(param)
-    texts = tuple((normal_name if tight else normal)(value) for value in filter.values)
+    texts = tuple((normal_name if tight else normal)(unescaped(value)) for value in filter.values)
     if not all(texts):
         raise BadParameter(filter.code, "nothing to search for", detail_zh="没有可查询的文字")
     postings: tuple[int, ...] | None = tuple(hash64(param.prefix, "~", text[:3]) for text in texts)
@@ -218,13 +221,13 @@ def _tight(param: SearchParam) -> bool:
 # ---- reference ----------------------------------------------------------------------------------
 def _reference(param: SearchParam, filter: Filter) -> CompiledFilter:
     if filter.modifier == "identifier":
-        pairs = (split_token(value) for value in filter.values)
-        hashes = tuple(hash64(param.prefix, "idn", system, value) for system, _, value in pairs)
-        return CompiledFilter(hashes, _any_token(hashes))
+        prefix = f"{param.prefix}|idn"
+        parts = [split_token(value) for value in filter.values]
+        return tokens(tuple(hash64(prefix, *((system, value) if bar else (value,))) for system, bar, value in parts))
     if filter.modifier and filter.modifier not in resource_types():
-        _allow(filter, "")
-    hashes = tuple(h for value in filter.values for h in _reference_hashes(param, filter.modifier, value))
-    return CompiledFilter(hashes, _any_token(hashes))
+        allow(filter, "")
+    asked = [unescaped(value) for value in filter.values]
+    return tokens(tuple(h for value in asked for h in _reference_hashes(param, filter.modifier, value)))
 
 
 def _reference_hashes(param: SearchParam, type_: str, value: str) -> list[int]:
@@ -248,141 +251,36 @@ def _targets(param: SearchParam) -> tuple[str, ...]:
     return param.targets or tuple(sorted(resource_types()))
 
 
-# ---- date ---------------------------------------------------------------------------------------
-def _date(param: SearchParam, filter: Filter) -> CompiledFilter:
-    _allow(filter, "")
-    number = param.number
-    made = [_date_test(filter, value) for value in filter.values]
-    tests = [test for test, _ in made]
-    spans = [span for _, span in made]
-    ordered = None
-    if all(span is not None for span in spans):
-        known = [span for span in spans if span is not None]
-        ordered = (number, min(low for low, _ in known), max(high for _, high in known))
-    return CompiledFilter(
-        None, lambda keys: any(n == number and any(t(lo, hi) for t in tests) for n, lo, hi in keys.dates), ordered
-    )
-
-
-def _date_test(filter: Filter, value: str) -> tuple[Callable[[int, int], bool], Range | None]:
-    """The test of a row's (first, last) ms and the span every match overlaps. Source: FHIR R4 search §date, §prefix."""
-    prefix, text = _split_prefix(value)
-    try:
-        low, high = date_range(text.replace(" ", "+"))
-    except ValueError:
-        raise BadParameter(
-            filter.code, "not a date: use 2026-03-20", detail_zh="日期写法不对，应如 2026-03-20"
-        ) from None
-    if prefix == "ap":
-        more = max(_DAY, (high - low) // 10)
-        low, high = low - more, high + more
-    tests: dict[str, tuple[Callable[[int, int], bool], Range | None]] = {
-        "eq": (lambda lo, hi: low <= lo and hi <= high, (low, high)),
-        "ne": (lambda lo, hi: not (low <= lo and hi <= high), None),
-        "gt": (lambda lo, hi: hi > high, (high + 1, LAST)),
-        "ge": (lambda lo, hi: hi > high or (low <= lo and hi <= high), (low, LAST)),
-        "lt": (lambda lo, hi: lo < low, (FIRST, low - 1)),
-        "le": (lambda lo, hi: lo < low or (low <= lo and hi <= high), (FIRST, high)),
-        "sa": (lambda lo, hi: lo > high, (high + 1, LAST)),
-        "eb": (lambda lo, hi: hi < low, (FIRST, low - 1)),
-        "ap": (lambda lo, hi: lo <= high and hi >= low, (low, high)),
-    }
-    return tests[prefix]
-
-
-def _split_prefix(value: str) -> tuple[str, str]:
-    return (value[:2], value[2:]) if value[:2] in _PREFIXES else ("eq", value)
-
-
-# ---- number and quantity ------------------------------------------------------------------------
-def _number(param: SearchParam, filter: Filter) -> CompiledFilter:
-    _allow(filter, "")
-    return _numbers(param, [(_number_test(filter, value), None) for value in filter.values])
-
-
-def _quantity(param: SearchParam, filter: Filter) -> CompiledFilter:
-    _allow(filter, "")
-    made: list[tuple[Callable[[float], bool], int | None]] = []
-    for value in filter.values:
-        number, bar, unit = value.partition("|")
-        system, _, code = unit.partition("|")
-        if bar and "|" not in unit:
-            raise BadParameter(filter.code, "use value|system|unit", detail_zh="应写作 数值|系统|单位")
-        made.append((_number_test(filter, number), hash64("unit", system, code) if code else None))
-    return _numbers(param, made)
-
-
-def _numbers(param: SearchParam, made: list[tuple[Callable[[float], bool], int | None]]) -> CompiledFilter:
-    number = param.number
-
-    def test(keys: Keys) -> bool:
-        rows = [(unit, value) for n, unit, value in keys.numbers if n == number]
-        return any((wanted or 0) == unit and fits(value) for fits, wanted in made for unit, value in rows)
-
-    return CompiledFilter(None, test)
-
-
-def _number_test(filter: Filter, text: str) -> Callable[[float], bool]:
-    """eq and ne hold to the precision written (`5.4` is 5.35 to 5.45), the others to the value itself."""
-    prefix, digits = _split_prefix(text)
-    try:
-        exact = Decimal(digits)
-        value, exponent = float(exact), exact.as_tuple().exponent
-    except (InvalidOperation, ValueError, OverflowError):
-        exponent = "n"
-    if not isinstance(exponent, int) or abs(exponent) > 300:
-        raise BadParameter(filter.code, "not a number", detail_zh="不是数字")
-    half = float(Decimal(5).scaleb(exponent - 1))
-    tests: dict[str, Callable[[float], bool]] = {
-        "eq": lambda v: value - half <= v < value + half,
-        "ne": lambda v: not value - half <= v < value + half,
-        "gt": lambda v: v > value,
-        "ge": lambda v: v >= value,
-        "lt": lambda v: v < value,
-        "le": lambda v: v <= value,
-        "sa": lambda v: v > value,
-        "eb": lambda v: v < value,
-        "ap": lambda v: abs(v - value) <= max(abs(value) * 0.1, half),
-    }
-    return tests[prefix]
-
-
 # ---- uri, missing, sort -------------------------------------------------------------------------
 def _uri(param: SearchParam, filter: Filter) -> CompiledFilter:
-    _allow(filter, "", "below", "above")
+    allow(filter, "", "below", "above")
+    asked = tuple(unescaped(value) for value in filter.values)
+    if not filter.modifier:
+        return tokens(tuple(hash64(param.prefix, value) for value in asked))
+    fits = _below(asked) if filter.modifier == "below" else _above(asked)
+    if not param.routes:
+        steps = META[param.code]
+        return CompiledFilter(None, always, verify=lambda whole: any(map(fits, values_at(whole.doc, steps))))
     number = param.number
-    if filter.modifier and not param.routes:
-        _allow(filter, "")
-    if filter.modifier == "below":
-        return CompiledFilter(
-            None, lambda keys: any(n == number and t.startswith(filter.values) for n, t in keys.texts)
-        )
-    if filter.modifier == "above":
-        return CompiledFilter(
-            None, lambda keys: any(n == number and any(v.startswith(t) for v in filter.values) for n, t in keys.texts)
-        )
-    hashes = tuple(hash64(param.prefix, value) for value in filter.values)
-    return CompiledFilter(hashes, _any_token(hashes))
+    return CompiledFilter(None, lambda keys: any(n == number and fits(text) for n, text in keys.texts))
+
+
+def _below(asked: tuple[str, ...]) -> Callable[[str], bool]:
+    return lambda text: text.startswith(asked)
+
+
+def _above(asked: tuple[str, ...]) -> Callable[[str], bool]:
+    return lambda text: any(value.startswith(text) for value in asked)
 
 
 def _missing(param: SearchParam, filter: Filter) -> CompiledFilter:
     if filter.values not in (("true",), ("false",)):
         raise BadParameter(f"{filter.code}:missing", "must be true or false", detail_zh="须为 true 或 false")
     absent = filter.values == ("true",)
-    if param.code in ("_id", "_lastUpdated"):
+    bit = presence(param.type).get(param.code, 0)
+    if not bit:  # `_id` and `_lastUpdated` are never missing
         return CompiledFilter(None, lambda keys: not absent)
-    steps = [way.steps for way in param.routes] or [_META_STEPS[param.code]]
-    return CompiledFilter(
-        None, _always, verify=lambda doc: absent == (not any(True for s in steps for _ in values_at(doc, s)))
-    )
-
-
-_META_STEPS: dict[str, tuple[Step, ...]] = {
-    "_tag": (Step("meta", False), Step("tag", True)),
-    "_security": (Step("meta", False), Step("security", True)),
-    "_profile": (Step("meta", False), Step("profile", True)),
-    "_source": (Step("meta", False), Step("source", False)),
-}
+    return CompiledFilter(None, lambda keys: absent == (not keys.present & bit))
 
 
 def sort_key(resource_type: str, code: str) -> Callable[[Keys], tuple[int, Any]] | None:
@@ -411,8 +309,8 @@ _COMPILERS: dict[str, Callable[[SearchParam, Filter], CompiledFilter]] = {
     "token": _token,
     "string": _string,
     "reference": _reference,
-    "date": _date,
-    "number": _number,
-    "quantity": _quantity,
+    "date": compile_date,
+    "number": compile_number,
+    "quantity": compile_quantity,
     "uri": _uri,
 }

@@ -23,7 +23,7 @@ SURNAME_READINGS: dict[str, tuple[str, ...]] = {
     "牟": ("mou", "mu"), "宓": ("mi", "fu"), "召": ("shao", "zhao"), "员": ("yun", "yuan"), "种": ("chong", "zhong"),
     "繁": ("po", "fan"), "哈": ("ha",), "秘": ("bi", "mi"), "薄": ("bo", "bao"), "燕": ("yan",), "纪": ("ji",),
     "吕": ("lv", "lu"), "沈": ("shen",), "隗": ("wei", "kui"), "瞿": ("qu",), "晟": ("cheng",), "卜": ("bu",),
-    "柏": ("bai", "bo"), "贾": ("jia",), "曲": ("qu",), "宁": ("ning",), "华": ("hua",), "葛": ("ge",),
+    "王": ("wang",), "柏": ("bai", "bo"), "贾": ("jia",), "曲": ("qu",), "宁": ("ning",), "华": ("hua",), "葛": ("ge",),
 }  # fmt: skip
 _COMBINATIONS = 8
 

@@ -1,19 +1,23 @@
 """From one FHIR value to its keys: what a row is found by (design-store §2, §11).
 
-Every function takes (gathered, parameter, value) and adds to `gathered`. Hash parts, always after `Type|code`:
-token `value`, `system, value`, `system, ""` · string `~, gram` and `=, text as sent` · reference `ref, Type, id`,
-`url, address`, `idn, system, value` · uri `value`.
+Every function takes (parameter, gathered, value) and adds to `gathered`. Hash parts, always after `Type|code`:
+token `value`, `system, value`, `system, ""`, `type, system, code, value` of an Identifier · string `~, gram` and
+`=, text as sent` · reference `ref, Type, id`, `url, address`, and those of its identifier as token after `idn` ·
+uri `value`. A quantity stands under `system|code`, under its bare unit, and under its UCUM base units.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 from .base import fh_of, hash64
 from .index_dates import FIRST, LAST, date_range
 from .index_params import SearchParam
-from .index_text import grams, normal, normal_name, pinyin_forms, starts
+from .index_text import grams, is_chinese, normal, normal_name, pinyin_forms, split_surname, starts
+from .index_units import UCUM, canonical
 
 _LIMIT = 32_768
 _codes: dict[tuple[str, str | None, str | None], tuple[int, ...]] = {}
@@ -24,9 +28,10 @@ _references: dict[tuple[str, str], tuple[int, tuple[int, int]] | None] = {}
 class Gathered:
     """Keys of one row while they are collected."""
 
-    __slots__ = ("dates", "numbers", "refs", "texts", "tokens")
+    __slots__ = ("dates", "numbers", "present", "refs", "texts", "tokens")
 
     def __init__(self) -> None:
+        self.present = 0
         self.tokens: list[int] = []
         self.refs: list[tuple[int, int]] = []
         self.dates: list[tuple[int, int, int]] = []
@@ -35,15 +40,16 @@ class Gathered:
 
 
 class Target:
-    """A parameter as the emitters need it, with its hash prefix and number worked out once."""
+    """A parameter as the emitters need it, with its hash prefix, its number and its bit worked out once."""
 
-    __slots__ = ("number", "prefix")
+    __slots__ = ("bit", "idn", "number", "prefix")
 
-    def __init__(self, param: SearchParam) -> None:
-        self.prefix, self.number = param.prefix, param.number
+    def __init__(self, param: SearchParam, bit: int = 0) -> None:
+        self.prefix, self.number, self.bit = param.prefix, param.number, bit
+        self.idn = f"{param.prefix}|idn"
 
 
-Emit = Callable[[Gathered, Target, Any], None]
+Emit = Callable[[Target, Gathered, Any], None]
 
 
 # ---- token --------------------------------------------------------------------------------------
@@ -58,7 +64,7 @@ def code_tokens(prefix: str, system: str | None, code: str | None) -> tuple[int,
     )
 
 
-def _coding(g: Gathered, t: Target, v: Any) -> None:
+def _coding(t: Target, g: Gathered, v: Any) -> None:
     key = (t.prefix, v.system, v.code)
     found = _codes.get(key)
     if found is None:
@@ -68,26 +74,32 @@ def _coding(g: Gathered, t: Target, v: Any) -> None:
     g.tokens += found
 
 
-def _concept(g: Gathered, t: Target, v: Any) -> None:
+def _concept(t: Target, g: Gathered, v: Any) -> None:
     for coding in v.coding or ():
         key = (t.prefix, coding.system, coding.code)
         found = _codes.get(key)
         if found is None:
-            _coding(g, t, coding)
+            _coding(t, g, coding)
         else:
             g.tokens += found
 
 
-def _identifier(g: Gathered, t: Target, v: Any) -> None:
+def _identifier(t: Target, g: Gathered, v: Any) -> None:
     g.tokens += code_tokens(t.prefix, v.system, v.value)
+    if v.type is not None and v.value:
+        g.tokens += [
+            hash64(t.prefix, "type", coding.system or "", coding.code, v.value)
+            for coding in v.type.coding or ()
+            if coding.code
+        ]
 
 
-def _contact(g: Gathered, t: Target, v: Any) -> None:
+def _contact(t: Target, g: Gathered, v: Any) -> None:
     if v.value:
         g.tokens += code_tokens(t.prefix, None, v.value)
 
 
-def _plain_token(g: Gathered, t: Target, v: Any) -> None:
+def _plain_token(t: Target, g: Gathered, v: Any) -> None:
     key = (t.prefix, v)
     found = _plain.get(key)
     if found is None:
@@ -97,7 +109,7 @@ def _plain_token(g: Gathered, t: Target, v: Any) -> None:
     g.tokens.append(found)
 
 
-def _uncached_token(g: Gathered, t: Target, v: Any) -> None:
+def _uncached_token(t: Target, g: Gathered, v: Any) -> None:
     g.tokens.append(hash64(t.prefix, str(v)))
 
 
@@ -106,27 +118,37 @@ def plain_text(value: Any) -> str:
     return ("true" if value else "false") if isinstance(value, bool) else str(value)
 
 
-def _said_true(g: Gathered, t: Target, v: Any) -> None:
-    _plain_token(g, t, True)
+def _said_true(t: Target, g: Gathered, v: Any) -> None:
+    _plain_token(t, g, True)
 
 
 # ---- string -------------------------------------------------------------------------------------
-def _text(g: Gathered, t: Target, v: str) -> None:
+def _text(t: Target, g: Gathered, v: str) -> None:
     plain = normal(v)
     g.texts.append((t.number, plain))
     g.tokens.append(hash64(t.prefix, "=", v))
     g.tokens += [hash64(t.prefix, "~", s) for s in starts(plain)]
 
 
-def _name(g: Gathered, t: Target, v: Any) -> None:
+def _name(t: Target, g: Gathered, v: Any) -> None:
     said = [part for part in (v.text, v.family, *(v.given or ()), *(v.prefix or ()), *(v.suffix or ())) if part]
+    if not v.text and len(said) > 1 and is_chinese(whole := _whole(v)):
+        said.append(whole)
     _some_text(
-        g, t, said, [form for part in (v.text or _whole(v), v.family) if part for form in pinyin_forms(_tight(part))]
+        t, g, said, [form for part in (v.text or _whole(v), v.family) if part for form in pinyin_forms(_tight(part))]
     )
 
 
-def _family(g: Gathered, t: Target, v: str) -> None:
-    _some_text(g, t, [v], list(pinyin_forms(_tight(v))))
+def _family(t: Target, g: Gathered, v: str) -> None:
+    _some_text(t, g, [v], list(pinyin_forms(_tight(v))))
+
+
+def split_part(part: str, t: Target, g: Gathered, v: Any) -> None:
+    """`family` or `given` of a Chinese name sent in one piece, as most sources do."""
+    name = _tight(v.text or "")
+    if v.family is None and not v.given and len(name) > 1 and is_chinese(name):
+        g.present |= t.bit
+        _family(t, g, split_surname(name)[part == "given"])
 
 
 def _whole(v: Any) -> str:
@@ -137,7 +159,7 @@ def _tight(text: str) -> str:
     return normal_name(text)
 
 
-def _some_text(g: Gathered, t: Target, said: list[str], more: list[str]) -> None:
+def _some_text(t: Target, g: Gathered, said: list[str], more: list[str]) -> None:
     plain = dict.fromkeys([normal_name(part) for part in said] + more)
     g.texts += [(t.number, text) for text in plain]
     g.tokens += [hash64(t.prefix, "=", part) for part in dict.fromkeys(said)]
@@ -147,12 +169,12 @@ def _some_text(g: Gathered, t: Target, said: list[str], more: list[str]) -> None
     g.tokens += [hash64(t.prefix, "~", piece) for piece in pieces]
 
 
-def _address(g: Gathered, t: Target, v: Any) -> None:
+def _address(t: Target, g: Gathered, v: Any) -> None:
     parts = (v.text, *(v.line or ()), v.city, v.district, v.state, v.postalCode, v.country)
     said = [part for part in parts if part]
     if not v.text and len(said) > 1:
         said.append("".join(p for p in (v.state, v.city, v.district, *(v.line or ())) if p))
-    _some_text(g, t, said, [])
+    _some_text(t, g, said, [])
 
 
 # ---- reference ----------------------------------------------------------------------------------
@@ -165,7 +187,7 @@ def target_of(text: str) -> tuple[str, str]:
     return (type_, id_) if not tail or tail.startswith("_history/") else ("", "")
 
 
-def _reference(g: Gathered, t: Target, v: Any) -> None:
+def _reference(t: Target, g: Gathered, v: Any) -> None:
     text = v.reference
     if text is not None:
         key = (t.prefix, text)
@@ -175,12 +197,12 @@ def _reference(g: Gathered, t: Target, v: Any) -> None:
             _references[key] = _reference_keys(t, text)
         found = _references[key]
         if found is None:
-            _address_token(g, t, text)
+            _address_token(t, g, text)
         else:
             g.tokens.append(found[0])
             g.refs.append(found[1])
-    if v.identifier is not None and v.identifier.value:
-        g.tokens.append(hash64(t.prefix, "idn", v.identifier.system or "", v.identifier.value))
+    if v.identifier is not None:
+        g.tokens += code_tokens(t.idn, v.identifier.system, v.identifier.value)
 
 
 def _reference_keys(t: Target, text: str) -> tuple[int, tuple[int, int]] | None:
@@ -190,12 +212,12 @@ def _reference_keys(t: Target, text: str) -> tuple[int, tuple[int, int]] | None:
     return hash64(t.prefix, "ref", type_, id_), (t.number, fh_of(type_, id_))
 
 
-def _address_token(g: Gathered, t: Target, text: str) -> None:
+def _address_token(t: Target, g: Gathered, text: str) -> None:
     if not text.startswith("#") and "?" not in text:
         g.tokens.append(hash64(t.prefix, "url", text))
 
 
-def _canonical(g: Gathered, t: Target, v: str) -> None:
+def _canonical(t: Target, g: Gathered, v: str) -> None:
     if target_of(v)[0]:
         found = _reference_keys(t, v)
         if found is not None:
@@ -208,32 +230,35 @@ def _canonical(g: Gathered, t: Target, v: str) -> None:
 
 
 # ---- dates, numbers, uris -----------------------------------------------------------------------
-def _date(g: Gathered, t: Target, v: str) -> None:
+def _date(t: Target, g: Gathered, v: str) -> None:
     g.dates.append((t.number, *date_range(v)))
 
 
-def _period(g: Gathered, t: Target, v: Any) -> None:
+def _period(t: Target, g: Gathered, v: Any) -> None:
     if v.start is None and v.end is None:
         return
     low = FIRST if v.start is None else date_range(v.start)[0]
     g.dates.append((t.number, low, LAST if v.end is None else date_range(v.end)[1]))
 
 
-def _timing(g: Gathered, t: Target, v: Any) -> None:
+def _timing(t: Target, g: Gathered, v: Any) -> None:
     found = [date_range(event) for event in v.event or () if event]
     if found:
         g.dates.append((t.number, min(low for low, _ in found), max(high for _, high in found)))
     if v.repeat is not None and v.repeat.boundsPeriod is not None:
-        _period(g, t, v.repeat.boundsPeriod)
+        _period(t, g, v.repeat.boundsPeriod)
 
 
-def _quantity(g: Gathered, t: Target, v: Any) -> None:
+def _quantity(t: Target, g: Gathered, v: Any) -> None:
     if v.value is None:
         return
     value = float(v.value)
     g.numbers.append((t.number, 0, value))
     for unit in unit_hashes(v.system, v.code, v.unit):
         g.numbers.append((t.number, unit, value))
+    base = base_unit(v.code) if v.system == UCUM and v.code else None
+    if base is not None:
+        g.numbers.append((t.number, base[1], float(Fraction(v.value) * base[0])))
 
 
 def unit_hashes(system: str | None, code: str | None, unit: str | None) -> tuple[int, ...]:
@@ -247,7 +272,14 @@ def unit_hashes(system: str | None, code: str | None, unit: str | None) -> tuple
     return found
 
 
-def _money(g: Gathered, t: Target, v: Any) -> None:
+@lru_cache(4096)
+def base_unit(code: str) -> tuple[Fraction, int] | None:
+    """(what one is worth, hash of its UCUM base units); None for a unit that is comparable with itself only."""
+    found = canonical(code)
+    return None if found is None else (found[0], hash64("ucum", found[1]))
+
+
+def _money(t: Target, g: Gathered, v: Any) -> None:
     if v.value is not None:
         value = float(v.value)
         g.numbers.append((t.number, 0, value))
@@ -255,23 +287,23 @@ def _money(g: Gathered, t: Target, v: Any) -> None:
             g.numbers += [(t.number, h, value) for h in unit_hashes("urn:iso:std:iso:4217", v.currency, None)]
 
 
-def _range(g: Gathered, t: Target, v: Any) -> None:
+def _range(t: Target, g: Gathered, v: Any) -> None:
     for end in (v.low, v.high):
         if end is not None:
-            _quantity(g, t, end)
+            _quantity(t, g, end)
 
 
-def _number(g: Gathered, t: Target, v: Any) -> None:
+def _number(t: Target, g: Gathered, v: Any) -> None:
     g.numbers.append((t.number, 0, float(v)))
 
 
-def _number_range(g: Gathered, t: Target, v: Any) -> None:
+def _number_range(t: Target, g: Gathered, v: Any) -> None:
     for end in (v.low, v.high):
         if end is not None and end.value is not None:
             g.numbers.append((t.number, 0, float(end.value)))
 
 
-def _uri(g: Gathered, t: Target, v: str) -> None:
+def _uri(t: Target, g: Gathered, v: str) -> None:
     g.tokens.append(hash64(t.prefix, v))
     g.texts.append((t.number, v))
 
@@ -314,5 +346,5 @@ def emitter(param: SearchParam, value_type: str, owner: str) -> Emit:
     return found or _OTHERWISE[param.kind]
 
 
-def _address_part(g: Gathered, t: Target, v: str) -> None:
-    _some_text(g, t, [v], [])
+def _address_part(t: Target, g: Gathered, v: str) -> None:
+    _some_text(t, g, [v], [])

@@ -1,4 +1,4 @@
-"""What a row carries of its search keys: `keys` = msgpack [refs, dates, numbers, texts], and its postings cut short.
+"""What a row carries of its keys: `keys` = msgpack [refs, dates, numbers, texts, present]; its postings cut short.
 
 Dates are (param, first ms, length ms); numbers are (param, value, unit hashes), one entry a value. Six bytes of a
 posting are enough to test one row that is already in hand (one false answer in 10^13); what is *found* by postings
@@ -22,6 +22,7 @@ _Packed = tuple[
     tuple[tuple[int, int, int], ...],
     tuple[tuple[int, float, tuple[int, ...]], ...],
     tuple[tuple[int, str], ...],
+    bytes,
 ]
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Packed).decode
@@ -40,27 +41,29 @@ def short_words(words: Sequence[int]) -> bytes:
 
 def pack_keys(keys: Keys) -> bytes:
     """What a row carries of its keys beside its postings; b"" for nothing."""
-    if not (keys.refs or keys.dates or keys.numbers or keys.texts):
+    if not (keys.refs or keys.dates or keys.numbers or keys.texts or keys.present):
         return b""
     dates = [(param, low, high - low) for param, low, high in keys.dates]
     values: dict[tuple[int, float], list[int]] = {}
     for param, unit, value in keys.numbers:
         values.setdefault((param, value), []).append(unit)
     numbers = [(param, value, units) for (param, value), units in values.items()]
-    return _encode((tuple(dict.fromkeys(keys.refs)), dates, numbers, keys.texts))
+    present = keys.present.to_bytes((keys.present.bit_length() + 7) // 8, "little")
+    return _encode((tuple(dict.fromkeys(keys.refs)), dates, numbers, keys.texts, present))
 
 
 def unpack_keys(blob: bytes) -> Keys:
     """Keys without tokens."""
     if not blob:
         return Keys()
-    refs, dates, numbers, texts = _decode(blob)
+    refs, dates, numbers, texts, present = _decode(blob)
     return Keys(
         (),
         refs,
         tuple([(param, low, low + length) for param, low, length in dates]),
         tuple([(param, unit, value) for param, value, units in numbers for unit in units]),
         texts,
+        int.from_bytes(present, "little"),
     )
 
 

@@ -10,24 +10,28 @@ All pages of a search see the rows of one transaction number; a page goes on aft
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import TooCostly
 from ..model.context import AccessContext
-from ..model.query import Query
+from ..model.query import Filter, Query
 from ..model.times import Clock
 from .base import NO_TILL, Page, param_number
 from .bodies import instant_of, json_of
-from .compiled import Compiled, Follow, compiled
+from .compiled import Compiled, compiled
 from .cursor import Cursor, Cursors
 from .engine import SEQ_BITS, Engine, Match, Row, Sight, Span
 from .includes import includes
-from .index import ORDERED, params, sort_key
-from .index_query import values_at
+from .index import ORDERED, sort_key
+from .judge import Judge
+from .links import Follow, StoreLinks
 from .opened import Opened
+from .order import Order
 from .packing import unpack_keys
+from .terms import Terms
 
 GATHER = 20_000
 """Rows that may be gathered and sorted by age; beyond, a search walks."""
@@ -35,6 +39,8 @@ SORTED = 10_000
 """Rows that may be sorted by a value (design-store §11)."""
 WALKED = 200_000
 """Rows a walk may look at for one page."""
+SECONDS = 5.0
+"""How long a page may take."""
 NOW = NO_TILL - 1
 """As a moment: above every commit, so that only current rows are seen."""
 _TOP = 1 << 62
@@ -42,6 +48,8 @@ _LAST = (-_TOP, -_TOP)
 _NEWEST, _ORDER, _MISSING, _CUT = "n", "o", "m", "c"
 _WALKS = (_ORDER, _MISSING)
 _CHUNK = 200
+_SAMPLE = 2_000
+_EVERYTHING = Sight(NOW, None, None, -1, retired=False)
 
 
 def sight_of(who: AccessContext, as_of: int, *, retired: bool = True, deleted: bool = False) -> Sight:
@@ -56,10 +64,11 @@ class _Job:
     query: Query
     what: Compiled
     sight: Sight
-    cursor: Cursor | None
-    person: int | None
-    rows: list[Row]
+    cursor: Cursor | None = None
+    person: int | None = None
+    rows: list[Row] = field(default_factory=list)
     place: tuple[Any, ...] = ()
+    until: float = field(default_factory=lambda: time.monotonic() + SECONDS)
 
     @property
     def wanted(self) -> int:
@@ -74,8 +83,11 @@ class Searcher:
     """Runs queries on an engine."""
 
     def __init__(self, engine: Engine, opened: Opened, clock: Clock, follow: Follow, page_life_s: int) -> None:
-        self._engine, self._opened, self._clock, self._follow = engine, opened, clock, follow
+        self._engine, self._opened, self._clock = engine, opened, clock
         self._cursors = Cursors(engine.store_key, page_life_s)
+        self._judge = Judge(engine, opened)
+        self._order = Order(self._judge)
+        self._links = StoreLinks(engine, self._judge, self._all_of, follow, Terms(self._canonical))
 
     async def run(self, query: Query, who: AccessContext) -> Page:
         """One page. Raises BadParameter, UnknownParameter, TooCostly, ExpiredPage."""
@@ -83,26 +95,47 @@ class Searcher:
         cursor = self._cursors.read(query, now) if query.cursor else None
         top, at = await self._engine.moment()
         as_of, at = (cursor.as_of, instant_of(cursor.at)) if cursor else (top, at)
-        job = await self._job(query, who, as_of, cursor)
-        if job is None:
-            return Page((), (), "", 0, as_of, at)
-        total = await self._total(job) if query.total == "accurate" and not cursor else None
-        if query.count > 0:
+        sight = sight_of(who, as_of, retired=query.retired)
+        types = query.types or (query.type,)
+        jobs = [job for type_ in types if (job := await self._job(replace(query, type=type_), sight, cursor))]
+        total = await self._totals(jobs, query, cursor)
+        for job in jobs if query.count > 0 else ():
             await self._fill(job)
-        page = job.rows[: query.count]
-        more = len(job.rows) > query.count and bool(page)
+        rows, place = _merged(jobs, query)
+        page = rows[: query.count]
+        more = len(rows) > query.count and bool(page)
         born = cursor.born if cursor else now
-        link = self._cursors.write(query, Cursor(as_of, int(at.timestamp() * 1000), born, job.place)) if more else ""
-        included = await includes(self._engine, query, page, job.sight) if query.includes else []
-        matches = tuple(self._opened.all(page))
-        return Page(matches, tuple(self._opened.all(included)), link, total, as_of, at)
+        link = self._cursors.write(query, Cursor(as_of, int(at.timestamp() * 1000), born, place)) if more else ""
+        included, cut = await includes(self._engine, query, page, sight) if query.includes else ([], False)
+        matches, along = tuple(self._opened.all(page)), tuple(self._opened.all(included))
+        return Page(matches, along, link, total, as_of, at, cut)
 
-    async def _job(self, query: Query, who: AccessContext, as_of: int, cursor: Cursor | None) -> _Job | None:
-        what = await compiled(query, self._follow)
-        if not who.may_read(query.type) or not all(what.all):
+    async def _job(self, query: Query, sight: Sight, cursor: Cursor | None) -> _Job | None:
+        """None when nothing can match."""
+        if sight.types is not None and query.type not in sight.types:
             return None
-        person = await self._engine.person(what.patient) if what.patient else None
-        return _Job(query, what, sight_of(who, as_of, retired=query.retired), cursor, person, [])
+        if query.types and not await self._engine.size(query.type):
+            return None
+        what = await compiled(query.type, query.filters, self._links, sight, within=query.within)
+        if what.impossible:
+            return None
+        person = await self._engine.person(what.patient) if what.patient and not query.types else None
+        return _Job(query, what, sight, cursor, person)
+
+    async def _all_of(self, type_: str, what: Compiled, sight: Sight, limit: int) -> list[Row] | None:
+        """For the far side of a chain: all rows that match and fit, not yet judged."""
+        job = _Job(Query(type_, count=limit), what, sight)
+        job.person = await self._engine.person(what.patient) if what.patient else None
+        return await self._gathered(job, limit)
+
+    async def _canonical(self, type_: str, url: str) -> dict[str, Any] | None:
+        """A stored ValueSet or CodeSystem, the newest of its url and version."""
+        bare, _, version = url.partition("|")
+        filters = (Filter("url", "uri", (bare,)),) + ((Filter("version", "token", (version,)),) if version else ())
+        what = await compiled(type_, filters, self._links, _EVERYTHING)
+        job = _Job(Query(type_, filters, count=1), what, _EVERYTHING)
+        await self._fill(job)
+        return json_of(self._opened.one(job.rows[0]).body) if job.rows else None
 
     async def _fill(self, job: _Job) -> None:
         if job.person is not None and job.newest_first:
@@ -145,12 +178,12 @@ class Searcher:
             away = away[len(near) :]
             merged = fitting
             if near:
-                whole = fitting + await self._whole(job, near)
-                merged = sorted(whole, key=lambda row: (row.tx, row.rid), reverse=True)
-            job.rows += await self._verified(job, merged, job.wanted - len(job.rows))
+                merged = sorted(fitting + near, key=lambda row: (row.tx, row.rid), reverse=True)
+            job.rows += await self._judged(job, merged)
             if len(home) < size:
                 break
             below = home[-1].rid
+            self._in_time(job)
         self._place_person(job)
 
     def _place_person(self, job: _Job) -> None:
@@ -178,17 +211,41 @@ class Searcher:
 
     # ---- gathered ----------------------------------------------------------------------------
     async def _gathered(self, job: _Job, limit: int) -> list[Row] | None:
-        """All rows that fit, unverified, in no order; None when there are more than `limit` to look at."""
-        if job.person is not None:
+        """All rows that fit, not judged, in no order; None when there are more than `limit` to look at."""
+        types = (job.query.type,)
+        if job.what.among is not None:
+            found = await self._among(job, limit)
+        elif job.person is not None:
             home = await self._home(job, _TOP, limit + 1, bodies=False)
-            found: list[Row] | None = None if len(home) > limit else home + await self._elsewhere(job)
+            found = None if len(home) > limit else home + await self._elsewhere(job)
         elif job.what.all:
-            found = await self._engine.hits(job.what.match, job.sight, types=(job.query.type,), limit=limit)
+            found = await self._engine.hits(job.what.match, job.sight, types=types, limit=limit)
         elif self._span(job) is not None:
             found = await self._in_span(job, limit)
         else:
-            found = None
+            found = await self._whole_type(job, limit)
         return None if found is None else job.what.fitting(found)
+
+    async def _among(self, job: _Job, limit: int) -> list[Row] | None:
+        """Rows of resources known by their fh."""
+        fhs = list(job.what.among or ())
+        if len(fhs) > limit:
+            return None
+        met = (await self._engine.current(fhs, job.sight)).values() if fhs else ()
+        mine = [row for row in met if row.type == job.query.type]
+        match = job.what.match
+        return list((await self._engine.rows([row.rid for row in mine], job.sight, match)).values()) if match else mine
+
+    async def _whole_type(self, job: _Job, limit: int) -> list[Row] | None:
+        """Every row of a small type that matches; None where walking an ordered table serves better."""
+        walks = len(job.query.sort) == 1 and (job.query.type, job.query.sort[0][0]) in ORDERED
+        if walks or await self._engine.size(job.query.type) > 2 * limit:
+            return None
+        rows = await self._engine.newest(
+            job.query.type, job.sight, match=job.what.match, between=(0, _TOP), after=None, limit=limit + 1,
+            ascending=False,
+        )  # fmt: skip
+        return None if len(rows) > limit else rows
 
     def _span(self, job: _Job) -> Span | None:
         known = {param_number(code) for type_, code in ORDERED if type_ == job.query.type}
@@ -212,7 +269,7 @@ class Searcher:
 
     async def _cut(self, job: _Job, rows: list[Row]) -> None:
         """Sort all, go on after the last row given. Place: "c", rid."""
-        ordered = await self._sorted(job, rows)
+        ordered = await self._order.sorted(job.query, rows, job.sight)
         start = 0
         if job.cursor:
             last = job.cursor.place[1]
@@ -223,61 +280,30 @@ class Searcher:
 
     async def _take(self, job: _Job, ordered: list[Row], start: int) -> None:
         while len(job.rows) < job.wanted and start < len(ordered):
-            part = ordered[start : start + max(job.wanted - len(job.rows), 8)]
+            part = ordered[start : start + max(job.wanted - len(job.rows), _CHUNK if job.what.late else 8)]
             start += len(part)
-            job.rows += await self._verified(job, await self._whole(job, part), job.wanted - len(job.rows))
+            job.rows += await self._judged(job, part)
+            self._in_time(job)
 
     def _place_newest(self, job: _Job, way: str) -> None:
         given = job.rows[: job.query.count]
         if given:
             job.place = (way, given[-1].tx, given[-1].rid)
 
-    async def _sorted(self, job: _Job, rows: list[Row]) -> list[Row]:
-        out = sorted(rows, key=lambda row: (row.tx, row.rid), reverse=True)
-        for code, descending in reversed(job.query.sort):
-            keyed = [(await self._value(job, code, row), row) for row in out]
-            with_value = [pair for pair in keyed if pair[0] is not None]
-            with_value.sort(key=lambda pair: pair[0], reverse=descending)
-            out = [row for _, row in with_value] + [row for value, row in keyed if value is None]
-        return out
+    async def _judged(self, job: _Job, rows: list[Row]) -> list[Row]:
+        """As many as the page still wants."""
+        return await self._judge.judged(job.what, rows, job.sight, job.wanted - len(job.rows))
 
-    async def _value(self, job: _Job, code: str, row: Row) -> Any:
-        """What a row sorts by; None when it has no value."""
-        if code == "_id":
-            return row.id
-        if code == "_lastUpdated":
-            return row.tx
-        by_keys = sort_key(job.query.type, code)
-        if by_keys is not None:
-            has, value = by_keys(unpack_keys(row.keys))
-            return value if has else None
-        whole = (await self._whole(job, [row]))[0]
-        return _first_text(json_of(self._opened.one(whole).body), job.query.type, code)
-
-    async def _whole(self, job: _Job, rows: list[Row]) -> list[Row]:
-        """The same rows with their bodies."""
-        lacking = [row.rid for row in rows if not row.body]
-        found = await self._engine.rows(lacking, job.sight) if lacking else {}
-        return [row if row.body else found[row.rid] for row in rows if row.body or row.rid in found]
-
-    async def _verified(self, job: _Job, rows: list[Row], limit: int) -> list[Row]:
-        if not job.what.verifies:
-            return rows[:limit]
-        out: list[Row] = []
-        for row in rows:
-            if len(out) == limit:
-                break
-            doc = json_of(self._opened.one(row).body)
-            if all(verify(doc) for verify in job.what.verifies):
-                out.append(row)
-        return out
+    def _in_time(self, job: _Job) -> None:
+        if time.monotonic() > job.until:
+            raise TooCostly(job.query.type, f"more than {SECONDS:.0f} s")
 
     # ---- walked ------------------------------------------------------------------------------
     async def _walked_page(self, job: _Job) -> None:
-        if job.query.sort and job.query.sort[0][0] != "_lastUpdated":
-            await self._ordered_page(job)
+        if job.newest_first or job.query.sort == (("_lastUpdated", False),):
+            await self._newest_page(job, not job.newest_first)
         else:
-            await self._newest_page(job, bool(job.query.sort) and not job.query.sort[0][1])
+            await self._ordered_page(job)
 
     async def _newest_page(
         self, job: _Job, ascending: bool, but: Callable[[Row], bool] = lambda row: True, mark: str = _NEWEST
@@ -287,7 +313,7 @@ class Searcher:
         after = (place[1], place[2]) if place and place[0] == mark else None
         between = await self._between(job)
         # What the engine alone decides is asked for exactly; what is tested here is asked for in larger steps.
-        tested = mark == _MISSING or job.what.tests or job.what.instants or job.what.verifies
+        tested = mark == _MISSING or not job.what.counted
         size = _CHUNK + job.wanted if tested else job.wanted
         seen = 0
         while len(job.rows) < job.wanted:
@@ -295,9 +321,7 @@ class Searcher:
                 job.query.type, job.sight, match=job.what.match, between=between, after=after,
                 limit=size, ascending=ascending,
             )  # fmt: skip
-            fitting = [row for row in rows if but(row) and job.what.fits(row)]
-            part = fitting if job.what.verifies else fitting[: job.wanted - len(job.rows)]
-            job.rows += await self._verified(job, await self._whole(job, part), job.wanted - len(job.rows))
+            job.rows += await self._judged(job, [row for row in rows if but(row) and job.what.fits(row)])
             if len(rows) < size:
                 break
             after = (rows[-1].tx, rows[-1].rid)
@@ -321,9 +345,7 @@ class Searcher:
             )  # fmt: skip
             # A row stands once for each of its values; it is given at the one it sorts by.
             fitting = [p for p in placed if by_keys(unpack_keys(p.row.keys)) == (1, p.value) and job.what.fits(p.row)]
-            part = fitting if job.what.verifies else fitting[: job.wanted - len(job.rows)]
-            rows = await self._whole(job, [p.row for p in part])
-            job.rows += await self._verified(job, rows, job.wanted - len(job.rows))
+            job.rows += await self._judged(job, [p.row for p in fitting])
             if len(placed) < _CHUNK + job.wanted:
                 break
             after = (placed[-1].value, placed[-1].row.rid)
@@ -346,25 +368,38 @@ class Searcher:
 
     async def _bounded(self, job: _Job, seen: int) -> int:
         if seen > WALKED:
-            raise TooCostly(job.query.type)
+            raise TooCostly(job.query.type, f"more than {WALKED} resources to look at for one page")
+        self._in_time(job)
         await asyncio.sleep(0)
         return seen
 
     # ---- totals ------------------------------------------------------------------------------
+    async def _totals(self, jobs: list[_Job], query: Query, cursor: Cursor | None) -> int | None:
+        if query.total == "none" or cursor is not None:
+            return None
+        count = self._total if query.total == "accurate" else self._estimate
+        return sum([await count(job) for job in jobs])
+
     async def _total(self, job: _Job) -> int:
         """The number of matches. Raises TooCostly when only looking at each of too many rows could tell."""
-        what = job.what
         rows = await self._gathered(job, GATHER)
         if rows is not None:
-            return len(await self._all_verified(job, rows))
-        if what.tests or what.instants or what.verifies:
+            return len(await self._judge.judged(job.what, rows, job.sight, len(rows))) if job.what.late else len(rows)
+        if not job.what.counted:
             return await self._walked_total(job)
-        return await self._engine.count(job.query.type, job.sight, what.match)
+        return await self._engine.count(job.query.type, job.sight, job.what.match)
 
-    async def _all_verified(self, job: _Job, rows: list[Row]) -> list[Row]:
-        if not job.what.verifies:
-            return rows
-        return await self._verified(job, await self._whole(job, rows), len(rows))
+    async def _estimate(self, job: _Job) -> int:
+        """Exact where that is cheap; else as many of all rows as of the newest ones, or a bound where none is near."""
+        rows = await self._gathered(job, _SAMPLE)
+        if rows is not None:
+            return len(await self._judge.judged(job.what, rows, job.sight, len(rows))) if job.what.late else len(rows)
+        newest = await self._engine.newest(
+            job.query.type, job.sight, match=Match(), between=(0, _TOP), after=None, limit=_SAMPLE, ascending=False
+        )
+        fitting = await self._judge.among(job.what, newest, job.sight, len(newest))
+        size = await self._engine.size(job.query.type)
+        return max(len(fitting), size * len(fitting) // max(len(newest), 1))
 
     async def _walked_total(self, job: _Job) -> int:
         between = await self._between(job)
@@ -375,7 +410,9 @@ class Searcher:
                 job.query.type, job.sight, match=job.what.match, between=between, after=after,
                 limit=10 * _CHUNK, ascending=False,
             )  # fmt: skip
-            total += len(await self._all_verified(job, job.what.fitting(rows)))
+            fitting = job.what.fitting(rows)
+            judged = await self._judge.judged(job.what, fitting, job.sight, len(fitting)) if job.what.late else fitting
+            total += len(judged)
             if len(rows) < 10 * _CHUNK:
                 return total
             after = (rows[-1].tx, rows[-1].rid)
@@ -388,17 +425,10 @@ class Searcher:
         return first, await self._engine.first_tx(high + 1) - 1 if high < _TOP else _TOP
 
 
-def _first_text(doc: dict[str, Any], type_: str, code: str) -> str | None:
-    """The lowest text a token, reference or uri parameter has on a resource; None without one."""
-    found = [text for way in params(type_)[code].routes for v in values_at(doc, way.steps) for text in _texts(v)]
-    return min(found, default=None)
-
-
-def _texts(value: Any) -> list[str]:
-    if isinstance(value, dict):
-        coding = value.get("coding")
-        inner = coding if isinstance(coding, list) else [value]
-        names = ("code", "value", "reference", "display")
-        texts = [next((str(one[name]) for name in names if one.get(name)), "") for one in inner]
-        return [text for text in texts if text] or ([str(value["text"])] if value.get("text") else [])
-    return [str(value)]
+def _merged(jobs: list[_Job], query: Query) -> tuple[list[Row], tuple[Any, ...]]:
+    """Rows of all jobs in one order, and the place after the last one given."""
+    if len(jobs) == 1 and not query.types:
+        return jobs[0].rows, jobs[0].place
+    rows = sorted((row for job in jobs for row in job.rows), key=lambda row: (row.tx, row.rid), reverse=True)
+    last = rows[: query.count][-1:]
+    return rows, (_NEWEST, last[0].tx, last[0].rid) if last else ()

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -115,10 +115,30 @@ def codes(value_set: str) -> dict[str, frozenset[str]]:
     return {system: frozenset(found) for system, found in _table("codes").get(value_set, {}).items()}
 
 
+class SearchRow(NamedTuple):
+    """One R4 search parameter. expression: FHIRPath. parts: (code, FHIRPath) of each part of a composite."""
+
+    code: str
+    bases: tuple[str, ...]
+    kind: str
+    expression: str
+    targets: tuple[str, ...]
+    parts: tuple[tuple[str, str], ...]
+
+
 @cache
-def search_rows() -> tuple[tuple[str, tuple[str, ...], str, str, tuple[str, ...]], ...]:
-    """(code, bases, kind, FHIRPath, targets) of every R4 search parameter."""
-    return tuple((c, tuple(b), k, e, tuple(t)) for c, b, k, e, t in _table("search")["parameters"])
+def search_rows() -> tuple[SearchRow, ...]:
+    """Every R4 search parameter."""
+    return tuple(
+        SearchRow(code, tuple(bases), kind, expression, tuple(targets), tuple((c, e) for c, e in parts))
+        for code, bases, kind, expression, targets, parts in _table("search")["parameters"]
+    )
+
+
+@cache
+def summary(path: str) -> frozenset[str]:
+    """Elements of a type or backbone that `_summary=true` keeps, named as in the definition (`value[x]`)."""
+    return frozenset(_table("summary").get(path, ()))
 
 
 @cache

@@ -40,6 +40,11 @@ class Route:
     steps: tuple[Step, ...]
     type: str
 
+    @property
+    def owner(self) -> str:
+        """The element before the last: `name` in `Patient.name.family`."""
+        return self.steps[-2].attr if len(self.steps) > 1 else ""
+
 
 def routes(resource_type: str, expression: str) -> tuple[Route, ...]:
     """Routes of an expression for one resource type; parts about other types are left out. Raises Beyond."""

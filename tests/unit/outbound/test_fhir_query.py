@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from gateway.errors import BadParameter, GatewayError, TooCostly, UnknownParameter
-from gateway.model.query import Filter, Include
-from gateway.outbound.fhir_query import Parsed, Rules, nearest, pairs, parse, query_text, shape_of, split_values
+from gateway.model.query import Chain, Filter, Has, Include
+from gateway.outbound.fhir_conditions import split_values
+from gateway.outbound.fhir_query import Parsed, Rules, nearest, pairs, parse, query_text, shape_of
 from gateway.store.index import params
 
 
@@ -28,8 +29,8 @@ def test_chinese_arrives_percent_encoded() -> None:
     assert understood("Patient", "name=%E6%9D%8E%E5%BB%BA%E5%9B%BD").query.filters[0].values == ("李建国",)
 
 
-def test_escaped_separators_belong_to_the_value() -> None:
-    assert split_values(r"a\,b,c\$d\|e\\f") == ["a,b", "c$d|e\\f"]
+def test_an_escaped_comma_belongs_to_the_value_and_other_escapes_wait_for_their_reader() -> None:
+    assert split_values(r"a\,b,c\$d\|e\\f") == ["a,b", r"c\$d\|e\\f"]
 
 
 def test_sort_count_total_and_includes() -> None:
@@ -74,20 +75,23 @@ def test_client_controls_are_ignored_reported_and_left_out_of_self(control: str)
 
 
 def test_lenient_handling_ignores_what_strict_refuses() -> None:
-    found = understood("Patient", "favourite-colour=green&nmae=x&_text=a", lenient=True)
-    assert len(found.ignored) == 3 and not found.query.filters
+    found = understood("Patient", "favourite-colour=green&nmae=x&_list=a&link:Patient.nmae=x", lenient=True)
+    assert len(found.ignored) == 4 and not found.query.filters
 
 
 @pytest.mark.parametrize(
     "query",
     [
-        "_has:Observation:patient:code=1",
+        "_has:Observation:patient:colour=1",
+        "_has:Observation:code:status=final",
         "_filter=name eq x",
-        "_text=x",
-        "general-practitioner.name=x",
+        "_list=x",
+        "general-practitioner.colour=x",
+        "gender.name=x",
+        "genral-practitioner.name=x",
         "name:below=x",
         "birthdate:exact=1",
-        "_include:iterate=Patient:link",
+        "_include:recurse=Patient:link",
         "_sort=colour",
     ],
 )
@@ -154,3 +158,48 @@ def test_a_read_takes_elements_and_refuses_filters() -> None:
 
 def test_the_distance_is_blind_to_case() -> None:
     assert nearest("BIRTHDATE", frozenset({"birthdate", "name"})) == ("birthdate", 0)
+
+
+def test_a_chain_leads_to_every_type_that_has_the_parameter() -> None:
+    chain = understood("Observation", "subject.name=x").query.filters[0]
+    assert isinstance(chain, Chain)
+    assert [type_ for type_, _ in chain.ways] == ["Location", "Patient"]
+    named = understood("Observation", "subject:Patient.organization.name=x").query.filters[0]
+    assert named == Chain(
+        "subject", (("Patient", Chain("organization", (("Organization", Filter("name", "string", ("x",))),))),)
+    )
+
+
+def test_has_is_nested() -> None:
+    found = understood("Patient", "_has:Encounter:patient:_has:Observation:encounter:code=1").query.filters[0]
+    assert found == Has("Encounter", "patient", Has("Observation", "encounter", Filter("code", "token", ("1",))))
+
+
+@pytest.mark.parametrize(
+    ("query", "limit"),
+    [
+        ("&".join(["gender=male"] * 21), "20"),
+        ("gender=" + ",".join(["male"] * 101), "100"),
+        ("link:Patient.link:Patient.link:Patient.link:Patient.name=x", "3"),
+    ],
+)
+def test_a_limit_passed_is_named(query: str, limit: str) -> None:
+    with pytest.raises(TooCostly, match=limit):
+        understood("Patient", query)
+
+
+def test_a_search_across_types_knows_what_they_share() -> None:
+    types = frozenset({"Observation", "Condition", "Patient"})
+    found = parse("", pairs("_type=Observation,Condition&patient=Patient/1"), params, types=types).query
+    assert found.types == ("Condition", "Observation") and found.filters[0] == Filter(
+        "patient", "reference", ("Patient/1",)
+    )
+    with pytest.raises(UnknownParameter):
+        parse("", pairs("patient=Patient/1"), params, types=types)
+    with pytest.raises(BadParameter):
+        parse("", pairs("_type=Nothing"), params, types=types)
+
+
+def test_the_value_at_the_end_of_a_chain_counts_as_personal() -> None:
+    assert understood("Observation", "patient.name=x").personal
+    assert not understood("Observation", "patient.gender=male").personal

@@ -1,0 +1,106 @@
+"""Chains and `_has`: what the conditions on one resource say about another that points to it, or that it points to.
+
+The far side is asked first. When few resources answer, the near side is looked up by them; when many do, each row of
+the near side is checked as it is met, so that a page costs what a page costs. Every step sees what the caller sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from msgspec.structs import replace
+
+from ..errors import TooCostly
+from ..model.query import Chain, Condition, Filter, Has
+from .base import hash64, param_number
+from .compiled import Check, Compiled, compiled
+from .engine import Engine, Match, Row, Sight
+from .judge import Judge
+from .packing import unpack_keys
+from .terms import Terms
+
+FEW = 200
+"""Resources at the end of a chain that are looked up by their postings."""
+MANY = 20_000
+"""Resources that may point back, for `_has`."""
+Gather = Callable[[str, Compiled, Sight, int], Awaitable[list[Row] | None]]
+"""All rows of a type that match and fit; None when there are more than so many to look at."""
+Follow = Callable[[int], Awaitable[str]]
+
+
+class StoreLinks:
+    """Implements `compiled.Links` on an engine."""
+
+    def __init__(self, engine: Engine, judge: Judge, gather: Gather, follow: Follow, terms: Terms) -> None:
+        self._engine, self._judge, self._gather, self._follow, self._terms = engine, judge, gather, follow, terms
+
+    async def follow(self, fh: int) -> str:
+        """The surviving Patient."""
+        return await self._follow(fh)
+
+    async def expanded(self, type_: str, one: Filter) -> Filter:
+        """`:in`, `:not-in`, `:above`, `:below` as codes."""
+        return await self._terms.expanded(type_, one)
+
+    # ---- forward -----------------------------------------------------------------------------
+    async def chain(self, type_: str, one: Chain, sight: Sight) -> tuple[int, ...] | Check:
+        """Postings of the few targets, or a check of each row's targets."""
+        everywhere = replace(sight, retired=True)
+        ways = [(target, await self._far(target, inner, everywhere)) for target, inner in one.ways]
+        words: list[int] = []
+        for target, what in ways:
+            rows = await self._all(target, what, everywhere, FEW)
+            if rows is None:
+                return self._pointing(one.code, dict(ways), everywhere)
+            words += [hash64(f"{type_}|{one.code}", "ref", row.type, row.id) for row in rows]
+        return tuple(dict.fromkeys(words))
+
+    async def _far(self, type_: str, inner: Condition, sight: Sight) -> Compiled:
+        return await compiled(type_, (inner,), self, sight)
+
+    async def _all(self, type_: str, what: Compiled, sight: Sight, limit: int) -> list[Row] | None:
+        if what.impossible:
+            return []
+        rows = await self._gather(type_, what, sight, limit)
+        return None if rows is None else await self._judge.judged(what, rows, sight, len(rows))
+
+    def _pointing(self, code: str, ways: dict[str, Compiled], sight: Sight) -> Check:
+        number = param_number(code)
+
+        async def check(rows: list[Row]) -> list[Row]:
+            targets = {row.rid: [fh for n, fh in unpack_keys(row.keys).refs if n == number] for row in rows}
+            fhs = list(dict.fromkeys(fh for found in targets.values() for fh in found))
+            met = list((await self._engine.current(fhs, sight)).values()) if fhs else []
+            good: set[int] = set()
+            for type_, what in ways.items():
+                mine = [row for row in met if row.type == type_]
+                if mine and not what.impossible:
+                    good |= {row.fh for row in await self._judge.among(what, mine, sight, len(mine))}
+            return [row for row in rows if not good.isdisjoint(targets[row.rid])]
+
+        return check
+
+    # ---- back --------------------------------------------------------------------------------
+    async def has(self, type_: str, one: Has, sight: Sight) -> frozenset[int] | Check:
+        """Who is pointed to by the matches of the far side, or a check that somebody points to each row."""
+        everywhere = replace(sight, retired=True)
+        what = await self._far(one.type, one.condition, everywhere)
+        rows = await self._all(one.type, what, everywhere, MANY)
+        if rows is None:
+            return self._pointed(one, what, everywhere)
+        number = param_number(one.code)
+        return frozenset(fh for row in rows for n, fh in unpack_keys(row.keys).refs if n == number)
+
+    def _pointed(self, one: Has, what: Compiled, sight: Sight) -> Check:
+        async def somebody(row: Row) -> bool:
+            word = hash64(f"{one.type}|{one.code}", "ref", row.type, row.id)
+            match = Match(((word,), *what.all), tuple(what.none))
+            rows = await self._engine.hits(match, sight, types=(one.type,), limit=MANY)
+            if rows is None:
+                raise TooCostly("_has", f"more than {MANY} resources point to one")
+            return bool(await self._judge.judged(what, what.fitting(rows), sight, 1))
+
+        async def check(rows: list[Row]) -> list[Row]:
+            return [row for row in rows if await somebody(row)]
+
+        return check

@@ -1,0 +1,36 @@
+"""What a search must return, told by a slow evaluator without any index (tests/oracle), on every engine."""
+
+from __future__ import annotations
+
+import pytest
+
+import gateway.store.links as links_module
+import gateway.store.search as search_module
+from tests.contract.conftest import Site
+from tests.oracle.trial import Trial, build, disagreement
+
+
+@pytest.fixture(params=["few", "many"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What serves few rows and what serves many must give the same answers."""
+    if request.param == "many":
+        monkeypatch.setattr(search_module, "GATHER", 2)
+        monkeypatch.setattr(links_module, "FEW", 1)
+        monkeypatch.setattr(links_module, "MANY", 12)
+    return str(request.param)
+
+
+async def _agree(trial: Trial, pairs: int) -> None:
+    """Ask so many questions; every answer must be the oracle's."""
+    faults = [fault for _ in range(pairs) if (fault := await disagreement(trial, *trial.asker.question()))]
+    assert not faults, f"{len(faults)} of {pairs} differ:\n" + "\n".join(faults[:40])
+
+
+async def test_searches_answer_as_the_oracle_says(site: Site, way: str) -> None:
+    await _agree(await build(site, seed=len(way)), 300)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(100, 110))
+async def test_many_more_searches_answer_as_the_oracle_says(site: Site, way: str, seed: int) -> None:
+    await _agree(await build(site, seed, people=8 + seed % 5 * 4), 1_000)

@@ -1,0 +1,253 @@
+"""Random searches as a client would write them, made from values that are stored so that many of them hit."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from tests.oracle import values
+from tests.oracle.evaluator import Parameter, Stored, World, found, parameters
+
+LEFT_OUT = {
+    "_text", "_content", "_filter", "_query", "near", "phonetic", "item-subject", "age", "birthOrderBoolean",
+    "part-agree", "mothersMaidenName", "composition", "message", "context-type-quantity", "context-type-value",
+    "context-quantity",
+}  # fmt: skip
+_LINKS: dict[str, dict[str, str]] = {
+    "Observation": {
+        "subject:Patient": "Patient", "patient": "Patient", "encounter": "Encounter",
+        "performer:Organization": "Organization", "performer:Practitioner": "Practitioner",
+    },
+    "Encounter": {"patient": "Patient", "service-provider": "Organization"},
+    "Patient": {"organization": "Organization", "general-practitioner:Practitioner": "Practitioner"},
+    "Organization": {"partof": "Organization"},
+    "DiagnosticReport": {"result": "Observation", "patient": "Patient"},
+    "Condition": {"encounter": "Encounter", "patient": "Patient"},
+    "Composition": {"entry:Observation": "Observation"},
+}  # fmt: skip
+"""Reference parameters to chain along, and where they lead."""
+_BACK: dict[str, list[tuple[str, str]]] = {
+    "Patient": [("Observation", "patient"), ("Condition", "patient"), ("Encounter", "subject")],
+    "Encounter": [("Observation", "encounter")],
+    "Organization": [("Patient", "organization"), ("Encounter", "service-provider")],
+    "Observation": [("DiagnosticReport", "result")],
+    "Practitioner": [("Observation", "performer")],
+}
+"""Who points to a type, by which parameter."""
+_ALONG = [
+    ("_include", "*"), ("_include", "{}:*"), ("_include:iterate", "Observation:performer:Organization"),
+    ("_include:iterate", "Organization:partof"), ("_include", "Observation:subject"),
+    ("_include:iterate", "Patient:organization"), ("_revinclude", "Observation:patient"),
+    ("_revinclude:iterate", "Observation:encounter"), ("_revinclude", "Observation:*"),
+    ("_include", "DiagnosticReport:result"), ("_include", "Observation:performer:Practitioner"),
+]  # fmt: skip
+
+
+class Asker:
+    """Makes questions about a world."""
+
+    def __init__(self, rng: random.Random, world: World) -> None:
+        self.rng = rng
+        self.world = world
+        self.types = sorted({one.type for one in world.stored})
+        self.by_type: dict[str, list[Stored]] = {}
+        for one in world.stored:
+            self.by_type.setdefault(one.type, []).append(one)
+
+    def question(self) -> tuple[str, list[tuple[str, str]]]:
+        """(type, name-value pairs)."""
+        type_ = self.rng.choices(self.types, [len(self.by_type[t]) + 10 for t in self.types])[0]
+        given = [self.condition(type_, 2) for _ in range(self.rng.choice([0, 1, 1, 1, 1, 2, 2, 3]))]
+        if self.rng.random() < 0.35:
+            given.append(("_sort", self.sort(type_)))
+        given.append(("_count", self.rng.choice(["1", "2", "5", "50", "1000"])))
+        if self.rng.random() < 0.2:
+            given.append(("_total", "accurate"))
+        if given[-1] == ("_count", "1000"):
+            rules = self.rng.sample(_ALONG, self.rng.choice([0, 1, 2]))
+            given += [(name, rule.format(type_)) for name, rule in rules if _allowed(type_, name, rule)]
+        return type_, given
+
+    def condition(self, type_: str, depth: int) -> tuple[str, str]:
+        """One filter; a chain or `_has` now and then."""
+        if depth and self.rng.random() < 0.2:
+            links = _LINKS.get(type_)
+            if links:
+                code = self.rng.choice(list(links))
+                name, value = self.condition(links[code], depth - 1)
+                return f"{code}.{name}", value
+        if depth and self.rng.random() < 0.2:
+            ways = _BACK.get(type_)
+            if ways:
+                other, code = self.rng.choice(ways)
+                name, value = self.condition(other, depth - 1)
+                return f"_has:{other}:{code}:{name}", value
+        return self.filter(type_)
+
+    def filter(self, type_: str) -> tuple[str, str]:
+        """A parameter with a value, now and then with a modifier or alternatives."""
+        while True:
+            known = [p for p in parameters(type_).values() if p.code not in LEFT_OUT]
+            used = [p for p in known if any(found(one, p) for one in self.by_type[type_][:20])] or known
+            param = self.rng.choice(used if self.rng.random() < 0.9 else known)
+            if param.code == "_id":
+                return "_id", ",".join(self.rng.choice(self.by_type[type_]).id for _ in range(self.rng.choice([1, 2])))
+            if param.code == "_lastUpdated":
+                at = self.rng.choice(self.world.stored).at
+                return "_lastUpdated", self.rng.choice(["", "ge", "lt", "gt", "le"]) + at.isoformat(timespec="seconds")
+            if self.rng.random() < 0.08 and param.kind != "composite":
+                return f"{param.code}:missing", self.rng.choice(["true", "false"])
+            made = self.valued(type_, param)
+            if made is not None:
+                return made
+
+    def valued(self, type_: str, param: Parameter) -> tuple[str, str] | None:
+        modifier = self.modifier(param)
+        pieces = []
+        for _ in range(self.rng.choice([1, 1, 1, 2])):
+            text = self.value(type_, param, modifier)
+            if text is not None and "," not in text and "\\" not in text:
+                pieces.append(text)
+        return (f"{param.code}:{modifier}" if modifier else param.code, ",".join(pieces)) if pieces else None
+
+    def modifier(self, param: Parameter) -> str:
+        ways = {
+            "token": ["", "", "", "not", "text", "of-type"], "string": ["", "", "exact", "contains"],
+            "reference": ["", "", "", "identifier", "type"], "uri": ["", "below", "above"],
+        }.get(param.kind, [""])  # fmt: skip
+        modifier = self.rng.choice(ways)
+        if modifier == "type":
+            return self.rng.choice(
+                [t for t in ("Patient", "Practitioner", "Organization") if t in param.targets] or [""]
+            )
+        if modifier == "of-type" and param.code != "identifier":
+            return ""
+        return modifier
+
+    def value(self, type_: str, param: Parameter, modifier: str) -> str | None:
+        """A question's value near one that is stored; None when nothing is."""
+        stored = [
+            value
+            for one in self.rng.sample(self.by_type[type_], min(8, len(self.by_type[type_])))
+            for value in found(one, param)
+        ]
+        if param.kind == "composite":
+            return self.composite(type_, param)
+        if not stored:
+            return None
+        return _WAYS[param.kind](self.rng, self.rng.choice(stored), param, modifier)
+
+    def composite(self, type_: str, param: Parameter) -> str | None:
+        texts = []
+        for code, _ in param.parts:
+            part = parameters(type_)[code]
+            text = self.value(type_, part, "")
+            if text is None or "$" in text:
+                return None
+            texts.append(text)
+        return "$".join(texts)
+
+    def sort(self, type_: str) -> str:
+        """One or two keys."""
+        kinds = ("token", "date", "number", "reference", "uri")
+        plain = [
+            p.code
+            for p in parameters(type_).values()
+            if p.kind in kinds and p.code not in LEFT_OUT and p.code not in ("_tag", "_security", "_profile", "_source")
+        ]
+        keys = self.rng.sample(plain, self.rng.choice([1, 1, 2]))
+        return ",".join(self.rng.choice(["", "-"]) + key for key in keys)
+
+
+def _allowed(type_: str, name: str, rule: str) -> bool:
+    return name != "_include" or rule.split(":")[0] in ("*", "{}", type_)
+
+
+def _token(rng: random.Random, value: Any, param: Parameter, modifier: str) -> str | None:
+    if modifier == "text":
+        texts = values.texts_of_token(value)
+        return rng.choice(texts)[: rng.choice([1, 2, 3, 9])] if texts else None
+    if modifier == "of-type":
+        one = (value.get("type") or {}).get("coding") if isinstance(value, dict) else None
+        return f"{one[0]['system']}|{one[0]['code']}|{value['value']}" if one else None
+    pairs = values.codings(value)
+    if not pairs:
+        return None
+    system, code = rng.choice(pairs)
+    if not isinstance(value, dict):
+        return code
+    return rng.choice([code, code, f"{system}|{code}", f"|{code}", f"{system}|" if system else code, f"urn:no|{code}"])
+
+
+def _string(rng: random.Random, value: Any, param: Parameter, modifier: str) -> str | None:
+    texts = values.said(value, param.code)
+    if modifier != "exact":
+        texts = texts + values.spoken(value, param.code)
+    if not texts:
+        return None
+    text = rng.choice(texts)
+    if modifier == "exact":
+        return rng.choice([text, text.upper()])
+    if modifier == "contains" and len(text) > 2:
+        at = rng.randrange(len(text) - 1)
+        text = text[at : at + rng.choice([1, 2, 4])]
+    else:
+        text = text[: rng.choice([1, 2, 3, 5, 20])]
+    text = rng.choice([text, text.upper(), text.replace("ü", "u"), text.replace("A", "Ａ")])
+    return text if values.tight(text) else None
+
+
+def _reference(rng: random.Random, value: Any, param: Parameter, modifier: str) -> str | None:
+    if modifier == "identifier":
+        one = value.get("identifier") if isinstance(value, dict) else None
+        return _token(rng, one, param, "") if one else None
+    if isinstance(value, str):
+        return rng.choice([value, value.partition("|")[0], value.partition("|")[0] + "|1"])
+    text = value.get("reference")
+    if text is None:
+        return None
+    if modifier:
+        return rng.choice([text, text.rpartition("/")[2]]) if ":" not in text else None
+    return rng.choice([text, text, text.rpartition("/")[2]]) if ":" not in text else text
+
+
+def _date(rng: random.Random, value: Any, param: Parameter, modifier: str) -> str | None:
+    texts = [value] if isinstance(value, str) else [t for key in ("start", "end") if (t := value.get(key))]
+    texts += value.get("event", []) if isinstance(value, dict) else []
+    text = rng.choice(texts or ["2026-02-03"])
+    shown = rng.choice([text, text[:10], text[:7], text[:4], "2026-02-03T07:45", "2026-02-03"])
+    return rng.choice(["", "", *values.PREFIXES]) + shown
+
+
+def _digits(rng: random.Random, number: Any) -> str:
+    text = str(number)
+    return rng.choice(["", "", "", *values.PREFIXES]) + rng.choice(
+        [text, text, text.partition(".")[0] or "0", text + "0" if "." in text else text]
+    )
+
+
+def _number(rng: random.Random, value: Any, param: Parameter, modifier: str) -> str | None:
+    number = value if not isinstance(value, dict) else rng.choice([value["low"]["value"], value["high"]["value"]])
+    return _digits(rng, number)
+
+
+def _quantity(rng: random.Random, value: Any, param: Parameter, modifier: str) -> str | None:
+    one = value.get("low", value)
+    if one.get("value") is None:
+        return None
+    digits, system, code = _digits(rng, one["value"]), one.get("system", ""), one.get("code", "")
+    if not code:
+        return rng.choice([digits, f"{digits}||{one.get('unit', 'mg')}"])
+    ways = [digits, f"{digits}|{system}|{code}", f"{digits}||{code}", f"{digits}||{one.get('unit', 'x')}"]
+    other = {"g/L": "mg/dL", "mg/dL": "g/L", "mmol/L": "umol/L", "umol/L": "mmol/L"}.get(code)
+    return rng.choice([*ways, f"{digits}|{system}|{other}"] if other else ways)
+
+
+def _uri(rng: random.Random, value: Any, param: Parameter, modifier: str) -> str | None:
+    if modifier == "below":
+        return str(value)[: rng.choice([8, 14, 40])]
+    return str(value) + "/more" if modifier == "above" and rng.random() < 0.5 else str(value)
+
+
+_WAYS = {"token": _token, "string": _string, "reference": _reference, "date": _date, "number": _number,
+         "quantity": _quantity, "uri": _uri}  # fmt: skip
