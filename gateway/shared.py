@@ -30,6 +30,7 @@ from .outbound.fhir_parts import FhirParts
 from .outbound.fhir_routes import FhirDoor
 from .outbound.fhir_search import finder
 from .outbound.operations.everything import EVERYTHING
+from .outbound.operations.lastn import LASTN
 from .outbound.operations.meta import META
 from .outbound.operations.recognition import recognition_operations
 from .outbound.originals import KeptOriginals
@@ -86,7 +87,7 @@ class Shared:
             lookup=params,
             types=resource_types(),
             version=__version__,
-            operations=(EVERYTHING, *META, *recognition_operations(self.judge)),
+            operations=(EVERYTHING, LASTN, *META, *recognition_operations(self.judge)),
             originals=self.originals.read,
             many_deletes=self.settings.fhir.conditional_delete > 1,
             cors=Cors.of(self.settings.http.cors_origins),

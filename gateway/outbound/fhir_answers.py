@@ -138,12 +138,14 @@ def bundle(
 
 
 def subset(type_: str, body: bytes, *, elements: frozenset[str] = frozenset(), summary: str = "") -> bytes:
-    """The resource with only what was asked for, tagged SUBSETTED. summary: text | data | "" (then `elements`).
+    """The resource with only what was asked for, tagged SUBSETTED. summary: true | text | data | "" (then `elements`).
 
     What identifies the resource, changes its meaning or is mandatory in R4 always stays.
     """
     whole = loads(body)
-    if summary == "data":
+    if summary == "true":
+        kept = {"resourceType": type_, **_summarised(type_, whole)}
+    elif summary == "data":
         kept = {key: value for key, value in whole.items() if key != "text"}
     else:
         wanted = _kept_always(type_) | (frozenset({"text"}) if summary == "text" else elements)
@@ -152,6 +154,27 @@ def subset(type_: str, body: bytes, *, elements: frozenset[str] = frozenset(), s
     meta["tag"] = [*meta.get("tag", []), _SUBSETTED]
     kept["meta"] = meta
     return dumps(kept)
+
+
+def _summarised(path: str, value: Json) -> Json:
+    """What R4 marks as summary, in every backbone below as well."""
+    kept: Json = {}
+    for key, inner in value.items():
+        type_ = _summary_types(path).get(key.lstrip("_"))
+        if type_ is None:
+            continue
+        below = "." in type_ and not key.startswith("_")
+        items = [_summarised(type_, one) for one in inner] if below and isinstance(inner, list) else inner
+        kept[key] = _summarised(type_, inner) if below and isinstance(inner, dict) else items
+    return kept
+
+
+@cache
+def _summary_types(path: str) -> dict[str, str]:
+    """JSON names a summary keeps, with their types."""
+    marked = definitions.summary(path)
+    found = definitions.elements(path)
+    return {one.name: one.type for one in found if (f"{one.choice}[x]" if one.choice else one.name) in marked}
 
 
 @cache

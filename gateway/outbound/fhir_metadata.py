@@ -65,7 +65,8 @@ def _rest(parts: FhirParts) -> Json:
         "resource": [_resource(parts, type_, reverse.get(type_, [])) for type_ in sorted(parts.types)],
     }
     writes = ("transaction", "batch") if parts.write is not None else ()
-    rest["interaction"] = [{"code": code} for code in (*writes, "history-system")]
+    rest["interaction"] = [{"code": code} for code in (*writes, "history-system", "search-system")]
+    rest["compartment"] = [f"http://hl7.org/fhir/CompartmentDefinition/{name}" for name in ("patient", "encounter")]
     return rest
 
 
@@ -79,7 +80,7 @@ def _resource(parts: FhirParts, type_: str, reverse: list[str]) -> Json:
         found |= {"updateCreate": True, "conditionalCreate": True, "conditionalRead": "full-support"}
         found |= {"conditionalUpdate": True, "conditionalDelete": "multiple" if parts.many_deletes else "single"}
     references = [key for key, one in parts.lookup(type_).items() if one.kind == "reference"]
-    found |= _unless_empty("searchInclude", [f"{type_}:{key}" for key in sorted(references)])
+    found |= _unless_empty("searchInclude", ["*", *(f"{type_}:{key}" for key in sorted(references))])
     found |= _unless_empty("searchRevInclude", reverse)
     return found | _unless_empty("operation", _operations(parts, type_))
 

@@ -18,17 +18,23 @@ from .fhir_query import CLIENT_CONTROLS, Rules
 
 @dataclass(frozen=True, slots=True)
 class On:
-    """What a request is about. name: FHIR restful-interaction code; operation: with its dollar sign."""
+    """What a request is about. name: FHIR restful-interaction code; operation: with its dollar sign.
+
+    within: of a compartment search the compartment, `Patient/1`; its type is "" for all types.
+    """
 
     name: str
     type: str = ""
     id: str = ""
     version: int = 0
     operation: str = ""
+    within: str = ""
 
     @property
     def place(self) -> str:
-        """`Patient/1`, `Patient`, or "" for the whole system."""
+        """`Patient/1`, `Patient`, `Patient/1/*` or "" for the whole system."""
+        if self.within:
+            return f"{self.within}/{self.type or '*'}"
         return f"{self.type}/{self.id}" if self.id else self.type
 
 
@@ -52,7 +58,7 @@ Write = Callable[[Call, On], Awaitable[Answer]]
 class Operation:
     """One named operation on one instance. `definition`: canonical of its OperationDefinition. type: "" = every type.
 
-    parameters: query parameters it knows.
+    parameters: query parameters it knows. on_type: it is asked of the type, not of an instance.
     """
 
     code: str
@@ -61,6 +67,7 @@ class Operation:
     definition: str
     parameters: frozenset[str] = frozenset()
     documentation: str = ""
+    on_type: bool = False
 
 
 @dataclass(frozen=True, slots=True)

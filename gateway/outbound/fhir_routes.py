@@ -50,6 +50,7 @@ ACTIONS = {
     "history-type": "R",
     "history-system": "R",
     "search-type": "E",
+    "search-system": "E",
     "operation": "E",
     "create": "C",
     "update": "U",
@@ -68,6 +69,7 @@ _READS: dict[str, Handler] = {
     "history-type": fhir_history.history,
     "history-system": fhir_history.history,
     "search-type": fhir_search.search,
+    "search-system": fhir_search.search,
 }
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _WRITES = frozenset({"create", "update", "patch", "delete", "batch"})
@@ -201,7 +203,7 @@ class FhirDoor:
 
     def _operation(self, on: On) -> Handler:
         for one in self._parts.operations:
-            if one.code == on.operation and one.type in (on.type, "") and on.id:
+            if one.code == on.operation and one.type in (on.type, "") and bool(on.id) != one.on_type:
                 return one.handler
         raise NotSupported(f"{on.place}/{on.operation}"[:120], "no such operation", detail_zh="没有这个操作。")
 
@@ -225,7 +227,7 @@ async def _not_supported(parts: FhirParts, call: Call, on: On) -> Answer:
 
 def _seen(on: On, call: Call | None = None) -> Seen:
     entities = (on.place,) if on.id else ()
-    query = f"{on.type}?{call.query}" if call is not None and on.name == "search-type" else ""
+    query = f"{on.place}?{call.query}" if call is not None and on.name.startswith("search-") else ""
     return Seen(ACTIONS.get(on.name, "E"), on.name, (), entities, query)
 
 
@@ -240,13 +242,34 @@ def classify(method: str, path: str, types: frozenset[str]) -> On:
     if not steps:
         if method == "POST":
             return On("batch")
-        raise NotSupported("/fhir", "search needs a resource type", detail_zh="请指明资源类型，例如 /fhir/Patient。")
+        if method == "GET":
+            return On("search-system")
+        raise NotSupported("/fhir", method)
+    if steps == ["_search"] and method in ("GET", "POST"):
+        return On("search-system")
     if steps[0] not in types:
         raise NotFound(f"/fhir/{steps[0][:64]}", "no such resource type", detail_zh="没有这种资源类型。")
-    found = _typed(method, steps)
+    found = _compartment(method, steps, types) or _typed(method, steps)
     if found is None:
         raise NotSupported(f"{method} /fhir/{path[:120]}")
     return found
+
+
+_COMPARTMENTS = ("Patient", "Encounter")
+
+
+def _compartment(method: str, steps: list[str], types: frozenset[str]) -> On | None:
+    """`Patient/1/Observation`, `Patient/1/*`, with `_search` behind it for a POST."""
+    asked = steps[:-1] if steps[-1] == "_search" and len(steps) == 4 else steps
+    if len(asked) != 3 or asked[0] not in _COMPARTMENTS or method not in ("GET", "POST"):
+        return None
+    if (method == "POST") == (asked is steps) or not _ID.fullmatch(asked[1]):
+        return None
+    within = f"{asked[0]}/{asked[1]}"
+    if asked[2] == "*":
+        return On("search-system", within=within)
+    served = asked[2] in types and asked[2] != "AuditEvent"
+    return On("search-type", asked[2], within=within) if served else None
 
 
 _ON_TYPE = {"GET": "search-type", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
@@ -260,6 +283,8 @@ def _typed(method: str, steps: list[str]) -> On | None:
         return On("search-type", type_) if method in ("POST", "GET") else None
     if rest == ["_history"] and method == "GET":
         return On("history-type", type_)
+    if rest[0].startswith("$") and len(rest) == 1 and method == "GET":
+        return On("operation", type_, operation=rest[0])
     if rest[0].startswith(("$", "_")):
         return None
     if not _ID.fullmatch(rest[0]):

@@ -1,4 +1,4 @@
-"""Search of one type: understood, led to the surviving persons, run at one moment, spliced into a Bundle.
+"""Search of one type, of several or of a compartment: understood, led to the surviving persons, run at one moment.
 
 Source: FHIR R4 search.html; design-store §5 (one moment a search), §8 (persons on the wire).
 """
@@ -16,12 +16,21 @@ from ..model.outcome import Finding
 from ..model.query import Chain, Filter, Has, Query
 from ..model.rest import Answer, Call, Seen
 from ..store.base import Condition, Page, Resource, Store
+from ..store.includes import LIMIT
+from ..validate.definitions import compartment
 from .fhir_answers import bundle, entry, outcome_entry, patients_of, subset
 from .fhir_parts import FhirParts, On
 from .fhir_query import Parsed, Rules, Shape, pairs, parse, query_text
 
 _MAX_MERGES = 8
 _FORM = "application/x-www-form-urlencoded"
+_CUT = Finding(
+    "GW-STO-004",
+    "warning",
+    "_include",
+    f"随附资源超过 {LIMIT} 个，只给出一部分。",
+    f"More than {LIMIT} resources were to be included; some are left out.",
+)
 
 
 class _Reference(msgspec.Struct):
@@ -67,14 +76,12 @@ async def search(parts: FhirParts, call: Call, on: On) -> Answer:
     page = await parts.store.search(replace(query, cursor=asked.cursor), call.who)
     shape = asked.parsed.shape
     entries = [] if shape.summary == "count" else _entries(page, call.base, shape)
-    remarks = [*asked.parsed.ignored, *findings]
+    remarks = [*asked.parsed.ignored, *findings, *([_CUT] if page.cut else [])]
     if remarks:
         entries.append(outcome_entry(remarks))
     body = bundle("searchset", entries, links=_links(parts, call, on, asked, page), at=page.at, total=page.total)
     counted = "count only" if shape.summary == "count" else f"{len(page.matches)} matches"
-    seen = Seen(
-        "E", "search-type", patients_of((*page.matches, *page.included)), (), f"{on.type}?{asked.text}", counted
-    )
+    seen = Seen("E", on.name, patients_of((*page.matches, *page.included)), (), f"{on.place}?{asked.text}", counted)
     return Answer(200, body, seen=seen)
 
 
@@ -83,15 +90,33 @@ def _understood(parts: FhirParts, call: Call, on: On) -> _Asked:
     given = pairs(text)
     page = dict(given).get("_page")
     if page is None:
-        return _Asked(parse(on.type, given, parts.lookup, parts.rules(call)), "", text)
+        return _Asked(_parsed(parts, call, on, given), "", text)
     others = [name for name, _ in given if name not in ("_page", "_format", "_pretty")]
     if others:
         raise UnknownParameter(
             others[0][:64], "a paging link takes no further parameters", detail_zh="翻页链接不能再加参数。"
         )
     token = _opened(parts, call, on, page)
-    parsed = parse(on.type, pairs(token.query), parts.lookup, parts.rules(call))
-    return _Asked(parsed, token.cursor, token.query)
+    return _Asked(_parsed(parts, call, on, pairs(token.query)), token.cursor, token.query)
+
+
+def _parsed(parts: FhirParts, call: Call, on: On, given: list[tuple[str, str]]) -> Parsed:
+    """Of one type; of a compartment, all of its types; of the system, the types that `_type` names."""
+    if on.type:
+        parsed = parse(on.type, given, parts.lookup, parts.rules(call))
+    else:
+        parsed = parse("", given, parts.lookup, parts.rules(call), types=_types_of(parts, on, given))
+    return replace(parsed, query=replace(parsed.query, within=on.within))
+
+
+def _types_of(parts: FhirParts, on: On, given: list[tuple[str, str]]) -> frozenset[str]:
+    served = parts.types - {"AuditEvent"}
+    if on.within:
+        owner = on.within.partition("/")[0]
+        return served & {owner, *compartment(owner)}
+    if all(name != "_type" for name, _ in given):
+        raise BadParameter("_type", "name the types: _type=Patient,Observation", detail_zh="请用 _type 指明资源类型。")
+    return served
 
 
 def _query_of(call: Call) -> str:
@@ -111,23 +136,23 @@ def _opened(parts: FhirParts, call: Call, on: On, page: str) -> _Token:
     if clear is None:
         raise BadParameter("_page", "not a link of this server", detail_zh="不是本服务器的翻页链接。")
     token = _token.decode(clear)
-    if token.type != on.type or token.user != call.who.user:
+    if token.type != on.place or token.user != call.who.user:
         raise BadParameter("_page", "another search or another user", detail_zh="链接属于另一查询或另一用户。")
     if token.cursor and parts.clock().timestamp() - token.at > parts.page_life_s:
         raise ExpiredPage(
-            "_page", f"first page: {call.base}/{on.type}?_page={_sealed(parts, call, on, token.query, '')}"
+            "_page", f"first page: {_address(call, on)}?_page={_sealed(parts, call, on, token.query, '')}"
         )
     return token
 
 
 def _sealed(parts: FhirParts, call: Call, on: On, query: str, cursor: str) -> str:
-    token = _Token(on.type, query, cursor, call.who.user, parts.clock().timestamp())
+    token = _Token(on.place, query, cursor, call.who.user, parts.clock().timestamp())
     return parts.seal().close(msgspec.json.encode(token))
 
 
 def _links(parts: FhirParts, call: Call, on: On, asked: _Asked, page: Page) -> list[tuple[str, str]]:
     applied = query_text(asked.parsed.applied)
-    place = f"{call.base}/{on.type}"
+    place = _address(call, on)
     # A GET repeats what its own URL said; a search that came in a body or a sealed link stays sealed.
     hidden = asked.parsed.personal and (call.method == "POST" or "_page=" in call.query)
     if hidden or asked.cursor:
@@ -138,6 +163,10 @@ def _links(parts: FhirParts, call: Call, on: On, asked: _Asked, page: Page) -> l
     if page.next:
         links.append(("next", f"{place}?_page={_sealed(parts, call, on, applied, page.next)}"))
     return links
+
+
+def _address(call: Call, on: On) -> str:
+    return f"{call.base}/{on.place}" if on.place else call.base
 
 
 def _entries(page: Page, base: str, shape: Shape) -> list[bytes]:

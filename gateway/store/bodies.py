@@ -192,10 +192,19 @@ def pack_put(put: Put, codec: Codec) -> PackedPut:
         member=put.member, acl=put.acl, src=put.src, home=home,
         same=_same(put, content, meta), expect=put.expect,
         words=tuple(set(put.keys.tokens)), idents=tuple(identifier_hashes(put.type, content)),
-        dates=tuple({d for d in put.keys.dates if (put.type, d[0]) in _ORDERED}),
-        texts=tuple({(n, sortable(t)) for n, t in put.keys.texts if (put.type, n) in _ORDERED}),
+        dates=ordered_dates(put.type, put.keys), texts=ordered_texts(put.type, put.keys),
         keys=pack_keys(put.keys), body=codec.pack(b"%b\n%b" % (put.meta, _typed_first(put))), survivor=survivor,
     )  # fmt: skip
+
+
+def ordered_dates(type_: str, keys: Keys) -> tuple[tuple[int, int, int], ...]:
+    """What of the dates goes into the ordered table."""
+    return tuple({found for found in keys.dates if (type_, found[0]) in _ORDERED})
+
+
+def ordered_texts(type_: str, keys: Keys) -> tuple[tuple[int, str], ...]:
+    """What of the texts goes into the ordered table."""
+    return tuple({(number, sortable(text)) for number, text in keys.texts if (type_, number) in _ORDERED})
 
 
 def _typed_first(put: Put) -> bytes:

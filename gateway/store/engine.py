@@ -143,6 +143,18 @@ class PackedPut:
     survivor: str = ""
 
 
+class Indexed(NamedTuple):
+    """Fresh keys of a version that is stored already. before: its keys until now, packed."""
+
+    rid: int
+    type: str
+    words: tuple[int, ...]
+    dates: tuple[tuple[int, int, int], ...]
+    texts: tuple[tuple[int, str], ...]
+    keys: bytes
+    before: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class PackedMove:
     """A Move with its rows rewritten. `rids` are all rows it found; the transaction must find the same."""
@@ -331,6 +343,9 @@ class Engine(Protocol):
 
     async def purge(self, before: datetime, limit: int) -> int:
         """Drop the postings of versions closed before an instant; how many, at most `limit`."""
+
+    async def indexed(self, fresh: Sequence[Indexed]) -> None:
+        """Replace what current versions are found by; one that was closed meanwhile is left as it is."""
 
     async def forget(self, claimed: datetime, kept: datetime) -> None:
         """Drop claims of criteria and kept answers older than these instants."""

@@ -10,9 +10,9 @@ import secrets
 from collections.abc import Sequence
 from datetime import datetime
 
-from .base import Committed, Kept, Move, SourceRecordRow, fh_of
+from .base import NO_TILL, Committed, Kept, Move, SourceRecordRow, fh_of
 from .bodies import dictionary_hash, instant_of
-from .engine import LATEST, NOTHING, SEQ_BITS, Match, PackedPlan, Placed, Row, Sight, Span, names_of
+from .engine import LATEST, NOTHING, SEQ_BITS, Indexed, Match, PackedPlan, Placed, Row, Sight, Span, names_of
 from .index_text import sortable
 from .packing import kept_answer, unpack_keys
 from .postgres_commit import LAST, MOVABLE
@@ -351,6 +351,13 @@ class PostgresEngine:
                     await _purge(connection, old)
         return len(old)
 
+    async def indexed(self, fresh: Sequence[Indexed]) -> None:
+        """All in one transaction, each row locked while it changes."""
+        with translated():
+            async with transaction(self.database.writing) as connection:
+                for one in fresh:
+                    await _indexed(connection, one)
+
     async def forget(self, claimed: datetime, kept: datetime) -> None:
         """Old claims and answers."""
         with translated():
@@ -391,18 +398,35 @@ _OLD = (
 )
 
 
+async def _indexed(connection: Connection, one: Indexed) -> None:
+    person, seq = split(one.rid)
+    sql = "UPDATE version SET tk = %s::int8[], keys = %s WHERE person = %s AND seq = %s AND till_tx = %s RETURNING typ"
+    found = await (await run(connection, sql, (list(one.words), one.keys, person, seq, NO_TILL))).fetchone()
+    if found is None:
+        return
+    await _unordered(connection, [(person, seq, found[0], one.before)])
+    for param, lo, hi in one.dates:
+        row = (found[0], param, lo, hi, person, seq, int(hi - lo > LONG_MS))
+        await run(connection, "INSERT INTO date_order VALUES(%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING", row)
+    for param, text in one.texts:
+        line = (found[0], param, person, seq, text.encode())
+        await run(connection, "INSERT INTO text_order VALUES(%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING", line)
+
+
 async def _purge(connection: Connection, old: list[Bound]) -> None:
+    await run(connection, _DROP_WORDS, tuple(list(column) for column in zip(*[row[:2] for row in old], strict=True)))
+    await _unordered(connection, old)
+
+
+async def _unordered(connection: Connection, old: list[Bound]) -> None:
+    """Take rows (person, seq, typ, keys) out of the ordered tables."""
     dates: list[Bound] = []
     texts: list[Bound] = []
     for person, seq, typ, packed in old:
         keys = unpack_keys(packed)
         dates += [(typ, param, int(hi - lo > LONG_MS), lo, person, seq) for param, lo, hi in keys.dates]
         texts += [(typ, param, sortable(text).encode(), person, seq) for param, text in keys.texts]
-    for sql, rows in (
-        (_DROP_WORDS, [row[:2] for row in old]),
-        (_DROP_DATES, dates),
-        (_DROP_TEXTS, texts),
-    ):
+    for sql, rows in ((_DROP_DATES, dates), (_DROP_TEXTS, texts)):
         if rows:
             await run(connection, sql, tuple(list(column) for column in zip(*rows, strict=True)))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -16,12 +17,14 @@ from typing import Any, TypeVar
 
 import apsw
 
+from ..errors import TooCostly
 from .base import Committed, Kept, Move, SourceRecordRow, fh_of
 from .bodies import dictionary_hash, instant_of
 from .engine import (
     LATEST,
     NOTHING,
     SEQ_BITS,
+    Indexed,
     Match,
     PackedPlan,
     Placed,
@@ -32,12 +35,10 @@ from .engine import (
     sees,
     told_by_records,
 )
-from .index_text import sortable
-from .packing import kept_answer, unpack_keys
+from .packing import kept_answer
 from .sqlite_commit import MOVABLE, alone, movable_values, ready, transaction
 from .sqlite_file import only_one, prepared, refuse_unsafe
 from .sqlite_sql import (
-    LONG_MS,
     SEQ_MASK,
     WITH_BODY,
     WITHOUT_BODY,
@@ -49,6 +50,7 @@ from .sqlite_sql import (
     sight_sql,
     types_sql,
 )
+from .sqlite_upkeep import indexed, purge
 from .sqlite_walk import OrderedWalk
 from .writer import GroupWriter, Together, connect
 
@@ -56,6 +58,8 @@ T = TypeVar("T")
 _EMPTY = (0, 0, 0)
 _HOT_BYTES = 16 * 1024 * 1024  # of rows remembered
 _ROW_BYTES = 700  # of a row beside its keys and body, about
+SECONDS = 5.0
+"""How long one read in a worker thread may take."""
 
 
 class SqliteEngine:
@@ -91,9 +95,14 @@ class SqliteEngine:
         except Empty:
             connection = connect(self._path, writer=False)
             self._pooled.append(connection)
+        until = time.monotonic() + SECONDS
+        connection.set_progress_handler(lambda: time.monotonic() > until, 20_000)
         try:
             return read(connection)
+        except apsw.InterruptError:
+            raise TooCostly(detail=f"more than {SECONDS:.0f} s") from None
         finally:
+            connection.set_progress_handler(None)
             self._pool.put(connection)
 
     def _rows(self, db: apsw.Connection, sql: str, values: Sequence[Any]) -> list[Row]:
@@ -420,7 +429,12 @@ class SqliteEngine:
 
     async def purge(self, before: datetime, limit: int) -> int:
         """Postings and ordered entries of versions closed before an instant."""
-        return await self._writer.run(lambda db: _purge(db, int(before.timestamp() * 1000), limit))
+        return await self._writer.run(lambda db: purge(db, int(before.timestamp() * 1000), limit))
+
+    async def indexed(self, fresh: Sequence[Indexed]) -> None:
+        """All in one commit."""
+        await self._writer.run(lambda db: indexed(db, self._names, fresh))
+        self._hot.clear()
 
     async def forget(self, claimed: datetime, kept: datetime) -> None:
         """Old claims and answers."""
@@ -452,17 +466,3 @@ def _posted(db: apsw.Connection, query: str, outside: int | None, limit: int) ->
     found = [row[0] for row in below]
     above = db.execute(f"{sql} AND rowid > ? LIMIT ?", (query, first | SEQ_MASK, limit + 1))
     return found + [row[0] for row in above]
-
-
-def _purge(db: apsw.Connection, before: int, limit: int) -> int:
-    old = list(db.execute("SELECT at, rid FROM closed WHERE at < ? ORDER BY at, rid LIMIT ?", (before, limit)))
-    for at, rid in old:
-        found = next(iter(db.execute("SELECT typ, keys FROM row WHERE rid = ?", (rid,))))
-        typ, keys = found[0], unpack_keys(found[1])
-        db.execute("DELETE FROM post WHERE rowid = ?", (rid,))
-        dates = [(typ, param, int(hi - lo > LONG_MS), lo, rid) for param, lo, hi in keys.dates]
-        db.executemany("DELETE FROM date_order WHERE typ=? AND param=? AND long=? AND lo=? AND rid=?", dates)
-        texts = [(typ, param, sortable(text), rid) for param, text in keys.texts]
-        db.executemany("DELETE FROM text_order WHERE typ=? AND param=? AND text=? AND rid=?", texts)
-        db.execute("DELETE FROM closed WHERE at = ? AND rid = ?", (at, rid))
-    return len(old)

@@ -23,6 +23,8 @@ FEW = 200
 """Resources at the end of a chain that are looked up by their postings."""
 MANY = 20_000
 """Resources that may point back, for `_has`."""
+TO_ONE = 20_000
+"""Resources that may point to one, where each is checked."""
 Gather = Callable[[str, Compiled, Sight, int], Awaitable[list[Row] | None]]
 """All rows of a type that match and fit; None when there are more than so many to look at."""
 Follow = Callable[[int], Awaitable[str]]
@@ -95,9 +97,9 @@ class StoreLinks:
         async def somebody(row: Row) -> bool:
             word = hash64(f"{one.type}|{one.code}", "ref", row.type, row.id)
             match = Match(((word,), *what.all), tuple(what.none))
-            rows = await self._engine.hits(match, sight, types=(one.type,), limit=MANY)
+            rows = await self._engine.hits(match, sight, types=(one.type,), limit=TO_ONE)
             if rows is None:
-                raise TooCostly("_has", f"more than {MANY} resources point to one")
+                raise TooCostly("_has", f"more than {TO_ONE} resources point to one")
             return bool(await self._judge.judged(what, what.fitting(rows), sight, 1))
 
         async def check(rows: list[Row]) -> list[Row]:

@@ -26,6 +26,7 @@ _Packed = tuple[
 ]
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Packed).decode
+_loose = msgspec.msgpack.Decoder().decode
 
 
 def short(word: int) -> bytes:
@@ -56,7 +57,11 @@ def unpack_keys(blob: bytes) -> Keys:
     """Keys without tokens."""
     if not blob:
         return Keys()
-    refs, dates, numbers, texts, present = _decode(blob)
+    try:
+        refs, dates, numbers, texts, present = _decode(blob)
+    except msgspec.ValidationError:  # a row indexed before `present` was kept; `store.reindex` brings it up to date
+        refs, dates, numbers, texts = _loose(blob)
+        present = b""
     return Keys(
         (),
         refs,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -60,6 +60,7 @@ from .engine import (
 from .engine_sqlite import SqliteEngine
 from .opened import Opened
 from .past import Historian
+from .reindex import reindex
 from .search import GATHER, NOW, Searcher, sight_of
 
 _TRIES = 5
@@ -324,6 +325,10 @@ class ResourceStore:
                 await self.purge()
             except GatewayError as fault:
                 _LOG.warning("purging postings failed", extra={"code": fault.code})
+
+    async def reindex(self, told: Callable[[int], None] = lambda done: None) -> int:
+        """What every current version is found by, worked out again; how many. told: the number done so far."""
+        return await reindex(self._engine, self._codec, told)
 
     async def purge(self) -> int:
         """Drop postings of versions closed longer ago than a paging link lives; how many."""

@@ -16,7 +16,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "many":
         monkeypatch.setattr(search_module, "GATHER", 2)
         monkeypatch.setattr(links_module, "FEW", 1)
-        monkeypatch.setattr(links_module, "MANY", 12)
+        monkeypatch.setattr(links_module, "MANY", 2)
     return str(request.param)
 
 

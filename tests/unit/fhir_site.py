@@ -23,6 +23,7 @@ from gateway.outbound.fhir_parts import FhirParts, Original
 from gateway.outbound.fhir_routes import FhirDoor, fhir_routes
 from gateway.outbound.fhir_search import finder
 from gateway.outbound.operations.everything import EVERYTHING
+from gateway.outbound.operations.lastn import LASTN
 from gateway.outbound.operations.meta import META
 from gateway.security.access import Access
 from gateway.security.http import Guard
@@ -139,7 +140,7 @@ async def a_site(home: Path | str, real_clock: Clock | None = None) -> AsyncIter
         return originals.get(key)
 
     reading = FhirParts(
-        store, access, clock, params, resource_types(), "1.0", operations=(EVERYTHING, *META), originals=original
+        store, access, clock, params, resource_types(), "1.0", operations=(EVERYTHING, LASTN, *META), originals=original
     )
     index = PersonIndex(store, Ids(store.store_key), clock, DIRECTORY)
     write = FhirWrite(WriteParts(store, index, clock, resource_types(), finder(reading), FhirDoor(reading).run))

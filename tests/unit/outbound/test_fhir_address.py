@@ -37,7 +37,7 @@ def test_addresses_mean_interactions(method: str, path: str, meaning: On) -> Non
 @pytest.mark.parametrize(
     ("method", "path", "error"),
     [
-        ("GET", "", NotSupported),
+        ("PUT", "", NotSupported),
         ("GET", "Paitent", NotFound),
         ("GET", "Patient/../../etc/passwd", GatewayError),
         ("GET", "Patient/a b", NotFound),

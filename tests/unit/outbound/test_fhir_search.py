@@ -184,3 +184,56 @@ async def test_fhirpy_searches_counts_follows_pages_and_writes(url: str) -> None
     again = await client.reference("Basic", made["id"]).to_resource()
     assert again["code"]["text"] == "转诊单 2" and again["meta"]["versionId"] == "2"
     await made.delete()
+
+
+async def test_a_search_across_types_and_within_a_compartment(site: Site) -> None:
+    await site.keep(an_observation("far", "p2"))
+    bundle = await found(site, "?_type=Patient,Observation&_count=3")
+    assert (
+        len(bundle["entry"]) == 3 and link(bundle, "self") == "http://gateway/fhir?_type=Patient,Observation&_count=3"
+    )
+    following = await found(site, link(bundle, "next").removeprefix("http://gateway/fhir"))
+    assert not set(matches(following)) & set(matches(bundle))
+    inside = await found(site, "Patient/p2/Observation")
+    assert [one["resource"]["id"] for one in inside["entry"]] == ["far"]
+    whole = await found(site, "Patient/p2/*?_total=accurate")
+    assert whole["total"] == 2 and {one["resource"]["resourceType"] for one in whole["entry"]} == {
+        "Patient",
+        "Observation",
+    }
+
+
+@pytest.mark.parametrize("path", ["", "?_count=3", "?_type=Nothing", "?_type=Patient,Observation&name=x"])
+async def test_a_search_across_types_names_them_and_what_they_share(site: Site, path: str) -> None:
+    assert (await site.get(path)).status_code == 400
+
+
+async def test_a_compartment_shows_no_audit(site: Site) -> None:
+    assert (await site.get("Patient/p1/AuditEvent", "admin")).status_code in (404, 405)
+
+
+async def test_a_summary_keeps_what_the_standard_marks(site: Site) -> None:
+    bundle = await found(site, "Observation?_id=o1&_summary=true")
+    kept = bundle["entry"][0]["resource"]
+    assert {"status", "code", "subject", "effectiveDateTime"} <= kept.keys() and kept["meta"]["tag"]
+    assert "performer" in kept or "note" not in kept
+
+
+async def test_a_chain_over_http(site: Site) -> None:
+    bundle = await found(site, "Observation?patient.gender=female")
+    assert not bundle.get("entry")
+    bundle = await found(site, "Patient?_has:Observation:patient:date=2026-03-12")
+    assert [one["resource"]["id"] for one in bundle["entry"]] == ["p1"]
+
+
+async def test_lastn_gives_the_newest_of_each_code(site: Site) -> None:
+    bundle = await found(site, "Observation/$lastn?patient=p1")
+    assert [one["resource"]["id"] for one in bundle["entry"]] == ["o4"]
+    bundle = await found(site, "Observation/$lastn?patient=Patient/p1&max=2")
+    assert [one["resource"]["id"] for one in bundle["entry"]] == ["o4", "o3"]
+    for wrong in (
+        "Observation/$lastn",
+        "Observation/$lastn?patient=p1&max=0",
+        "Observation/$lastn?patient=p1&colour=x",
+    ):
+        assert (await site.get(wrong)).status_code == 400
