@@ -1,6 +1,6 @@
 """Code tables (CSV): value tables, concept tables, units. A member's rows win over the shared ones, key by key.
 
-- value table: `from,to` (further columns are notes).
+- value table: `from,to`, perhaps `equivalence` (how near the target comes; further columns are notes).
 - concept table: `from,name,unit,specimen,system,code,display`: one row a standard code; several spellings of
   one key are separated by `|`; `unit` (UCUM) and `specimen` (B S U F A P) say when the row applies.
 - units: `from,to,item`: printed spelling → UCUM; `item` = `counted`: only for items whose rows name this unit.
@@ -32,6 +32,23 @@ _SYSTEMS = {
     "INTERPRETATION": systems.INTERPRETATION,
     "SNOMED": "http://snomed.info/sct",
 }
+
+
+_EQUIVALENCE = frozenset(
+    [
+        "relatedto",
+        "equivalent",
+        "equal",
+        "wider",
+        "subsumes",
+        "narrower",
+        "specializes",
+        "inexact",
+        "unmatched",
+        "disjoint",
+    ]
+)
+"""How a target stands to its source: FHIR R4 ConceptMapEquivalence. An empty cell is `equivalent`."""
 
 
 def key_of(text: str) -> str:
@@ -152,6 +169,8 @@ def _value_table(name: str, place: str, rows: Rows) -> Table:
     plain: dict[str, str] = {}
     counted: dict[str, str] = {}
     for line, row in rows:
+        if (row.get("equivalence") or "equivalent") not in _EQUIVALENCE:
+            raise MappingError(f"{place}:{line}", f"{row['equivalence']!r} is no equivalence of R4's ConceptMap")
         into = counted if row.get("item", "") == "counted" else plain
         for spelling in _spellings(row["from"]):
             if into.setdefault(spelling, row["to"].strip()) != row["to"].strip():

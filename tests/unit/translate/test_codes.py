@@ -78,6 +78,7 @@ def test_printed_units_have_their_ucum_code(printed: str, code: str) -> None:
 @pytest.mark.parametrize(
     ("text", "line", "said"),
     [
+        ("from,to,equivalence\na,1,same\n", 2, "equivalence"),
         ("from,to\na,1\na,2\n", 3, "twice"),
         ("from,to\na,1,2\n", 2, "columns"),
         ("a,b\n1,2\n", 1, "header"),
