@@ -12,7 +12,7 @@ from .engine import Match, Row, Sight, Span
 from .index import CompiledFilter, compile_filter
 from .index_dates import date_range
 from .index_filter import Verify
-from .packing import unpack_keys
+from .packing import present_of, unpack_keys
 
 Check = Callable[[list[Row]], Awaitable[list[Row]]]
 """The rows, of some in hand, that agree with what lies behind a chain or `_has`."""
@@ -40,14 +40,15 @@ class Compiled:
     """One query of one type.
 
     match: postings. spans: date ranges of ordered tables every match overlaps. updated: bounds (ms) on the instant.
-    among: fhs every match is one of. patient: fh of the one Patient it is about, 0 = a population; person_words:
-    the postings that say so.
+    among: fhs every match is one of. absent: bits of `Keys.present` that must be off (True) or on. patient: fh of the
+    one Patient it is about, 0 = a population; person_words: the postings that say so.
     """
 
     all: list[tuple[int, ...]] = field(default_factory=list)
     none: list[int] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
     among: frozenset[int] | None = None
+    absent: list[tuple[int, bool]] = field(default_factory=list)
     tests: list[Callable[[Keys], bool]] = field(default_factory=list)
     instants: list[Callable[[int], bool]] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
@@ -70,7 +71,7 @@ class Compiled:
     @property
     def counted(self) -> bool:
         """True when postings alone decide."""
-        return not (self.tests or self.instants or self.checks or self.verifies) and self.among is None
+        return not (self.tests or self.absent or self.instants or self.checks or self.verifies) and self.among is None
 
     @property
     def late(self) -> bool:
@@ -79,7 +80,8 @@ class Compiled:
 
     def fitting(self, rows: list[Row]) -> list[Row]:
         """The rows that `fits` agrees to."""
-        return [row for row in rows if self.fits(row)] if self.tests or self.instants or self.among else rows
+        tested = self.tests or self.absent or self.instants or self.among
+        return [row for row in rows if self.fits(row)] if tested else rows
 
     def fits(self, row: Row) -> bool:
         """True when the row's own keys and instant agree; its postings were matched by the engine."""
@@ -87,6 +89,10 @@ class Compiled:
             return False
         if self.instants and not all(test(row.at) for test in self.instants):
             return False
+        if self.absent:
+            present = present_of(row.keys)
+            if any(off == bool(present & bit) for bit, off in self.absent):
+                return False
         if not self.tests:
             return True
         found = unpack_keys(row.keys)
@@ -156,6 +162,8 @@ async def _add(out: Compiled, type_: str, one: Filter, links: Links) -> None:
 def _tests(out: Compiled, made: CompiledFilter) -> None:
     if made.updated is not None:
         out.instants.append(made.updated)
+    elif made.absent is not None:
+        out.absent.append(made.absent)
     elif not made.decided and made.verify is None:
         out.tests.append(made.test)
     if made.verify is not None:

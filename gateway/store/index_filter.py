@@ -48,7 +48,8 @@ class CompiledFilter:
     postings: tokens any of which a match carries; None when no posting serves. ordered: (parameter number, first ms,
     last ms): every match has a date range that overlaps it; None when that says nothing. decided: the postings alone
     decide. updated: decides on the instant (ms) of the version, for `_lastUpdated`. also: further groups of postings
-    every match carries. A row matches when `test`, `verify` and `updated`, where they are given, all say so.
+    every match carries. absent: (bit of `Keys.present`, whether it must be off), decides alone. A row matches when
+    `test`, `verify` and `updated`, where they are given, all say so.
     """
 
     postings: tuple[int, ...] | None
@@ -58,6 +59,7 @@ class CompiledFilter:
     decided: bool = False
     updated: Callable[[int], bool] | None = None
     also: tuple[tuple[int, ...], ...] = ()
+    absent: tuple[int, bool] | None = None
 
 
 def always(keys: Keys) -> bool:

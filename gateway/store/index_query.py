@@ -280,7 +280,7 @@ def _missing(param: SearchParam, filter: Filter) -> CompiledFilter:
     bit = presence(param.type).get(param.code, 0)
     if not bit:  # `_id` and `_lastUpdated` are never missing
         return CompiledFilter(None, lambda keys: not absent)
-    return CompiledFilter(None, lambda keys: absent == (not keys.present & bit))
+    return CompiledFilter(None, lambda keys: absent == (not keys.present & bit), absent=(bit, absent))
 
 
 def sort_key(resource_type: str, code: str) -> Callable[[Keys], tuple[int, Any]] | None:

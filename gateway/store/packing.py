@@ -1,4 +1,4 @@
-"""What a row carries of its keys: `keys` = msgpack [refs, dates, numbers, texts, present]; its postings cut short.
+"""What a row carries of its keys: `keys` = msgpack [present, refs, dates, numbers, texts]; its postings cut short.
 
 Dates are (param, first ms, length ms); numbers are (param, value, unit hashes), one entry a value. Six bytes of a
 posting are enough to test one row that is already in hand (one false answer in 10^13); what is *found* by postings
@@ -18,11 +18,11 @@ from .base import Committed, Kept, Keys, Written
 
 WORD = 6
 _Packed = tuple[
+    bytes,
     tuple[tuple[int, int], ...],
     tuple[tuple[int, int, int], ...],
     tuple[tuple[int, float, tuple[int, ...]], ...],
     tuple[tuple[int, str], ...],
-    bytes,
 ]
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Packed).decode
@@ -50,7 +50,12 @@ def pack_keys(keys: Keys) -> bytes:
         values.setdefault((param, value), []).append(unit)
     numbers = [(param, value, units) for (param, value), units in values.items()]
     present = keys.present.to_bytes((keys.present.bit_length() + 7) // 8, "little")
-    return _encode((tuple(dict.fromkeys(keys.refs)), dates, numbers, keys.texts, present))
+    return _encode((present, tuple(dict.fromkeys(keys.refs)), dates, numbers, keys.texts))
+
+
+def present_of(blob: bytes) -> int:
+    """`Keys.present` alone, without decoding the rest: an array of five whose first is at most 255 bytes."""
+    return int.from_bytes(blob[3 : 3 + blob[2]], "little") if blob[:2] == b"\x95\xc4" else 0
 
 
 def unpack_keys(blob: bytes) -> Keys:
@@ -58,7 +63,7 @@ def unpack_keys(blob: bytes) -> Keys:
     if not blob:
         return Keys()
     try:
-        refs, dates, numbers, texts, present = _decode(blob)
+        present, refs, dates, numbers, texts = _decode(blob)
     except msgspec.ValidationError:  # a row indexed before `present` was kept; `store.reindex` brings it up to date
         refs, dates, numbers, texts = _loose(blob)
         present = b""

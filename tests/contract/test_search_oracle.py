@@ -27,7 +27,7 @@ async def _agree(trial: Trial, pairs: int) -> None:
 
 
 async def test_searches_answer_as_the_oracle_says(site: Site, way: str) -> None:
-    await _agree(await build(site, seed=len(way)), 300)
+    await _agree(await build(site, seed=len(way)), 450)
 
 
 @pytest.mark.slow
