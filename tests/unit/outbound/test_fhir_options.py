@@ -39,7 +39,7 @@ def browser(site: Site) -> httpx.AsyncClient:
         ("Patient/p1/_history", "OPTIONS, GET, HEAD"),
         ("Patient/_search", "OPTIONS, GET, HEAD, POST"),
         ("metadata", "OPTIONS, GET, HEAD"),
-        ("", "OPTIONS, POST"),
+        ("", "OPTIONS, GET, HEAD, POST"),
     ],
 )
 async def test_options_names_what_an_address_takes_without_asking_who(site: Site, path: str, allowed: str) -> None:
