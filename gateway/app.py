@@ -7,6 +7,7 @@ import contextlib
 import gc
 import logging
 import socket
+import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -174,7 +175,7 @@ class Gateway:
                 raise ConfigError(f"folder: {folder.path}", f"unknown source {folder.source!r}")
             self._begin(FolderDoor(self.intake, source, Path(folder.path)).run())
         await self._listen(shared.http)
-        _settle_collector()
+        _settle_interpreter()
 
     async def _listen(self, listener: socket.socket | None) -> None:
         http = self.settings.http
@@ -205,11 +206,16 @@ class Gateway:
         await self.shared.close()
 
 
-def _settle_collector() -> None:
-    """What a start made lives as long as the process: walking it again and again took a third of a transaction."""
+def _settle_interpreter() -> None:
+    """Leave what a start made out of every collection, and let the writing threads have their turn.
+
+    Walking the start's objects again and again took a third of a transaction; a busy event loop keeps a writer
+    waiting for the interpreter up to the switch interval at each of its statements.
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
+    sys.setswitchinterval(0.0005)
 
 
 def _ended(task: asyncio.Task[None]) -> None:
