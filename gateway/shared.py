@@ -87,7 +87,7 @@ class Shared:
             lookup=params,
             types=resource_types(),
             version=__version__,
-            operations=(EVERYTHING, LASTN, *META, *recognition_operations(self.judge)),
+            operations=(*EVERYTHING, LASTN, *META, *recognition_operations(self.judge)),
             originals=self.originals.read,
             many_deletes=self.settings.fhir.conditional_delete > 1,
             cors=Cors.of(self.settings.http.cors_origins),

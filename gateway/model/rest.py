@@ -7,7 +7,7 @@ entry is a `Call` too. Nothing here reads or writes. Sources: FHIR R4 http.html;
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -57,14 +57,26 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """A further piece of a long body, and what it discloses: that is on record before the piece leaves."""
+
+    body: bytes
+    seen: Seen
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
-    """Status, bytes and headers. `seen` None: the audit is already written, or nothing was disclosed."""
+    """Status, bytes and headers. `seen` None: the audit is already written, or nothing was disclosed.
+
+    more: what follows `body` of an answer too long to be made at once.
+    """
 
     status: int
     body: bytes = b""
     headers: tuple[tuple[str, str], ...] = ()
     media: str = FHIR_JSON + ";charset=utf-8"
     seen: Seen | None = field(default=None)
+    more: AsyncIterator[Part] | None = None
 
 
 @lru_cache(256)

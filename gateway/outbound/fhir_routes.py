@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gzip
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
 
@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from ..errors import Forbidden, GatewayError, NotAcceptable, NotFound, NotSupported, StoreError
 from ..model.context import AccessContext
-from ..model.rest import FHIR_JSON, Answer, Call, Seen, accepts_json
+from ..model.rest import FHIR_JSON, Answer, Call, Part, Seen, accepts_json
 from ..security.access import request_id_of
 from ..security.audit import anonymous_row, audit_row, refused_row
 from ..security.http import (
@@ -165,7 +165,13 @@ class FhirDoor:
         if answer.seen is not None:
             seen = replace(answer.seen, detail=f"HEAD {answer.seen.detail}".strip()) if head else answer.seen
             await parts.store.disclose(audit_row(parts.clock(), call.who, seen))
-        return answer
+        return answer if answer.more is None else replace(answer, more=self._noted(call.who, answer.more))
+
+    async def _noted(self, who: AccessContext, more: AsyncIterator[Part]) -> AsyncIterator[Part]:
+        """Each further part of a long answer, its audit row written before it leaves."""
+        async for part in more:
+            await self._parts.store.disclose(audit_row(self._parts.clock(), who, part.seen))
+            yield part
 
     async def run(self, call: Call) -> Answer:
         """A reading entry of a batch: audited like a request of its own, errors as answers."""
@@ -173,7 +179,11 @@ class FhirDoor:
             on = classify("GET", call.path, self._parts.types)
             if on.name == "capabilities":
                 return fhir_metadata.answer(self._parts, call.base, {})
-            return await self._audited(call, on, head=call.method == "HEAD")
+            answer = await self._audited(call, on, head=call.method == "HEAD")
+            if answer.more is None:
+                return answer
+            rest = [part.body async for part in answer.more]  # a batch's answer is one body
+            return replace(answer, body=b"".join((answer.body, *rest)), more=None)
         except GatewayError as error:
             return error_answer(error)
 
@@ -186,7 +196,7 @@ class FhirDoor:
         if not accepts_json(call.header("accept"), format_) and on.type != "Binary":
             raise NotAcceptable("_format" if format_ else "Accept")
         answer = await self._handler(call.who, on)(self._parts, call, on)
-        if pretty == "true" and answer.body and "json" in answer.media:
+        if pretty == "true" and answer.body and answer.more is None and "json" in answer.media:
             return replace(answer, body=msgspec.json.format(answer.body, indent=2))
         return answer
 
@@ -205,7 +215,11 @@ class FhirDoor:
         for one in self._parts.operations:
             if one.code == on.operation and one.type in (on.type, "") and bool(on.id) != one.on_type:
                 return one.handler
-        raise NotSupported(f"{on.place}/{on.operation}"[:120], "no such operation", detail_zh="没有这个操作。")
+        place = f"{on.place}/{on.operation}"[:120]
+        if any(one.code == on.operation and one.type in (on.type, "") for one in self._parts.operations):
+            level, level_zh = ("the type", "类型") if on.id else ("one resource", "单个资源")
+            raise NotSupported(place, f"asked of {level} only", detail_zh=f"只能对{level_zh}使用。")
+        raise NotSupported(place, "no such operation", detail_zh="没有这个操作。")
 
     async def _note(self, row: AuditRow) -> None:
         """A refusal discloses nothing, so its answer does not wait for a log that is out of order."""
@@ -309,7 +323,7 @@ def _below_instance(method: str, type_: str, rest: list[str]) -> On | None:
 
 def _compressed(answer: Answer, headers: Mapping[str, str]) -> Answer:
     """Gzip for a client that takes it and a body worth it; a record shrinks to a tenth."""
-    if len(answer.body) < _WORTH_GZIP or "gzip" not in headers.get("accept-encoding", ""):
+    if answer.more is not None or len(answer.body) < _WORTH_GZIP or "gzip" not in headers.get("accept-encoding", ""):
         return answer
     if any(name == "content-encoding" for name, _ in answer.headers):
         return answer

@@ -211,13 +211,23 @@ def _raw(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[bytes, bytes], ...
 
 
 async def send_answer(send: Send, answer: Answer, *, head: bool = False) -> None:
-    """The answer on the wire; for HEAD the headers alone, with the length the body has."""
+    """The answer on the wire; for HEAD the headers alone, with the length the body has.
+
+    One with `more` has no length ahead. When it breaks off, so does the connection: nobody takes a part for the whole.
+    """
     headers = _raw(answer.headers)
     if answer.status not in (204, 304):
-        media, length = answer.media.encode("latin-1"), str(len(answer.body)).encode()
-        headers = (*headers, (b"content-type", media), (b"content-length", length))
+        headers = (*headers, (b"content-type", answer.media.encode("latin-1")))
+        if answer.more is None:
+            headers = (*headers, (b"content-length", str(len(answer.body)).encode()))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if head else answer.body})
+    if answer.more is None or head:
+        await send({"type": "http.response.body", "body": b"" if head else answer.body})
+        return
+    await send({"type": "http.response.body", "body": answer.body, "more_body": True})
+    async for part in answer.more:
+        await send({"type": "http.response.body", "body": part.body, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def handle_gateway_error(request: Request, error: Exception) -> Response:

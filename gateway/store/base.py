@@ -304,6 +304,34 @@ class PastPage:
     at: datetime
 
 
+class Whole(Struct, frozen=True):
+    """A question for a whole record, of a Patient or an Encounter. types: empty = all.
+
+    since: epoch ms, versions born then or later. care: first and last epoch ms a date of care must touch.
+    as_of, at: the moment of the first page (transaction, epoch ms), 0 = now. below: where the page before ended.
+    """
+
+    type: str
+    id: str
+    count: int
+    types: frozenset[str] = frozenset()
+    since: int | None = None
+    care: tuple[int, int] | None = None
+    as_of: int = 0
+    at: int = 0
+    below: tuple[int, int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WholePage:
+    """The resource itself, then the newest first; `next` is where the following page begins, None on the last."""
+
+    resources: tuple[Resource, ...]
+    next: tuple[int, int, int] | None
+    as_of: int
+    at: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class SourceRecordRow:
     """A stored source record."""
@@ -365,6 +393,9 @@ class Store(Protocol):
         self, patient_id: str, who: AccessContext, *, types: frozenset[str] | None = None
     ) -> list[Resource]:
         """The Patient and every current resource of the person; superseded Patients lead to their survivor."""
+
+    async def whole(self, asked: Whole, who: AccessContext) -> WholePage:
+        """A page of a whole record; all pages see the same moment. A superseded Patient is not led on."""
 
     async def find_identifier(self, type_: str, system: str, value: str) -> list[Resource]:
         """Current resources of the type with exactly this identifier, verified on the decoded value.

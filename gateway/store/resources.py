@@ -28,6 +28,8 @@ from .base import (
     Put,
     Resource,
     SourceRecordRow,
+    Whole,
+    WholePage,
     fh_of,
     hash64,
     src_of,
@@ -45,10 +47,7 @@ from .bodies import (
 from .changes import Changes
 from .engine import (
     DELETED,
-    NOTHING,
-    RETIRED,
     Engine,
-    Match,
     PackedCondition,
     PackedMove,
     PackedPlan,
@@ -61,7 +60,8 @@ from .engine_sqlite import SqliteEngine
 from .opened import Opened
 from .past import Historian
 from .reindex import reindex
-from .search import GATHER, NOW, Searcher, sight_of
+from .search import NOW, Searcher, sight_of
+from .whole import Records
 
 _TRIES = 5
 _TOP = 1 << 62
@@ -119,6 +119,7 @@ class ResourceStore:
         self._opened = Opened(codec)
         self._searcher = Searcher(engine, self._opened, clock, self._survivor, page_life_s)
         self._historian = Historian(engine, codec)
+        self._records = Records(engine, self._opened)
         self._tasks: list[asyncio.Task[None]] = []
         self.store_key = engine.store_key
         self.audit_log = audit_log
@@ -165,23 +166,12 @@ class ResourceStore:
         self, patient_id: str, who: AccessContext, *, types: frozenset[str] | None = None
     ) -> list[Resource]:
         """The Patient first, then every current resource of the person, newest first."""
-        survivor = await self._survivor(fh_of("Patient", patient_id))
-        id_ = survivor or patient_id
-        fh = fh_of("Patient", id_)
-        person = await self._engine.person(fh)
-        if person is None:
-            return []
-        sight = sight_of(who, (await self._engine.moment())[0])
-        asked = tuple(types or ())
-        home = await self._engine.home(person, sight, types=asked, match=NOTHING, below=_TOP, limit=_TOP, bodies=True)
-        member_of = Match(((hash64("compartment", "Patient", id_),),))
-        away = await self._engine.hits(member_of, sight, types=asked, limit=GATHER, outside=person) or []
-        whole = await self._engine.rows([row.rid for row in away], sight) if away else {}
-        rows = sorted([*home, *whole.values()], key=lambda row: (row.tx, row.rid), reverse=True) if whole else home
-        # Superseded Patients lie in the record of their survivor by their link; they are not part of it.
-        rows = [row for row in rows if row.fh == fh or not row.flags & RETIRED]
-        rows.sort(key=lambda row: row.fh != fh)
-        return self._opened.all(rows)
+        id_ = await self._survivor(fh_of("Patient", patient_id)) or patient_id
+        return list((await self.whole(Whole("Patient", id_, _TOP, types or frozenset()), who)).resources)
+
+    async def whole(self, asked: Whole, who: AccessContext) -> WholePage:
+        """A page of the record of a Patient or an Encounter."""
+        return await self._records.page(asked, who)
 
     async def find_identifier(self, type_: str, system: str, value: str) -> list[Resource]:
         """Current resources that carry exactly this identifier."""

@@ -140,7 +140,14 @@ async def a_site(home: Path | str, real_clock: Clock | None = None) -> AsyncIter
         return originals.get(key)
 
     reading = FhirParts(
-        store, access, clock, params, resource_types(), "1.0", operations=(EVERYTHING, LASTN, *META), originals=original
+        store,
+        access,
+        clock,
+        params,
+        resource_types(),
+        "1.0",
+        operations=(*EVERYTHING, LASTN, *META),
+        originals=original,
     )
     index = PersonIndex(store, Ids(store.store_key), clock, DIRECTORY)
     write = FhirWrite(WriteParts(store, index, clock, resource_types(), finder(reading), FhirDoor(reading).run))

@@ -1,112 +1,191 @@
-"""`Patient/{id}/$everything`: the person's whole record, at one moment, in one Bundle or in pages.
+"""`Patient/{id}/$everything`, `Encounter/{id}/$everything`: a whole record at one moment, at once or in pages.
 
-Source: FHIR R4 operation-patient-everything.html. Of a merged Patient it is the survivor's, and says so.
+What lies in the compartment, the resource itself first, then the newest. A record of more than `_AT_ONCE` resources
+leaves in parts, each audited before it goes. Of a merged Patient it is the survivor's, and says so. `start` and `end`
+look at every date of care a resource is found by; what has none (an allergy without onset) belongs to every time.
+Sources: FHIR R4 operation-patient-everything.html, operation-encounter-everything.html; design-store §10.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import AsyncIterator
+from dataclasses import replace
 
-from ...errors import BadParameter, NotFound
-from ...model.outcome import Finding
-from ...model.rest import Answer, Call, Seen
-from ...model.times import parse_fhir
-from ...store.base import Resource
-from ..fhir_answers import bundle, entry, outcome_entry, patients_of
+import msgspec
+
+from ...errors import BadParameter
+from ...model.resource import loads
+from ...model.rest import Answer, Call, Part, Seen
+from ...store.base import Resource, Whole, WholePage
+from ...store.index_dates import date_range
+from ..fhir_answers import bundle, current, entry, outcome_entry, patients_of
+from ..fhir_pages import Token, closed, count_of, opened, token_of
 from ..fhir_parts import FhirParts, On, Operation
-from ..fhir_query import MAX_COUNT, pairs, query_text, shape_of
+from ..fhir_query import pairs, query_text, shape_of
 from ..fhir_search import merged_finding, survivor_of
 
 _PARAMETERS = frozenset({"_type", "_since", "_count", "_page"})
+_CARE = frozenset({"start", "end"})
+_AT_ONCE = 1000
+_FIRST, _LAST = -(1 << 62), 1 << 62
+_END = b"]}"
 
 
 async def everything(parts: FhirParts, call: Call, on: On) -> Answer:
-    """A searchset Bundle: the Patient first. `_type` and `_since` narrow it, `_count` gives pages."""
+    """A searchset Bundle. `_type`, `_since`, `start` and `end` narrow it, `_count` gives pages."""
+    given = _given(call)
+    shape_of(given, _known(on), parts.rules(call))
+    page = dict(given).get("_page")
+    token = await _first(parts, call, on, given) if page is None else _further(parts, call, on, page)
+    asked = _asked(parts, on, token)
+    found = await parts.store.whole(asked, call.who)
+    if not found.resources and not asked.below:
+        current(await parts.store.read(asked.type, asked.id, call.who), on.place)
+    if _in_parts(token, found):
+        return _streamed(parts, call, on, token, asked, found)
+    return _page(parts, call, on, token, found)
+
+
+def _given(call: Call) -> list[tuple[str, str]]:
+    """Parameters of the address, and of a Parameters resource sent."""
     given = pairs(call.query)
-    shape_of(given, _PARAMETERS, parts.rules(call))
-    asked = dict(given)
-    types = _types(asked.get("_type", ""), parts.types)
-    survivor = await survivor_of(parts.store, on.id, call.who)
-    found = await parts.store.everything(survivor or on.id, call.who, types=types)
-    if not found and await parts.store.read("Patient", on.id, call.who) is None:
-        raise NotFound(on.place)
-    person = survivor or on.id
-    # A Patient merged into this one lies in the compartment by its link; the record has one Patient all the same.
-    own = [one for one in found if one.type != "Patient" or one.id == person]
-    since = _instant(asked.get("_since", ""))
-    kept = _ordered([one for one in own if since is None or one.at >= since])
-    shown, following = _page(kept, asked)
-    entries = [entry(one, call.base, "match") for one in shown]
-    if survivor:
-        entries.append(outcome_entry([_remark(on, survivor)]))
-    links = _links(call, on, asked, following)
-    total = len(kept) if "_count" in asked else None
-    body = bundle("searchset", entries, links=links, at=parts.store.horizon()[1], total=total)
-    people = tuple(dict.fromkeys((person, *patients_of(shown))))
-    return Answer(200, body, seen=Seen("E", "operation", people, (f"Patient/{person}",), _query(call, on)))
+    if call.method != "POST" or not call.body:
+        return given
+    try:
+        sent = loads(call.body).get("parameter") or []
+        values = [(str(one["name"]), next(str(v) for k, v in one.items() if k.startswith("value"))) for one in sent]
+    except (ValueError, AttributeError, TypeError, KeyError, StopIteration) as fault:
+        raise BadParameter("body", "Parameters with simple values", detail_zh="应为取简单值的 Parameters。") from fault
+    return [*given, *values]
 
 
-def _query(call: Call, on: On) -> str:
-    return f"{on.place}/$everything" + (f"?{call.query}" if call.query else "")
+def _known(on: On) -> frozenset[str]:
+    return _PARAMETERS | _CARE if on.type == "Patient" else _PARAMETERS
 
 
-def _remark(on: On, survivor: str) -> Finding:
-    return merged_finding(on.place, on.id, survivor)
+# ---- the question -----------------------------------------------------------------------------
+async def _first(parts: FhirParts, call: Call, on: On, given: list[tuple[str, str]]) -> Token:
+    kept = tuple((name, value) for name, value in given if name in _known(on))
+    survivor = await survivor_of(parts.store, on.id, call.who) if on.type == "Patient" else ""
+    return msgspec.structs.replace(token_of(parts, call, on, query_text(kept)), about=survivor)
 
 
-def _types(text: str, known: frozenset[str]) -> frozenset[str] | None:
-    if not text:
-        return None
-    asked = frozenset(part.strip() for part in text.split(","))
+def _further(parts: FhirParts, call: Call, on: On, page: str) -> Token:
+    return opened(parts, call, on, page, life_s=parts.page_life_s)
+
+
+def _asked(parts: FhirParts, on: On, token: Token) -> Whole:
+    given = pairs(token.query)
+    last = dict(given)
+    below = token.below
+    return Whole(
+        on.type,
+        token.about or on.id,
+        count_of(last["_count"]) if "_count" in last else _AT_ONCE,
+        _types(given, parts.types),
+        _range("_since", last["_since"])[0] if "_since" in last else None,
+        _care(last),
+        token.as_of,
+        token.at,
+        (below[0], below[1], below[2]) if below else None,
+    )
+
+
+def _types(given: list[tuple[str, str]], known: frozenset[str]) -> frozenset[str]:
+    asked = {part.strip() for name, value in given if name == "_type" and value for part in value.split(",")}
     unknown = sorted(asked - known)
     if unknown:
-        raise BadParameter("_type", unknown[0][:64])
-    return asked
+        raise BadParameter("_type", unknown[0][:64], detail_zh=f"没有这种资源类型：{unknown[0][:64]}")
+    return frozenset(asked)
 
 
-def _instant(text: str) -> datetime | None:
-    if not text:
+def _care(given: dict[str, str]) -> tuple[int, int] | None:
+    if not _CARE & given.keys():
         return None
+    first = _range("start", given["start"])[0] if "start" in given else _FIRST
+    last = _range("end", given["end"])[1] if "end" in given else _LAST
+    return first, last
+
+
+def _range(name: str, text: str) -> tuple[int, int]:
     try:
-        return parse_fhir(text.replace(" ", "+"))
+        return date_range(text.replace(" ", "+"))
     except ValueError as fault:
-        raise BadParameter("_since", "an instant", detail_zh="应为时间点。") from fault
+        raise BadParameter(name, "a date or an instant", detail_zh="应为日期或时间点。") from fault
 
 
-def _ordered(found: list[Resource]) -> list[Resource]:
-    """The Patient first, then by type and id: an order that does not move when versions do, so pages never shift."""
-    return sorted(found, key=lambda one: (one.type != "Patient", one.type, one.id))
+# ---- the answer -------------------------------------------------------------------------------
+def _page(parts: FhirParts, call: Call, on: On, token: Token, found: WholePage) -> Answer:
+    entries = [entry(one, call.base, "match") for one in found.resources]
+    total = len(found.resources) if not found.next and not token.below else None
+    body = bundle(
+        "searchset",
+        entries + _remarks(on, token),
+        links=_links(parts, call, on, token, found),
+        at=found.at,
+        total=total,
+    )
+    return Answer(200, body, seen=_seen(call, on, token, found.resources))
 
 
-def _page(kept: list[Resource], asked: dict[str, str]) -> tuple[list[Resource], str]:
-    if "_count" not in asked:
-        return kept, ""
-    text = asked["_count"]
-    if not text.isascii() or not text.isdigit() or len(text) > 9 or int(text) == 0:
-        raise BadParameter("_count", "a whole number above 0", detail_zh="应为正整数。")
-    count, after = min(int(text), MAX_COUNT), asked.get("_page", "")
-    rest = kept
-    if after:
-        type_, _, id_ = after.partition("/")
-        rest = [one for one in kept if (one.type != "Patient", one.type, one.id) > (type_ != "Patient", type_, id_)]
-    shown = rest[:count]
-    return shown, f"{shown[-1].type}/{shown[-1].id}" if len(rest) > count else ""
+def _remarks(on: On, token: Token) -> list[bytes]:
+    return [outcome_entry([merged_finding(on.place, on.id, token.about)])] if token.about else []
 
 
-def _links(call: Call, on: On, asked: dict[str, str], following: str) -> list[tuple[str, str]]:
-    place = f"{call.base}/{on.place}/$everything"
-    links = [("self", place + (f"?{call.query}" if call.query else ""))]
-    if following:
-        kept = tuple((key, value) for key, value in asked.items() if key != "_page")
-        links.append(("next", f"{place}?{query_text((*kept, ('_page', following)))}"))
+def _links(parts: FhirParts, call: Call, on: On, token: Token, found: WholePage) -> list[tuple[str, str]]:
+    place = f"{call.base}/{on.place}/{on.operation}"
+    own = call.query or token.query
+    links = [("self", f"{place}?{own}" if own else place)]
+    if found.next and "_count" in dict(pairs(token.query)):
+        at = int(found.at.timestamp() * 1000)
+        following = msgspec.structs.replace(token, as_of=found.as_of, at=at, below=found.next)
+        links.append(("next", f"{place}?_page={closed(parts, following)}"))
     return links
 
 
-EVERYTHING = Operation(
-    "$everything",
-    "Patient",
-    everything,
-    "http://hl7.org/fhir/OperationDefinition/Patient-everything",
-    _PARAMETERS,
-    "居民的全部记录；_type、_since 缩小范围，_count 分页。",
+def _seen(call: Call, on: On, token: Token, shown: tuple[Resource, ...]) -> Seen:
+    person = (token.about or on.id,) if on.type == "Patient" else ()
+    people = tuple(dict.fromkeys((*person, *patients_of(shown))))
+    said = f"{on.place}/{on.operation}" + (f"?{token.query}" if token.query else "")
+    return Seen("E", "operation", people, (f"{on.type}/{token.about or on.id}",), said, f"{len(shown)} resources")
+
+
+# ---- a long one -------------------------------------------------------------------------------
+def _in_parts(token: Token, found: WholePage) -> bool:
+    return found.next is not None and "_count" not in dict(pairs(token.query))
+
+
+def _streamed(parts: FhirParts, call: Call, on: On, token: Token, asked: Whole, found: WholePage) -> Answer:
+    """The first part of a Bundle with the rest behind it; all parts show the moment of the first."""
+    answer = _page(parts, call, on, token, found)
+    at = int(found.at.timestamp() * 1000)
+    onward = msgspec.structs.replace(asked, as_of=found.as_of, at=at, below=found.next)
+    return replace(answer, body=answer.body.removesuffix(_END), more=_rest(parts, call, on, token, onward))
+
+
+async def _rest(parts: FhirParts, call: Call, on: On, token: Token, asked: Whole) -> AsyncIterator[Part]:
+    while asked.below is not None:
+        found = await parts.store.whole(asked, call.who)
+        entries = b"".join(b"," + entry(one, call.base, "match") for one in found.resources)
+        yield Part(entries if found.next else entries + _END, _seen(call, on, token, found.resources))
+        asked = msgspec.structs.replace(asked, below=found.next)
+
+
+EVERYTHING = (
+    Operation(
+        "$everything",
+        "Patient",
+        everything,
+        "http://hl7.org/fhir/OperationDefinition/Patient-everything",
+        _PARAMETERS | _CARE,
+        "居民的全部记录；_type、_since、start、end 缩小范围，_count 分页。",
+    ),
+    Operation(
+        "$everything",
+        "Encounter",
+        everything,
+        "http://hl7.org/fhir/OperationDefinition/Encounter-everything",
+        _PARAMETERS,
+        "一次就诊的全部记录；_type、_since 缩小范围，_count 分页。",
+    ),
 )
