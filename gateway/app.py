@@ -269,8 +269,13 @@ def _folders(own: str, name: str) -> list[Path]:
 
 
 def _mappings(settings: Settings) -> Mappings:
-    """The mappings on disk, compiled, under the directory of the settings. Raises MappingError."""
-    loaded = Mappings.load(_folders(settings.gateway.mappings, "mappings"), elements=R4Elements())
+    """The mappings on disk under the directory of the settings. Raises MappingError.
+
+    An operator's own are compiled before they serve; the shipped ones alone, proven with every release, when the
+    first message of a kind comes: a start need not wait for them.
+    """
+    own = settings.gateway.mappings
+    loaded = Mappings.load(_folders(own, "mappings"), elements=R4Elements(), check=bool(own))
     return loaded.with_directory(_overridden(loaded.directory, settings.source))
 
 
