@@ -78,8 +78,8 @@ class Gateway:
             mappings, partial(_mappings, shared.settings), _golden(shared.settings), shared.inbox, shared.clock,
             shared.settings.gateway.shadow,
         )  # fmt: skip
-        self.intake = Intake(shared.inbox, mappings, shared.clock)
-        self.mllp = MllpDoor(self.intake)
+        self.intake = Intake(shared.inbox, mappings, shared.clock, self._outcome)
+        self.mllp = MllpDoor(self.intake, shared.settings.mllp)
         self.app = self._app()
         self.http_port = self.mllp_port = 0
         self._tasks: list[asyncio.Task[None]] = []
@@ -256,11 +256,12 @@ def _bound(key: str, host: str, port: int, backlog: int = 0) -> socket.socket:
 
 
 def _refuse_unsafe(settings: Settings) -> None:
-    """Nothing but loopback without TLS (HTTP); MLLP is plain and therefore loopback only."""
+    """Nothing but loopback without TLS; plain MLLP also for the addresses it is told to allow."""
     if settings.http.host not in _LOOPBACK and not (settings.http.tls_cert and settings.http.tls_key):
         raise ConfigError("http.host", "any address but loopback needs http.tls_cert and http.tls_key")
-    if settings.mllp.host not in _LOOPBACK:
-        raise ConfigError("mllp.host", "plain MLLP listens on loopback only")
+    mllp = settings.mllp
+    if mllp.host not in _LOOPBACK and not (mllp.tls_cert or mllp.allow):
+        raise ConfigError("mllp.host", "any address but loopback needs mllp.tls_cert or mllp.allow")
 
 
 def _folders(own: str, name: str) -> list[Path]:

@@ -45,13 +45,22 @@ def _check_values(settings: Settings) -> None:
     for one in fields(settings.limits):
         if not getattr(settings.limits, one.name) > 0:
             raise ConfigError(f"limits.{one.name}", "must be above 0", detail_zh="须大于 0。")
+    for name in ("connections", "connections_per_address", "idle_s", "frame_s", "rate", "frame_mb"):
+        if not getattr(settings.mllp, name) > 0:
+            raise ConfigError(f"mllp.{name}", "must be above 0", detail_zh="须大于 0。")
     for key, folder in (
         ("gateway.mappings", settings.gateway.mappings),
         ("gateway.profiles", settings.gateway.profiles),
     ):
         if folder and not Path(folder).is_dir():
             raise ConfigError(key, f"no such folder: {folder}", detail_zh=f"没有这个目录：{folder}")
-    for key, file in (("http.tls_cert", settings.http.tls_cert), ("http.tls_key", settings.http.tls_key)):
+    for key, file in (
+        ("http.tls_cert", settings.http.tls_cert),
+        ("http.tls_key", settings.http.tls_key),
+        ("mllp.tls_cert", settings.mllp.tls_cert),
+        ("mllp.tls_key", settings.mllp.tls_key),
+        ("mllp.tls_client_ca", settings.mllp.tls_client_ca),
+    ):
         if file and not (Path(file).is_file() and os.access(file, os.R_OK)):
             raise ConfigError(key, f"no readable file: {file}", detail_zh=f"没有这个文件或无权读取：{file}")
 

@@ -34,6 +34,17 @@ class GatewayError(Exception):
         self.detail_zh = detail_zh or detail
         super().__init__(f"{self.code} {place} {self.en} {detail}".strip())
 
+    @staticmethod
+    def of(code: str, place: str = "") -> GatewayError:
+        """The error of a code, as far as a finding remembers it."""
+        todo: list[type[GatewayError]] = [GatewayError]
+        while todo:
+            one = todo.pop()
+            if one.code == code:
+                return one(place)
+            todo += one.__subclasses__()
+        return GatewayError(place)
+
     def within(self, place: str) -> Self:
         """The same fault seen from further out: `place`, then its own place."""
         self.place = f"{place}.{self.place}" if self.place else place
@@ -270,6 +281,29 @@ class Busy(InboundError):
     retry = True
     zh = "等待处理的写入过多，本次未受理，请稍后重发。"
     en = "Too many writes are waiting; this one was not taken, send it again soon."
+
+
+class WrongCertificate(InboundError):
+    """The line's client certificate is not the one this sender is bound to; kept, not processed."""
+
+    code = "GW-INB-024"
+    issue = "security"
+    http = 403
+    ack = ("AR", "207")
+    zh = "线路的客户端证书与该发送方（MSH-3、MSH-4）登记的不符，消息已保存，未处理。"
+    en = "The line's client certificate is not the one bound to this sender (MSH-3, MSH-4); kept, not processed."
+
+
+class NotYetProcessed(InboundError):
+    """Kept, but without an outcome within the time a sender waits for it; a resend gets the answer."""
+
+    code = "GW-INB-025"
+    issue = "throttled"
+    http = 503
+    ack = ("AE", "207")
+    retry = True
+    zh = "消息已保存，尚未处理完；请 30 秒后重发以取得结果。"
+    en = "The message is kept and not yet processed; send it again in 30 seconds for its outcome."
 
 
 class TranslateError(GatewayError):

@@ -65,10 +65,25 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Mllp:
-    """Where MLLP listens; port 0 takes a free one, -1 switches it off. Loopback only."""
+    """Where MLLP listens; port 0 takes a free one, -1 switches it off. Plain on loopback, or for addresses in `allow`.
+
+    tls_cert, tls_key, tls_client_ca: TLS in which every sender shows a certificate of this CA; a source names its own
+    as `certificate` in its settings. allow: addresses or networks that may speak without TLS, separated by commas.
+    rate: frames a second on one line. frame_mb: largest frame (2**20 bytes).
+    """
 
     host: str = "127.0.0.1"
     port: int = 2575
+    tls_cert: str = ""
+    tls_key: str = ""
+    tls_client_ca: str = ""
+    allow: str = ""
+    connections: int = 1024
+    connections_per_address: int = 256
+    idle_s: float = 300.0
+    frame_s: float = 30.0
+    rate: int = 5000
+    frame_mb: int = 16
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,40 +5,60 @@ No clinical knowledge here: a door only peeks at the envelope (who sends, which 
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
-from ..errors import ControlIdReused, GatewayError, MissingField, TooLarge, UnknownSource, UnknownTrigger
+from ..errors import (
+    ControlIdReused,
+    GatewayError,
+    MissingField,
+    NotYetProcessed,
+    TooLarge,
+    UnknownSource,
+    UnknownTrigger,
+    WrongCertificate,
+)
 from ..inbox.queue import Arrival, Inbox, Kept
 from ..model.directory import Source
 from ..model.outcome import Outcome, State
 from ..model.times import Clock
 from ..translate.engine import Mappings
-from ..translate.read_v2 import Peek, ack, peek_v2
+from ..translate.read_v2 import Peek, ack, peek_v2, split_batch
+from .answers import accept_code, batch_ack, enhanced, fault_of, is_batch, owed
+from .mllp_lines import Line
 
 BODY_LIMIT = 16 * 1024 * 1024
 NOTHING = Kept("")
 """What is in the inbox of bytes it could not take."""
 _HEAD = 64 * 1024  # what is kept of a body above the limit
+_PATIENCE_S = 20.0  # how long a sender waits for the outcome
+Look = Callable[[str], Awaitable[bytes | None]]
+"""The outcome of a message as JSON, None while it is open."""
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What the sender is told. `ack` is the HL7 v2 answer, in the sender's charset, for v2 only."""
+    """What the sender is told. `ack` is the HL7 v2 answer, in the sender's charset, for v2 only; b"" when none is owed.
+
+    later: the application acknowledgement that follows it in enhanced mode, once the message is processed.
+    """
 
     kept: Kept
     error: GatewayError | None = None
     ack: bytes = b""
+    later: Awaitable[bytes] | None = None
 
 
 class Intake:
     """The way from any door into the inbox."""
 
-    def __init__(self, inbox: Inbox, mappings: Mappings, clock: Clock) -> None:
+    def __init__(self, inbox: Inbox, mappings: Mappings, clock: Clock, outcome: Look | None = None) -> None:
         self._inbox = inbox
+        self._outcome = outcome
         self._mappings = mappings
         self._clock = clock
         self._by_sender = {
@@ -47,14 +67,19 @@ class Intake:
             if source.format == "v2" and source.name != "sandbox"
         }
 
-    async def v2(self, body: bytes, source: Source | None = None, name: str = "") -> Receipt:
-        """Keep one v2 message; the answer is ready when the bytes are on disk."""
+    async def v2(self, body: bytes, source: Source | None = None, name: str = "", line: Line | None = None) -> Receipt:
+        """Keep one v2 message or a batch; the answer is ready when the bytes are on disk, or processed where asked.
+
+        line: the MLLP connection it came over, whose certificate must be the sender's.
+        """
+        if is_batch(body):
+            return await self._batch(body, source, name, line)
         try:
             peek = peek_v2(body)
         except GatewayError as fault:
             return await self.broken(body, fault, source, name)
         source = source or self._by_sender.get((peek.msh3, peek.msh4))
-        error = self._v2_fault(peek, source)
+        error = self._v2_fault(peek, source, line)
         arrival = Arrival(
             source=source.name if source else "",
             format="v2",
@@ -72,7 +97,56 @@ class Intake:
             return Receipt(NOTHING, fault, ack(peek, fault.ack[0], fault, self._clock()))
         if kept.clash and error is None:
             error = ControlIdReused("MSH-10")
+        return await self._receipt(peek, source, kept, error)
+
+    async def _batch(self, body: bytes, source: Source | None, name: str, line: Line | None) -> Receipt:
+        """Every message kept by itself; one answer for all, in their order."""
+        parts = split_batch(body)
+        if len(parts) == 1:
+            parts = [body[max(body.find(b"MSH"), 0) :]]
+        receipts = [await self.v2(part, source, name, line) for part in parts]
+        error = next((one.error for one in receipts if one.error), None)
+        acks = [one.ack for one in receipts if one.ack]
+        return Receipt(receipts[0].kept, error, batch_ack(body, acks, self._clock()))
+
+    async def _receipt(self, peek: Peek, source: Source | None, kept: Kept, error: GatewayError | None) -> Receipt:
+        if enhanced(peek):
+            return self._enhanced(peek, kept, error)
+        if source is not None and source.ack == "processed" and error is None:
+            error = await self._fault(kept.key)
         return Receipt(kept, error, self._answer(peek, source, error))
+
+    def _enhanced(self, peek: Peek, kept: Kept, error: GatewayError | None) -> Receipt:
+        """CA, CE or CR now where MSH-15 asks for it; AA, AE or AR after processing where MSH-16 does."""
+        code = accept_code(error.ack[0] if error else "AA")
+        now = ack(peek, code, error, self._clock()) if owed(peek.accept, good=error is None) else b""
+        later = self._application(peek, kept, error) if peek.application not in ("", "NE") else None
+        return Receipt(kept, error, now, later)
+
+    async def _application(self, peek: Peek, kept: Kept, error: GatewayError | None) -> bytes:
+        fault = error or await self._fault(kept.key)
+        code = fault.ack[0] if fault else "AA"
+        return ack(peek, code, fault, self._clock()) if owed(peek.application, good=fault is None) else b""
+
+    async def _fault(self, key: str) -> GatewayError | None:
+        """What processing found wrong; NotYetProcessed when it takes longer than a sender waits."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _PATIENCE_S
+        while self._outcome is not None and loop.time() < until:
+            found = await self._outcome(key)
+            if found is not None:
+                return fault_of(found)
+            await asyncio.sleep(0.02)
+        return NotYetProcessed()
+
+    def full(self, body: bytes, fault: GatewayError) -> Receipt:
+        """The answer to a message that could not be kept: it comes again later (AE or CE, never AR)."""
+        try:
+            peek = peek_v2(body)
+        except GatewayError:
+            peek = Peek.empty()
+        code = accept_code("AE") if enhanced(peek) else "AE"
+        return Receipt(Kept(""), fault, ack(peek, code, fault, self._clock()))
 
     async def broken(self, body: bytes, fault: GatewayError, source: Source | None = None, name: str = "") -> Receipt:
         """Keep bytes no reader could make sense of, quarantined, and refuse them."""
@@ -108,9 +182,11 @@ class Intake:
         """`push` for (file name, bytes) pairs, in order."""
         return [await self.push(source, body, name) for name, body in bodies]
 
-    def _v2_fault(self, peek: Peek, source: Source | None) -> GatewayError | None:
+    def _v2_fault(self, peek: Peek, source: Source | None, line: Line | None) -> GatewayError | None:
         if source is None:
             return UnknownSource("MSH-3, MSH-4")
+        if line is not None and not line.may_speak_for(source.settings.get("certificate", "")):
+            return WrongCertificate("MSH-3, MSH-4")
         if not peek.control_id:
             return MissingField("MSH-10")
         if not self._mappings.serves(source, peek.kind, peek.structure):

@@ -10,15 +10,18 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections import deque
+import ssl
+from collections import Counter, deque
 from collections.abc import Awaitable
-from typing import cast
+from typing import Any, cast
 
-from ..errors import BrokenFrame, ConfigError, GatewayError, TooLarge
+from ..errors import BrokenFrame, ConfigError, GatewayError, InboxFull, TooLarge
+from ..settings import Mllp
 from .intake import BODY_LIMIT, Intake, Receipt
+from .mllp_lines import Line, allowed, context, line_of, networks
 
 START, END = 0x0B, 0x1C
-_IDLE_S, _FRAME_S = 300.0, 30.0
+_HANDSHAKE_S = 10.0
 _IN_FLIGHT = 64  # frames of one connection waiting for the disk
 
 log = logging.getLogger("gateway.mllp")
@@ -81,28 +84,53 @@ class _Connection(asyncio.Protocol):
 
     def __init__(self, door: MllpDoor) -> None:
         self._door = door
-        self._frames = Frames()
+        self._frames = Frames(door.settings.frame_mb * 2**20)
+        self._line = Line()
+        self._second = 0.0  # when the present second of the rate began
+        self._count = 0
         self._answers: deque[asyncio.Task[Receipt]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._ended = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's transports only look like asyncio's
-        if not self._door.admit(self):
+        self.address = str((transport.get_extra_info("peername") or ("",))[0])
+        self._line = line_of(transport)
+        if not self._door.admit(self, self._line):
             transport.close()
         self._watch()
 
     def data_received(self, data: bytes) -> None:
-        too_large = False
+        too_large, before = False, len(self._answers)
         for message, fault in self._frames.feed(data):
-            work = self._door.broken(message, fault) if fault else self._door.keep(message)
+            work = self._door.broken(message, fault) if fault else self._door.keep(message, self._line)
             task: asyncio.Task[Receipt] = asyncio.ensure_future(work)
             self._answers.append(task)
             task.add_done_callback(self._send)
             too_large = too_large or isinstance(fault, TooLarge)
-        if len(self._answers) > _IN_FLIGHT or too_large:
+        too_fast = self._too_fast(len(self._answers) - before)
+        if len(self._answers) > _IN_FLIGHT or too_large or too_fast:
             self._transport.pause_reading()
         self._watch()
+
+    def _too_fast(self, frames: int) -> bool:
+        """True when this second's frames are used up; reading goes on with the next."""
+        loop = asyncio.get_running_loop()
+        if loop.time() - self._second >= 1:
+            self._second, self._count = loop.time(), 0
+        self._count += frames
+        if self._count < self._door.settings.rate:
+            return False
+        loop.call_at(self._second + 1, self._next_second)
+        return True
+
+    def _next_second(self) -> None:
+        self._count = 0
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if len(self._answers) <= _IN_FLIGHT // 2 and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def _send(self, _: asyncio.Task[Receipt]) -> None:
         while self._answers and self._answers[0].done():
@@ -112,14 +140,23 @@ class _Connection(asyncio.Protocol):
             if receipt is None:
                 self._transport.close()
                 return
-            self._transport.write(b"\x0b" + receipt.ack + b"\x1c\r")
+            self._say(receipt.ack)
+            if receipt.later is not None:
+                self._door.later(self._follow(receipt.later))
             if isinstance(receipt.error, TooLarge):
                 self._transport.close()
                 return
         if self._ended and not self._answers:
             self._transport.close()
-        elif len(self._answers) <= _IN_FLIGHT // 2 and not self._transport.is_closing():
-            self._transport.resume_reading()
+        elif self._count < self._door.settings.rate:
+            self._go_on()
+
+    def _say(self, answer: bytes) -> None:
+        if answer and not self._transport.is_closing():
+            self._transport.write(b"\x0b" + answer + b"\x1c\r")
+
+    async def _follow(self, later: Awaitable[bytes]) -> None:
+        self._say(await later)
 
     def eof_received(self) -> bool:
         """A sender that has only finished sending still gets its answers; True keeps the line open."""
@@ -141,7 +178,8 @@ class _Connection(asyncio.Protocol):
     def _watch(self) -> None:
         if self._timer:
             self._timer.cancel()
-        wait = _FRAME_S if self._frames.open else _IDLE_S
+        given = self._door.settings
+        wait = given.frame_s if self._frames.open else given.idle_s
         self._timer = asyncio.get_running_loop().call_later(wait, self._transport.close)
 
 
@@ -159,11 +197,12 @@ def _result(task: asyncio.Task[Receipt]) -> Receipt | None:
 class MllpDoor:
     """The listening side."""
 
-    def __init__(self, intake: Intake, *, connections: int = 1024) -> None:
+    def __init__(self, intake: Intake, settings: Mllp | None = None) -> None:
         self._intake = intake
-        self._limit = connections
+        self.settings = settings or Mllp()
         self._open: set[_Connection] = set()
-        self._tasks: set[asyncio.Task[Receipt]] = set()
+        self._by_address: Counter[str] = Counter()
+        self._tasks: set[asyncio.Task[object]] = set()
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int, listener: socket.socket | None = None) -> int:
@@ -172,11 +211,14 @@ class MllpDoor:
         listener: a socket several processes share, bound already.
         """
         loop = asyncio.get_running_loop()
+        networks(self.settings.allow)
+        tls = context(self.settings)
+        rest: dict[str, Any] = {"backlog": 1024, "ssl": tls, "ssl_handshake_timeout": _HANDSHAKE_S if tls else None}
         try:
             if listener is not None:
-                self._server = await loop.create_server(lambda: _Connection(self), sock=listener, backlog=1024)
+                self._server = await loop.create_server(lambda: _Connection(self), sock=listener, **rest)
             else:
-                self._server = await loop.create_server(lambda: _Connection(self), host, port, backlog=1024)
+                self._server = await loop.create_server(lambda: _Connection(self), host, port, **rest)
         except OSError as fault:
             raise ConfigError(f"mllp.port {port}", f"{host}:{port}: {fault.strerror}") from fault
         return int(self._server.sockets[0].getsockname()[1])
@@ -189,35 +231,47 @@ class MllpDoor:
         for connection in list(self._open):
             connection.close()
 
-    def keep(self, message: bytes) -> Awaitable[Receipt]:
-        """One whole frame."""
-        return self._intake.v2(message)
+    async def keep(self, message: bytes, line: Line) -> Receipt:
+        """One whole frame; when the inbox is full, the sender is asked to come again."""
+        try:
+            return await self._intake.v2(message, line=line)
+        except InboxFull as fault:
+            return self._intake.full(message, fault)
 
     def broken(self, message: bytes, fault: GatewayError) -> Awaitable[Receipt]:
         """Bytes that are no frame."""
         return self._intake.broken(message, fault)
 
-    def later(self, work: Awaitable[Receipt]) -> None:
-        """Keep something nobody waits for any more."""
-        task: asyncio.Task[Receipt] = asyncio.ensure_future(work)
+    def later(self, work: Awaitable[object]) -> None:
+        """Do something nobody waits for any more."""
+        task: asyncio.Task[object] = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def admit(self, connection: _Connection) -> bool:
-        """False when the house is full."""
-        if len(self._open) >= self._limit:
+    def admit(self, connection: _Connection, line: Line) -> bool:
+        """False when the house is full, or for a plain line from an address that is not allowed."""
+        given, address = self.settings, connection.address
+        if not line.tls and not allowed(address, given):
+            log.warning("plain MLLP refused: the address is not in mllp.allow")
+            return False
+        if len(self._open) >= given.connections or self._by_address[address] >= given.connections_per_address:
             return False
         self._open.add(connection)
+        self._by_address[address] += 1
         return True
 
     def leave(self, connection: _Connection) -> None:
         """The connection is gone."""
-        self._open.discard(connection)
+        if connection in self._open:
+            self._open.discard(connection)
+            self._by_address -= Counter((connection.address,))
 
 
-async def send(host: str, port: int, messages: list[bytes], *, timeout_s: float = 30.0) -> list[bytes]:
+async def send(
+    host: str, port: int, messages: list[bytes], *, timeout_s: float = 30.0, tls: ssl.SSLContext | None = None
+) -> list[bytes]:
     """A sender for simulators and tests: sends frames one by one, returns the answers."""
-    reader, writer = await asyncio.wait_for(asyncio.open_connection(host, port), timeout_s)
+    reader, writer = await asyncio.wait_for(asyncio.open_connection(host, port, ssl=tls), timeout_s)
     answers = []
     try:
         for message in messages:

@@ -15,6 +15,7 @@ class Source:
 
     control_id: whether the sender's message or document ids are unique for good (D23).
     report_mode: snapshot (a newer issue of a report is whole) or delta.
+    ack: when an HL7 v2 message is answered AA: kept, processed without error, or always.
     settings: what only one format needs (msh3, msh4, csv kind, PACS address, …).
     """
 
@@ -26,7 +27,7 @@ class Source:
     timezone: str = "+08:00"
     control_id: Literal["trusted", "untrusted"] = "trusted"
     report_mode: Literal["snapshot", "delta"] = "snapshot"
-    ack: Literal["stored", "always_aa"] = "stored"
+    ack: Literal["stored", "processed", "always_aa"] = "stored"
     settings: Mapping[str, str] = field(default_factory=dict)
 
 

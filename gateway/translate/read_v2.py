@@ -51,6 +51,8 @@ class Peek:
     declared: str = ""
     trigger: str = ""
     structure: str = ""
+    accept: str = ""  # MSH-15, table 0155
+    application: str = ""  # MSH-16
 
     @classmethod
     def empty(cls) -> Peek:
@@ -70,6 +72,7 @@ def peek_v2(body: bytes, configured: str = "auto") -> Peek:
         charset=decoded.charset, separators=separators, version=part(head[11], 1) or "2.5.1",
         msh5=part(head[4], 1), msh6=part(head[5], 1), processing=part(head[10], 1) or "P",
         declared=head[17].partition("~")[0].strip(), trigger=trigger, structure=structure,
+        accept=part(head[14], 1), application=part(head[15], 1),
     )  # fmt: skip
 
 

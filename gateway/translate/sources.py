@@ -87,7 +87,10 @@ def _source(member: str, name: str, node: Yaml) -> Source:
             Literal["trusted", "untrusted"], _choice(node, "control_id", ("trusted", "untrusted"), "trusted")
         ),
         report_mode=cast(Literal["snapshot", "delta"], _choice(node, "report_mode", ("snapshot", "delta"), "snapshot")),
-        ack=cast(Literal["stored", "always_aa"], _choice(node, "ack", ("stored", "always_aa"), "stored")),
+        ack=cast(
+            Literal["stored", "processed", "always_aa"],
+            _choice(node, "ack", ("stored", "processed", "always_aa"), "stored"),
+        ),
         settings=each(node.get("settings"), lambda _, value: value.text()),
     )
 
