@@ -19,6 +19,12 @@ from .fhir_parts import FhirParts
 _MAX_BASES = 16
 _READ = ("read", "vread", "history-instance", "history-type", "search-type")
 _WRITE = ("create", "update", "patch", "delete")
+_GRAMMAR = (
+    "链式参数（patient.name，最多 3 级）、_has、:iterate 与全部修饰符均可用；"
+    "_sort、_count、_total、_summary、_elements、_include、_revinclude 适用于除 AuditEvent 之外的各类型；"
+    "跨类型查询须给 _type。"
+)
+"""What R4 gives no element for."""
 
 
 def answer(parts: FhirParts, base: str, headers: Mapping[str, str]) -> Answer:
@@ -58,6 +64,7 @@ def _rest(parts: FhirParts) -> Json:
     reverse = _pointing_at(parts)
     rest: Json = {
         "mode": "server",
+        "documentation": _GRAMMAR,
         "security": {
             "cors": bool(parts.cors.origins),
             "description": "Authorization: Bearer <token>，令牌由网关管理员发放。",
@@ -66,8 +73,15 @@ def _rest(parts: FhirParts) -> Json:
     }
     writes = ("transaction", "batch") if parts.write is not None else ()
     rest["interaction"] = [{"code": code} for code in (*writes, "history-system", "search-system")]
+    rest["searchParam"] = [{"name": "_type", "type": "token"}, *_common(parts)]
     rest["compartment"] = [f"http://hl7.org/fhir/CompartmentDefinition/{name}" for name in ("patient", "encounter")]
     return rest
+
+
+def _common(parts: FhirParts) -> list[Json]:
+    """What can be asked of every type alike, and so across types."""
+    known = parts.lookup("Basic")
+    return [{"name": code, "type": known[code].kind} for code in sorted(known) if code.startswith("_")]
 
 
 def _resource(parts: FhirParts, type_: str, reverse: list[str]) -> Json:
@@ -81,7 +95,7 @@ def _resource(parts: FhirParts, type_: str, reverse: list[str]) -> Json:
         found |= {"conditionalUpdate": True, "conditionalDelete": "multiple" if parts.many_deletes else "single"}
     references = [key for key, one in parts.lookup(type_).items() if one.kind == "reference"]
     found |= _unless_empty("searchInclude", ["*", *(f"{type_}:{key}" for key in sorted(references))])
-    found |= _unless_empty("searchRevInclude", reverse)
+    found |= _unless_empty("searchRevInclude", ["*", *reverse] if reverse else [])
     return found | _unless_empty("operation", _operations(parts, type_))
 
 
@@ -105,7 +119,11 @@ def _pointing_at(parts: FhirParts) -> dict[str, list[str]]:
 
 def _operations(parts: FhirParts, type_: str) -> list[Json]:
     return [
-        {"name": one.code.lstrip("$"), "definition": one.definition, "documentation": one.documentation}
+        {
+            "name": one.code.lstrip("$"),
+            "definition": one.definition,
+            "documentation": f"{type_}/{'' if one.on_type else '{id}/'}{one.code}：{one.documentation}",
+        }
         for one in parts.operations
         if one.type in (type_, "") and (parts.write is not None or not one.code.startswith("$meta-"))
     ]

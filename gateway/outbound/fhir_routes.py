@@ -205,10 +205,10 @@ class FhirDoor:
             return _write
         if not (who.may_read(on.type) if on.type else who.types is None or who.types):
             raise Forbidden(on.type, f"role {who.role.value}", detail_zh=f"角色 {who.role.value}")
-        if on.name == "operation":
-            return self._operation(on)
         if on.type == "AuditEvent":
             return fhir_audit.HANDLERS.get(on.name, _not_supported)
+        if on.name == "operation":
+            return self._operation(on)
         return _READS.get(on.name, _not_supported)
 
     def _operation(self, on: On) -> Handler:

@@ -88,4 +88,7 @@ async def test_alerts_are_detected_issues_in_a_bundle(site: Site) -> None:
 async def test_operations_stand_in_the_capability_statement(site: Site) -> None:
     statement = (await site.get("metadata", role="")).json()
     report = next(one for one in statement["rest"][0]["resource"] if one["type"] == "DiagnosticReport")
-    assert [one["name"] for one in report["operation"]] == ["recognition"]
+    assert "recognition" in {one["name"] for one in report["operation"]}
+    patient = next(one for one in statement["rest"][0]["resource"] if one["type"] == "Patient")
+    assert {"recognition", "alerts"} <= {one["name"] for one in patient["operation"]}
+    assert "recognition" not in str(next(one for one in statement["rest"][0]["resource"] if one["type"] == "Basic"))
