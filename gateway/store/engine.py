@@ -347,6 +347,12 @@ class Engine(Protocol):
     async def indexed(self, fresh: Sequence[Indexed]) -> None:
         """Replace what current versions are found by; one that was closed meanwhile is left as it is."""
 
+    async def noted(self, name: str) -> bytes | None:
+        """What `note` kept under a name."""
+
+    async def note(self, name: str, value: bytes) -> None:
+        """Keep a fact about the store as a whole."""
+
     async def forget(self, claimed: datetime, kept: datetime) -> None:
         """Drop claims of criteria and kept answers older than these instants."""
 

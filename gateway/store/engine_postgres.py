@@ -358,6 +358,19 @@ class PostgresEngine:
                 for one in fresh:
                     await _indexed(connection, one)
 
+    async def noted(self, name: str) -> bytes | None:
+        """From `meta`."""
+        with translated():
+            found = await self.database.one("SELECT value FROM meta WHERE name = %s", (name,))
+        return found[0] if found else None
+
+    async def note(self, name: str, value: bytes) -> None:
+        """Into `meta`."""
+        sql = "INSERT INTO meta VALUES(%s, %s) ON CONFLICT(name) DO UPDATE SET value = excluded.value"
+        with translated():
+            async with transaction(self.database.writing) as connection:
+                await run(connection, sql, (name, value))
+
     async def forget(self, claimed: datetime, kept: datetime) -> None:
         """Old claims and answers."""
         with translated():

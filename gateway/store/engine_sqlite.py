@@ -436,6 +436,15 @@ class SqliteEngine:
         await self._writer.run(lambda db: indexed(db, self._names, fresh))
         self._hot.clear()
 
+    async def noted(self, name: str) -> bytes | None:
+        """From `meta`."""
+        return self._one("SELECT value FROM meta WHERE name = ?", name)[0] or None
+
+    async def note(self, name: str, value: bytes) -> None:
+        """Into `meta`."""
+        sql = "INSERT INTO meta VALUES(?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
+        await self._writer.run(lambda db: db.execute(sql, (name, value)))
+
     async def forget(self, claimed: datetime, kept: datetime) -> None:
         """Old claims and answers."""
 

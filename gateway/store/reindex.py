@@ -17,13 +17,33 @@ from .engine import NOTHING, Engine, Indexed, Row, Sight
 from .index import extract
 from .packing import pack_keys
 
+INDEX = 2
+"""One higher with every release that keeps more, or other, keys of a resource."""
+_NOTE = "index_version"
 _AT_ONCE = 200
 _ALL = Sight(NO_TILL - 1, None, None, -1)
 _TOP = 1 << 62
 
 
+def index_version() -> bytes:
+    """What the keys of a version written now are made by."""
+    return b"%d" % INDEX
+
+
+async def due(engine: Engine) -> bool:
+    """Whether older rows may lack keys. An empty store begins with the version of this release."""
+    known = await engine.noted(_NOTE)
+    if known is None and not (await engine.moment())[0]:
+        await engine.note(_NOTE, index_version())
+        return False
+    return known != index_version()
+
+
 async def reindex(engine: Engine, codec: Codec, told: Callable[[int], None] = lambda done: None) -> int:
-    """Every current version, type by type; how many. told: called with the number done so far."""
+    """Every current version, type by type; how many. told: called with the number done so far.
+
+    The version is noted at the end, so that one broken off is still due.
+    """
     done = 0
     for type_ in sorted(resource_types()):
         after: tuple[int, int] | None = None
@@ -38,6 +58,7 @@ async def reindex(engine: Engine, codec: Codec, told: Callable[[int], None] = la
             if len(rows) < _AT_ONCE:
                 break
             after = (rows[-1].tx, rows[-1].rid)
+    await engine.note(_NOTE, index_version())
     return done
 
 

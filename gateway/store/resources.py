@@ -59,7 +59,7 @@ from .engine import (
 from .engine_sqlite import SqliteEngine
 from .opened import Opened
 from .past import Historian
-from .reindex import reindex
+from .reindex import due, reindex
 from .search import NOW, Searcher, sight_of
 from .whole import Records
 
@@ -80,6 +80,10 @@ async def open_store(url: str, *, clock: Clock, page_life_s: int = 3600) -> Reso
     shipped = shipped_dictionaries()
     codec = Codec(list(shipped)[-1], await engine.dictionaries(shipped))
     store = ResourceStore(engine, codec, AuditLog(book, engine), clock, page_life_s)
+    if await store.reindex_due():
+        _LOG.warning(
+            "the search index is of another version: run `gateway store reindex`, else some searches miss rows"
+        )
     store.start()
     return store
 
@@ -315,6 +319,10 @@ class ResourceStore:
                 await self.purge()
             except GatewayError as fault:
                 _LOG.warning("purging postings failed", extra={"code": fault.code})
+
+    async def reindex_due(self) -> bool:
+        """Whether rows were indexed by another release, so that a search may miss them."""
+        return await due(self._engine)
 
     async def reindex(self, told: Callable[[int], None] = lambda done: None) -> int:
         """What every current version is found by, worked out again; how many. told: the number done so far."""

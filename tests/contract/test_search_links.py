@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import gateway.store.links as links_module
+import gateway.store.reindex as reindex_module
 from gateway.errors import BadParameter
 from gateway.model.context import SYSTEM, AccessContext
 from gateway.model.query import Query
@@ -128,6 +129,18 @@ async def test_an_index_is_rebuilt_in_place(site: Site) -> None:
     assert (
         [await found(store, *one) for one in REBUILT] == before == [["p1"], ["p1"], ["o1", "o2"], ["o2"], ["o1", "o2"]]
     )
+
+
+async def test_a_store_knows_by_which_index_it_is_found(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await site.store.commit(Plan(puts=(patient("p1"),)))
+    assert not await (await site.again()).reindex_due() and "index" not in caplog.text
+    monkeypatch.setattr(reindex_module, "INDEX", 3)
+    store = await site.again()
+    assert await store.reindex_due() and "gateway store reindex" in caplog.text
+    assert await store.reindex() == 1
+    assert not await store.reindex_due() and not await (await site.again()).reindex_due()
 
 
 REBUILT = [
