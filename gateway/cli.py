@@ -185,6 +185,33 @@ def _maps(commands: Commands) -> None:
         "gaps", "maps_kept:gaps", "unmapped codes and unused fields of kept messages, by frequency", kept=True
     )
     gaps.add_argument("--source", default="", help="only this source")
+    _map_files(action)
+
+
+def _map_files(action: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
+    new = action("new", "maps_new:new", "the files a new member starts from, below --mappings")
+    new.add_argument("member", help="its key, like district_hospital")
+    new.add_argument("--name", default="", help="its name, as doctors read it")
+    new.add_argument("--source", default="", help="name of its source (default: MEMBER_his)")
+    new.add_argument("--format", default="v2", choices=("v2", "cda", "csv", "json", "dicom", "fhir"))
+    new.add_argument("--level", default="secondary", choices=("tertiary", "secondary", "primary"))
+    new.add_argument("--sender", default="", metavar="MSH3/MSH4", help="who its HL7 v2 messages say they come from")
+    tables = (
+        ("export-xlsx", "code tables as a workbook, a sheet each"),
+        ("import-xlsx", "a workbook back into the tables below --mappings"),
+        ("conceptmap", "code tables as FHIR ConceptMaps"),
+    )
+    for name, text in tables:
+        one = action(name, f"maps_tables:{name.replace('-', '_')}", text)
+        if name == "conceptmap":
+            one.add_argument("--out", default="", help="folder, a file each (default: a JSON line each)")
+        else:
+            one.add_argument("file", help="the workbook, .xlsx")
+        if name != "import-xlsx":
+            one.add_argument("--member", default="", help="whose tables (default: those everybody shares)")
+            one.add_argument("--base", action="store_true", help="with --member: the shared tables too")
+    schema = action("schema", "maps_tables:schema", "JSON Schemas of map files and source.yaml, for editors")
+    schema.add_argument("--out", default=".", help="folder (default: here)")
 
 
 def _rest(commands: Commands) -> None:

@@ -187,8 +187,13 @@ def _concept_table(name: str, place: str, rows: Rows) -> Table:
     return Table(name, concepts={key: tuple(found) for key, found in out.items()})
 
 
+def full_system(short: str) -> str:
+    """The URI of a code system's short name (`LOINC`), else the text itself."""
+    return _SYSTEMS.get(short, short)
+
+
 def _concept_row(row: dict[str, str], place: str) -> ConceptRow:
-    system = _SYSTEMS.get(row["system"], row["system"])
+    system = full_system(row["system"])
     if not system.startswith(("http", "urn:")) or not row["code"].strip():
         raise MappingError(place, f"system {row['system']!r} is neither a known short name nor a URI, or code is empty")
     return ConceptRow(

@@ -13,8 +13,8 @@ from ..errors import MappingError
 from .codes import Table, read_table
 from .strict_yaml import Yaml, load
 
-_MAP_KEYS = frozenset({"format", "serves", "extends", "for", "source", "said", "rules", "remove", "ignore"})
-_RULE_KEYS = frozenset(
+MAP_KEYS = frozenset({"format", "serves", "extends", "for", "source", "said", "rules", "remove", "ignore"})
+RULE_KEYS = frozenset(
     {
         "rule",
         "each",
@@ -32,7 +32,7 @@ _RULE_KEYS = frozenset(
         "warn",
     }
 )
-_IGNORE_KEYS = frozenset({"field", "because"})
+IGNORE_KEYS = frozenset({"field", "because"})
 SPECIAL_TARGETS = frozenset({"Patient", "Merge"})
 
 
@@ -173,7 +173,7 @@ class Library:
         ignore: dict[str, str] = {}
         for one in self._line(name):
             node = self.yaml(f"{one}.yaml")
-            node.fields(_MAP_KEYS)
+            node.fields(MAP_KEYS)
             for gone in (node.get("remove") or Yaml([], node.place)).items():
                 if rules.pop(gone.text(), None) is None:
                     raise gone.error(f"there is no rule {gone.text()!r} to remove")
@@ -186,7 +186,7 @@ class Library:
 def _ignored(node: Yaml) -> dict[str, str]:
     out: dict[str, str] = {}
     for entry in (node.get("ignore") or Yaml([], node.place)).items():
-        entry.fields(_IGNORE_KEYS)
+        entry.fields(IGNORE_KEYS)
         because = entry.word("because").strip()
         if not because:
             raise entry.error("say why the field is ignored: because")
@@ -197,7 +197,7 @@ def _ignored(node: Yaml) -> dict[str, str]:
 
 def _with_rule(rules: dict[str, Rule], node: Yaml) -> dict[str, Rule]:
     """Rules with one more: a known name is overridden key by key, a new one is appended or put in place."""
-    node.fields(_RULE_KEYS)
+    node.fields(RULE_KEYS)
     name = node.word("rule") or node.word("to").lower()
     if not name:
         raise node.error("a rule needs a name: rule")

@@ -15,10 +15,10 @@ from .strict_yaml import Yaml, each
 
 FORMATS = ("v2", "cda", "csv", "json", "dicom")
 SANDBOX = "sandbox"
-_PROVIDES = frozenset({"visits", "labs", "imaging", "images", "medication", "documents"})
-_LEVELS = ("tertiary", "secondary", "primary")
-_MEMBER_KEYS = frozenset({"name", "short", "level", "provides", "sources"})
-_SOURCE_KEYS = frozenset({"format", "title", "charset", "timezone", "control_id", "report_mode", "ack", "settings"})
+PROVIDES = frozenset({"visits", "labs", "imaging", "images", "medication", "documents"})
+LEVELS = ("tertiary", "secondary", "primary")
+MEMBER_KEYS = frozenset({"name", "short", "level", "provides", "sources"})
+SOURCE_KEYS = frozenset({"format", "title", "charset", "timezone", "control_id", "report_mode", "ack", "settings"})
 _ALLIANCE_KEYS = frozenset({"name", "lead", "members", "contains"})
 
 
@@ -56,19 +56,19 @@ def _choice(node: Yaml, key: str, allowed: tuple[str, ...], default: str) -> str
 
 
 def _member(key: str, node: Yaml) -> Member:
-    node.fields(_MEMBER_KEYS)
+    node.fields(MEMBER_KEYS)
     provides = frozenset(node.words("provides"))
-    if provides - _PROVIDES:
-        raise node.error(f"unknown in provides: {', '.join(sorted(provides - _PROVIDES))}")
+    if provides - PROVIDES:
+        raise node.error(f"unknown in provides: {', '.join(sorted(provides - PROVIDES))}")
     name = node.word("name")
     if not name:
         raise node.error("a member needs a name")
-    level = cast(Level, _choice(node, "level", _LEVELS, ""))
+    level = cast(Level, _choice(node, "level", LEVELS, ""))
     return Member(key, name, level, node.word("short") or name, provides)
 
 
 def _source(member: str, name: str, node: Yaml) -> Source:
-    node.fields(_SOURCE_KEYS)
+    node.fields(SOURCE_KEYS)
     zone, charset = node.word("timezone", "+08:00"), node.word("charset", "auto")
     try:
         parse_offset(zone)
