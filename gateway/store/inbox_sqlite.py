@@ -7,7 +7,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import apsw
 import zstandard
@@ -16,7 +16,8 @@ from ..model.message import RawMessage
 from ..model.outcome import State
 from .base import hash64
 from .inbox_base import NUMBER, REPLAY, REUSED, STATES, Arrival, Claimed, Entry, Kept, Settled, key_of, seq_of
-from .writer import GroupWriter, connect
+from .sqlite_sql import insert, numbers
+from .writer import GroupWriter, Together, connect
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS message(
@@ -44,6 +45,18 @@ _RAW = "seq, source, format, body, at, name"
 _ROW = "seq, source, format, name, control, at, state, reason, outcome, size"
 
 
+_COLUMNS = "seq,source,format,name,control,at,state,reason,outcome,twin,hash,size,body"
+_Twin = tuple[int, bytes, int, str]  # seq, hash, state, reason of a kept message
+
+
+class _New(NamedTuple):
+    """An arrival ready for the file."""
+
+    arrival: Arrival
+    digest: bytes
+    twin: int
+
+
 class SqliteInbox:
     """`<directory>/inbox.db`; implements `Messages` for the one process that works on it."""
 
@@ -63,28 +76,38 @@ class SqliteInbox:
         """Returns once the bytes are on disk."""
         digest = hashlib.blake2b(arrival.content or arrival.body, digest_size=16).digest()
         twin = hash64(arrival.source, arrival.control or digest.hex())
-        packed = self._pack.compress(arrival.body)
-        return await self._writer.run(lambda db: self._insert(db, arrival, digest, twin, packed))
+        kept: Kept = await self._writer.run(Together(self._insert, _New(arrival, digest, twin)))
+        return kept
 
-    def _insert(self, db: apsw.Connection, new: Arrival, digest: bytes, twin: int, packed: bytes) -> Kept:
-        clash = False
-        sql = "SELECT seq, hash, state, reason FROM message WHERE twin = ? ORDER BY seq"
-        for seq, known, state, reason in db.execute(sql, (twin,)):
-            if known == digest:
+    def _insert(self, db: apsw.Connection, works: Sequence[_New]) -> list[Kept]:
+        """One look for twins and one insert for all who wait; later ones among them see the earlier."""
+        twins: dict[int, list[_Twin]] = {}
+        sql = (
+            "SELECT twin, seq, hash, state, reason FROM carray(?) AS asked"
+            " CROSS JOIN message ON twin = asked.value ORDER BY seq"
+        )
+        for twin, *known in db.execute(sql, (numbers(list({one.twin for one in works})),)):
+            twins.setdefault(twin, []).append(tuple(known))
+        rows: list[tuple[Any, ...]] = []
+        answers = [self._placed(one, twins.setdefault(one.twin, []), rows) for one in works]
+        insert(db, f"INSERT INTO message({_COLUMNS}) VALUES", rows)
+        return answers
+
+    def _placed(self, one: _New, twins: list[_Twin], rows: list[tuple[Any, ...]]) -> Kept:
+        new, clash = one.arrival, False
+        for seq, known, state, reason in twins:
+            if known == one.digest:
                 return Kept(key_of(seq), duplicate=True, clash=reason == REUSED)
             # What was quarantined made nothing, so its id is free for a whole message (a file cut off on its way).
             clash = clash or (bool(new.control) and state != NUMBER[State.QUARANTINED])
         self._last += 1
         reason = REUSED if clash else new.refused
-        row = (
+        state = NUMBER[State.QUARANTINED if reason else State.RECEIVED]
+        rows.append((
             self._last, new.source, new.format, new.name, new.control, int(new.at.timestamp() * 1000),
-            2 if reason else 0, reason, new.outcome, twin, digest, len(new.body), packed,
-        )  # fmt: skip
-        db.execute(
-            "INSERT INTO message(seq,source,format,name,control,at,state,reason,outcome,twin,hash,size,body)"
-            " VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)",
-            row,
-        )
+            state, reason, new.outcome, one.twin, one.digest, len(new.body), self._pack.compress(new.body),
+        ))  # fmt: skip
+        twins.append((self._last, one.digest, state, reason))
         return Kept(key_of(self._last), clash=clash)
 
     # ---- working on them ---------------------------------------------------------------------

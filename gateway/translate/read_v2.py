@@ -68,11 +68,11 @@ def peek_v2(body: bytes, configured: str = "auto") -> Peek:
     head = text.partition("\r")[0].split("|", 18) + _NO_FIELDS
     code, trigger, structure = _message_type(head[8], text)
     return Peek(
-        msh3=part(head[2], 1), msh4=part(head[3], 1), control_id=unescape(head[9]).strip(), kind=_kind(code, trigger),
-        charset=decoded.charset, separators=separators, version=part(head[11], 1) or "2.5.1",
-        msh5=part(head[4], 1), msh6=part(head[5], 1), processing=part(head[10], 1) or "P",
+        msh3=_FIRST[head[2]], msh4=_FIRST[head[3]], control_id=unescape(head[9]).strip(), kind=_kind(code, trigger),
+        charset=decoded.charset, separators=separators, version=_FIRST[head[11]] or "2.5.1",
+        msh5=_FIRST[head[4]], msh6=_FIRST[head[5]], processing=_FIRST[head[10]] or "P",
         declared=head[17].partition("~")[0].strip(), trigger=trigger, structure=structure,
-        accept=part(head[14], 1), application=part(head[15], 1),
+        accept=_FIRST[head[14]], application=_FIRST[head[15]],
     )  # fmt: skip
 
 
@@ -177,10 +177,12 @@ def _location(place: str) -> str:
     return "^".join(parts).rstrip("^")
 
 
+_SPECIAL = re.compile(r"[\\|^&~\r\n]")
+_ESCAPED = str.maketrans({"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "&": "\\T\\", "~": "\\R\\", "\r": " ", "\n": " "})
+
+
 def _escape(text: str) -> str:
-    for plain, name in (("\\", "E"), ("|", "F"), ("^", "S"), ("&", "T"), ("~", "R")):
-        text = text.replace(plain, f"\\{name}\\")
-    return text.replace("\r", " ").replace("\n", " ")
+    return text.translate(_ESCAPED) if _SPECIAL.search(text) else text
 
 
 def _respelt(text: str, separators: str) -> str:
