@@ -8,15 +8,13 @@ import msgspec
 
 from ..errors import BadParameter, Unparseable, UnsupportedMedia
 from ..identity.workspace import Resolution
-from ..model.context import SYSTEM, AccessContext
+from ..model.context import AccessContext
 from ..model.resource import Json, loads
 from ..model.rest import FHIR_JSON, Call, is_json
 from ..model.subject import subject_of
-from ..store.base import Put, Resource, Store, src_of
-from ..store.bodies import prepare, repoint
+from ..store.base import Put, Resource, src_of
+from ..store.bodies import prepare
 from .bounds import bounded
-
-_MERGES = 8
 
 
 class Head(msgspec.Struct):
@@ -26,21 +24,7 @@ class Head(msgspec.Struct):
     id: str = ""
 
 
-class _Other(msgspec.Struct):
-    reference: str = ""
-
-
-class _Link(msgspec.Struct):
-    type: str = ""
-    other: _Other = msgspec.field(default_factory=_Other)
-
-
-class _Links(msgspec.Struct):
-    link: list[_Link] = []
-
-
 _heads = msgspec.json.Decoder(Head)
-_links = msgspec.json.Decoder(_Links)
 
 
 def head_of(body: bytes) -> Head:
@@ -59,31 +43,14 @@ def plain(body: bytes) -> Json:
         raise Unparseable() from None
 
 
-async def checked(store: Store, call: Call, type_: str) -> bytes:
-    """The body of a call as JSON of this type, its subject led to the surviving Patient (design-store §8)."""
+def checked(call: Call, type_: str) -> bytes:
+    """The body of a call as JSON of this type. Raises UnsupportedMedia, TooLarge, Unparseable, BadParameter."""
     if not is_json(call.header("content-type") or FHIR_JSON):
         raise UnsupportedMedia("Content-Type")
     bounded(call.body, type_)
     if head_of(call.body).resourceType != type_:
         raise BadParameter("resourceType", f"must be {type_}", detail_zh=f"须为 {type_}。")
-    return await to_survivor(store, type_, call.body)
-
-
-async def to_survivor(store: Store, type_: str, body: bytes) -> bytes:
-    """The body with a merged subject replaced by who it was merged into."""
-    patient = "" if type_ == "Patient" else subject_of(type_, "", body)
-    for _ in range(_MERGES if patient else 0):
-        found = await store.read("Patient", patient, SYSTEM)
-        survivor = _survivor(found.body) if found is not None and b'"replaced-by"' in found.body else ""
-        if not survivor:
-            break
-        body, patient = repoint(body, patient, survivor), survivor
-    return body
-
-
-def _survivor(patient: bytes) -> str:
-    found = (one.other.reference for one in _links.decode(patient).link if one.type == "replaced-by")
-    return next(found, "").removeprefix("Patient/")
+    return call.body
 
 
 def put_of(

@@ -6,9 +6,11 @@ import base64
 import binascii
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ..errors import BadParameter, GatewayError, NotSupported, TooLarge, Unparseable, UnsupportedMedia
 from ..model.resource import dumps
@@ -54,8 +56,7 @@ _entries = msgspec.json.Decoder(_Entry)
 _binaries = msgspec.json.Decoder(_Binary)
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Struct, frozen=True):
     """What one entry is about; the shape `fhir_change.Aim` asks for. Reading entries are named read."""
 
     name: str
@@ -64,8 +65,7 @@ class Target:
     operation: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """One entry: its number in the Bundle, its temporary address, its call and what that is about."""
 
     number: int

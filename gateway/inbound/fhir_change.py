@@ -7,8 +7,12 @@ whose verified card is known stands for the existing person (D21). Source: FHIR 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
+from dataclasses import replace as replaced
 from typing import Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ..errors import (
     BadParameter,
@@ -82,8 +86,10 @@ class WriteParts:
     deletes: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+_NOBODY = Resolution()
+
+
+class Change(Struct, frozen=True):
     """One wanted change, already permitted: what it puts or deletes, and what identity adds to the plan.
 
     place: `Type/id` of the answer, "" when nothing is to be done. known: an existing person stands for the Patient
@@ -95,7 +101,7 @@ class Change:
     name: str
     put: Put | None = None
     deletes: tuple[Delete, ...] = ()
-    resolution: Resolution = field(default_factory=Resolution)
+    resolution: Resolution = _NOBODY
     patients: tuple[str, ...] = ()
     created: bool = False
     known: bool = False
@@ -149,7 +155,7 @@ class Planner:
 
     # ---- create
     async def _create(self, call: Call, aim: Aim, fresh: str) -> Change:
-        body = await checked(self.parts.store, call, aim.type)
+        body = checked(call, aim.type)
         criteria = call.header("if-none-exist").lstrip("?")
         if not criteria:
             return await self._made(call.who, aim.type, fresh, body)
@@ -180,7 +186,7 @@ class Planner:
 
     # ---- update
     async def _update(self, call: Call, aim: Aim, fresh: str) -> Change:
-        body = await checked(self.parts.store, call, aim.type)
+        body = checked(call, aim.type)
         if not aim.id:
             return await self._conditional_update(call, aim, body, fresh)
         if head_of(body).id != aim.id:
@@ -233,7 +239,7 @@ class Planner:
             put = prepare(
                 "Patient", old.id, written, patient=old.id, member=old.member, meta=meta, expect=old.version
             )  # fmt: skip
-            resolution = replace(heard, resources=others)
+            resolution = replaced(heard, resources=others)
         person = heard.patients[0]
         people = (old.id, person) if person != old.id else (person,)
         return Change(f"Patient/{person}", "U", name, put, resolution=resolution, patients=people)

@@ -8,11 +8,11 @@ them. Work goes on in short slices, so that others are served meanwhile. Source:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace as replaced
 
 import msgspec
+from msgspec.structs import replace
 
 from ..errors import BadParameter, BadReference, Conflict, GatewayError
 from ..model import systems
@@ -73,7 +73,7 @@ class _Attempt:
 
     def __init__(self, committer: Committer, writing: Sequence[Step], fresh: Mapping[object, str]) -> None:
         self._find, self._types = committer.parts.find, committer.parts.types
-        self._planner = Planner(replace(committer.parts, find=self._once))
+        self._planner = Planner(replaced(committer.parts, find=self._once))
         self._writing, self._fresh = writing, fresh
         self._asked: dict[tuple[str, str, int], tuple[list[Resource], Condition]] = {}
         self._places: dict[str, str] = {}
@@ -85,13 +85,13 @@ class _Attempt:
         """One change for every writing step, in their order."""
         found: dict[int, Change] = {}
         for step in self._writing:
-            with _naming(step):
+            with _Naming(step):
                 if step.full_url and step.target.type != "Patient" and step.target.name != "delete":
                     self._places[step.full_url] = await self._place_of(step)
         for patients in (True, False):
             for step in self._writing:
                 if (step.target.type == "Patient") == patients:
-                    with _naming(step):
+                    with _Naming(step):
                         found[step.number] = await self._change(step)
                     await self._pace()
         self._apart(found)
@@ -118,14 +118,15 @@ class _Attempt:
 
     async def _change(self, step: Step) -> Change:
         call, conditions = step.call, list[Condition]()
-        if call.body and step.target.name != "patch":
+        if step.target.name != "patch" and (self._places or b"urn:" in call.body or b"?" in call.body):
             call = replace(call, body=await self._resolved(call, conditions))
         change = await self._planner.plan(call, step.target, self._fresh[fresh_key(step)])
         if step.target.type == "Patient":
             change = self._same_card(change)
             if step.full_url:
                 self._places[step.full_url] = change.place
-        return replace(self._twin(step, change), conditions=(*change.conditions, *conditions))
+        twin = self._twin(step, change)
+        return replace(twin, conditions=(*change.conditions, *conditions)) if conditions else twin
 
     def _twin(self, step: Step, change: Change) -> Change:
         """Of entries under one If-None-Exist the first makes the resource, the others have found it."""
@@ -133,7 +134,9 @@ class _Attempt:
             return change
         first = self._made.setdefault(fresh_key(step), f"{step.number} {change.place}")
         number, _, place = first.partition(" ")
-        return change if int(number) == step.number else Change(place, "C", "create", known=True)
+        if int(number) == step.number:
+            return change
+        return Change(place, "C", "create", known=True, conditions=change.conditions)
 
     def _same_card(self, change: Change) -> Change:
         """Two Patients of one Bundle with the same verified card are one person: the first."""
@@ -144,8 +147,8 @@ class _Attempt:
         if not first:
             return change
         person = first.removeprefix("Patient/")
-        records = tuple(replace(one, patient=person) for one in change.resolution.records)
-        kept = replace(change.resolution, records=records, resources=(), unclaimed=())
+        records = tuple(replaced(one, patient=person) for one in change.resolution.records)
+        kept = replaced(change.resolution, records=records, resources=(), unclaimed=())
         return replace(change, place=first, resolution=kept, patients=(person,), known=True)
 
     def _apart(self, found: Mapping[int, Change]) -> None:
@@ -163,11 +166,7 @@ class _Attempt:
     async def _resolved(self, call: Call, conditions: list[Condition]) -> bytes:
         """The body with temporary addresses and conditional references replaced by what they stand for."""
         known = self._places
-        asked = {
-            match[2].decode() for match in _ADDRESS.finditer(call.body) if match[1] == b"reference" and b"?" in match[2]
-        }
-        asked = {one for one in asked if one.partition("?")[0] in self._types}
-        if asked:
+        if asked := self._asked_by(call.body):
             known = dict(known)
             for reference in asked:
                 known[reference], condition = await self._referred(call, reference)
@@ -182,6 +181,13 @@ class _Attempt:
             return match[0]
 
         return _ADDRESS.sub(swap, call.body)
+
+    def _asked_by(self, body: bytes) -> set[str]:
+        """The conditional references of a body."""
+        if b"?" not in body:
+            return set()
+        found = (match[2].decode() for match in _ADDRESS.finditer(body) if match[1] == b"reference")
+        return {one for one in found if "?" in one and one.partition("?")[0] in self._types}
 
     async def _referred(self, call: Call, reference: str) -> tuple[str, Condition]:
         type_, _, criteria = reference.partition("?")
@@ -205,12 +211,20 @@ def fresh_key(step: Step) -> object:
     return (step.target.type, shared) if shared else step.number
 
 
-@contextmanager
-def _naming(step: Step) -> Iterator[None]:
-    try:
-        yield
-    except GatewayError as fault:
-        raise fault.within(step.place) from None
+class _Naming:
+    """Faults inside are this entry's. A class, because it is entered for every entry."""
+
+    __slots__ = ("_step",)
+
+    def __init__(self, step: Step) -> None:
+        self._step = step
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, fault: BaseException | None, __: object) -> None:
+        if isinstance(fault, GatewayError):
+            raise fault.within(self._step.place) from None
 
 
 # ---- the answer -------------------------------------------------------------------------------

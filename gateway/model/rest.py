@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
+
+from msgspec import Struct
 
 from .context import AccessContext
 
@@ -24,8 +25,7 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 _ETAG = re.compile(r'(?:W/)?"([^"]*)"')
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """One interaction. `path` is below the base and undecoded (`Patient/1`), `query` raw, header names lower case."""
 
     method: str
@@ -41,8 +41,7 @@ class Call:
         return self.headers.get(name, "")
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(Struct, frozen=True):
     """What an interaction touched: the part of an audit row only the interaction knows.
 
     action: C R U D E. subtype: FHIR restful-interaction code (read, vread, search-type, …, operation).
@@ -56,16 +55,14 @@ class Seen:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True):
     """A further piece of a long body, and what it discloses: that is on record before the piece leaves."""
 
     body: bytes
     seen: Seen
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """Status, bytes and headers. `seen` None: the audit is already written, or nothing was disclosed.
 
     more: what follows `body` of an answer too long to be made at once.
@@ -75,7 +72,7 @@ class Answer:
     body: bytes = b""
     headers: tuple[tuple[str, str], ...] = ()
     media: str = FHIR_JSON + ";charset=utf-8"
-    seen: Seen | None = field(default=None)
+    seen: Seen | None = None
     more: AsyncIterator[Part] | None = None
 
 
@@ -93,6 +90,7 @@ def accepts_json(accept: str, format_: str = "") -> bool:
     return any(weights.get(name, 0.0) > 0 for name in _WILDCARDS)
 
 
+@lru_cache(256)
 def is_json(content_type: str) -> bool:
     """True for a body declared as FHIR JSON or plain JSON, in UTF-8 or without charset."""
     name, _, rest = content_type.partition(";")
@@ -135,7 +133,13 @@ def etag_versions(header: str) -> tuple[str, ...]:
 
 def http_date(at: datetime) -> str:
     """IMF-fixdate: `Sun, 06 Nov 1994 08:49:37 GMT`."""
-    utc = at.astimezone(UTC)
+    return _fixdate(int(at.timestamp()))
+
+
+@lru_cache(1024)
+def _fixdate(second: int) -> str:
+    """Answers of one moment share few seconds."""
+    utc = datetime.fromtimestamp(second, UTC)
     clock = f"{utc.hour:02d}:{utc.minute:02d}:{utc.second:02d}"
     return f"{_DAYS[utc.weekday()]}, {utc.day:02d} {_MONTHS[utc.month - 1]} {utc.year:04d} {clock} GMT"
 
@@ -149,6 +153,7 @@ def parse_http_date(text: str) -> datetime | None:
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
+@lru_cache(256)
 def prefer(header: str, name: str) -> str:
     """The value of one preference: `prefer("return=minimal; handling=lenient", "handling")` → `lenient`."""
     for part in re.split(r"[;,]", header):

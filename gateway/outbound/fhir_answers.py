@@ -6,10 +6,11 @@ Source: FHIR R4 http.html (read, 304, ETag), bundle.html (searchset, history).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from weakref import WeakKeyDictionary
+
+from msgspec.structs import replace
 
 from ..errors import Gone, NotFound
 from ..model.outcome import Finding

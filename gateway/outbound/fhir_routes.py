@@ -9,10 +9,10 @@ from __future__ import annotations
 import gzip
 import re
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import replace
 from functools import lru_cache
 
 import msgspec
+from msgspec.structs import replace
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Protocol
 
 from msgspec import Struct
@@ -27,6 +28,7 @@ def hash64(*parts: str) -> int:
     return int.from_bytes(digest, "big", signed=True)
 
 
+@lru_cache(16384)
 def fh_of(resource_type: str, resource_id: str) -> int:
     """Directory key of a resource."""
     return hash64(resource_type, resource_id)
@@ -57,8 +59,7 @@ def label_bits(security: object) -> int:
     return bits
 
 
-@dataclass(frozen=True, slots=True)
-class Keys:
+class Keys(Struct, frozen=True):
     """What searching needs to know of one version; made by `store/index.py`.
 
     tokens: postings, `hash64(type, param, value)`, `hash64(type, param, system, value)`, … (design-store §2).
@@ -81,8 +82,7 @@ def param_number(code: str) -> int:
 
 
 # ---- what a plan is made of -------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
-class Put:
+class Put(Struct, frozen=True):
     """A new version of one resource. `body` is JSON without `id` and `meta`, members in order.
 
     meta: the client's or the pipeline's meta members as JSON object (source, tag, profile, security), b"{}" if none.
@@ -197,8 +197,7 @@ class Once:
     said: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """One transaction as data. Order: preconditions, records, moves, puts, deletes, audit, done.
 
     unclaimed: (system, value) identifiers that no current resource of `type` may hold: (type, system, value).

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from functools import cache, lru_cache
@@ -167,7 +167,7 @@ def repointed(put: Put, old_patient: str, new_patient: str) -> Put:
     body = repoint(put.body, old_patient, new_patient)
     made: Struct = msgspec.json.decode(body, type=struct(put.type))
     keys = extract(put.type, made, put.id, json_of(put.meta))
-    return replace(put, body=body, keys=keys, patient=new_patient)
+    return msgspec.structs.replace(put, body=body, keys=keys, patient=new_patient)
 
 
 def stored_put(row: Row, codec: Codec, patient: str) -> Put:

@@ -115,8 +115,7 @@ class Placed(NamedTuple):
     row: Row
 
 
-@dataclass(frozen=True, slots=True)
-class PackedPut:
+class PackedPut(Struct, frozen=True):
     """A Put ready for its transaction: everything costly was done outside it.
 
     same: hash of the canonical content. home: fh of the Patient whose person it lies with, 0 = a shared home.
@@ -185,8 +184,7 @@ class PackedCondition:
     claims: bool
 
 
-@dataclass(frozen=True, slots=True)
-class PackedPlan:
+class PackedPlan(Struct, frozen=True):
     """One transaction, ready. `audits` are encoded AuditRows; `done` (raw key, outcome)."""
 
     at: datetime

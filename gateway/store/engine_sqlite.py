@@ -58,6 +58,7 @@ T = TypeVar("T")
 _EMPTY = (0, 0, 0)
 _HOT_BYTES = 16 * 1024 * 1024  # of rows remembered
 _ROW_BYTES = 700  # of a row beside its keys and body, about
+_SURVIVORS = 50_000  # remembered, about 100 bytes each
 SECONDS = 5.0
 """How long one read in a worker thread may take."""
 
@@ -79,6 +80,7 @@ class SqliteEngine:
         self._names.load(self._reader)
         self._hot: dict[int, Row] = {}  # current rows by fh; this process writes alone, so it knows when they close
         self._hot_bytes = 0  # of all that was added since it was last empty
+        self._survivors: dict[int, str] = {}  # by fh of a Patient, "" for one who stands for himself
         self.store_key: bytes = self._one("SELECT value FROM meta WHERE name = 'key'")[0]
 
     # ---- helpers -----------------------------------------------------------------------------
@@ -199,8 +201,14 @@ class SqliteEngine:
 
     async def survivors(self, fhs: Sequence[int]) -> dict[int, str]:
         """Ids of the Patients that replace superseded ones."""
-        sql = "SELECT fh, id FROM carray(?) AS asked CROSS JOIN survivor ON survivor.fh = asked.value"
-        return {row[0]: row[1] for row in self._reader.execute(sql, (numbers(fhs),))}
+        if len(self._survivors) > _SURVIVORS:
+            self._survivors.clear()
+        unknown = [fh for fh in fhs if fh not in self._survivors]
+        if unknown:
+            sql = "SELECT fh, id FROM carray(?) AS asked CROSS JOIN survivor ON survivor.fh = asked.value"
+            self._survivors.update(dict.fromkeys(unknown, ""))
+            self._survivors.update({row[0]: row[1] for row in self._reader.execute(sql, (numbers(unknown),))})
+        return {fh: id_ for fh in fhs if (id_ := self._survivors[fh])}
 
     # ---- scans -------------------------------------------------------------------------------
     async def home(
@@ -415,7 +423,7 @@ class SqliteEngine:
             await self._writer.run(lambda db: self._names.learn(db, new))
             self._names.load(self._reader)
         made = ready(plan, self._names)
-        work = asyncio.ensure_future(self._writer.run(Together(transaction, made, alone(made))))
+        work = self._writer.submit(Together(transaction, made, alone(made)))
         # First of its callbacks, so before anybody hears of the commit; and also when the caller went away meanwhile.
         work.add_done_callback(lambda _: self._forget(plan))
         return await asyncio.shield(work)
@@ -424,8 +432,10 @@ class SqliteEngine:
         """Drop remembered rows the plan may have closed."""
         for put in (*plan.puts, *(put for move in plan.moves for put in move.puts)):
             self._hot.pop(put.fh, None)
+            self._survivors.pop(put.fh, None)
         for gone in plan.deletes:
             self._hot.pop(fh_of(gone.type, gone.id), None)
+            self._survivors.pop(fh_of(gone.type, gone.id), None)
 
     async def purge(self, before: datetime, limit: int) -> int:
         """Postings and ordered entries of versions closed before an instant."""

@@ -7,7 +7,7 @@ the emitters of `index_values.py`; its source comes from the R4 tables alone. Th
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any
 
 from msgspec import Struct
@@ -52,9 +52,9 @@ def extract(resource_type: str, resource: Struct, resource_id: str, meta: Mappin
     said = _own_meta(resource) if meta is None else meta
     tokens.update(meta_tokens(resource_type, said))
     bits = presence(resource_type)
-    present = gathered.present | sum(
-        bits[f"_{name}"] for name in ("source", "profile", "tag", "security") if said.get(name)
-    )
+    present = gathered.present
+    for name in _META if said else ():
+        present |= bits[f"_{name}"] if said.get(name) else 0
     return Keys(
         tuple(tokens),
         tuple(gathered.refs),
@@ -133,4 +133,9 @@ def _unfiltered(step: Step) -> Step:
 def _inside(name: str, g: Gathered, reference: Any) -> None:
     text = reference.reference
     if text is not None and text.startswith(name + "/"):
-        g.tokens.append(hash64("compartment", name, target_of(text)[1]))
+        g.tokens.append(_member_of(name, text))
+
+
+@lru_cache(8192)
+def _member_of(name: str, text: str) -> int:
+    return hash64("compartment", name, target_of(text)[1])

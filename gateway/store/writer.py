@@ -98,17 +98,20 @@ class GroupWriter:
         self._thread.start()
 
     async def run(self, job: Callable[[apsw.Connection], T], *, one_statement: bool = False) -> T:
-        """Run `job` on the writing thread; returns its result once it is on disk. Raises StorageFull.
+        """Run `job` on the writing thread; returns its result once it is on disk. Raises StorageFull."""
+        return await self.submit(job, one_statement=one_statement)
+
+    def submit(self, job: Callable[[apsw.Connection], T], *, one_statement: bool = False) -> asyncio.Future[T]:
+        """The future of `run`, for who wants to know also when its caller went away. Raises StorageFull.
 
         one_statement: it is a transaction by itself. Each statement hands the interpreter over to the event loop,
         which may keep it for 5 ms; so such a job, when no other waits, is run without any beside its own.
         """
         self._disk.check()
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
+        future: asyncio.Future[T] = loop.create_future()
         self._jobs.put((job, loop, future, one_statement))
-        result: T = await future
-        return result
+        return future
 
     def waiting(self) -> int:
         """How many jobs are queued (approximate)."""

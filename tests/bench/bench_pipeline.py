@@ -13,7 +13,6 @@ import gc
 import random
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -68,7 +67,7 @@ async def _ceiling(gateway: Gateway, first: int, count: int, residents: int, cha
 
     async def commit(plan: Plan) -> None:
         async with gate:
-            await gateway.store.commit(replace(plan, unclaimed=()))
+            await gateway.store.commit(msgspec.structs.replace(plan, unclaimed=()))
 
     await asyncio.gather(*[commit(plan) for plan in plans])
     return puts / (time.perf_counter() - begun)

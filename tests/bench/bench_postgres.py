@@ -17,9 +17,9 @@ import multiprocessing
 import resource
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import replace
 from multiprocessing.connection import Connection
 
+import msgspec
 import psycopg
 import uvloop
 
@@ -164,7 +164,7 @@ async def _fill(url: str, rows: int) -> None:
     feeds += [Feed(2_000, seed=1_000 + n) for n in range(rows // 20_000)]
     for feed in feeds:
         for _ in range(4 if feed is feeds[0] else 20):
-            await store.commit(Plan(puts=tuple(replace(put, expect=None) for put in feed.rows(1_000))))
+            await store.commit(Plan(puts=tuple(msgspec.structs.replace(put, expect=None) for put in feed.rows(1_000))))
     await store.close()
 
 

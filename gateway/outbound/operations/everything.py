@@ -9,7 +9,6 @@ Sources: FHIR R4 operation-patient-everything.html, operation-encounter-everythi
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 import msgspec
 
@@ -160,7 +159,9 @@ def _streamed(parts: FhirParts, call: Call, on: On, token: Token, asked: Whole, 
     answer = _page(parts, call, on, token, found)
     at = int(found.at.timestamp() * 1000)
     onward = msgspec.structs.replace(asked, as_of=found.as_of, at=at, below=found.next)
-    return replace(answer, body=answer.body.removesuffix(_END), more=_rest(parts, call, on, token, onward))
+    return msgspec.structs.replace(
+        answer, body=answer.body.removesuffix(_END), more=_rest(parts, call, on, token, onward)
+    )
 
 
 async def _rest(parts: FhirParts, call: Call, on: On, token: Token, asked: Whole) -> AsyncIterator[Part]:
