@@ -1,0 +1,77 @@
+"""An administrator of no member corrects anybody's Patient, and nothing else (design-store §8), on every engine."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest_asyncio
+
+from gateway.identity.index import PersonIndex
+from gateway.identity.workspace import puts_of
+from gateway.model.ids import Ids
+from gateway.model.message import SourceRecord
+from gateway.model.resource import Json
+from gateway.store.base import Plan
+from tests.unit.fhir_site import DIRECTORY, Site, a_site, an_observation, code_of
+
+SYSTEM_M1 = "urn:oid:1.2.3.1"
+
+
+@pytest_asyncio.fixture
+async def door(url: str) -> AsyncIterator[Site]:
+    async with a_site(url) as made:
+        yield made
+
+
+async def fed(door: Site, name: str, phone: str, hours: int = 0) -> str:
+    """The Patient after member m1's system said this."""
+    index = PersonIndex(door.store, Ids(door.store.store_key), door.clock, DIRECTORY)
+    patient: Json = {
+        "identifier": [{"system": SYSTEM_M1, "value": "1"}],
+        "name": [{"text": name}],
+        "gender": "male",
+        "birthDate": "1971-09-02",
+        "telecom": [{"system": "phone", "value": phone}],
+    }
+    said_at = door.clock() + timedelta(hours=hours)
+    made = await index.resolve([SourceRecord("m1", "1", patient, said_at)])
+    plan = Plan(tuple(puts_of(made)), records=made.records, moves=made.moves, unclaimed=made.unclaimed)
+    await door.store.commit(plan)
+    return made.patients[0]
+
+
+async def read(door: Site, person: str) -> Any:
+    return (await door.get(f"Patient/{person}")).json()
+
+
+async def test_what_a_steward_set_reads_back_and_feeds_change_only_the_rest(door: Site) -> None:
+    person = await fed(door, "陈明", "13800000001")
+    written = {"resourceType": "Patient", "id": person, "name": [{"text": "陈鸣"}], "gender": "female"}
+    assert (await door.put(f"Patient/{person}", written)).status_code == 200
+    stored = await read(door, person)
+    assert (stored["name"], stored["gender"]) == (written["name"], "female")
+    await fed(door, "陈明", "13800000002", hours=1)
+    stored = await read(door, person)
+    assert (stored["name"][0]["text"], stored["gender"]) == ("陈鸣", "female")
+    assert stored["telecom"][0]["value"] == "13800000002"
+
+
+async def test_a_steward_may_patch_a_patient_but_neither_delete_it_nor_change_other_resources(door: Site) -> None:
+    person = await fed(door, "陈明", "13800000001")
+    patched = await door.patch(
+        f"Patient/{person}", [{"op": "add", "path": "/maritalStatus", "value": {"text": "未婚"}}]
+    )
+    assert patched.status_code == 200 and (await read(door, person))["maritalStatus"] == {"text": "未婚"}
+    assert (await door.delete(f"Patient/{person}")).status_code == 403
+    result = an_observation(patient=person)
+    await door.keep(result, patient=person)
+    refused = await door.put(f"Observation/{result['id']}", result)
+    assert (refused.status_code, code_of(refused)) == (403, "GW-SEC-002")
+
+
+async def test_an_administrator_of_another_member_changes_no_patient_of_this_one(door: Site) -> None:
+    person = await fed(door, "陈明", "13800000001")
+    written = {"resourceType": "Patient", "id": person, "name": [{"text": "陈鸣"}]}
+    assert (await door.put(f"Patient/{person}", written, role="m2")).status_code == 403
