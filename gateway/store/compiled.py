@@ -61,7 +61,7 @@ class Compiled:
     @property
     def match(self) -> Match:
         """All postings, to look up or to test."""
-        return Match(tuple(self.all), tuple(self.none))
+        return Match(tuple(self.all), tuple(self.none), tuple(self.absent))
 
     @property
     def impossible(self) -> bool:
@@ -71,7 +71,12 @@ class Compiled:
     @property
     def counted(self) -> bool:
         """True when postings alone decide."""
-        return not (self.tests or self.absent or self.instants or self.checks or self.verifies) and self.among is None
+        return self.matched and not self.absent
+
+    @property
+    def matched(self) -> bool:
+        """True when the match of a row says all."""
+        return not (self.tests or self.instants or self.checks or self.verifies) and self.among is None
 
     @property
     def late(self) -> bool:

@@ -83,13 +83,18 @@ def sees(sight: Sight, row: Row) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Postings asked for: of every group in `all` one word, of `none` no word."""
+    """Postings asked for: of every group in `all` one word, of `none` no word.
+
+    bits: of `Keys.present`, each with whether it must be off. They spare rows on a walk; whoever finds rows by postings
+    need not look at them, so the caller tests them again.
+    """
 
     all: tuple[tuple[int, ...], ...] = ()
     none: tuple[int, ...] = ()
+    bits: tuple[tuple[int, bool], ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.all or self.none)
+        return bool(self.all or self.none or self.bits)
 
 
 NOTHING = Match()

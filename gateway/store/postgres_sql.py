@@ -120,6 +120,15 @@ def _among(column: str, texts: Iterable[str]) -> str:
     return f"{column} IN ({listed})" if listed else "false"
 
 
+def _has(bit: int) -> str:
+    """Whether a row's keys have a bit of `present`: three bytes of head, the last one a length, then the bits."""
+    byte, place = divmod(bit.bit_length() - 1, 8)
+    return (
+        f"(CASE WHEN length(r.keys) > {byte + 3} AND substring(r.keys FROM 1 FOR 2) = '\\x95c4'::bytea"
+        f" THEN get_byte(r.keys, 2) > {byte} AND get_byte(r.keys, {byte + 3}) & {1 << place} <> 0 ELSE false END)"
+    )
+
+
 def match_sql(match: Match) -> tuple[str, Bound]:
     """(" AND …", values): of every group one posting, of `none` no posting."""
     parts: list[str] = []
@@ -135,4 +144,5 @@ def match_sql(match: Match) -> tuple[str, Bound]:
     if match.none:
         parts.append("NOT r.tk && %s::int8[]")
         values.append(list(match.none))
+    parts += [f"NOT {_has(bit)}" if off else _has(bit) for bit, off in match.bits]
     return "".join(" AND " + part for part in parts), tuple(values)

@@ -313,7 +313,7 @@ class Searcher:
         after = (place[1], place[2]) if place and place[0] == mark else None
         between = await self._between(job)
         # What the engine alone decides is asked for exactly; what is tested here is asked for in larger steps.
-        tested = mark == _MISSING or not job.what.counted
+        tested = mark == _MISSING or not job.what.matched
         size = _CHUNK + job.wanted if tested else job.wanted
         seen = 0
         while len(job.rows) < job.wanted:

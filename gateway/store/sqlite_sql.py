@@ -149,7 +149,18 @@ def match_sql(match: Match) -> tuple[str, list[bytes]]:
     for word in match.none:
         parts.append("instr(row.words, ?) = 0")
         values.append(short(word))
+    parts += [f"NOT {_has(bit)}" if off else _has(bit) for bit, off in match.bits]
     return "".join(" AND " + part for part in parts), values
+
+
+def _has(bit: int) -> str:
+    """Whether a row's keys have a bit of `present`: three bytes of head, the last one a length, then the bits."""
+    byte, place = divmod(bit.bit_length() - 1, 8)
+    holding = bytes(value for value in range(256) if value >> place & 1).hex()
+    return (
+        f"(substr(row.keys, 1, 2) = x'95c4' AND substr(row.keys, 3, 1) > x'{byte:02x}'"
+        f" AND instr(x'{holding}', substr(row.keys, {byte + 4}, 1)) > 0)"
+    )
 
 
 def insert(db: apsw.Connection, head: str, rows: Sequence[tuple[Any, ...]]) -> None:
