@@ -139,6 +139,7 @@ class Pipeline:
             records=who.records,
             moves=who.moves,
             unclaimed=who.unclaimed,
+            rests=who.rests,
             audits=(_audit(work, who, puts, parts.clock),),
             done=tuple(Done(one.key, msgspec.json.encode(one)) for one in outcomes),
         )

@@ -56,7 +56,8 @@ class PersonIndex:
         """
         keys = [(one.member, one.local_number) for one in records]
         desk = self.workspace()
-        desk.seed(await self._store.records(list(dict.fromkeys(keys))))
+        asked = list(dict.fromkeys(keys))
+        desk.seed(asked, await self._store.records(asked))
         for key, source in zip(keys, records, strict=True):
             await self._take(desk, key, source)
         for request in merges:

@@ -73,6 +73,7 @@ def _plan(made: Resolution, audit: AuditRow) -> Plan:
         records=made.records,
         moves=made.moves,
         unclaimed=made.unclaimed,
+        rests=made.rests,
         audits=(structs.replace(audit, patients=tuple(people)),),
     )
 

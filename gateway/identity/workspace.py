@@ -6,7 +6,7 @@ were made from, so that a concurrent change of the same people fails the commit 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
@@ -50,6 +50,7 @@ class Resolution:
     moves: tuple[Move, ...] = ()
     resources: tuple[IdentityResource, ...] = ()
     unclaimed: tuple[tuple[str, str, str], ...] = ()
+    rests: tuple[tuple[int, str], ...] = ()
     findings: tuple[Finding, ...] = ()
 
 
@@ -106,15 +107,19 @@ class Workspace:
         self._tasks: dict[str, _Task] = {}
         self._unclaimed: list[str] = []
         self._findings: list[Finding] = []
+        self._rests: dict[Key, str] = {}  # every record read or looked for, and whose it was
 
     # ---- records and people
-    def seed(self, rows: Iterable[SourceRecordRow | None]) -> None:
-        """Remember stored records without reading their people."""
-        for row in rows:
-            if row is not None and (row.member, row.local_number) not in self._records:
+    def seed(self, keys: Sequence[Key], rows: Sequence[SourceRecordRow | None]) -> None:
+        """Remember stored records, and which are not there, without reading their people."""
+        for key, row in zip(keys, rows, strict=True):
+            if row is None:
+                self._rests.setdefault(key, "")
+            elif key not in self._records:
                 self._remember(row)
 
     def _remember(self, row: SourceRecordRow) -> Record:
+        self._rests.setdefault((row.member, row.local_number), row.patient)
         record = record_from(row.member, row.local_number, row.content, row.said_at, row.state)
         self._records[record.key], self._home[record.key] = record, row.patient
         return record
@@ -126,7 +131,7 @@ class Workspace:
     async def load(self, key: Key) -> Record | None:
         """The record, read when not seen yet."""
         if key not in self._records:
-            self.seed(await self._store.records([key]))
+            self.seed([key], await self._store.records([key]))
         return self._records.get(key)
 
     def home(self, key: Key) -> str:
@@ -306,6 +311,7 @@ class Workspace:
             moves=tuple(self._moves),
             resources=(*self._patients(people), *self._task_resources()),
             unclaimed=tuple(("Patient", systems.ID_CARD, card) for card in dict.fromkeys(self._unclaimed)),
+            rests=tuple((src_of(*key), patient) for key, patient in self._rests.items()),
             findings=tuple(self._findings),
         )
 

@@ -120,6 +120,7 @@ class Committer:
             audits=tuple(audits),
             conditions=tuple(dict.fromkeys(c for one in changes for c in one.conditions)),
             once=once,
+            rests=tuple(dict.fromkeys(r for one in changes for r in one.resolution.rests)),
         )
 
 

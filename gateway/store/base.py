@@ -202,6 +202,8 @@ class Plan(Struct, frozen=True):
 
     unclaimed: (system, value) identifiers that no current resource of `type` may hold: (type, system, value).
     once: a second plan under the same key is a Conflict; its caller then reads the kept answer.
+    rests: source records it was made from, as (key, Patient it belonged to then, "" = nobody had sent it). A record
+    that belongs to somebody else by now is a Conflict: what came from it must lie with it.
     """
 
     puts: tuple[Put, ...] = ()
@@ -213,6 +215,7 @@ class Plan(Struct, frozen=True):
     done: tuple[Done, ...] = ()
     conditions: tuple[Condition, ...] = ()
     once: Once | None = None
+    rests: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -202,6 +202,7 @@ class PackedPlan(Struct, frozen=True):
     done: tuple[tuple[str, bytes], ...] = ()
     conditions: tuple[PackedCondition, ...] = ()
     once: Once | None = None
+    rests: tuple[tuple[int, str], ...] = ()
 
 
 def names_of(plan: PackedPlan) -> set[str]:

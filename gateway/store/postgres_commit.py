@@ -40,6 +40,7 @@ _CARRIED = (
     "SELECT i.h, max(r.from_tx) FROM ident i JOIN dir d ON d.fh = i.fh"
     " JOIN version r ON r.person = d.person AND r.seq = d.seq WHERE i.h = ANY(%s::int8[]) GROUP BY i.h"
 )
+_OWNERS = "SELECT src, patient FROM record WHERE src = ANY(%s::int8[])"
 MOVABLE = (
     f"SELECT r.person << {SEQ_BITS} | r.seq FROM dir d JOIN version r ON r.person = d.person"
     f" WHERE d.fh = %s AND r.till_tx = {NO_TILL} AND r.flags = 0 AND r.src = ANY(%s::int8[])"
@@ -106,6 +107,7 @@ class Group:
             superseded = await run(self._db, "SELECT fh FROM survivor WHERE fh = ANY(%s::int8[])", (list(homes),))
             movable = [await self._movable(move) for move in moves]
             asked = [await run(self._db, sql, values) for sql, values in _conditions(self._plans)]
+            owners = await run(self._db, _OWNERS, (list({src for plan in self._plans for src, _ in plan.rests}),))
             await run(self._db, "SELECT pg_advisory_xact_lock(%s)", (self._database.lock(COMMIT),))
         held: dict[int, list[tuple[int, int]]] = {}
         for h, fh, version in await holders.fetchall():
@@ -119,6 +121,7 @@ class Group:
             [{row[0] for row in await one.fetchall()} for one in movable],
             dict(await asked[0].fetchall()), dict(await asked[1].fetchall()),
             {row[0] for row in await asked[2].fetchall()},
+            dict(await owners.fetchall()),
         )  # fmt: skip
 
     async def _movable(self, move: PackedMove) -> Cursor:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ..errors import Conflict, StoreError
-from .base import NO_TILL, Committed, Delete, Written, fh_of
+from .base import NO_TILL, Committed, Delete, Written, fh_of, src_of
 from .bodies import instant_of
 from .engine import DELETED, SEQ_BITS, PackedPlan, PackedPut, Replan, home_of
 from .postgres_sql import SEQ_MASK, number_of
@@ -67,7 +67,8 @@ class State:
     seqs: last seq by home. people: person numbers ready to be given. holders: identifier hash -> current, not
     deleted (fh, version). superseded: homes that have a survivor. movable: row keys by move, in the plan's order.
     carried: identifier hash -> newest transaction that wrote a resource which carries it. claimed: criteria hash ->
-    last transaction under them. answered: Idempotency-Keys in use. closing: row key -> (tx, at).
+    last transaction under them. answered: Idempotency-Keys in use. owners: Patient by source record.
+    closing: row key -> (tx, at).
     """
 
     tx: int
@@ -81,6 +82,7 @@ class State:
     carried: dict[int, int] = field(default_factory=dict)
     claimed: dict[int, int] = field(default_factory=dict)
     answered: set[int] = field(default_factory=set)
+    owners: dict[int, str] = field(default_factory=dict)
     rows: dict[tuple[int, int], NewRow] = field(default_factory=dict)
     closing: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
     closed: list[tuple[int, int, int]] = field(default_factory=list)
@@ -130,6 +132,8 @@ class Draft:
         homes = {put.home for put in self.plan.puts if put.home and put.type != "Patient"} - own
         if homes & self.state.superseded:
             raise Replan
+        if any(self.state.owners.get(src, "") != patient for src, patient in self.plan.rests):
+            raise Conflict(detail="a source record moved meanwhile", detail_zh="来源记录的归属刚有变动。")
         self._answers_stand()
         for claim in self.plan.unclaimed:
             if claim.h in self.state.idents:
@@ -231,7 +235,14 @@ class Draft:
         state.claimed.update({one.h: self.tx for one in self.plan.conditions if one.claims})
         if self.plan.once is not None:
             state.answered.add(self.plan.once.key)
+        self._follow()
         state.plans.append((self.tx, self.plan, written))
+
+    def _follow(self) -> None:
+        owners = self.state.owners
+        owners.update({src_of(one.member, one.local_number): one.patient for one in self.plan.records})
+        for move in (one.move for one in self.plan.moves):
+            owners.update({src: move.to_patient for src in move.srcs if owners.get(src) == move.from_patient})
 
 
 def puts_of(plan: PackedPlan) -> list[PackedPut]:
@@ -253,7 +264,12 @@ def keys_of(plan: PackedPlan) -> Iterator[int]:
         yield condition.h
     if plan.once is not None:
         yield plan.once.key
+    for src, _ in plan.rests:
+        yield src
+    for record in plan.records:
+        yield src_of(record.member, record.local_number)
     for move in plan.moves:
+        yield from move.move.srcs
         yield move.source
         yield fh_of("Patient", move.move.to_patient)
 

@@ -251,6 +251,7 @@ class ResourceStore:
             done=tuple((one.raw_key, one.outcome) for one in plan.done),
             conditions=tuple(packed for one in plan.conditions for packed in _conditions(one)),
             once=plan.once,
+            rests=plan.rests,
         )
 
     async def _packed_puts(self, puts: tuple[Put, ...]) -> tuple[PackedPut, ...]:

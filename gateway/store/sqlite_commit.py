@@ -150,6 +150,9 @@ class _Transaction:
         asked = numbers(tuple({one.home for one in puts}))
         sql = "SELECT fh FROM carray(?) AS asked JOIN survivor ON survivor.fh = asked.value"
         self.superseded = {row[0] for row in self.db.execute(sql, (asked,))}
+        rests = numbers(tuple({src for work in self.works for src, _ in work.plan.rests}))
+        sql = "SELECT src, patient FROM carray(?) AS asked JOIN record ON record.src = asked.value"
+        self.owners: dict[int, str] = dict(self.db.execute(sql, (rests,)))
 
     def _last_of(self, persons: set[int]) -> None:
         sql = (
@@ -166,6 +169,8 @@ class _Transaction:
         for gone in plan.deletes:
             self._expect(gone.type, gone.id, fh_of(gone.type, gone.id), gone.expect)
         self._homes_stand(work)
+        if any(self.owners.get(src, "") != patient for src, patient in plan.rests):
+            raise Conflict(detail="a source record moved meanwhile", detail_zh="来源记录的归属刚有变动。")
         self._answers_stand(plan)
         for claim in plan.unclaimed:
             sql = (
@@ -274,6 +279,7 @@ class _Transaction:
             for r in records
         ]
         insert(self.db, "INSERT OR REPLACE INTO record VALUES", rows)
+        self.owners.update({row[0]: row[3] for row in rows})
 
     def _follow(self, srcs: tuple[int, ...], old: str, new: str) -> None:
         sql = "UPDATE record SET patient = ? WHERE patient = ? AND src IN (SELECT value FROM carray(?))"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from gateway.errors import Conflict
 from gateway.model.context import SYSTEM
 from gateway.model.query import Query
@@ -173,3 +175,30 @@ async def test_history_survives_a_merge(store: ResourceStore) -> None:
     found = await store.history("Observation", "a1", SYSTEM, count=9)
     said = {one.version: json(one)["subject"]["reference"] for one in found}
     assert said == {2: "Patient/b", 1: "Patient/a"}
+
+
+async def test_what_was_filed_under_a_record_that_moved_meanwhile_is_filed_again(store: ResourceStore) -> None:
+    """Resolved while a was merged into b, committed after the merge was taken back: it must not stay with b."""
+    await two_people(store)
+    await merge(store)
+    late, rests = observation("late", "b", number="a"), ((src_of(M1, "a"), "b"),)
+    await store.commit(Plan(moves=(B_TO_A,), puts=(patient("a"),)))
+    with pytest.raises(Conflict):
+        await store.commit(Plan(puts=(late,), rests=rests))
+    with pytest.raises(Conflict):  # nor may the record itself be pulled back
+        await store.commit(Plan(records=(record("a", "b"),), rests=rests))
+    assert (await store.records([(M1, "a")]))[0].patient == "a"  # type: ignore[union-attr]
+    again = observation("late", "a", number="a")
+    await store.commit(Plan(puts=(again,), rests=((src_of(M1, "a"), "a"),)))
+    assert await subjects(store, "late") == ["Patient/a"]
+
+
+async def test_of_many_first_words_about_one_number_only_one_is_the_first(store: ResourceStore) -> None:
+    async def first(n: int) -> object:
+        rests = ((src_of(M1, "new"), ""),)
+        return await store.commit(Plan(puts=(patient(f"p{n}"),), records=(record("new", f"p{n}"),), rests=rests))
+
+    answers = await asyncio.gather(*(first(n) for n in range(12)), return_exceptions=True)
+    assert sum(isinstance(one, Conflict) for one in answers) == 11
+    (found,) = [n for n, one in enumerate(answers) if not isinstance(one, Exception)]
+    assert (await store.records([(M1, "new")]))[0].patient == f"p{found}"  # type: ignore[union-attr]
