@@ -83,19 +83,28 @@ class _Attempt:
 
     async def changes(self) -> tuple[Change, ...]:
         """One change for every writing step, in their order."""
-        found: dict[int, Change] = {}
         for step in self._writing:
             with _Naming(step):
-                if step.full_url and step.target.type != "Patient" and step.target.name != "delete":
+                if step.full_url and step.target.name != "delete":
                     self._places[step.full_url] = await self._place_of(step)
-        for patients in (True, False):
-            for step in self._writing:
-                if (step.target.type == "Patient") == patients:
-                    with _Naming(step):
-                        found[step.number] = await self._change(step)
-                    await self._pace()
+        supposed = dict(self._places)
+        found = await self._planned(patients=True)
+        if self._places != supposed:  # somebody was known, or two are one: Patients that point there must say so too
+            self._cards.clear()
+            self._made.clear()
+            found = await self._planned(patients=True)
+        found |= await self._planned(patients=False)
         self._apart(found)
         return tuple(found[step.number] for step in self._writing)
+
+    async def _planned(self, *, patients: bool) -> dict[int, Change]:
+        found: dict[int, Change] = {}
+        for step in self._writing:
+            if (step.target.type == "Patient") == patients:
+                with _Naming(step):
+                    found[step.number] = await self._change(step)
+                await self._pace()
+        return found
 
     async def _once(
         self, type_: str, criteria: str, who: AccessContext, limit: int

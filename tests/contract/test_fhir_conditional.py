@@ -18,7 +18,7 @@ from gateway.model.resource import Json, dumps
 from gateway.outbound.fhir_search import finder
 from gateway.store.base import Plan
 from gateway.store.bodies import prepare
-from tests.unit.fhir_site import Site, a_patient, a_site, an_observation, code_of, matches, without_id
+from tests.unit.fhir_site import Site, a_carded_patient, a_patient, a_site, an_observation, code_of, matches, without_id
 
 ORG = {"resourceType": "Organization", "name": "县医院", "identifier": [{"system": "urn:x", "value": "7"}]}
 BY_NUMBER = "identifier=urn:x|7"
@@ -78,6 +78,17 @@ async def test_a_conditional_delete_deletes_one_and_refuses_several(door: Site) 
     assert (await door.delete(f"Organization?{BY_NUMBER}")).status_code == 412
     assert (await door.delete("Organization")).status_code == 400
     assert len(matches((await door.get(f"Organization?{BY_NUMBER}")).json())) == 2
+
+
+async def test_a_conditional_delete_meets_as_many_as_the_settings_allow(url: str) -> None:
+    async with a_site(url, deletes=2) as door:
+        made = [place_of(await door.post("Organization", ORG)) for _ in range(2)]
+        assert (await door.delete(f"Organization?{BY_NUMBER}")).status_code == 204
+        assert [(await door.get(one)).status_code for one in made] == [410, 410]
+        for _ in range(3):
+            await door.post("Organization", ORG)
+        assert (await door.delete(f"Organization?{BY_NUMBER}")).status_code == 412
+        assert len(matches((await door.get(f"Organization?{BY_NUMBER}")).json())) == 3
 
 
 async def test_a_conditional_patch_needs_exactly_one_match(door: Site) -> None:
@@ -324,3 +335,41 @@ async def test_parallel_conditional_updates_and_patches_of_one_resource_all_go_t
     answers = await asyncio.gather(*(door.patch(f"Organization?{BY_NUMBER}", patch) for patch in adding))
     assert {answer.status_code for answer in answers} == {200}
     assert sorted(map(int, (await door.get(one)).json()["alias"])) == list(range(33))
+
+
+# ---- persons in a transaction -----------------------------------------------------------------
+def pointing(to: str, **more: Any) -> Json:
+    return without_id(a_patient(link=[{"type": "seealso", "other": {"reference": to}}], **more))
+
+
+async def test_patients_of_a_transaction_point_to_each_other_in_any_order(door: Site) -> None:
+    one, other = "urn:uuid:6ba7b810-9dad-11d1-80b4-00c04fd430c1", "urn:uuid:6ba7b810-9dad-11d1-80b4-00c04fd430c2"
+    answer = await door.post(
+        "",
+        transaction(
+            entry("POST", "Patient", pointing(other), one),
+            entry("POST", "Patient", pointing(one, birthDate="1960-01-01"), other),
+        ),
+    )
+    assert answer.status_code == 200
+    first, second = ("/".join(e["response"]["location"].split("/")[:2]) for e in answer.json()["entry"])
+    linked = [(await door.get(place)).json()["link"][0]["other"]["reference"] for place in (first, second)]
+    assert linked == [second, first]
+
+
+async def test_a_put_and_a_post_of_one_card_in_a_transaction_are_one_person(door: Site) -> None:
+    card = a_carded_patient()
+    body = transaction(entry("PUT", "Patient/mine", card | {"id": "mine"}), entry("POST", "Patient", without_id(card)))
+    answer = await door.post("", body)
+    assert answer.status_code == 200
+    places = {"/".join(e["response"]["location"].split("/")[:2]) for e in answer.json()["entry"]}
+    assert len(places) == 1 and len(matches((await door.get("Patient?active:missing=true")).json())) == 1
+
+
+async def test_criteria_that_name_a_merged_patient_mean_the_survivor(door: Site) -> None:
+    old = a_patient("old", active=False, link=[{"type": "replaced-by", "other": {"reference": "Patient/p1"}}])
+    await door.keep(a_patient(), old)
+    result = without_id(an_observation(patient="p1")) | {"identifier": [{"system": "urn:x", "value": "9"}]}
+    made = await door.post("Observation", result)
+    again = await door.post("Observation", result, **{"If-None-Exist": "patient=Patient/old&identifier=urn:x|9"})
+    assert (again.status_code, place_of(again)) == (200, place_of(made))

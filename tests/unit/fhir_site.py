@@ -128,7 +128,7 @@ def _subject(body: Json) -> str:
 
 
 @asynccontextmanager
-async def a_site(home: Path | str, real_clock: Clock | None = None) -> AsyncIterator[Site]:
+async def a_site(home: Path | str, real_clock: Clock | None = None, *, deletes: int = 1) -> AsyncIterator[Site]:
     """A door over a fresh store: in a folder, or at the address of one."""
     time = Time()
     clock = real_clock or time
@@ -150,7 +150,8 @@ async def a_site(home: Path | str, real_clock: Clock | None = None) -> AsyncIter
         originals=original,
     )
     index = PersonIndex(store, Ids(store.store_key), clock, DIRECTORY)
-    write = FhirWrite(WriteParts(store, index, clock, resource_types(), finder(reading), FhirDoor(reading).run))
+    run = FhirDoor(reading).run
+    write = FhirWrite(WriteParts(store, index, clock, resource_types(), finder(reading), run, deletes=deletes))
     parts = replace(reading, write=write)
     try:
         app = Guard(Starlette(routes=fhir_routes(parts)), ahead={"fhir": FhirDoor(parts)})
