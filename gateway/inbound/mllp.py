@@ -23,6 +23,8 @@ from .mllp_lines import Line, allowed, context, line_of, networks
 START, END = 0x0B, 0x1C
 _HANDSHAKE_S = 10.0
 _IN_FLIGHT = 64  # frames of one connection waiting for the disk
+_FRAME_BYTES_S = 16 * 1024
+"""A frame that comes at least this fast may take longer than its deadline."""
 
 log = logging.getLogger("gateway.mllp")
 
@@ -39,9 +41,9 @@ class Frames:
         self._scanned = 0  # bytes already searched for an end, so that a long frame is searched once
 
     @property
-    def open(self) -> bool:
-        """True while a frame has begun and not ended."""
-        return bool(self._buffer)
+    def begun(self) -> int:
+        """Bytes of a frame that has begun and not ended."""
+        return len(self._buffer)
 
     def feed(self, data: bytes) -> list[tuple[bytes, GatewayError | None]]:
         """Add bytes; returns what became complete."""
@@ -90,6 +92,7 @@ class _Connection(asyncio.Protocol):
         self._count = 0
         self._answers: deque[asyncio.Task[Receipt]] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._begun = 0.0  # when the frame that is open began, or we let its sender go on
         self._ended = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -102,7 +105,8 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         too_large, before = False, len(self._answers)
-        for message, fault in self._frames.feed(data):
+        whole = self._frames.feed(data)
+        for message, fault in whole:
             work = self._door.broken(message, fault) if fault else self._door.keep(message, self._line)
             task: asyncio.Task[Receipt] = asyncio.ensure_future(work)
             self._answers.append(task)
@@ -111,6 +115,8 @@ class _Connection(asyncio.Protocol):
         too_fast = self._too_fast(len(self._answers) - before)
         if len(self._answers) > _IN_FLIGHT or too_large or too_fast:
             self._transport.pause_reading()
+        if whole or not self._begun:
+            self._begun = asyncio.get_running_loop().time()
         self._watch()
 
     def _too_fast(self, frames: int) -> bool:
@@ -130,6 +136,7 @@ class _Connection(asyncio.Protocol):
 
     def _go_on(self) -> None:
         if len(self._answers) <= _IN_FLIGHT // 2 and not self._transport.is_closing():
+            self._begun = asyncio.get_running_loop().time()  # it was us who kept the sender waiting
             self._transport.resume_reading()
 
     def _send(self, _: asyncio.Task[Receipt]) -> None:
@@ -178,9 +185,12 @@ class _Connection(asyncio.Protocol):
     def _watch(self) -> None:
         if self._timer:
             self._timer.cancel()
-        given = self._door.settings
-        wait = given.frame_s if self._frames.open else given.idle_s
-        self._timer = asyncio.get_running_loop().call_later(wait, self._transport.close)
+        loop, given = asyncio.get_running_loop(), self._door.settings
+        if self._frames.begun:  # one deadline for the whole frame, however its bytes drip
+            until = self._begun + given.frame_s + self._frames.begun / _FRAME_BYTES_S
+        else:
+            self._begun, until = 0.0, loop.time() + given.idle_s
+        self._timer = loop.call_at(until, self._transport.close)
 
 
 def _result(task: asyncio.Task[Receipt]) -> Receipt | None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from gateway.config import load
-from gateway.errors import ConfigError, InboxFull
+from gateway.errors import BrokenFrame, ConfigError, InboxFull
 from gateway.inbound.mllp import MllpDoor, send
 from gateway.inbound.mllp_lines import allowed
 from gateway.settings import Mllp
@@ -282,3 +282,27 @@ def test_a_full_inbox_asks_the_sender_to_come_again_and_never_refuses_for_good(e
     assert b"MSA|AE|T00000001" in answer and InboxFull.code.encode() in answer
     empty.gateway.inbox._waiting_limit = 20_000
     assert b"MSA|AA|T00000001" in empty.mllp(oru(1, 1))
+
+
+def test_a_frame_that_drips_is_hung_up_and_kept_and_a_steady_one_may_take_longer(empty: Alliance, door: Door) -> None:
+    port = door(empty, Mllp(frame_s=0.4))
+    message = b"\x0b" + oru(1, 1) + b"\x1c\r"
+
+    async def sent(pieces: list[bytes], pause_s: float) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        answer = asyncio.ensure_future(reader.read(65536))
+        for piece in pieces:
+            if answer.done():
+                break
+            writer.write(piece)
+            await asyncio.sleep(pause_s)
+        got = await asyncio.wait_for(answer, 10)
+        writer.close()
+        return got
+
+    assert asyncio.run(sent([message[n : n + 1] for n in range(100)], 0.05)) == b""
+    (kept,) = empty.run(empty.gateway.inbox.messages.entries(limit=5))
+    assert kept.reason == BrokenFrame.code and kept.size < 100
+    large = b"\x0b" + oru(2, 2, items=600) + b"\x1c\r"  # some 40 KB, faster than the least rate, slower than frame_s
+    step = len(large) // 10
+    assert b"MSA|AA" in asyncio.run(sent([large[n : n + step] for n in range(0, len(large), step)], 0.1))
