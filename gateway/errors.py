@@ -306,6 +306,19 @@ class NotYetProcessed(InboundError):
     en = "The message is kept and not yet processed; send it again in 30 seconds for its outcome."
 
 
+class WorkerKilled(InboundError):
+    """The process died several times while it worked on this message; it is kept apart, the others go on."""
+
+    code = "GW-INB-026"
+    issue = "exception"
+    http = 500
+    ack = ("AE", "207")
+    zh = "处理这条消息时进程多次异常退出，已单独隔离，其他消息照常处理。请把原文交给网关维护人员，修复后再重放。"
+    en = (
+        "The process died several times at work on this message; it is kept apart. Have it looked into, then replay it."
+    )
+
+
 class TranslateError(GatewayError):
     """A kept message could not be translated; it is quarantined."""
 

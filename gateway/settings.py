@@ -87,6 +87,13 @@ class Mllp:
 
 
 @dataclass(frozen=True, slots=True)
+class Inbox:
+    """attempts: a message that was at work when the process died so many times is quarantined; at least 2."""
+
+    attempts: int = 3
+
+
+@dataclass(frozen=True, slots=True)
 class StoreUrl:
     """`sqlite:///folder` (default: the home) or `postgresql://…`."""
 
@@ -125,6 +132,7 @@ class Settings:
     http: Http = field(default_factory=Http)
     limits: Limits = field(default_factory=Limits)
     mllp: Mllp = field(default_factory=Mllp)
+    inbox: Inbox = field(default_factory=Inbox)
     fhir: Fhir = field(default_factory=Fhir)
     store: StoreUrl = field(default_factory=StoreUrl)
     token: tuple[Token, ...] = ()

@@ -11,9 +11,11 @@ from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
-from ..errors import GatewayError
+from ..errors import GatewayError, WorkerKilled
 from ..model.message import RawMessage
 from ..model.outcome import Outcome, State
+from ..settings import Inbox as Rules
+from ..store.inbox_base import HELD_MOST
 from .queue import Claimed, Inbox, Settled
 
 log = logging.getLogger("gateway.inbox")
@@ -35,8 +37,6 @@ class Prepared(Protocol):
 
 
 _PAGE = 256
-_IN_FLIGHT = 1_024
-"""Messages claimed and not settled, most of them waiting for an earlier one of their lane."""
 T = TypeVar("T")
 P = TypeVar("P", bound=Prepared)
 Prepare = Callable[[Sequence[RawMessage]], "tuple[list[P], list[Outcome]]"]
@@ -53,8 +53,10 @@ class Worker(Generic[P]):
         finish: Finish[P],
         done: Callable[[list[str]], Awaitable[dict[str, bytes]]],
         *,
+        rules: Rules | None = None,
         at_once: int = 48,
     ) -> None:
+        self._rules = rules or Rules()
         self._inbox = inbox
         self._prepare = prepare
         self._finish = finish
@@ -112,19 +114,41 @@ class Worker(Generic[P]):
         started = 0
         messages = self._inbox.messages
         while claimed := await self._sure(lambda: messages.claim(self._room())):
-            prepared, refused = self._prepared(await self._not_done(claimed))
-            lanes: dict[str, Sequence[str]] = {one.raw.key: () for one in claimed}
-            lanes.update((key, one.lanes) for one in prepared for key in one.keys)
-            await self._sure(partial(messages.say_lanes, lanes))
-            self._settled += [_settled(outcome) for outcome in refused]
-            for one in prepared:
-                self._launch(one)
+            raws = await self._not_done(claimed)
+            suspects = {one.raw.key for one in claimed if one.suspect}
+            for raw in raws:
+                if raw.key in suspects and not self._stopping:
+                    await self._alone(raw)
+            await self._begin([raw for raw in raws if raw.key not in suspects])
             started += len(claimed)
             await self._settle()
         return started
 
+    async def _alone(self, raw: RawMessage) -> None:
+        """What may have killed a process runs with no other suspect beside it, counted on disk before it begins."""
+        tries = await self._sure(lambda: self._inbox.messages.attempt(raw.key))
+        if tries < self._rules.attempts:  # the first of the deaths went before the first attempt
+            await self._begin([raw])
+        else:
+            log.error("message quarantined, processes died of it: %s", raw.key)
+            self._settled.append(_settled(_refused(raw.key, WorkerKilled(raw.key))))
+            await self._sure(partial(self._inbox.messages.say_lanes, {raw.key: ()}))
+        if task := self._running.get(raw.key):
+            await asyncio.wait({task})
+        await self._settle()
+
+    async def _begin(self, raws: Sequence[RawMessage]) -> None:
+        """Read and translate, tell the lanes, let them run."""
+        prepared, refused = self._prepared(raws)
+        lanes: dict[str, Sequence[str]] = {raw.key: () for raw in raws}
+        lanes.update((key, one.lanes) for one in prepared for key in one.keys)
+        await self._sure(partial(self._inbox.messages.say_lanes, lanes))
+        self._settled += [_settled(outcome) for outcome in refused]
+        for one in prepared:
+            self._launch(one)
+
     def _room(self) -> int:
-        return max(0, min(_PAGE, _IN_FLIGHT - len(self._running)))
+        return max(0, min(_PAGE, HELD_MOST - len(self._running)))
 
     async def _sure(self, ask: Callable[[], Awaitable[T]]) -> T:
         """What the inbox or the store answers, asked again while they are away."""
@@ -144,6 +168,8 @@ class Worker(Generic[P]):
         keys = [one.raw.key for one in claimed if not one.again]
         known = await self._sure(lambda: self._done(keys))
         self._settled += [Settled(key, State.PROCESSED) for key in known]
+        if known:
+            await self._sure(lambda: self._inbox.messages.say_lanes(dict.fromkeys(known, ())))
         return [one.raw for one in claimed if one.raw.key not in known]
 
     def _prepared(self, raws: Sequence[RawMessage]) -> tuple[list[P], list[Outcome]]:

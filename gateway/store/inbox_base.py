@@ -21,6 +21,8 @@ REUSED = "GW-INB-005"
 """Reason of a message whose control id came before with other content."""
 REPLAY = "replay"
 """Reason of a message set back on purpose, which runs again although the store knows its outcome."""
+HELD_MOST = 1_024
+"""Messages a process has claimed and not settled at most, most of them waiting for an earlier one of their lane."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +80,14 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """An open message that is this process's to work on. again: set back on purpose, runs even if done already."""
+    """An open message that is this process's to work on.
+
+    again: set back on purpose, runs even if done already. suspect: a process died that may have been working on it.
+    """
 
     raw: RawMessage
     again: bool = False
+    suspect: bool = False
 
 
 class Messages(Protocol):
@@ -95,6 +101,9 @@ class Messages(Protocol):
 
         What a process that died had claimed is given whatever the limit, for later messages may wait for it.
         """
+
+    async def attempt(self, key: str) -> int:
+        """Count, durably, that a suspect is about to be worked on; how many times now since it was set back last."""
 
     async def say_lanes(self, lanes: Mapping[str, Sequence[str]]) -> None:
         """In which lanes claimed messages run, by key; owed for every message claimed, () for none, before any `turn`.

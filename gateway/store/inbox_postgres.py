@@ -58,6 +58,8 @@ _REOPEN = (
     "UPDATE message SET state = 0, reason = %s, outcome = '' WHERE seq IN"
     " (SELECT seq FROM message WHERE seq = ANY(%s::int8[]) ORDER BY seq FOR UPDATE)"
 )
+_FORGET = "DELETE FROM attempt WHERE seq = ANY(%s::int8[])"
+_ATTEMPT = "INSERT INTO attempt AS a VALUES(%s, 1) ON CONFLICT (seq) DO UPDATE SET tries = a.tries + 1 RETURNING tries"
 _LET_GO = "UPDATE message SET owner = NULL, lanes = NULL WHERE state = 0 AND owner = %s AND seq <> ALL(%s::int8[])"
 
 
@@ -122,12 +124,17 @@ class PostgresInbox:
     async def claim(self, limit: int) -> list[Claimed]:
         """Those of dead workers, then free ones."""
         try:
-            rows = await self._orphaned() + await self._free(limit)
+            orphaned = await self._orphaned()
+            rows = orphaned or await self._free(limit)  # suspects alone: none waits for what is claimed with it
         except Exception:
             self._unsure = True  # the claim may have been made and its answer lost
             raise
         self._held.update(row[0] for row in rows)
-        return [Claimed(self._raw(*row[:-1]), row[-1] == REPLAY) for row in rows]
+        return [Claimed(self._raw(*row[:-1]), row[-1] == REPLAY, suspect=bool(orphaned)) for row in rows]
+
+    async def attempt(self, key: str) -> int:
+        """Counted in a table of its own: only what a crash left pays for it."""
+        return int((await (await self._change(_ATTEMPT, (seq_of(key),))).fetchall())[0][0])
 
     async def _free(self, limit: int) -> list[Any]:
         if self._unsure:
@@ -173,7 +180,9 @@ class PostgresInbox:
 
     async def reopen(self, keys: Iterable[str]) -> int:
         """Set messages back to received (replay); one that is being worked on ends with this work."""
-        return (await self._change(_REOPEN, (REPLAY, [seq_of(key) for key in keys]))).rowcount
+        seqs = [seq_of(key) for key in keys]
+        await self._change(_FORGET, (seqs,))
+        return (await self._change(_REOPEN, (REPLAY, seqs))).rowcount
 
     async def open_count(self) -> int:
         """By the index of open messages."""

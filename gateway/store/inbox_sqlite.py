@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -12,10 +13,24 @@ from typing import Any, NamedTuple
 import apsw
 import zstandard
 
+from ..errors import StorageFull
 from ..model.message import RawMessage
 from ..model.outcome import State
 from .base import hash64
-from .inbox_base import NUMBER, REPLAY, REUSED, STATES, Arrival, Claimed, Entry, Kept, Settled, key_of, seq_of
+from .inbox_base import (
+    HELD_MOST,
+    NUMBER,
+    REPLAY,
+    REUSED,
+    STATES,
+    Arrival,
+    Claimed,
+    Entry,
+    Kept,
+    Settled,
+    key_of,
+    seq_of,
+)
 from .sqlite_sql import insert, numbers
 from .writer import GroupWriter, Together, connect
 
@@ -36,6 +51,8 @@ CREATE INDEX IF NOT EXISTS message_twin ON message(twin);
 CREATE INDEX IF NOT EXISTS message_open ON message(seq) WHERE state = 0;
 CREATE INDEX IF NOT EXISTS message_stuck ON message(reason, seq) WHERE state = 2;
 CREATE INDEX IF NOT EXISTS message_source ON message(source);
+CREATE TABLE IF NOT EXISTS attempt(seq INTEGER PRIMARY KEY, tries INTEGER NOT NULL); -- suspects worked on
+CREATE TABLE IF NOT EXISTS at_work(one INTEGER PRIMARY KEY); -- a row while a process works on messages
 """
 _FEW: dict[State | None, str] = {
     State.RECEIVED: "INDEXED BY message_open",
@@ -68,6 +85,7 @@ class SqliteInbox:
         newest = self._reader.execute("SELECT max(seq) FROM message").fetchone()
         self._last = int(newest[0] or 0) if newest else 0
         self._held: set[int] = set()
+        self._suspects: set[int] | None = None
         self._cursor = 0
         self._pack = zstandard.ZstdCompressor(level=1)
         self._unpack = zstandard.ZstdDecompressor()
@@ -113,6 +131,8 @@ class SqliteInbox:
     # ---- working on them ---------------------------------------------------------------------
     async def claim(self, limit: int) -> list[Claimed]:
         """What came since the last one, then what was set back, perhaps by another process."""
+        if self._suspects is None:
+            self._suspects = await self._begin()
         rows = self._open("seq > ?", self._cursor, limit)
         if rows:
             self._cursor = rows[-1][0]
@@ -120,7 +140,23 @@ class SqliteInbox:
             rows = self._open("reason = ?", REPLAY, limit + len(self._held))
         fresh = [row for row in rows if row[0] not in self._held][:limit]
         self._held.update(row[0] for row in fresh)
-        return [Claimed(self._raw(*row[:-1]), row[-1] == REPLAY) for row in fresh]
+        return [Claimed(self._raw(*row[:-1]), row[-1] == REPLAY, row[0] in self._suspects) for row in fresh]
+
+    async def _begin(self) -> set[int]:
+        """Say that this process is at work; what an earlier one that never said its end may have worked on."""
+        if await self._writer.run(lambda db: _changes(db, "INSERT OR IGNORE INTO at_work VALUES(1)")):
+            return set()
+        return {row[0] for row in self._open("seq > ?", 0, HELD_MOST)}
+
+    async def attempt(self, key: str) -> int:
+        """Counted in a table of its own: only what a crash left pays for it."""
+        sql = "INSERT INTO attempt VALUES(?, 1) ON CONFLICT DO UPDATE SET tries = tries + 1 RETURNING tries"
+
+        def count(db: apsw.Connection) -> int:
+            ((tries,),) = db.execute(sql, (seq_of(key),))  # read to its end: a statement left open holds the commit up
+            return int(str(tries))
+
+        return await self._writer.run(count)
 
     def _open(self, condition: str, value: object, limit: int) -> list[tuple[Any, ...]]:
         sql = f"SELECT {_RAW}, reason FROM message WHERE state = 0 AND {condition} ORDER BY seq LIMIT ?"
@@ -135,13 +171,15 @@ class SqliteInbox:
     async def settle(self, settled: Sequence[Settled]) -> None:
         """Record new states, all in one commit."""
         await self._writer.run(lambda db: _update(db, settled))
-        self._held.difference_update(seq_of(one.key) for one in settled)
+        done = {seq_of(one.key) for one in settled}
+        self._held -= done
+        if self._suspects:
+            self._suspects -= done
 
     async def reopen(self, keys: Iterable[str]) -> int:
         """Set messages back to received (replay); returns how many there were."""
         wanted = json.dumps([seq_of(key) for key in keys])
-        sql = "UPDATE message SET state=0, reason=?, outcome='' WHERE seq IN (SELECT value FROM json_each(?))"
-        return await self._writer.run(lambda db: _changes(db, sql, REPLAY, wanted))
+        return await self._writer.run(lambda db: _reopen(db, wanted))
 
     async def open_count(self) -> int:
         """By the index of open messages."""
@@ -215,6 +253,9 @@ class SqliteInbox:
 
     async def close(self) -> None:
         """Commit what is queued and close."""
+        if self._suspects is not None:
+            with contextlib.suppress(StorageFull):
+                await self._writer.run(lambda db: _changes(db, "DELETE FROM at_work"))
         self._reader.close()
         self._writer.close()
 
@@ -228,6 +269,12 @@ def _update(db: apsw.Connection, settled: Sequence[Settled]) -> None:
         "UPDATE message SET state = ?, reason = ?, outcome = ? WHERE seq = ?",
         [(NUMBER[one.state], one.reason, one.outcome, seq_of(one.key)) for one in settled],
     )
+
+
+def _reopen(db: apsw.Connection, wanted: str) -> int:
+    db.execute("DELETE FROM attempt WHERE seq IN (SELECT value FROM json_each(?))", (wanted,))
+    sql = "UPDATE message SET state=0, reason=?, outcome='' WHERE seq IN (SELECT value FROM json_each(?))"
+    return _changes(db, sql, REPLAY, wanted)
 
 
 def _changes(db: apsw.Connection, sql: str, *values: str) -> int:

@@ -71,6 +71,20 @@ async def test_claims_of_a_dead_worker_go_to_another_before_any_limit(two: Two) 
     assert await keys(there) == made[5:]
 
 
+async def test_what_a_dead_worker_held_is_suspect_and_its_attempts_are_counted_until_it_is_set_back(two: Two) -> None:
+    here, there = two
+    made = await kept(here, "a", "b")
+    assert [one.suspect for one in await here.claim(5)] == [False, False]
+    await _die(here)
+    there._looked = 0
+    assert [(one.raw.key, one.suspect) for one in await there.claim(5)] == [(key, True) for key in made]
+    assert [await there.attempt(made[0]) for _ in range(2)] == [1, 2]
+    await there.settle([Settled(made[0], State.QUARANTINED, "GW-INB-026")])
+    await there.reopen(made[:1])
+    assert [one.suspect for one in await there.claim(5)] == [False]
+    assert await there.attempt(made[0]) == 1
+
+
 async def _die(inbox: PostgresInbox) -> None:
     """What the end of a process does to its connections."""
     assert inbox._alive is not None

@@ -201,6 +201,43 @@ def test_kills_under_mixed_load_lose_nothing_acknowledged_and_double_nothing(tmp
     _campaign(tmp_path, 8)
 
 
+def test_a_message_that_kills_the_process_is_apart_after_three_deaths_and_the_others_pass(tmp_path: Path) -> None:
+    bodies = [oru(number, number % 3, items=2) for number in range(9)]
+    process, port, _ = start(tmp_path, attempts=3, poison=b"R00000004")
+    asyncio.run(_send_all(port, bodies))
+    deaths = 0
+    while (process.join(4), process.exitcode)[1] is not None:
+        deaths += 1
+        assert deaths < 6, "it kills for ever"
+        process, port, _ = start(tmp_path, attempts=3, poison=b"R00000004")
+    asyncio.run(_send_all(port, [oru(10, 1, items=2)]))  # of the same resident
+    asyncio.run(_only_poison_is_apart(tmp_path))
+    process.terminate()
+    process.join()
+    assert deaths == 3
+
+
+async def _send_all(port: int, bodies: list[bytes]) -> None:
+    """Written at once; what the death cuts off is sent to nobody."""
+    with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"".join(b"\x0b" + body + b"\x1c\r" for body in bodies))
+        for _ in bodies:
+            assert b"MSA|AA|" in await reader.readuntil(b"\x1c\r")
+
+
+async def _only_poison_is_apart(home: Path) -> None:
+    inbox = await open_inbox(home)
+    async with asyncio.timeout(10):
+        while await inbox.messages.entries(state=State.RECEIVED, limit=1):
+            await asyncio.sleep(0.05)
+    apart = await inbox.messages.entries(state=State.QUARANTINED)
+    done = await inbox.messages.entries(state=State.PROCESSED)
+    assert [(one.control, one.reason) for one in apart] == [("T00000004", "GW-INB-026")]
+    assert "T00000010" in {one.control for one in done}
+    await inbox.close()
+
+
 @pytest.mark.slow
 def test_fifty_kills_under_mixed_load_lose_nothing_acknowledged_and_double_nothing(tmp_path: Path) -> None:
     _campaign(tmp_path, 50)

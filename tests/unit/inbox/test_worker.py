@@ -101,6 +101,31 @@ async def test_what_the_store_settled_before_a_crash_is_not_done_twice(tmp_path:
     await house.close()
 
 
+async def test_what_a_dead_process_left_runs_alone_and_is_apart_when_it_dies_of_it_again_and_again(
+    tmp_path: Path,
+) -> None:
+    dead = []
+    for _ in range(4):
+        inbox = SqliteInbox(tmp_path)  # never closed while the next one works: its process died
+        if not dead:
+            keys = [(await inbox.keep(Arrival("s", "v2", body, ANCHOR))).key for body in (b"a:1", b"a:2")]
+        assert [one.suspect for one in await inbox.claim(10)] == [bool(dead)] * 2
+        if 0 < len(dead) < 3:
+            assert await inbox.attempt(keys[0]) == len(dead)
+        dead.append(inbox)
+    house = _House(tmp_path)
+    await house.worker.drained()
+    entry = await house.inbox.messages.entry(keys[0])
+    assert entry is not None and (entry.state, entry.reason) == (State.QUARANTINED, "GW-INB-026")
+    assert house.done == ["2"]
+    await house.inbox.replay(keys[:1])
+    await house.worker.drained()
+    assert house.done == ["2", "1"]
+    await house.close()
+    for inbox in dead:
+        await inbox.close()
+
+
 async def test_a_store_that_is_away_for_a_moment_is_waited_for(tmp_path: Path) -> None:
     house = _House(tmp_path)
     await house.keep("a:store away")
