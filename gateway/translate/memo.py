@@ -53,7 +53,7 @@ class Allowance:
             self._spent = size
             self._memos = [memo for memo in self._memos if memo() is not None]
             for memo in self._memos:
-                if found := memo():
+                if (found := memo()) is not None:  # an empty one still has its generation before
                     found.age()
 
 

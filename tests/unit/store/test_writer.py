@@ -103,3 +103,21 @@ async def test_a_fault_among_jobs_together_is_found_by_running_each_alone(writer
     await busy
     assert [one if isinstance(one, int) else type(one) for one in answers] == [0, 1, 2, apsw.ConstraintError, 4, 5]
     assert held(tmp_path) == 6
+
+
+def test_each_connection_holds_no_more_pages_than_it_was_allowed(tmp_path: Path) -> None:
+    def pages(**limit: int) -> int:
+        db = connect(str(tmp_path / "x.db"), writer=True, **limit)
+        found = int(next(iter(db.execute("PRAGMA cache_size")))[0])
+        db.close()
+        return found
+
+    assert pages() == -16 * 1024  # kilobytes
+    assert pages(cache_mb=3) == -3 * 1024
+
+
+async def test_the_writing_connection_takes_the_allowance_of_its_file(tmp_path: Path) -> None:
+    made = GroupWriter(str(tmp_path / "x.db"), cache_mb=5)
+    found = await made.run(lambda db: next(iter(db.execute("PRAGMA cache_size")))[0])
+    await asyncio.to_thread(made.close)
+    assert found == -5 * 1024
