@@ -88,9 +88,13 @@ class Mllp:
 
 @dataclass(frozen=True, slots=True)
 class Inbox:
-    """attempts: a message that was at work when the process died so many times is quarantined; at least 2."""
+    """attempts: a message that was at work when the process died so many times is quarantined; at least 2.
+
+    retry_s: how long a message is tried again after a passing fault of its own, then it is quarantined with this fault.
+    """
 
     attempts: int = 3
+    retry_s: float = 3600.0
 
 
 @dataclass(frozen=True, slots=True)

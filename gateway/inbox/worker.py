@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
-from ..errors import GatewayError, WorkerKilled
+from ..errors import GatewayError, StorageFull, StoreError, WorkerKilled
 from ..model.message import RawMessage
 from ..model.outcome import Outcome, State
 from ..settings import Inbox as Rules
@@ -37,6 +39,8 @@ class Prepared(Protocol):
 
 
 _PAGE = 256
+_FIRST_PAUSE_S, _MOST_PAUSE_S = 0.5, 30.0
+"""Longest pause before a first, and before any, retry of a message."""
 T = TypeVar("T")
 P = TypeVar("P", bound=Prepared)
 Prepare = Callable[[Sequence[RawMessage]], "tuple[list[P], list[Outcome]]"]
@@ -68,6 +72,7 @@ class Worker(Generic[P]):
         self._settled: list[Settled] = []
         self._idle = asyncio.Event()
         self._stopping = False
+        self._ending = asyncio.Event()
 
     async def run(self) -> None:
         """Work until `stop`."""
@@ -93,6 +98,7 @@ class Worker(Generic[P]):
     async def stop(self) -> None:
         """Finish what has begun, then return; what is still open stays in the inbox."""
         self._stopping = True
+        self._ending.set()
         self._inbox.arrived.set()
         for task in self._waiting:
             task.cancel()
@@ -210,18 +216,27 @@ class Worker(Generic[P]):
         self._inbox.arrived.set()
 
     async def _outcomes(self, one: P) -> Sequence[Outcome]:
-        pause_s = 0.5
+        """Tried again while its fault may pass. A database that is away is no fault of the message: no limit then."""
+        most_s, failed = _FIRST_PAUSE_S, 0.0
         while True:
             try:
                 return await self._finish(one)
             except GatewayError as fault:
-                if not fault.retry or self._stopping:
-                    return [_refused(key, fault) for key in one.keys if not fault.retry]
+                failed = failed or time.monotonic()
+                if not fault.retry or self._given_up(fault, failed):
+                    return [_refused(key, fault) for key in one.keys]
+                if self._stopping:
+                    return []
             except Exception:
                 log.exception("message failed: %s", " ".join(one.keys))
                 return [_refused(key, GatewayError()) for key in one.keys]
-            await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, 60)
+            with contextlib.suppress(TimeoutError):  # full jitter: those that failed together do not return together
+                await asyncio.wait_for(self._ending.wait(), random.uniform(0, most_s))
+            most_s = min(most_s * 2, _MOST_PAUSE_S)
+
+    def _given_up(self, fault: GatewayError, failed: float) -> bool:
+        away = isinstance(fault, (StoreError, StorageFull))
+        return not away and time.monotonic() - failed > self._rules.retry_s
 
     async def _settle(self) -> None:
         batch, self._settled = self._settled, []

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fixtures.times import ANCHOR
-from gateway.errors import StoreError
+from gateway.errors import Conflict, StoreError
 from gateway.inbox.queue import Arrival, Inbox, open_inbox
 from gateway.inbox.worker import Worker
 from gateway.model.message import RawMessage
 from gateway.model.outcome import Outcome, State
+from gateway.settings import Inbox as Rules
 from gateway.store.inbox_sqlite import SqliteInbox
 
 
@@ -26,12 +27,12 @@ class _Work:
 class _House:
     """A worker on a real inbox file; bodies are `lane:text`."""
 
-    def __init__(self, folder: Path, known: dict[str, bytes] | None = None) -> None:
+    def __init__(self, folder: Path, known: dict[str, bytes] | None = None, *, rules: Rules | None = None) -> None:
         self.inbox = Inbox(SqliteInbox(folder))
         self.done: list[str] = []
         self.tries: dict[str, int] = {}
         self.known = known or {}
-        self.worker: Worker[_Work] = Worker(self.inbox, self._prepare, self._finish, self._done)
+        self.worker: Worker[_Work] = Worker(self.inbox, self._prepare, self._finish, self._done, rules=rules)
         self.task = asyncio.create_task(self.worker.run())
 
     async def keep(self, body: str) -> str:
@@ -53,6 +54,11 @@ class _House:
         if work.text.startswith("breaks finish"):
             raise KeyError("x")
         if work.text.startswith("store away") and self.tries[work.text] < 2:
+            raise StoreError()
+        if work.text == "conflict":
+            raise Conflict(work.text)
+        if work.text == "away for long" and self.tries[work.text] < 3:
+            await asyncio.sleep(0.1)
             raise StoreError()
         self.done.append(work.text)
         return [Outcome(key, State.PROCESSED) for key in work.keys]
@@ -132,4 +138,29 @@ async def test_a_store_that_is_away_for_a_moment_is_waited_for(tmp_path: Path) -
     await house.worker.drained()
     assert house.tries["store away"] == 2
     assert house.done == ["store away"]
+    await house.close()
+
+
+async def test_a_message_whose_fault_does_not_pass_is_quarantined_with_it_but_an_absent_store_is_waited_for(
+    tmp_path: Path,
+) -> None:
+    house = _House(tmp_path, rules=Rules(retry_s=0.05))
+    stuck, away = [await house.keep(body) for body in ("a:conflict", "b:away for long")]
+    await house.worker.drained()
+    entries = [await house.inbox.messages.entry(key) for key in (stuck, away)]
+    assert [(one.state, one.reason) for one in entries if one] == [
+        (State.QUARANTINED, Conflict.code), (State.PROCESSED, ""),
+    ]  # fmt: skip
+    assert house.tries["conflict"] > 1 and house.tries["away for long"] == 3
+    await house.close()
+
+
+async def test_a_pause_before_a_retry_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    house = _House(tmp_path)
+    key = await house.keep("a:conflict")
+    while not house.tries.get("conflict"):
+        await asyncio.sleep(0.01)
+    await asyncio.wait_for(house.worker.stop(), 5)
+    entry = await house.inbox.messages.entry(key)
+    assert entry is not None and entry.state is State.RECEIVED
     await house.close()
