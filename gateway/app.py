@@ -108,7 +108,7 @@ class Gateway:
             settings=settings,
             clock=clock,
             store=store,
-            inbox=await open_inbox(home, settings.store.url),
+            inbox=await open_inbox(home, settings.store.url, settings.inbox),
             access=Access(book, directory, key=store.store_key, clock=clock),
             directory=directory,
             people=PersonIndex(store, ids, clock, directory),

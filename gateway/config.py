@@ -47,8 +47,9 @@ def _check_values(settings: Settings) -> None:
             raise ConfigError(f"limits.{one.name}", "must be above 0", detail_zh="须大于 0。")
     if settings.inbox.attempts < 2:
         raise ConfigError("inbox.attempts", "must be 2 or more", detail_zh="须不小于 2。")
-    if not settings.inbox.retry_s > 0:
-        raise ConfigError("inbox.retry_s", "must be above 0", detail_zh="须大于 0。")
+    for name in ("retry_s", "waiting_mb"):
+        if not getattr(settings.inbox, name) > 0:
+            raise ConfigError(f"inbox.{name}", "must be above 0", detail_zh="须大于 0。")
     for name in ("connections", "connections_per_address", "idle_s", "frame_s", "rate", "frame_mb"):
         if not getattr(settings.mllp, name) > 0:
             raise ConfigError(f"mllp.{name}", "must be above 0", detail_zh="须大于 0。")

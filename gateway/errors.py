@@ -227,6 +227,7 @@ class SlowRequest(InboundError):
     code = "GW-INB-008"
     issue = "timeout"
     http = 408
+    ack = ("AE", "207")
     retry = True
     zh = "请求接收超时，请重新发送。"
     en = "The request took too long to arrive; send it again."
@@ -267,6 +268,7 @@ class TooManyConnections(InboundError):
     code = "GW-INB-022"
     issue = "throttled"
     http = 503
+    ack = ("AE", "207")
     retry = True
     zh = "连接数已满，请稍后再试。"
     en = "Too many connections are at work; try again soon."
@@ -278,6 +280,7 @@ class Busy(InboundError):
     code = "GW-INB-023"
     issue = "throttled"
     http = 429
+    ack = ("AE", "207")
     retry = True
     zh = "等待处理的写入过多，本次未受理，请稍后重发。"
     en = "Too many writes are waiting; this one was not taken, send it again soon."

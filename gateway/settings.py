@@ -91,10 +91,14 @@ class Inbox:
     """attempts: a message that was at work when the process died so many times is quarantined; at least 2.
 
     retry_s: how long a message is tried again after a passing fault of its own, then it is quarantined with this fault.
+    waiting_mb, waiting_s: of messages without an outcome, bytes of all and age of the oldest, above which the doors
+    ask senders to come again. 0 seconds: any age.
     """
 
     attempts: int = 3
     retry_s: float = 3600.0
+    waiting_mb: int = 4096
+    waiting_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

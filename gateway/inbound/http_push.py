@@ -42,8 +42,8 @@ def push_routes(parts: PushParts) -> list[Route]:
         body = await _body(request)
         receipt = await parts.intake.push(source, body, request.headers.get("x-file-name", ""))
         if receipt.ack and not request.query_params.get("wait"):
-            return Response(receipt.ack, _status(receipt), media_type="application/hl7-v2")
-        return Response(await _answer(request, parts, receipt), _status(receipt), media_type="application/json")
+            return Response(receipt.ack, _status(receipt), _again(receipt), "application/hl7-v2")
+        return Response(await _answer(request, parts, receipt), _status(receipt), _again(receipt), "application/json")
 
     return [Route("/push/{source}", push, methods=["POST"])]
 
@@ -73,6 +73,10 @@ async def _body(request: Request) -> bytes:
 
 def _status(receipt: Receipt) -> int:
     return receipt.error.http if receipt.error else 202
+
+
+def _again(receipt: Receipt) -> dict[str, str]:
+    return {"retry-after": "30"} if receipt.error and receipt.error.retry else {}
 
 
 async def _answer(request: Request, parts: PushParts, receipt: Receipt) -> bytes:

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 
 from ..errors import InboxFull
+from ..settings import Inbox as Rules
 from ..store.inbox_base import Arrival, Claimed, Entry, Kept, Messages, Settled
 from ..store.inbox_sqlite import SqliteInbox
 
 __all__ = ["Arrival", "Claimed", "Entry", "Inbox", "Kept", "Settled", "open_inbox"]
 
 
+_LOOK_S = 1.0
+"""How often the backlog is looked up at most."""
+
+
 class Inbox:
     """Durable queue of raw messages. `arrived` is set when there may be work for this process."""
 
-    def __init__(self, messages: Messages, *, waiting_limit: int = 20_000) -> None:
+    def __init__(self, messages: Messages, rules: Rules | None = None, *, waiting_limit: int = 20_000) -> None:
+        self._rules = rules or Rules()
+        self._look_at = 0.0
+        self._backlog: tuple[int, datetime | None] = (0, None)
         self.messages = messages
         self.arrived = asyncio.Event()
         self._waiting_limit = waiting_limit
@@ -25,9 +35,24 @@ class Inbox:
         """Keep the bytes; returns when they are on disk. Raises InboxFull before that under pressure."""
         if self.messages.waiting() > self._waiting_limit:
             raise InboxFull()
+        await self._refuse_more(arrival)
         kept = await self.messages.keep(arrival)
         self.arrived.set()
         return kept
+
+    async def _refuse_more(self, arrival: Arrival) -> None:
+        """Raises InboxFull when too much waits, or for too long. Looked up so rarely that it takes 2 % of the time."""
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + _LOOK_S  # the others do not ask meanwhile
+            self._backlog = await self.messages.backlog()
+            self._look_at = time.monotonic() + max(_LOOK_S, 50 * (time.monotonic() - now))
+        size, oldest = self._backlog
+        if size > self._rules.waiting_mb * 2**20:
+            raise InboxFull(detail=f"> {self._rules.waiting_mb} MB wait")
+        age_s = (arrival.at - oldest).total_seconds() if oldest else 0.0
+        if 0 < self._rules.waiting_s < age_s:
+            raise InboxFull(detail=f"the oldest message waits for {age_s:.0f} s")
 
     async def replay(self, keys: Iterable[str]) -> int:
         """Process messages again with today's mappings; returns how many."""
@@ -40,10 +65,10 @@ class Inbox:
         await self.messages.close()
 
 
-async def open_inbox(home: Path, url: str = "") -> Inbox:
+async def open_inbox(home: Path, url: str = "", rules: Rules | None = None) -> Inbox:
     """The inbox beside the store: a file in the home folder, or a schema of a `postgresql://…` database."""
     if not url.startswith("postgres"):
-        return Inbox(SqliteInbox(home))
+        return Inbox(SqliteInbox(home), rules)
     from ..store.inbox_postgres import open_postgres_inbox  # psycopg comes with the extra `postgres`
 
-    return Inbox(await open_postgres_inbox(url))
+    return Inbox(await open_postgres_inbox(url), rules)

@@ -123,6 +123,9 @@ class Messages(Protocol):
     async def open_count(self) -> int:
         """How many messages have no outcome yet, claimed or not."""
 
+    async def backlog(self) -> tuple[int, datetime | None]:
+        """Bytes of the messages without an outcome, and when the oldest of them came (those set back have no age)."""
+
     async def raw(self, key: str) -> RawMessage | None:
         """One message with its bytes, exactly as received."""
 

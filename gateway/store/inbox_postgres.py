@@ -188,6 +188,12 @@ class PostgresInbox:
         """By the index of open messages."""
         return int((await self._select("SELECT count(*) FROM message WHERE state = 0", ()))[0][0])
 
+    async def backlog(self) -> tuple[int, datetime | None]:
+        """By the index of open messages."""
+        sql = "SELECT coalesce(sum(size), 0)::int8, min(at) FILTER (WHERE reason = '') FROM message WHERE state = 0"
+        size, oldest = (await self._select(sql, ()))[0]
+        return int(size), datetime.fromtimestamp(oldest / 1000, UTC) if oldest is not None else None
+
     # ---- looking at them ---------------------------------------------------------------------
     async def raw(self, key: str) -> RawMessage | None:
         """One message with its bytes, exactly as received."""

@@ -48,14 +48,15 @@ CREATE TABLE IF NOT EXISTS message(
   body BLOB NOT NULL              -- zstd
 );
 CREATE INDEX IF NOT EXISTS message_twin ON message(twin);
-CREATE INDEX IF NOT EXISTS message_open ON message(seq) WHERE state = 0;
+DROP INDEX IF EXISTS message_open;
+CREATE INDEX IF NOT EXISTS message_backlog ON message(seq, at, size, reason) WHERE state = 0;
 CREATE INDEX IF NOT EXISTS message_stuck ON message(reason, seq) WHERE state = 2;
 CREATE INDEX IF NOT EXISTS message_source ON message(source);
 CREATE TABLE IF NOT EXISTS attempt(seq INTEGER PRIMARY KEY, tries INTEGER NOT NULL); -- suspects worked on
 CREATE TABLE IF NOT EXISTS at_work(one INTEGER PRIMARY KEY); -- a row while a process works on messages
 """
 _FEW: dict[State | None, str] = {
-    State.RECEIVED: "INDEXED BY message_open",
+    State.RECEIVED: "INDEXED BY message_backlog",
     State.QUARANTINED: "INDEXED BY message_stuck",
 }  # messages in these states are few among all, which the planner cannot know
 _RAW = "seq, source, format, body, at, name"
@@ -183,8 +184,17 @@ class SqliteInbox:
 
     async def open_count(self) -> int:
         """By the index of open messages."""
-        sql = "SELECT count(*) FROM message INDEXED BY message_open WHERE state = 0"
+        sql = "SELECT count(*) FROM message INDEXED BY message_backlog WHERE state = 0"
         return int(next(self._reader.execute(sql))[0])
+
+    async def backlog(self) -> tuple[int, datetime | None]:
+        """By the index of open messages, which has what is asked."""
+        sql = (
+            "SELECT coalesce(sum(size), 0), min(iif(reason = '', at, NULL))"
+            " FROM message INDEXED BY message_backlog WHERE state = 0"
+        )
+        size, oldest = next(self._reader.execute(sql))
+        return int(size), datetime.fromtimestamp(oldest / 1000, UTC) if oldest is not None else None
 
     # ---- looking at them ---------------------------------------------------------------------
     async def raw(self, key: str) -> RawMessage | None:
@@ -236,7 +246,7 @@ class SqliteInbox:
         """How many messages by (source, state); only indexes are read, never the messages that are done."""
         out: dict[tuple[str, str], int] = {}
         done = dict(self._reader.execute("SELECT source, count(*) FROM message GROUP BY source"))
-        for number, index in ((0, "message_open"), (2, "message_stuck")):
+        for number, index in ((0, "message_backlog"), (2, "message_stuck")):
             sql = f"SELECT source, count(*) FROM message INDEXED BY {index} WHERE state = {number} GROUP BY source"
             for source, count in self._reader.execute(sql):
                 out[source, STATES[number].value] = count

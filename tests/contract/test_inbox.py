@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from gateway.inbox.queue import open_inbox
+from gateway.errors import InboxFull
+from gateway.inbox.queue import Inbox, open_inbox
 from gateway.model.outcome import State
+from gateway.settings import Inbox as Rules
 from gateway.store.inbox_base import Arrival, Kept, Messages, Settled
 
 AT = datetime(2026, 3, 20, 1, tzinfo=UTC)
@@ -177,3 +179,26 @@ async def test_reasons_are_those_of_messages_in_quarantine_now(busy: Messages) -
     assert sorted(await busy.reasons()) == ["GW-TRN-002", "GW-TRN-004"]
     await busy.reopen(["m2"])
     assert await busy.reasons() == ["GW-TRN-004"]
+
+
+# ---- too much of them ----------------------------------------------------------------------------
+async def test_the_backlog_is_what_has_no_outcome_and_what_was_set_back_has_no_age(busy: Messages) -> None:
+    assert await busy.backlog() == (1, AT)
+    await busy.settle([Settled("m5", State.PROCESSED)])
+    assert await busy.backlog() == (0, None)
+    await busy.reopen(["m1", "m2"])
+    assert await busy.backlog() == (2, None)
+
+
+@pytest.mark.parametrize("rules", [Rules(waiting_mb=1), Rules(waiting_s=60)])
+async def test_nothing_more_is_kept_while_too_many_bytes_or_too_old_ones_wait(opened: Open, rules: Rules) -> None:
+    inbox = Inbox(await opened(), rules)
+    first = await inbox.messages.keep(Arrival("s", "v2", bytes(2**20 + 1), AT))
+    later = Arrival("s", "v2", b"x", AT + timedelta(seconds=61))
+    with pytest.raises(InboxFull) as full:
+        await inbox.keep(later)
+    assert full.value.retry and full.value.ack[0] == "AE" and full.value.http == 503
+    await inbox.messages.settle([Settled(first.key, State.PROCESSED)])
+    inbox._look_at = 0
+    await inbox.keep(later)
+    await inbox.close()
