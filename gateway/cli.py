@@ -221,6 +221,7 @@ def _rest(commands: Commands) -> None:
         ("stats", "rows, bytes, persons"),
         ("verify", "check the audit chain; on SQLite the gateway must be stopped"),
         ("migrate", "bring the schema to this release; the gateway does so itself when it starts"),
+        ("reindex", "make again what resources are found by, after a release that says so; SQLite: gateway stopped"),
         ("backup", "store, inbox and audit as one file, while the gateway runs"),
         ("restore", "a backup into an empty home or schema, verified"),
     ):

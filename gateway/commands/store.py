@@ -1,4 +1,4 @@
-"""`gateway store stats|verify|migrate|backup|restore`: how large it is, whether it is whole, and a copy of it."""
+"""`gateway store stats|verify|migrate|reindex|backup|restore`: its size, its integrity, its index, copies of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..store import backup_sqlite
 from ..store.archive import Manifest
 from ..store.peek import stats
 from ..store.resources import open_store
-from .talk import Exit, bytes_done, emit, say
+from .talk import Exit, bytes_done, counted, emit, say
 
 
 def run(args: argparse.Namespace) -> int:
@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
         return _stats(args, url)
     if args.action == "backup":
         return _backup(args, url)
-    return asyncio.run(_migrate(args, url) if args.action == "migrate" else _verify(args, url))
+    return asyncio.run(_AFTER_OPENING[args.action](args, url))
 
 
 def _url(args: argparse.Namespace) -> str:
@@ -111,6 +111,20 @@ async def _migrate(args: argparse.Namespace, url: str) -> int:
     return Exit.OK
 
 
+async def _reindex(args: argparse.Namespace, url: str) -> int:
+    """What current versions are found by, made again; on SQLite the gateway of this home must be stopped."""
+    store = await open_store(url, clock=system_clock)
+    try:
+        with counted("重建索引 / reindexing") as told:
+            done = await store.reindex(told)
+    finally:
+        await store.close()
+    if args.json:
+        emit({"reindexed": done})
+    say(f"{done:,} 条当前版本的索引已重建 / current versions indexed again")
+    return Exit.OK
+
+
 async def _verify(args: argparse.Namespace, url: str) -> int:
     """Checks the whole chain; on SQLite the gateway of this home must be stopped."""
     store = await open_store(url, clock=system_clock)
@@ -125,3 +139,6 @@ async def _verify(args: argparse.Namespace, url: str) -> int:
         return Exit.PARTIAL
     say(f"审计链完整，共 {verdict.checked} 条 / the audit chain is whole, {verdict.checked} rows")
     return Exit.OK
+
+
+_AFTER_OPENING = {"migrate": _migrate, "reindex": _reindex, "verify": _verify}

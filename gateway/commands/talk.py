@@ -16,6 +16,7 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     TextColumn,
+    TimeElapsedColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
@@ -65,3 +66,12 @@ def bytes_done() -> Iterator[Callable[[str, int], None]]:
             progress.update(task, description=part, advance=done)
 
         yield told
+
+
+@contextmanager
+def counted(title: str) -> Iterator[Callable[[int], None]]:
+    """Told how much is done so far, it shows the number, where stderr is a terminal."""
+    columns = (TextColumn("{task.description}"), TextColumn("{task.completed:,.0f}"), TimeElapsedColumn())
+    with Progress(*columns, console=_console, disable=not sys.stderr.isatty(), transient=True) as progress:
+        task = progress.add_task(title, total=None)
+        yield lambda done: progress.update(task, completed=done)

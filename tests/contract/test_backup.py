@@ -19,8 +19,8 @@ from gateway.model.query import Query
 from gateway.store.base import AuditQuery, Done, Plan
 from gateway.store.inbox_base import Settled
 from gateway.store.resources import open_store
-from tests.contract.clinic import audit, observation, organization, patient
-from tests.contract.conftest import START
+from tests.contract.clinic import audit, ids, observation, organization, patient, where
+from tests.contract.conftest import START, Site
 from tests.contract.postgres import TestServer
 
 Place = Callable[[], str]
@@ -137,3 +137,13 @@ async def test_commands_answer_in_json(place: Place, tmp_path: Path, capsys: pyt
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert {"versions": 9} in lines and {"migrated": True} in lines and {"checked": 6, "broken": 0} in lines
     assert lines[-1]["bytes"] == path.stat().st_size
+
+
+async def test_reindex_finds_again_what_it_found_before(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    await site.store.commit(Plan(puts=(patient("p1", "张三"), observation("o1", "p1"))))
+    await site.opened.pop().close()
+    assert await asyncio.to_thread(main, ["store", "reindex", *at(site.url), "--json"]) == 0
+    assert '{"reindexed": 2}' in capsys.readouterr().out
+    store = await site.open()
+    page = await store.search(Query("Observation", (where("code", "token", "2823-3"),)), SYSTEM)
+    assert ids(page.matches) == ["o1"] and not await store.reindex_due()
