@@ -141,19 +141,29 @@ def _messages(commands: Commands) -> None:
 def _inbox(commands: Commands) -> None:
     inbox = _add(commands, "inbox", "inbox:run", "what was received and what became of it")
     actions = inbox.add_subparsers(dest="action", required=True, metavar="action")
-    for name, text in (("list", "newest first"), ("show", "one message, whole"), ("replay", "process again")):
+    for name, text in (
+        ("list", "newest first"),
+        ("show", "one message, whole"),
+        ("groups", "what is quarantined, by cause"),
+        ("replay", "process again"),
+    ):
         action = actions.add_parser(name, help=text)
         action.add_argument("--home", default=".demo", help="the gateway's home folder (default: .demo)")
         action.add_argument("--json", action="store_true", help="JSON lines")
         if name == "show":
             action.add_argument("key", help="number of the message, like m12")
             continue
-        action.add_argument("--state", choices=("received", "processed", "quarantined"))
+        if name == "groups":
+            action.set_defaults(state="quarantined")
+        else:
+            action.add_argument("--state", choices=("received", "processed", "quarantined"))
         action.add_argument("--source", default="", help="only this source")
         action.add_argument("--reason", default="", help="only this error code, like GW-TRN-003")
         if name == "list":
             action.add_argument("--limit", type=_positive, default=50, help="at most so many (default: 50)")
-        else:
+            continue
+        action.add_argument("--place", default="", help="only with the fault at this place, like OBX-5")
+        if name == "replay":
             action.add_argument("keys", nargs="*", help="numbers of messages, like m12")
 
 

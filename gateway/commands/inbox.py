@@ -1,4 +1,4 @@
-"""`gateway inbox list|show|replay`: what was received, what became of it, and once more."""
+"""`gateway inbox list|show|groups|replay`: what was received, what became of it, and once more."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from ..errors import ConfigError
+from ..inbox.groups import groups, place_of
 from ..inbox.queue import Entry, Inbox, open_inbox
 from ..model.outcome import State
 from ..model.times import instant_text
@@ -23,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _run(args: argparse.Namespace) -> int:
-    action = {"list": _list, "show": _show, "replay": _replay}[args.action]
+    action = {"list": _list, "show": _show, "groups": _groups, "replay": _replay}[args.action]
     async with opened(args.home) as inbox:
         return await action(inbox, args)
 
@@ -54,6 +55,24 @@ async def _list(inbox: Inbox, args: argparse.Namespace) -> int:
     return Exit.OK
 
 
+async def _groups(inbox: Inbox, args: argparse.Namespace) -> int:
+    for one in groups(await _chosen(inbox, args)):
+        first, last = instant_text(one.first), instant_text(one.last)
+        if args.json:
+            emit({**{name: getattr(one, name) for name in ("source", "code", "place", "count", "sample")},
+                  "first": first, "last": last})  # fmt: skip
+        else:
+            print(f"{one.count:>7}  {one.code}  {first[:19]} – {last[:19]}  {one.sample:>8}  {one.source}  {one.place}")
+    return Exit.OK
+
+
+async def _chosen(inbox: Inbox, args: argparse.Namespace) -> list[Entry]:
+    """Messages by state, source, reason and place of the fault, newest first."""
+    state = State(args.state) if args.state else State.QUARANTINED
+    found = await inbox.messages.entries(state=state, source=args.source, reason=args.reason, limit=100_000)
+    return [one for one in found if args.place in ("", place_of(one))]
+
+
 async def _show(inbox: Inbox, args: argparse.Namespace) -> int:
     entry, raw = await inbox.messages.entry(args.key), await inbox.messages.raw(args.key)
     if entry is None or raw is None:
@@ -80,12 +99,10 @@ def _text(body: bytes) -> str:
 
 async def _replay(inbox: Inbox, args: argparse.Namespace) -> int:
     keys = list(args.keys)
-    if args.state or args.reason or args.source:
-        state = State(args.state) if args.state else State.QUARANTINED
-        found = await inbox.messages.entries(state=state, source=args.source, reason=args.reason, limit=100_000)
-        keys += [entry.key for entry in found]
+    if args.state or args.reason or args.source or args.place:
+        keys += [entry.key for entry in await _chosen(inbox, args)]
     if not keys:
-        say("没有选中消息：给出编号，或 --state、--reason、--source / nothing chosen")
+        say("没有选中消息：给出编号，或 --state、--reason、--source、--place / nothing chosen")
         return Exit.USAGE
     count = await inbox.replay(keys)
     if args.json:

@@ -1,0 +1,49 @@
+"""Quarantined messages by what is wrong with them: one cause is looked into once, however many messages it holds up."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import msgspec
+
+from ..model.outcome import Outcome
+from .queue import Entry
+
+_REPEAT = re.compile(r"\[\d+\]|#\d+|row \d+, ")
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Messages of one source with one code at one place. sample: key of the newest."""
+
+    source: str
+    code: str
+    place: str
+    count: int
+    first: datetime
+    last: datetime
+    sample: str
+
+
+def groups(entries: Iterable[Entry]) -> list[Group]:
+    """Groups of quarantined messages, given newest first; the largest group first."""
+    found: dict[tuple[str, str, str], Group] = {}
+    for one in entries:
+        cause = one.source, one.reason, place_of(one)
+        known = found.get(cause) or Group(*cause, 0, one.at, one.at, one.key)
+        found[cause] = replace(
+            known, count=known.count + 1, first=min(known.first, one.at), last=max(known.last, one.at)
+        )
+    return sorted(found.values(), key=lambda group: -group.count)
+
+
+def place_of(entry: Entry) -> str:
+    """Where the fault for which it is quarantined stands, without the number of the repetition: `OBX-5`."""
+    if not entry.outcome:
+        return ""
+    findings = msgspec.json.decode(entry.outcome, type=Outcome).findings
+    place = next((one.place for one in findings if one.code == entry.reason), "")
+    return _REPEAT.sub("", place)
