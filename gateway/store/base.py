@@ -200,7 +200,8 @@ class Once:
 class Plan(Struct, frozen=True):
     """One transaction as data. Order: preconditions, records, moves, puts, deletes, audit, done.
 
-    unclaimed: (system, value) identifiers that no current resource of `type` may hold: (type, system, value).
+    unclaimed: identifiers that no current resource may hold but those this plan puts over an expected version:
+    (type, system, value).
     once: a second plan under the same key is a Conflict; its caller then reads the kept answer.
     rests: source records it was made from, as (key, Patient it belonged to then, "" = nobody had sent it). A record
     that belongs to somebody else by now is a Conflict: what came from it must lie with it.

@@ -246,7 +246,7 @@ class ResourceStore:
             deletes=plan.deletes,
             records=plan.records,
             moves=tuple([await self._packed_move(move) for move in plan.moves]),
-            unclaimed=tuple([await self._unclaimed(*claim) for claim in plan.unclaimed]),
+            unclaimed=tuple([await self._unclaimed(plan, *claim) for claim in plan.unclaimed]),
             audits=tuple(encode_audit(row) for row in plan.audits),
             done=tuple((one.raw_key, one.outcome) for one in plan.done),
             conditions=tuple(packed for one in plan.conditions for packed in _conditions(one)),
@@ -291,9 +291,10 @@ class ResourceStore:
         source = fh_of("Patient", move.from_patient)
         return PackedMove(move, source, tuple(row.rid for row in rows), await self._packed_puts(tuple(moved)))
 
-    async def _unclaimed(self, type_: str, system: str, value: str) -> Unclaimed:
+    async def _unclaimed(self, plan: Plan, type_: str, system: str, value: str) -> Unclaimed:
+        own = {fh_of(put.type, put.id) for put in plan.puts if put.expect is not None}
         holders = await self._holders(type_, system, value)
-        if any(holds for _, holds in holders):
+        if any(holds and row.fh not in own for row, holds in holders):
             raise Conflict(type_, "an identifier is claimed already", detail_zh="标识已被占用")
         seen = tuple((row.fh, row.version) for row, _ in holders if not row.flags & DELETED)
         return Unclaimed(ident_hash(type_, system, value), seen)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 
 from gateway.errors import Conflict
@@ -145,6 +146,16 @@ async def test_an_identifier_given_up_can_be_claimed_again(store: ResourceStore)
     await store.commit(Plan(puts=(patient("p2"),), unclaimed=claim))
     await store.commit(Plan(deletes=(Delete("Patient", "p2"),)))
     assert await store.find_identifier("Patient", local_number(M1), "A-p2") == []
+
+
+async def test_who_holds_an_identifier_may_claim_it_again_over_the_version_it_read(store: ResourceStore) -> None:
+    claim = (("Patient", local_number(M1), "A-p1"),)
+    await store.commit(Plan(puts=(patient("p1"),)))
+    again = patient("p1", identifier=[{"system": local_number(M1), "value": "A-p1", "use": "official"}])
+    await store.commit(Plan(puts=(msgspec.structs.replace(again, expect=1),), unclaimed=claim))
+    for expect in (1, None):
+        with pytest.raises(Conflict):
+            await store.commit(Plan(puts=(msgspec.structs.replace(again, expect=expect),), unclaimed=claim))
 
 
 async def test_time_never_goes_backwards(site: Site) -> None:

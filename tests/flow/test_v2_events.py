@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import cache
 
 from fixtures.cases import cases
+from gateway.model.outcome import State
 from gateway.model.resource import Json
 from gateway.shipped import shipped
 from tests.flow.alliance import Alliance
@@ -90,3 +92,23 @@ def test_two_numbers_merge_and_later_messages_for_the_old_one_find_the_survivor(
     tell(empty, "adt_a40/merge")
     visit = one(empty, "Encounter", "visit", "MZ260316055")
     assert visit["subject"]["reference"] == f"Patient/{empty.person('990150198809260427')['id']}"
+
+
+def test_a_resident_whose_birth_date_was_deleted_gets_it_back(empty: Alliance) -> None:
+    tell(empty, "adt_a28/person_added", "adt_a31/person_updated", "vxu_v04/dose_and_history")
+    child = empty.person("990150202403110153")
+    assert (child["birthDate"], child["identifier"][0]["use"]) == ("2024-03-11", "official")
+
+
+def test_events_of_every_kind_kept_at_once_all_come_to_their_outcome(empty: Alliance) -> None:
+    merges = ("adt_a34/", "adt_a40/", "adt_a41/", "adt_a45/", "adt_a47/")
+    bodies = [body for name, body in EVENTS.items() if not name.startswith(merges)]
+
+    async def all_at_once() -> None:
+        await asyncio.gather(*(empty.gateway.intake.v2(body) for body in bodies))
+        await asyncio.wait_for(empty.gateway.worker.drained(), 60)
+
+    empty.run(all_at_once())
+    counts = empty.run(empty.gateway.shared.inbox.messages.counts())
+    assert {state for _, state in counts} == {State.PROCESSED.value}, counts
+    assert sum(counts.values()) == len(bodies)

@@ -65,7 +65,8 @@ class MemoryStore:
 
     async def commit(self, plan: Plan) -> Committed:
         for type_, system, value in plan.unclaimed:
-            if any(_holds(r, system, value) for r in self.current(type_)):
+            own = {put.id for put in plan.puts if put.type == type_ and put.expect is not None}
+            if any(_holds(r, system, value) and r.id not in own for r in self.current(type_)):
                 raise Conflict("unclaimed")
         seen: set[tuple[str, str]] = set()
         for put in plan.puts:
