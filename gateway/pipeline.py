@@ -116,14 +116,16 @@ class Pipeline:
 
     async def finish(self, work: Work) -> list[Outcome]:
         """Commit one piece of work. Raises GatewayError when it cannot be stored."""
+        last = Conflict(work.draft.kind)
         for _ in range(_TRIES):
             plan, outcomes = await self._plan(work)
             try:
                 await self._parts.store.commit(plan)
-            except Conflict:
+            except Conflict as conflict:
+                last = conflict  # its place and reason are what an operator needs, should it be the last
                 continue
             return outcomes
-        raise Conflict(work.draft.kind)
+        raise last
 
     async def _plan(self, work: Work) -> tuple[Plan, list[Outcome]]:
         parts, draft = self._parts, work.draft
