@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import unicodedata
+from collections.abc import Iterator
 from functools import lru_cache
 
 _DOUBLE = (
@@ -75,18 +76,41 @@ def pinyin_forms(name: str) -> tuple[str, ...]:
     All readings of the surname (two-character surnames too) and of the given name, at most 8 combinations; `ü` as
     `v` and as `u`.
     """
+    forms: dict[str, None] = {}
+    for surname, given in _spoken(name):
+        forms |= dict.fromkeys([*_either_u("".join((*surname, *given))), _initials((*surname, *given))])
+    return tuple(forms)
+
+
+@lru_cache(maxsize=8192)
+def mixed_forms(name: str) -> tuple[str, ...]:
+    """Surname and given name written in different ways: `王小明` → wangxm, 王xiaoming, 王xm. Bounded alike."""
+    written = split_surname(name)[0]
+    forms: dict[str, None] = {}
+    for surname, given in _spoken(name):
+        short = _initials(given)
+        forms |= dict.fromkeys(text + short for text in (*_either_u("".join(surname)), written))
+        forms |= dict.fromkeys(written + text for text in _either_u("".join(given)))
+    return tuple(forms)
+
+
+def _spoken(name: str) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Syllables of surname and given name, one way of reading after another."""
     if not is_chinese(name) or len(name) > 8:
-        return ()
+        return
     surname, given = split_surname(name)
     # the surname varies fastest: all its readings are kept when the given name has many
     choices = [*_given_readings(given), _surname_readings(surname)]
-    forms: dict[str, None] = {}
     for *rest, first in itertools.islice(itertools.product(*choices), _COMBINATIONS):
-        parts = (first, *rest)
-        full = "".join("".join(part) for part in parts)
-        for form in (full, full.replace("v", "u"), "".join(s[0] for part in parts for s in part)):
-            forms[form] = None
-    return tuple(forms)
+        yield first, tuple(itertools.chain.from_iterable(rest))
+
+
+def _either_u(pinyin: str) -> tuple[str, str]:
+    return pinyin, pinyin.replace("v", "u")
+
+
+def _initials(syllables: tuple[str, ...]) -> str:
+    return "".join(syllable[0] for syllable in syllables)
 
 
 def split_surname(name: str) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from typing import Any
 from .base import fh_of, hash64
 from .index_dates import FIRST, LAST, date_range
 from .index_params import SearchParam
-from .index_text import grams, is_chinese, normal, normal_name, pinyin_forms, split_surname, starts
+from .index_text import grams, is_chinese, mixed_forms, normal, normal_name, pinyin_forms, split_surname, starts
 from .index_units import UCUM, canonical
 
 _LIMIT = 32_768
@@ -134,9 +134,8 @@ def _name(t: Target, g: Gathered, v: Any) -> None:
     said = [part for part in (v.text, v.family, *(v.given or ()), *(v.prefix or ()), *(v.suffix or ())) if part]
     if not v.text and len(said) > 1 and is_chinese(whole := _whole(v)):
         said.append(whole)
-    _some_text(
-        t, g, said, [form for part in (v.text or _whole(v), v.family) if part for form in pinyin_forms(_tight(part))]
-    )
+    name = _tight(v.text or _whole(v))
+    _some_text(t, g, said, [*pinyin_forms(name), *mixed_forms(name), *pinyin_forms(_tight(v.family or ""))])
 
 
 def _family(t: Target, g: Gathered, v: str) -> None:

@@ -17,7 +17,7 @@ from .engine import NOTHING, Engine, Indexed, Row, Sight
 from .index import extract
 from .packing import pack_keys
 
-INDEX = 2
+INDEX = 3
 """One higher with every release that keeps more, or other, keys of a resource."""
 _NOTE = "index_version"
 _AT_ONCE = 200

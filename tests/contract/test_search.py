@@ -141,6 +141,23 @@ async def test_names_are_found_by_parts_and_by_pinyin_and_sorted(store: Resource
     assert ordered == ["p2", "p1", "p4", "p0", "p3"]  # chenming, lijianguo, sunhaoran, zhangshen, zhangxiuying
 
 
+async def test_a_name_is_found_half_in_characters_and_half_in_pinyin(store: ResourceStore) -> None:
+    names = ("王小明", "欧阳娜娜", "吕布", "王小红")
+    await store.commit(Plan(puts=tuple(patient(f"p{n}", name) for n, name in enumerate(names))))
+    asked = {
+        "王xm": "p0",
+        "wangxm": "p0",
+        "王xiaoming": "p0",
+        "王XiaoM": "p0",
+        "欧阳nn": "p1",
+        "ouyangn": "p1",
+        "吕bu": "p2",
+    }
+    for text, expected in asked.items():
+        assert await every_page(store, Query("Patient", (where("name", "string", text),))) == [expected], text
+    assert await every_page(store, Query("Patient", (where("name", "string", "王xq"),))) == []
+
+
 async def test_identifiers_are_found_exactly(store: ResourceStore) -> None:
     await store.commit(Plan(puts=(patient("p1"), patient("p2"))))
     system = "urn:alliance-gateway:number:city_first_hospital:patient"

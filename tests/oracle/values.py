@@ -2,7 +2,7 @@
 
 Every function takes a value as FHIRPath gave it (JSON) and one alternative of a query, and answers yes or no.
 Source: FHIR R4 search.html; the gateway's own word where R4 leaves it open: names and addresses are compared
-without blanks, a date is a whole day at +08:00, a Chinese name is found by its pinyin and its initials.
+without blanks, a date is a whole day at +08:00, a Chinese name is found by its pinyin, its initials and the two mixed.
 """
 
 from __future__ import annotations
@@ -17,13 +17,16 @@ from typing import Any
 PREFIXES = ("eq", "ne", "gt", "ge", "lt", "le", "sa", "eb", "ap")
 CHINA = timezone(timedelta(hours=8))
 SPOKEN: dict[str, tuple[str, str, tuple[str, ...]]] = {
-    "欧阳娜娜": ("欧阳", "娜娜", ("ouyangnana", "oynn")),
-    "王小明": ("王", "小明", ("wangxiaoming", "wxm")),
-    "王伟": ("王", "伟", ("wangwei", "ww")),
-    "吕布": ("吕", "布", ("lvbu", "lubu", "lb")),
-    "单小红": ("单", "小红", ("shanxiaohong", "sxh", "danxiaohong", "dxh")),
-    "诸葛亮": ("诸葛", "亮", ("zhugeliang", "zgl")),
-}
+    "欧阳娜娜": ("欧阳", "娜娜", ("ouyangnana", "oynn", "ouyangnn", "欧阳nn", "欧阳nana")),
+    "王小明": ("王", "小明", ("wangxiaoming", "wxm", "wangxm", "王xm", "王xiaoming")),
+    "王伟": ("王", "伟", ("wangwei", "ww", "wangw", "王w", "王wei")),
+    "吕布": ("吕", "布", ("lvbu", "lubu", "lb", "lvb", "lub", "吕b", "吕bu")),
+    "单小红": (
+        "单", "小红",
+        ("shanxiaohong", "sxh", "danxiaohong", "dxh", "shanxh", "danxh", "单xh", "单xiaohong"),
+    ),
+    "诸葛亮": ("诸葛", "亮", ("zhugeliang", "zgl", "zhugel", "诸葛l", "诸葛liang")),
+}  # fmt: skip
 """Chinese names of the tests: surname, given name, how the whole is typed."""
 SURNAMES = {"欧阳": ("ouyang", "oy"), "王": ("wang", "w"), "吕": ("lv", "lu", "l"), "单": ("shan", "s", "dan", "d"),
             "诸葛": ("zhuge", "zg")}  # fmt: skip
