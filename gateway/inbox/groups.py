@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -10,9 +9,8 @@ from datetime import datetime
 import msgspec
 
 from ..model.outcome import Outcome
+from ..translate.gaps import without_numbers
 from .queue import Entry
-
-_REPEAT = re.compile(r"\[\d+\]|#\d+|row \d+, ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,4 +44,4 @@ def place_of(entry: Entry) -> str:
         return ""
     findings = msgspec.json.decode(entry.outcome, type=Outcome).findings
     place = next((one.place for one in findings if one.code == entry.reason), "")
-    return _REPEAT.sub("", place)
+    return without_numbers(place)

@@ -292,3 +292,26 @@ def test_a_value_of_the_original_leads_to_its_line_in_the_trace(vendor: Seat) ->
     page.locator("summary").first.click()
     page.get_by_role("button", name="试译").click()
     assert "通过 · 0 丢失" in vendor.text()
+
+
+# ---- causes --------------------------------------------------------------------------------------
+def test_what_is_quarantined_stands_by_cause_and_goes_back_as_a_group(empty: Alliance) -> None:
+    for number in range(5):
+        empty.push("county_tcm_hospital", BROKEN.replace(b"|7|P", b"|%d|P" % (70 + number)))
+    empty.push("city_first_hospital", b"no message at all")
+    empty.drain()
+    html = page(empty, "/console/groups")
+    assert "共 6 条" in html and words(html).count("重新处理") >= 2
+    source, code, place = re.search(
+        r'name="source" value="(county_tcm_hospital)"><input type="hidden" name="code" value="([^"]+)">'
+        r'<input type="hidden" name="place" value="([^"]*)"', html,
+    ).groups()  # type: ignore[union-attr]  # fmt: skip
+    form = {"source": source, "code": code, "place": place}
+    answer = empty.client.post("/console/groups", data=form, headers=empty.bearer("vendor"))
+    assert answer.status_code == 303 and answer.headers["location"] == "/console/groups?replayed=5"
+    empty.drain()
+    assert "共 6 条" in page(empty, "/console/groups")  # nothing was mended, so all are apart again
+    rows = [row for _, row in empty.run(empty.gateway.store.audits(AuditQuery(kind="console", subtype="replay")))]
+    assert len(rows) == 1 and rows[0].query.startswith("5 messages: county_tcm_hospital")
+    refused = empty.client.post("/console/groups", data={}, headers=empty.bearer("vendor"))
+    assert refused.status_code == 400

@@ -21,7 +21,7 @@ from ...security.scopes import Door
 from ...translate.gaps import Gaps
 from ...translate.sources import SANDBOX
 from ..pages.guard import Endpoint, Visit, guarded, redirect
-from . import mappings, original, people
+from . import causes, mappings, original, people
 from .parts import ConsoleParts, Desk
 from .samples import SAMPLES, sample, text_of
 from .trying import Tried, try_text
@@ -52,6 +52,8 @@ def console_routes(parts: ConsoleParts) -> list[Route]:
         at("/console/try", try_form),
         at("/console/try", try_post, "POST"),
         at("/console/gaps", gaps),
+        at("/console/groups", causes.causes),
+        at("/console/groups", causes.redrive, "POST"),
         at("/console/people", people.people),
         at("/console/people/{task}", people.decide, "POST"),
         at("/console/people/{task}/undo", people.undo, "POST"),
