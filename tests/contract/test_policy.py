@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 import gateway.store.search as search_module
 from gateway.model.context import SYSTEM, AccessContext
