@@ -50,7 +50,8 @@ from .security.scopes import Door
 from .security.tokens import Credential, TokenBook, credential
 from .settings import Settings
 from .shared import Shared, drug_classes, pacs_of, rule_sheet
-from .shipped import shipped
+from .shipped import folders as folders_of
+from .store.index import keep_parameters
 from .store.resources import open_store
 from .translate.engine import Mappings
 from .validate.elements import R4Elements
@@ -97,10 +98,11 @@ class Gateway:
         home.mkdir(parents=True, exist_ok=True)
         mappings = _mappings(settings)
         directory = mappings.directory
+        profiles = folders_of(settings.gateway.profiles, "profiles")
+        keep_parameters(profiles)
         store = await open_store(settings.store.url or f"sqlite:///{home}", clock=clock)
         ids = Ids(store.store_key)
         book = TokenBook([*credentials, *(credential(one) for one in settings.token)])
-        profiles = _folders(settings.gateway.profiles, "profiles")
         sheet = rule_sheet(profiles, settings.gateway.rules)
         for finding in check_rules(sheet, directory):
             log.warning("%s %s %s", finding.code, finding.place, finding.en)
@@ -266,11 +268,6 @@ def _refuse_unsafe(settings: Settings) -> None:
         raise ConfigError("mllp.host", "any address but loopback needs mllp.tls_cert or mllp.allow")
 
 
-def _folders(own: str, name: str) -> list[Path]:
-    """The operator's folder first (it wins), then the shipped one."""
-    return [*([Path(own)] if own else []), shipped(name)]
-
-
 def _mappings(settings: Settings) -> Mappings:
     """The mappings on disk under the directory of the settings. Raises MappingError.
 
@@ -278,7 +275,7 @@ def _mappings(settings: Settings) -> Mappings:
     first message of a kind comes: a start need not wait for them.
     """
     own = settings.gateway.mappings
-    loaded = Mappings.load(_folders(own, "mappings"), elements=R4Elements(), check=bool(own))
+    loaded = Mappings.load(folders_of(own, "mappings"), elements=R4Elements(), check=bool(own))
     return loaded.with_directory(_overridden(loaded.directory, settings.source))
 
 

@@ -7,6 +7,11 @@ from pathlib import Path
 _INSIDE = Path(__file__).parent / "_data"
 
 
+def folders(own: str, folder: str) -> list[Path]:
+    """The operator's folder first (it wins), then the shipped one."""
+    return [*([Path(own)] if own else []), shipped(folder)]
+
+
 def shipped(folder: str) -> Path:
     """`mappings`, `profiles` or `fixtures`."""
     inside = _INSIDE / folder

@@ -10,8 +10,11 @@ from ..config import load
 from ..errors import ConfigError
 from ..inbox.queue import open_inbox
 from ..model.times import system_clock
+from ..settings import Settings
+from ..shipped import folders
 from ..store import backup_sqlite
 from ..store.archive import Manifest
+from ..store.index import keep_parameters
 from ..store.peek import stats
 from ..store.resources import open_store
 from .talk import Exit, bytes_done, counted, emit, say
@@ -19,7 +22,9 @@ from .talk import Exit, bytes_done, counted, emit, say
 
 def run(args: argparse.Namespace) -> int:
     """Dispatch."""
-    url = _url(args)
+    settings = load(Path(args.config)) if args.config else Settings()
+    keep_parameters(folders(settings.gateway.profiles, "profiles"))
+    url = _url(args, settings)
     if args.action == "restore":
         return _restore(args, url)
     _there(url)
@@ -30,12 +35,11 @@ def run(args: argparse.Namespace) -> int:
     return asyncio.run(_AFTER_OPENING[args.action](args, url))
 
 
-def _url(args: argparse.Namespace) -> str:
+def _url(args: argparse.Namespace, settings: Settings) -> str:
     """`sqlite:///home` or `postgresql://…`."""
     if args.url:
         return str(args.url)
     if args.config:
-        settings = load(Path(args.config))
         return settings.store.url or f"sqlite:///{Path(settings.gateway.home).absolute()}"
     return f"sqlite:///{Path(args.home).absolute()}"
 

@@ -28,6 +28,7 @@ class _Known:
 
     kind: str
     targets: tuple[str, ...] = ()
+    definition: str = ""
 
 
 PARAMETERS = MappingProxyType(

@@ -40,6 +40,10 @@ class Parameter(Protocol):
     def targets(self) -> tuple[str, ...]:
         """Types a reference may point to."""
 
+    @property
+    def definition(self) -> str:
+        """Canonical of its SearchParameter, "" for R4's."""
+
 
 Lookup = Callable[[str], Mapping[str, Parameter]]
 """The search parameters of a type, by code."""

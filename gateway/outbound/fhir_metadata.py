@@ -103,8 +103,13 @@ def _entry(type_: str, interactions: tuple[str, ...], parameters: Mapping[str, P
     return {
         "type": type_,
         "interaction": [{"code": code} for code in interactions],
-        "searchParam": [{"name": key, "type": parameters[key].kind} for key in sorted(parameters)],
+        "searchParam": [_parameter(key, parameters[key]) for key in sorted(parameters)],
     }
+
+
+def _parameter(code: str, one: Parameter) -> Json:
+    found: Json = {"name": code, "type": one.kind}
+    return found | ({"definition": one.definition} if one.definition else {})
 
 
 def _pointing_at(parts: FhirParts) -> dict[str, list[str]]:

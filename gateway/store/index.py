@@ -6,8 +6,9 @@ the emitters of `index_values.py`; its source comes from the R4 tables alone. Th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, lru_cache, partial
+from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
@@ -17,7 +18,8 @@ from ..validate.fhirpath import Route, Step
 from .base import Keys, hash64
 from .index_extract import Planted, Reader, reader
 from .index_filter import CompiledFilter
-from .index_params import UNSUPPORTED, SearchParam, params, presence
+from .index_own import keep, load
+from .index_params import UNSUPPORTED, SearchParam, own_param, params, presence
 from .index_query import ORDERED, compile_filter, sort_key
 from .index_values import Gathered, Target, code_tokens, emitter, split_part, target_of
 
@@ -28,6 +30,7 @@ __all__ = [
     "SearchParam",
     "compile_filter",
     "extract",
+    "keep_parameters",
     "meta_tokens",
     "params",
     "sort_key",
@@ -63,6 +66,20 @@ def extract(resource_type: str, resource: Struct, resource_id: str, meta: Mappin
         tuple(gathered.texts),
         present,
     )
+
+
+def keep_parameters(folders: Iterable[Path]) -> None:
+    """Put the own parameters of these profile folders in force, first folder first. Raises ConfigError.
+
+    Before any row is written or asked; rows written under others are due for a reindex.
+    """
+    found = load(folders)
+    for one in found:
+        for base in one.row.bases:
+            own_param(base, one)
+    keep(found)
+    for made in (params, presence, _extractor):
+        made.cache_clear()
 
 
 def meta_tokens(resource_type: str, meta: Mapping[str, Any]) -> list[int]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
+from ..errors import ConfigError
 from ..model.query import Kind
 from ..validate.definitions import SearchRow, codes, element, resource_types, search_rows
 from ..validate.fhirpath import Beyond, Route, Step, routes
 from .base import param_number
+from .index_own import OwnParameter, own
 
 UNSUPPORTED: dict[tuple[str, str], str] = {
     ("Resource", "_filter"): "no filter language",
@@ -96,6 +98,7 @@ class SearchParam:
     routes: where the values lie; () for those answered from the row itself (`_id`, `_lastUpdated`) or from meta.
     systems: code systems of a bound `code` element, which `system|code` may name although it is not written.
     groups: of a composite, for each place an instance of it may lie, its parts.
+    definition: canonical of its SearchParameter, "" for R4's.
     """
 
     type: str
@@ -105,6 +108,7 @@ class SearchParam:
     routes: tuple[Route, ...]
     systems: frozenset[str] = frozenset()
     groups: tuple[tuple[Part, ...], ...] = ()
+    definition: str = ""
 
     @property
     def prefix(self) -> str:
@@ -133,13 +137,30 @@ def params(resource_type: str) -> Mapping[str, SearchParam]:
             made = _composite(resource_type, row) if row.kind == "composite" else _param(resource_type, row)
             old = found.get(row.code)
             found[row.code] = made if old is None else _joined(old, made)
+    for one in own():
+        if resource_type in one.row.bases:
+            found[one.row.code] = own_param(resource_type, one)
     return found
+
+
+def own_param(resource_type: str, one: OwnParameter) -> SearchParam:
+    """A parameter beyond R4, of one of its bases. Raises ConfigError naming the file."""
+    try:
+        return replace(_param(resource_type, one.row), definition=one.url)
+    except Beyond as error:
+        place = f"{one.path}: expression"
+        raise ConfigError(place, f"cannot be indexed: {error}", detail_zh=f"无法索引：{error}") from error
 
 
 @cache
 def presence(resource_type: str) -> Mapping[str, int]:
-    """Which bit of `Keys.present` says that a resource has a value for a parameter."""
-    asked = sorted(code for code, one in params(resource_type).items() if one.routes or code in META)
+    """Which bit of `Keys.present` says that a resource has a value for a parameter.
+
+    Own parameters come last: R4's keep their bits, whatever is added or taken away.
+    """
+    added = {one.row.code for one in own() if resource_type in one.row.bases}
+    known = [code for code, one in params(resource_type).items() if one.routes or code in META]
+    asked = sorted(known, key=lambda code: (code in added, code))
     return {code: 1 << place for place, code in enumerate(asked)}
 
 

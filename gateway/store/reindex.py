@@ -15,6 +15,7 @@ from .base import NO_TILL
 from .bodies import Codec, json_of, open_body, ordered_dates, ordered_texts
 from .engine import NOTHING, Engine, Indexed, Row, Sight
 from .index import extract
+from .index_own import digest
 from .packing import pack_keys
 
 INDEX = 3
@@ -27,7 +28,7 @@ _TOP = 1 << 62
 
 def index_version() -> bytes:
     """What the keys of a version written now are made by."""
-    return b"%d" % INDEX
+    return f"{INDEX} {digest()}".encode()
 
 
 async def due(engine: Engine) -> bool:

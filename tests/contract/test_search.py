@@ -158,6 +158,20 @@ async def test_a_name_is_found_half_in_characters_and_half_in_pinyin(store: Reso
     assert await every_page(store, Query("Patient", (where("name", "string", "王xq"),))) == []
 
 
+async def test_critical_results_are_found_by_interpretation(store: ResourceStore) -> None:
+    flags = {"o1": "HH", "o2": "N", "o3": "LL"}
+    said = {id_: [{"coding": [{"system": "urn:x", "code": code}]}] for id_, code in flags.items()}
+    puts = [observation(id_, "p1", interpretation=concepts) for id_, concepts in said.items()]
+    await store.commit(Plan(puts=(*puts, observation("o4", "p1"))))
+    critical = where("interpretation", "token", "HH", "LL", "AA")
+    for filters, expected in (
+        ((critical,), ["o1", "o3"]),
+        ((critical, where("status", "token", "final", modifier="not")), []),
+        ((where("interpretation", "token", "true", modifier="missing"),), ["o4"]),
+    ):
+        assert sorted(await every_page(store, Query("Observation", filters, count=1))) == expected
+
+
 async def test_identifiers_are_found_exactly(store: ResourceStore) -> None:
     await store.commit(Plan(puts=(patient("p1"), patient("p2"))))
     system = "urn:alliance-gateway:number:city_first_hospital:patient"

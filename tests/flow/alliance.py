@@ -16,12 +16,13 @@ import uvloop
 from fixtures.cases import cases
 from fixtures.pacs import serve as serve_pacs
 from fixtures.times import ANCHOR
-from gateway.app import Gateway, shipped
+from gateway.app import Gateway
 from gateway.inbound.mllp import send
 from gateway.model.resource import Json, loads
 from gateway.model.times import Clock
 from gateway.security.tokens import demo_credentials
 from gateway.settings import General, Http, Limits, Mllp, Settings
+from gateway.shipped import shipped
 
 T = TypeVar("T")
 TOKENS = {role: f"{role}-test-token-0123456789abcdef" for role in ("doctor", "vendor", "platform", "admin")}

@@ -10,15 +10,15 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LAYERS: list[set[str]] = [  # lowest first
-    {"errors", "model", "settings"},
+    {"errors", "model", "settings", "shipped"},
     {"translate", "validate", "recognise"},
     {"store"},
     {"inbox", "identity", "security", "revise"},
     {"pipeline"},
     {"inbound", "outbound", "alliance"},
-    {"app", "cli", "config", "shared", "shipped", "commands"},
+    {"app", "cli", "config", "shared", "commands"},
 ]
-WITHIN = ({"errors", "model", "settings"}, {"app", "cli", "config", "shared", "shipped", "commands"})
+WITHIN = ({"errors", "model", "settings"}, {"app", "cli", "config", "shared", "commands"})
 HOMES = {
     "lxml": {"model/xml.py"},
     "pydicom": {"translate/read_dicom.py", "translate/dicom_bounds.py", "inbound/dicom.py"},

@@ -29,7 +29,17 @@ from . import moments
 from .guard import Endpoint, Visit, audit_row, error_page, html, read_form, redirect
 from .parts import Frame, PageParts
 from .render import render
-from .views_home import Recent, Results, Todo, critical_code, critical_todo, recent_residents, results, review_todo
+from .views_home import (
+    CRITICAL,
+    WITHDRAWN,
+    Recent,
+    Results,
+    Todo,
+    critical_todo,
+    recent_residents,
+    results,
+    review_todo,
+)
 from .views_sources import freshness_rows
 
 _SEARCH_LIFE = timedelta(minutes=15)
@@ -146,15 +156,15 @@ async def _todo(visit: Visit) -> list[Todo]:
 
 
 async def _critical_observations(visit: Visit, now: datetime) -> list[Json]:
-    """FHIR has no search parameter for interpretation, so the newest results are read and looked through."""
     since = instant_text(now - _CRITICAL_FOR)
     filters = (
+        Filter("interpretation", "token", CRITICAL),
+        Filter("status", "token", WITHDRAWN, "not"),
         Filter("category", "token", ("laboratory",)),
         Filter("_lastUpdated", "date", ("ge" + since,)),
     )
     page = await visit.parts.store.search(Query("Observation", filters, count=_CRITICAL_ROWS), visit.who)
-    bodies = (loads(row.body) for row in page.matches)
-    return [body for body in bodies if critical_code(body)]
+    return [loads(row.body) for row in page.matches]
 
 
 async def _open_reviews(visit: Visit) -> list[Json]:

@@ -183,12 +183,16 @@ def _recent(patient: Json, at: datetime, now: datetime) -> Recent:
     )
 
 
+CRITICAL = ("HH", "LL", "AA")
+"""Interpretations of a critical result."""
+WITHDRAWN = ("entered-in-error", "cancelled")
+"""Status of a result that no longer stands."""
+
+
 def critical_code(observation: Json) -> str:
-    """HH, LL or AA; "" for a result that is not critical, and for one that no longer stands."""
-    if observation.get("status") in ("entered-in-error", "cancelled"):
-        return ""
+    """HH, LL or AA; "" for a result that is not critical."""
     codes = (str(c.get("code", "")) for i in observation.get("interpretation", ()) for c in i.get("coding", ()))
-    return next((code for code in codes if code in ("HH", "LL", "AA")), "")
+    return next((code for code in codes if code in CRITICAL), "")
 
 
 def critical_todo(observation: Json, patient: Json, directory: Directory, now: datetime) -> Todo:

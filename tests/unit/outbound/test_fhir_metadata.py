@@ -65,6 +65,12 @@ async def test_every_search_parameter_it_declares_is_answered(site: Site) -> Non
             assert await refused(http, asked) == {}
 
 
+async def test_a_parameter_beyond_r4_names_its_definition(site: Site) -> None:
+    _, types = await declared(site)
+    defined = {one["name"]: one["definition"] for one in types["Observation"]["searchParam"] if "definition" in one}
+    assert defined == {"interpretation": "urn:alliance-gateway:searchparameter:Observation-interpretation"}
+
+
 async def test_missing_is_taken_by_every_parameter_but_composites(site: Site) -> None:
     _, types = await declared(site)
     kinds = [(type_, name, kind) for type_ in ("Patient", "Observation") for name, kind in names(types[type_]).items()]
