@@ -6,7 +6,7 @@ import pytest
 
 import gateway.store.links as links_module
 import gateway.store.reindex as reindex_module
-from gateway.errors import BadParameter
+from gateway.errors import BadParameter, TooCostly
 from gateway.model.context import SYSTEM, AccessContext
 from gateway.model.query import Query
 from gateway.model.resource import dumps
@@ -129,6 +129,18 @@ async def test_an_index_is_rebuilt_in_place(site: Site) -> None:
     assert (
         [await found(store, *one) for one in REBUILT] == before == [["p1"], ["p1"], ["o1", "o2"], ["o2"], ["o1", "o2"]]
     )
+
+
+async def test_of_too_many_that_point_to_one_the_newest_may_tell(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, most in (("MANY", 0), ("TO_ONE", 2), ("FEW", 2)):
+        monkeypatch.setattr(links_module, name, most)
+    values = ("9.9", "4.1", "4.2", "4.3")
+    for at, value in enumerate(values):
+        puts = (*((patient("p1"),) if not at else ()), observation(f"o{at}", "p1", value))
+        await site.store.commit(Plan(puts=puts))
+    assert await found(site.store, "Patient", "_has:Observation:patient:value-quantity=4.3") == ["p1"]
+    with pytest.raises(TooCostly, match="newest 2"):
+        await found(site.store, "Patient", "_has:Observation:patient:value-quantity=9.9")
 
 
 async def test_a_store_knows_by_which_index_it_is_found(
