@@ -85,12 +85,16 @@ class Figures:
     cpu_us: float
 
 
+_CHUNKED = 1 << 40
+_END = b"\r\n0\r\n\r\n"
+
+
 class _Client(asyncio.Protocol):
     """One connection that asks for one address after another until the time is over."""
 
     def __init__(self, asked: Iterator[bytes], until: float, took: list[float]) -> None:
         self._asked, self._until, self._took = asked, until, took
-        self._head, self._left = b"", -1
+        self._head, self._left, self._tail = b"", -1, b""
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -112,8 +116,13 @@ class _Client(asyncio.Protocol):
             if not head.startswith(b"HTTP/1.1 200"):
                 self.over.set_exception(AssertionError(head))
                 return
-            at = head.index(b"content-length: ") + 16
-            self._left, data = int(head[at : at + 9].partition(b"\r")[0]), body
+            at = head.find(b"content-length: ") + 16
+            self._left, data = int(head[at : at + 9].partition(b"\r")[0]) if at > 15 else _CHUNKED, body
+        if self._left >= _CHUNKED:  # an answer in parts: only its end is looked for
+            self._tail = (self._tail + data)[-len(_END) :]
+            if self._tail == _END:
+                self._answered()
+            return
         self._left -= len(data)
         if self._left == 0:
             self._answered()
@@ -121,7 +130,7 @@ class _Client(asyncio.Protocol):
     def _answered(self) -> None:
         now = time.perf_counter()
         self._took.append(now - self._begun)
-        self._head, self._left = b"", -1
+        self._head, self._left, self._tail = b"", -1, b""
         if now < self._until:
             self._ask()
         else:
