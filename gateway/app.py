@@ -179,7 +179,7 @@ class Gateway:
                 raise ConfigError(f"folder: {folder.path}", f"unknown source {folder.source!r}")
             self._begin(FolderDoor(self.intake, source, Path(folder.path)).run())
         await self._listen(shared.http)
-        _settle_interpreter()
+        settle_interpreter()
 
     async def _listen(self, listener: socket.socket | None) -> None:
         http = self.settings.http
@@ -210,7 +210,7 @@ class Gateway:
         await self.shared.close()
 
 
-def _settle_interpreter() -> None:
+def settle_interpreter() -> None:
     """Leave what a start made out of every collection, and let the writing threads have their turn.
 
     Walking the start's objects again and again took a third of a transaction; a busy event loop keeps a writer

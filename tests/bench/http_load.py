@@ -15,6 +15,8 @@ from typing import Any, cast
 import uvicorn
 import uvloop
 
+from gateway.app import settle_interpreter
+
 
 async def serve(app: Any, pipe: Connection) -> None:
     """Serve as the gateway does until told None; any other word is answered with the CPU seconds of this process."""
@@ -26,6 +28,7 @@ async def serve(app: Any, pipe: Connection) -> None:
     task = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started:
         await asyncio.sleep(0.01)
+    settle_interpreter()
     pipe.send(listener.getsockname()[1])
     while await asyncio.get_running_loop().run_in_executor(None, pipe.recv) is not None:
         pipe.send(time.process_time())
