@@ -161,10 +161,13 @@ class PersonIndex:
         await _announce(desk, person, verdict, by_card, alike, said_at)
         return CreateDecision(client_id, False, _as_written(desk.render([key]), patient))
 
-    async def rewrite(self, patient_id: str, patient: Json, member: str) -> Resolution:
+    async def rewrite(
+        self, patient_id: str, patient: Json, member: str, changed: frozenset[str] | None = None
+    ) -> Resolution:
         """A FHIR update of a Patient: it reads back as written (what it is found by is kept), and
         feeds change only what it left out.
 
+        changed: the members a patch changed; feeds go on changing all others that no earlier update set.
         `patients[0]` differs from `patient_id` when the update gave it a verified card that another
         person holds: then both are one from now on.
         """
@@ -172,7 +175,9 @@ class PersonIndex:
         key = (member, patient_id)
         old = await desk.load(key)
         person = await desk.person(patient_id if old is None else desk.home(key))
-        record = self._new_record(key, patient, said_at, door="steward")
+        set_before = old.content.keys() if old else ()
+        told = {k: v for k, v in patient.items() if changed is None or k in changed or k in set_before}
+        record = self._new_record(key, told, said_at, door="steward")
         desk.attach(person, record)
         before, verdict = (old.card(desk.today) if old else None), record.card(desk.today)
         if verdict.verified and (before is None or not before.verified or before.value18 != verdict.value18):

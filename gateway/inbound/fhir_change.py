@@ -29,7 +29,7 @@ from ..identity.index import PersonIndex
 from ..identity.workspace import Resolution
 from ..model.context import SYSTEM, AccessContext, Role
 from ..model.ids import Ids
-from ..model.resource import dumps, loads
+from ..model.resource import Json, dumps, loads
 from ..model.rest import Answer, Call, etag_versions
 from ..model.subject import subject_of
 from ..model.times import Clock
@@ -229,13 +229,15 @@ class Planner:
 
     async def _person_again(self, who: AccessContext, old: Resource, body: bytes, name: str) -> Change:
         """A Patient its own client wrote: the index hears what is new, the resource reads back as written."""
-        heard = await self.parts.people.rewrite(old.id, plain(body), who.member)
+        after = plain(body)
+        changed = _changed(plain(old.body), after) if name == "patch" else None
+        heard = await self.parts.people.rewrite(old.id, after, who.member, changed)
         own = ("Patient", old.id)
         others = tuple(one for one in heard.resources if (one.type, one.id) != own)
         written = next((one.body for one in heard.resources if (one.type, one.id) == own), body)
         put, resolution = None, heard
         if heard.patients[0] == old.id:
-            meta = plain(body).get("meta", {}) | kept_labels(old, body)
+            meta = after.get("meta", {}) | kept_labels(old, body)
             put = prepare(
                 "Patient", old.id, written, patient=old.id, member=old.member, meta=meta, expect=old.version
             )  # fmt: skip
@@ -338,3 +340,8 @@ def _match(call: Call, old: Resource | None) -> None:
     versions = etag_versions(header)
     if (versions == ("*",) and not current) or (versions != ("*",) and str(current) not in versions):
         raise PreconditionFailed("If-Match", f"the current version is {current}", detail_zh=f"当前版本为 {current}。")
+
+
+def _changed(before: Json, after: Json) -> frozenset[str]:
+    """Members a patch added or changed."""
+    return frozenset(key for key, value in after.items() if before.get(key) != value)

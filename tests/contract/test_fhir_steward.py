@@ -71,6 +71,19 @@ async def test_a_steward_may_patch_a_patient_but_neither_delete_it_nor_change_ot
     assert (refused.status_code, code_of(refused)) == (403, "GW-SEC-002")
 
 
+async def test_a_patch_sets_what_it_changed_and_feeds_change_the_rest(door: Site) -> None:
+    person = await fed(door, "陈明", "13800000001")
+    for path, value in (("/name", [{"text": "陈鸣"}]), ("/maritalStatus", {"text": "未婚"})):
+        answer = await door.patch(f"Patient/{person}", [{"op": "add", "path": path, "value": value}])
+        assert answer.status_code == 200
+    stored = await read(door, person)
+    assert stored["name"] == [{"text": "陈鸣"}] and stored["telecom"][0]["value"] == "13800000001"
+    await fed(door, "陈明", "13800000002", hours=1)
+    stored = await read(door, person)
+    assert stored["telecom"][0]["value"] == "13800000002"  # no patch spoke of it
+    assert (stored["name"], stored["maritalStatus"]) == ([{"text": "陈鸣"}], {"text": "未婚"})
+
+
 async def test_an_administrator_of_another_member_changes_no_patient_of_this_one(door: Site) -> None:
     person = await fed(door, "陈明", "13800000001")
     written = {"resourceType": "Patient", "id": person, "name": [{"text": "陈鸣"}]}
