@@ -175,8 +175,7 @@ class PersonIndex:
         key = (member, patient_id)
         old = await desk.load(key)
         person = await desk.person(patient_id if old is None else desk.home(key))
-        set_before = old.content.keys() if old else ()
-        told = {k: v for k, v in patient.items() if changed is None or k in changed or k in set_before}
+        told = patient if changed is None else _told(patient, changed, old)
         record = self._new_record(key, told, said_at, door="steward")
         desk.attach(person, record)
         before, verdict = (old.card(desk.today) if old else None), record.card(desk.today)
@@ -189,6 +188,16 @@ class PersonIndex:
         """Patient id a local number stands for now, "" when nobody sent it."""
         row = (await self._store.records([(member, local_number)]))[0]
         return row.patient if row else ""
+
+
+_PROOF = frozenset({"identifier", "birthDate", "gender"})
+"""A card is proven by all three, so whoever changes one of them says the others too."""
+
+
+def _told(patient: Json, changed: frozenset[str], old: Record | None) -> Json:
+    """What a patch says of a Patient: what it changed, and what earlier updates of the same writer had set."""
+    said = changed | (_PROOF if changed & _PROOF else frozenset()) | (old.content.keys() if old else frozenset())
+    return {key: value for key, value in patient.items() if key in said}
 
 
 async def _by_card(desk: Workspace, verdict: CardVerdict) -> list[Candidate]:

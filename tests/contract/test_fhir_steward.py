@@ -14,9 +14,10 @@ from gateway.model.ids import Ids
 from gateway.model.message import SourceRecord
 from gateway.model.resource import Json
 from gateway.store.base import Plan
-from tests.unit.fhir_site import DIRECTORY, Site, a_site, an_observation, code_of
+from tests.unit.fhir_site import CARD_SYSTEM, DIRECTORY, Site, a_site, an_observation, code_of
 
 SYSTEM_M1 = "urn:oid:1.2.3.1"
+CARD = "990101197109020332"
 
 
 @pytest_asyncio.fixture
@@ -82,6 +83,17 @@ async def test_a_patch_sets_what_it_changed_and_feeds_change_the_rest(door: Site
     stored = await read(door, person)
     assert stored["telecom"][0]["value"] == "13800000002"  # no patch spoke of it
     assert (stored["name"], stored["maritalStatus"]) == ([{"text": "陈鸣"}], {"text": "未婚"})
+
+
+async def test_a_patch_that_adds_a_proven_card_joins_who_holds_it(door: Site) -> None:
+    holder = {"resourceType": "Patient", "gender": "male", "birthDate": "1971-09-02",
+              "identifier": [{"system": CARD_SYSTEM, "value": CARD}]}  # fmt: skip
+    known = (await door.post("Patient", holder)).headers["location"].split("/")[-3]
+    person = await fed(door, "陈明", "13800000001")
+    card = {"op": "add", "path": "/identifier/-", "value": holder["identifier"][0]}  # type: ignore[index]
+    assert (await door.patch(f"Patient/{person}", [card])).status_code == 200
+    links = [one for id_ in (known, person) for one in (await read(door, id_)).get("link", ())]
+    assert {one["type"] for one in links} == {"replaces", "replaced-by"}
 
 
 async def test_an_administrator_of_another_member_changes_no_patient_of_this_one(door: Site) -> None:
