@@ -94,7 +94,8 @@ class Intake:
         try:
             kept = await self._inbox.keep(arrival)
         except GatewayError as fault:  # nothing was kept, so whatever the source expects, it is told to send again
-            return Receipt(NOTHING, fault, ack(peek, fault.ack[0], fault, self._clock()))
+            code = accept_code(fault.ack[0]) if enhanced(peek) else fault.ack[0]
+            return Receipt(NOTHING, fault, ack(peek, code, fault, self._clock()))
         if kept.clash and error is None:
             error = ControlIdReused("MSH-10")
         return await self._receipt(peek, source, kept, error)
@@ -138,15 +139,6 @@ class Intake:
                 return fault_of(found)
             await asyncio.sleep(0.02)
         return NotYetProcessed()
-
-    def full(self, body: bytes, fault: GatewayError) -> Receipt:
-        """The answer to a message that could not be kept: it comes again later (AE or CE, never AR)."""
-        try:
-            peek = peek_v2(body)
-        except GatewayError:
-            peek = Peek.empty()
-        code = accept_code("AE") if enhanced(peek) else "AE"
-        return Receipt(Kept(""), fault, ack(peek, code, fault, self._clock()))
 
     async def broken(self, body: bytes, fault: GatewayError, source: Source | None = None, name: str = "") -> Receipt:
         """Keep bytes no reader could make sense of, quarantined, and refuse them."""

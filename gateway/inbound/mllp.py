@@ -15,7 +15,7 @@ from collections import Counter, deque
 from collections.abc import Awaitable
 from typing import Any, cast
 
-from ..errors import BrokenFrame, ConfigError, GatewayError, InboxFull, TooLarge
+from ..errors import BrokenFrame, ConfigError, GatewayError, TooLarge
 from ..settings import Mllp
 from .intake import BODY_LIMIT, Intake, Receipt
 from .mllp_lines import Line, allowed, context, line_of, networks
@@ -241,12 +241,9 @@ class MllpDoor:
         for connection in list(self._open):
             connection.close()
 
-    async def keep(self, message: bytes, line: Line) -> Receipt:
-        """One whole frame; when the inbox is full, the sender is asked to come again."""
-        try:
-            return await self._intake.v2(message, line=line)
-        except InboxFull as fault:
-            return self._intake.full(message, fault)
+    def keep(self, message: bytes, line: Line) -> Awaitable[Receipt]:
+        """One whole frame."""
+        return self._intake.v2(message, line=line)
 
     def broken(self, message: bytes, fault: GatewayError) -> Awaitable[Receipt]:
         """Bytes that are no frame."""
