@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import msgspec
 
-from ..errors import BadParameter, Unparseable, UnsupportedMedia
+from ..errors import BadParameter, UnsupportedMedia
 from ..identity.workspace import Resolution
 from ..model.context import AccessContext
+from ..model.json_fault import JSON_FAULTS, unparseable
 from ..model.resource import Json, loads
 from ..model.rest import FHIR_JSON, Call, is_json
 from ..model.subject import subject_of
@@ -31,16 +32,16 @@ def head_of(body: bytes) -> Head:
     """Type and id of a body. Raises Unparseable."""
     try:
         return _heads.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
-        raise Unparseable(detail=type(fault).__name__, detail_zh="") from None
+    except JSON_FAULTS as fault:
+        raise unparseable(body, fault) from None
 
 
 def plain(body: bytes) -> Json:
     """A body as dict. Raises Unparseable."""
     try:
         return loads(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise Unparseable() from None
+    except JSON_FAULTS as fault:
+        raise unparseable(body, fault) from None
 
 
 def checked(call: Call, type_: str) -> bytes:

@@ -13,6 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ..errors import BadParameter, GatewayError, NotSupported, TooLarge, Unparseable, UnsupportedMedia
+from ..model.json_fault import JSON_FAULTS, unparseable
 from ..model.resource import dumps
 from ..model.rest import FHIR_JSON, Answer, Call, is_json
 from .fhir_change import WriteParts
@@ -110,8 +111,8 @@ async def entries_of(committer: Committer, call: Call) -> Entries:
 def _read(body: bytes) -> _Bundle:
     try:
         bundle = _bundles.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise Unparseable("Bundle") from None
+    except JSON_FAULTS as fault:
+        raise unparseable(body, fault) from None
     if bundle.resourceType != "Bundle" or bundle.type not in ("batch", "transaction"):
         raise BadParameter("Bundle.type", "batch or transaction", detail_zh="须为 batch 或 transaction。")
     return bundle
@@ -120,8 +121,8 @@ def _read(body: bytes) -> _Bundle:
 def _step(parts: WriteParts, call: Call, number: int, raw: msgspec.Raw) -> Step:
     try:
         entry = _entries.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise Unparseable("request") from None
+    except JSON_FAULTS as fault:
+        raise unparseable(bytes(raw), fault) from None
     request = entry.request
     if request is None or request.method not in (*_READS, *_WRITES):
         raise BadParameter("request", "method and url are required", detail_zh="缺少 method 或 url。")

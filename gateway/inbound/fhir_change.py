@@ -35,6 +35,7 @@ from ..model.subject import subject_of
 from ..model.times import Clock
 from ..store.base import Condition, Delete, Put, Resource, Store
 from ..store.bodies import prepare
+from ..validate.structure import decode
 from .bounds import bounded
 from .fhir_body import checked, head_of, kept_labels, plain, put_of, with_meta
 from .fhir_labels import relabelled
@@ -174,6 +175,7 @@ class Planner:
         return Change(f"{type_}/{id_}", "C", "create", put, patients=patients, created=True)
 
     async def _person(self, who: AccessContext, id_: str, body: bytes) -> Change:
+        decode("Patient", body)  # a key given twice is lost in a dict
         patient = plain(body)
         decided = await self.parts.people.create(patient, who.member, id_)
         resolution = decided.resolution
@@ -229,6 +231,7 @@ class Planner:
 
     async def _person_again(self, who: AccessContext, old: Resource, body: bytes, name: str) -> Change:
         """A Patient its own client wrote: the index hears what is new, the resource reads back as written."""
+        decode("Patient", body)
         after = plain(body)
         changed = _changed(plain(old.body), after) if name == "patch" else None
         heard = await self.parts.people.rewrite(old.id, after, who.member, changed)

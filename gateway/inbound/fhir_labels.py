@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
-from ..errors import BadParameter, Unparseable, UnsupportedMedia
+from ..errors import BadParameter, UnsupportedMedia
+from ..model.json_fault import JSON_FAULTS, unparseable
 from ..model.resource import Json, dumps, loads
 from ..model.rest import FHIR_JSON, Call, is_json
 from ..model.subject import subject_of
@@ -55,8 +56,8 @@ def _given(call: Call) -> Json:
         raise UnsupportedMedia("Content-Type")
     try:
         found = _parameters.decode(call.body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise Unparseable("Parameters") from None
+    except JSON_FAULTS as fault:
+        raise unparseable(call.body, fault) from None
     meta = next((one.valueMeta for one in found.parameter if one.name == "meta"), {})
     if found.resourceType != "Parameters" or not any(isinstance(meta.get(kind), list) for kind in _KINDS):
         raise BadParameter("Parameters.parameter", "meta with profile, tag or security", detail_zh="须有 meta。")

@@ -10,9 +10,8 @@ import re
 from copy import deepcopy
 from typing import Any
 
-import msgspec
-
 from ..errors import PatchFailed, TooLarge, Unparseable
+from ..model.json_fault import JSON_FAULTS, unparseable
 from ..model.resource import dumps, loads
 
 MAX_OPERATIONS = 1_000
@@ -41,8 +40,8 @@ def patched(document: Any, patch: bytes) -> Any:
 def _operations(patch: bytes) -> list[dict[str, Any]]:
     try:
         found: Any = loads(patch)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise Unparseable("patch") from None
+    except JSON_FAULTS as fault:
+        raise unparseable(patch, fault) from None
     if not isinstance(found, list) or not found or len(found) > MAX_OPERATIONS:
         detail = f"a JSON Patch is a list of 1 to {MAX_OPERATIONS} operations"
         raise Unparseable("patch", detail, detail_zh=f"JSON Patch 须为 1 至 {MAX_OPERATIONS} 个操作的数组。")

@@ -14,7 +14,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from ..errors import ActiveNarrative, Invalid, Unparseable
+from ..errors import ActiveNarrative, Invalid
+from ..model.json_fault import JSON_FAULTS, unparseable
 from ..model.outcome import Finding
 from .collect import Walk
 from .definitions import resource_types
@@ -92,8 +93,8 @@ def _fast(resource_type: str, body: bytes) -> Struct | None:
         made: Struct = _decoder(resource_type).decode(body)
     except msgspec.ValidationError:
         return None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise Unparseable() from None
+    except JSON_FAULTS as fault:
+        raise unparseable(body, fault) from None
     if not _same_members(made, body) or not _inner(made):
         return None
     lean = b'xtension"' not in body and b'"_' not in body

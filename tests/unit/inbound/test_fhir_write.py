@@ -115,6 +115,22 @@ async def test_broken_bodies_are_refused_with_a_reason_and_never_a_500(
     assert (answer.status_code, code_of(answer)) == (status, code)
 
 
+async def test_the_place_of_a_syntax_error_is_named(site: Site) -> None:
+    async with site.as_("admin", **{"Content-Type": "application/fhir+json"}) as http:
+        answer = await http.post("/fhir/Basic", content=b'{"resourceType":"Basic",\n "code": nothing}')
+    assert answer.json()["issue"][0]["expression"] == ["line 2, column 11"]
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+async def test_a_patient_with_a_key_twice_is_refused_not_halved(site: Site, method: str) -> None:
+    known = await created(site, "Patient", a_carded_patient())
+    path, id_ = ("Patient", "") if method == "POST" else (f"Patient/{known}", f'"id":"{known}",')
+    body = f'{{"resourceType":"Patient",{id_}"gender":"male","gender":"female"}}'
+    async with site.as_("admin", **{"Content-Type": "application/fhir+json"}) as http:
+        answer = await http.request(method, f"/fhir/{path}", content=body)
+    assert (answer.status_code, code_of(answer)) == (400, "GW-VAL-002")
+
+
 async def test_a_body_above_16_mb_and_a_body_that_is_not_json_are_refused(site: Site) -> None:
     async with site.as_("admin") as http:
         large = await http.post("/fhir/Basic", content=b" " * (16 * 1024 * 1024 + 1))
