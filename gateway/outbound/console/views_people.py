@@ -100,6 +100,7 @@ def _record_text(key: tuple[str, str], directory: Directory) -> str:
     return f"{member.name if member else key[0]} {key[1]}"
 
 
+_UNVERIFIED = "（未核验）"
 _OWN_TO_EACH = ("本地号",)  # two numbers for one person are the rule, no hint of a difference
 
 
@@ -115,7 +116,12 @@ def _rows(patients: list[Json], directory: Directory) -> tuple[tuple[str, tuple[
 
 def _cells(label: str, texts: list[str]) -> tuple[Cell, ...]:
     compared = texts[0] if label not in _OWN_TO_EACH else ""
-    return tuple(Cell(text or "未知", bool(text and compared and text != compared)) for text in texts)
+    return tuple(Cell(text or "未知", bool(text and compared and _bare(text) != _bare(compared))) for text in texts)
+
+
+def _bare(text: str) -> str:
+    """A number is the same number whether or not it was verified."""
+    return text.removesuffix(_UNVERIFIED)
 
 
 def _facts(patient: Json, directory: Directory) -> dict[str, str]:
@@ -125,7 +131,7 @@ def _facts(patient: Json, directory: Directory) -> dict[str, str]:
         "姓名": name_of(patient),
         "性别": SEXES.get(patient.get("gender", ""), ""),
         "出生日期": str(patient.get("birthDate", "")),
-        "居民身份证": card + ("" if not card or has_verified_card(patient) else "（未核验）"),
+        "居民身份证": card + ("" if not card or has_verified_card(patient) else _UNVERIFIED),
         "电话": "、".join(phones),
         "住址": village(patient),
         "本地号": "；".join(_local_numbers(patient, directory)),

@@ -210,9 +210,11 @@ def signin_post(parts: PageParts) -> Endpoint:
 async def _sign_in(request: Request, parts: PageParts, form: dict[str, str]) -> Response:
     address = parts.access.address(request.client.host if request.client else "", request.headers)
     to, user = _within(form.get("next", "")), form.get("user", "").strip()
+    # A token needs no user name: one pasted where the password goes is a token still.
+    token = form.get("token", "").strip() or ("" if user else form.get("password", "").strip())
     try:
-        if form.get("token"):
-            session, cookie = parts.access.sign_in.with_token(form["token"].strip(), address)
+        if token:
+            session, cookie = parts.access.sign_in.with_token(token, address)
         else:
             session, cookie = parts.access.sign_in.with_password(user, form.get("password", ""), address)
         who = parts.access.context(session.who, request.headers, address, request_id_of(request.headers))

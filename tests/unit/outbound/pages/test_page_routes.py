@@ -10,7 +10,7 @@ import pytest
 
 from gateway.model.systems import RECORD_TAG, REVIEW
 from tests.builders import a_patient, a_report, an_observation
-from tests.unit.outbound.pages.conftest import Ward
+from tests.unit.outbound.pages.conftest import TOKENS, Ward
 from tests.unit.outbound.pages.test_page_summary import words
 
 TABS = ["", "/visits", "/labs", "/cultures", "/imaging", "/medication", "/recognise", "/access"]
@@ -78,6 +78,14 @@ async def test_wrong_password_and_unknown_name_read_the_same(ward: Ward) -> None
     nobody = await ward.client.post("/ui/signin", data={"user": "nobody", "password": "x"})
     assert wrong.status_code == nobody.status_code == 401
     assert wrong.text == nobody.text
+
+
+async def test_a_token_pasted_as_password_without_a_name_signs_in(ward: Ward) -> None:
+    answer = await ward.client.post("/ui/signin", data={"user": "", "password": f" {TOKENS['doctor']} "})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/ui/")
+    assert (
+        await ward.client.post("/ui/signin", data={"user": "zheng", "password": TOKENS["doctor"]})
+    ).status_code == 401
 
 
 async def test_sign_out_ends_the_session_for_good(ward: Ward) -> None:
