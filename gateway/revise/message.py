@@ -17,15 +17,16 @@ from ..model.query import Filter, Query
 from ..model.resource import Json, dumps, loads, reference_id
 from ..store.base import Move, Resource, Store
 from .document import orphaned_reports, plan_document, replaced_by
-from .report import Mode, issue_meta, issue_of, items_below, plan_report
+from .report import Mode, issue_of, items_below, plan_report
 from .study import merge_study
-from .version import History, Version, bare, kept, ref_of, sent, updated
+from .told import Told, first_meta, said_meta, told
+from .version import History, Version, bare, kept, ref_of, sent
 
 _FOLLOWERS = frozenset({"Observation", "Specimen", "Provenance"})
 """Types stored only together with a head, so that no stored head means they are new."""
 
-_DATED = frozenset({"DiagnosticReport", "Encounter"})
-"""Types whose versions remember when their message was written: a late one must not win."""
+_OWN_ORDER = frozenset({"DiagnosticReport", "ImagingStudy"})
+"""Types with an order of their own among their versions; of all other heads the later statement wins (`told.py`)."""
 
 _HISTORY = 50
 
@@ -64,8 +65,9 @@ async def revise(
 
 
 def _first(one: DraftResource, said_at: datetime | None) -> Step:
-    meta = issue_meta(said_at) if one.type in _DATED else {}
-    return Step(one, None if one.type in _FOLLOWERS else 0, meta)
+    if one.type in _FOLLOWERS:
+        return Step(one, None, {})
+    return Step(one, 0, {} if one.type == "ImagingStudy" else first_meta(one, said_at))
 
 
 def _needs_a_look(one: DraftResource) -> bool:
@@ -90,6 +92,8 @@ class _Desk:
         self.bodies: dict[str, Json] = {}
         self.steps: list[Step] = []
         self.findings: list[Finding] = []
+        self.metas: dict[str, Json] = {}  # what a resource told by several messages remembers of them
+        self.late: set[str] = set()  # types of which a newer message had told before
 
     # ---- reading
     async def load(self) -> None:
@@ -147,25 +151,27 @@ class _Desk:
                 continue
             if one.type == "DiagnosticReport":
                 taken |= await self._report(place)
-        for place, one in enumerate(self.drafts):
-            if place in taken:
+        left = [one for place, one in enumerate(self.drafts) if place not in taken]
+        for one in left:
+            if one.type in _FOLLOWERS:
                 continue
             if one.type == "ImagingStudy":
-                taken |= self._study(one)
+                self._study(one)
             elif one.type == "DocumentReference":
                 await self._document(one)
-            elif one.type == "Encounter":
-                self._encounter(one)
             else:
-                self._pass(one)
-        return Revised(tuple(self.steps), tuple(self.findings))
+                self._head(one)
+        for one in left:
+            if one.type in _FOLLOWERS:
+                self._follower(one)
+        return Revised(tuple(self.steps), (*self.findings, *_lateness(self.late)))
 
     def _whole(self, one: DraftResource) -> DraftResource:
-        """An update with what it leaves as it is stored; a visit's is worked out where its age is known."""
+        """An update of what has an order of its own, with what it leaves as it is stored."""
         old = self.bodies.get(f"{one.type}/{one.id}")
-        if old is None or one.gone is None or one.type == "Encounter":
+        if old is None or one.gone is None or one.type not in _OWN_ORDER:
             return one
-        return one._replace(body=dumps(updated(old, one)))
+        return one._replace(body=dumps(told(old, one, None).body))
 
     async def _report(self, place: int) -> set[int]:
         """One report with its items; gives the places of the drafts it used."""
@@ -198,20 +204,48 @@ class _Desk:
         found = [ref for ref in [*specimens, *items_below([report], bodies)] if ref in drafts]
         return [drafts[ref][0] for ref in found], [bodies[ref] for ref in found]
 
-    def _study(self, one: DraftResource) -> set[int]:
+    def _study(self, one: DraftResource) -> None:
+        """All parts of a study in the message at once, when the first of them comes."""
         ref = f"{one.type}/{one.id}"
+        if any(f"{step.resource.type}/{step.resource.id}" == ref for step in self.steps):
+            return
         body = self.bodies.get(ref)
-        parts = [n for n, d in enumerate(self.drafts) if (d.type, d.id) == (one.type, one.id)]
-        for n in parts:
-            merged = merge_study(body, self.drafts[n].json)
+        for part in [other for other in self.drafts if (other.type, other.id) == (one.type, one.id)]:
+            merged = merge_study(body, part.json)
             body = merged.body
             self.findings += merged.findings
         assert body is not None
         self._put(sent(body), one.record)
-        return set(parts)
+
+    def _told(self, one: DraftResource) -> Told | None:
+        """The stored resource after the message, None when there is none yet."""
+        ref = f"{one.type}/{one.id}"
+        old = self.bodies.get(ref)
+        if old is None:
+            self.metas[ref] = first_meta(one, self.said_at)
+            return None
+        made = told(old, one, self.said_at)
+        self.metas[ref] = made.meta
+        if made.late:
+            self.late.add(one.type)
+        return made
+
+    def _head(self, one: DraftResource) -> None:
+        """What the newest messages tell of it; a late one adds what nobody told since."""
+        made = self._told(one)
+        if made is None:
+            self.steps.append(_first(one, self.said_at))
+        elif not made.late or bare(made.body) != bare(self.bodies[ref_of(made.body)]):
+            self._put(sent(made.body), one.record)
+
+    def _follower(self, one: DraftResource) -> None:
+        """Stored with its head; beside a late one it is stored only where nobody told of it since."""
+        if not self.late or one.type == "Provenance" or f"{one.type}/{one.id}" not in self.bodies:
+            self._pass(one)
 
     async def _document(self, one: DraftResource) -> None:
-        document = one.json
+        made = self._told(one)
+        document = made.body if made else one.json
         newer = Query("DocumentReference", (Filter("relatesto", "reference", (f"DocumentReference/{one.id}",)),))
         replaced = [loads(row.body) for row in (await self.store.search(newer, SYSTEM)).matches]
         for version in plan_document(
@@ -236,16 +270,6 @@ class _Desk:
                 body = {**body, "meta": self.bodies.get(one, {}).get("meta", {})}
                 self._put(kept(body, status="entered-in-error", result=None), record)
 
-    def _encounter(self, one: DraftResource) -> None:
-        """A visit as the newest message tells it; an older message goes below."""
-        old = self.bodies.get(f"{one.type}/{one.id}")
-        told = issue_of(old).said_at if old else None
-        if old is None or told is None or self.said_at is None or self.said_at >= told:
-            self._pass(one if old is None or one.gone is None else one._replace(body=dumps(updated(old, one))))
-        elif bare(one.json) != bare(old):
-            self._pass(one)
-            self._put(kept(old), one.record)
-
     # ---- putting
     def _pass(self, one: DraftResource) -> None:
         ref = f"{one.type}/{one.id}"
@@ -264,7 +288,9 @@ class _Desk:
     def _meta(self, version: Version) -> Json:
         """A stored label stays on the resource; the very same content stays the very same version."""
         old = self.bodies.get(version.ref, {})
-        meta: Json = issue_meta(self.said_at) if version.type in _DATED else {}
+        meta = self.metas.get(version.ref, {})
+        if version.type == "DiagnosticReport":
+            meta = said_meta(self.said_at)
         if bare(old) == version.body:
             meta = {key: old["meta"][key] for key in ("extension",) if key in old.get("meta", {})}
         labels = old.get("meta", {}).get("security")
@@ -279,3 +305,9 @@ def _one_report(parts: Sequence[Json]) -> Json:
 
 def _void(one: DraftResource) -> bool:
     return b'"entered-in-error"' in one.body
+
+
+def _lateness(types: set[str]) -> list[Finding]:
+    zh = "消息写于已存内容之前：后来的消息说过的保持不变，只补充其余部分。"
+    en = "Older than what is stored: what newer messages told stays, only the rest was added."
+    return [Finding("GW-REV-004", "information", one, zh, en) for one in sorted(types)]

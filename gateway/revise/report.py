@@ -15,7 +15,8 @@ from typing import Literal
 from ..model import systems
 from ..model.outcome import Finding
 from ..model.resource import Json, dumps
-from ..model.times import instant_text, parse_fhir
+from ..model.times import parse_fhir
+from .told import said_at_of
 from .version import History, Revision, Version, bare, by_ref, kept, ref_of, references, sent
 
 Mode = Literal["snapshot", "delta"]
@@ -49,27 +50,13 @@ class Issue:
 def issue_of(body: Json, said_at: datetime | None = None) -> Issue:
     """The issue a report or item version belongs to. `said_at` falls back on what its meta remembers."""
     status = str(body.get("status", "unknown"))
-    return Issue(status not in _PENDING, _issued(body), said_at or _said_at(body), _RANK.get(status, 0))
+    return Issue(status not in _PENDING, _issued(body), said_at or said_at_of(body), _RANK.get(status, 0))
 
 
 def _issued(body: Json) -> datetime:
     verified = [e.get("valueDateTime") for e in body.get("extension", ()) if e.get("url") == systems.EXT_VERIFIED_AT]
     text = body.get("issued") or next(iter(verified), "") or body.get("effectiveDateTime") or ""
     return parse_fhir(text) if text else _LEAST
-
-
-def _said_at(body: Json) -> datetime | None:
-    for one in body.get("meta", {}).get("extension", ()):
-        if one.get("url") == systems.EXT_SAID_AT:
-            return parse_fhir(one["valueInstant"])
-    return None
-
-
-def issue_meta(said_at: datetime | None) -> Json:
-    """Members for the meta of a DiagnosticReport: when its message was written, to order equal issue times."""
-    if said_at is None:
-        return {}
-    return {"extension": [{"url": systems.EXT_SAID_AT, "valueInstant": instant_text(said_at)}]}
 
 
 def plan_report(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ..model.message import DraftResource
 from ..model.outcome import Finding
 from ..model.resource import Json, dumps, reference_id
 
@@ -63,25 +62,6 @@ def kept(body: Json, **changes: object) -> Version:
 def bare(body: Json) -> Json:
     """The resource without id and meta."""
     return {key: value for key, value in body.items() if key not in ("id", "meta")}
-
-
-def updated(old: Json, new: DraftResource) -> Json:
-    """`old` after a message that tells only what changed: absent elements stay, those in `gone` go.
-
-    Source: HL7 v2.5.1 §2.5.3 (an empty field says nothing, `""` deletes).
-    """
-    told = {key: value for key, value in new.json.items() if key not in new.left or key not in old}
-    made = {**{key: value for key, value in old.items() if key != "meta"}, **told}
-    for key in ("period", "hospitalization"):
-        if key in old and key in told:
-            made[key] = old[key] | told[key]
-    for path in new.gone or ():
-        element, _, inner = path.partition(".")
-        if inner and element in made:
-            made[element] = {key: value for key, value in made[element].items() if key != inner}
-        if not inner or not made.get(element):
-            made.pop(element, None)
-    return made
 
 
 def references(values: Iterable[Json], of_type: str) -> list[str]:

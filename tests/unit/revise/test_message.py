@@ -13,6 +13,7 @@ from identity.memory import MemoryStore
 from identity.sqlite_store import SqliteStore
 
 from gateway.identity.workspace import Resolution
+from gateway.model import systems
 from gateway.model.message import DraftResource
 from gateway.model.resource import Json, dumps, loads
 from gateway.model.times import CHINA
@@ -170,10 +171,31 @@ async def test_only_the_last_of_replaced_documents_is_current_in_any_order(
 async def test_a_late_message_about_a_visit_does_not_reopen_it(store: MemoryStore) -> None:
     visit = {"resourceType": "Encounter", "id": "e"}
     await receive(store, [visit | {"status": "finished"}], "A03", hours=2)
-    await receive(store, [visit | {"status": "in-progress"}], "A08", hours=1)
-    assert statuses(store, "Encounter", "e") == ["finished", "in-progress", "finished"]
+    assert await receive(store, [visit | {"status": "in-progress"}], "A08", hours=1) == []
+    assert now(store, "Encounter", "e")["status"] == "finished"
     await receive(store, [visit | {"status": "in-progress"}], "A13", hours=3)
     assert now(store, "Encounter", "e")["status"] == "in-progress"
+
+
+_PATIENT = {"reference": "Patient/p"}
+_ACTIVE: Json = {"coding": [{"system": systems.ALLERGY_CLINICAL, "code": "active"}]}
+HEADS: list[Json] = [
+    {"resourceType": "AllergyIntolerance", "patient": _PATIENT, "clinicalStatus": _ACTIVE},
+    {"resourceType": "Condition", "subject": _PATIENT},
+    {"resourceType": "ServiceRequest", "status": "active", "intent": "order", "subject": _PATIENT},
+    {"resourceType": "Appointment", "status": "proposed", "participant": [{"actor": _PATIENT, "status": "accepted"}]},
+    {"resourceType": "Account", "status": "active"},
+]
+
+
+@pytest.mark.parametrize("head", HEADS, ids=lambda head: str(head["resourceType"]))
+async def test_a_late_message_overwrites_nothing_that_was_told_since(head: Json, store: MemoryStore) -> None:
+    beside = draft({"resourceType": "Observation", "id": "o", "status": "final"}).json
+    old, new = ([head | {"id": "x", "language": word}, beside | {"valueString": word}] for word in ("zh", "zh-CN"))
+    await receive(store, new, "2", hours=2)
+    assert await receive(store, old, "1", hours=1) == []
+    assert now(store, head["resourceType"], "x")["language"] == "zh-CN"
+    assert now(store, "Observation", "o")["valueString"] == "zh-CN"
 
 
 async def test_parts_of_a_study_in_one_message_and_over_time_make_one_study(store: MemoryStore) -> None:
