@@ -28,6 +28,7 @@ from .inbound.http_push import PushParts, push_routes
 from .inbound.http_server import HttpServer
 from .inbound.intake import Intake
 from .inbound.mllp import MllpDoor
+from .inbound.preparer import Preparer
 from .inbox.proof import Golden, MappingProof
 from .inbox.queue import open_inbox
 from .inbox.worker import Worker
@@ -119,6 +120,7 @@ class Gateway:
             ranges=mappings.ranges(),
             classes=drug_classes(profiles),
             pacs=pacs_of(directory, clock),
+            preparer=Preparer(settings.fhir.preparing, profiles),
         )
         await introduce(store, directory, ids)
         return cls(shared, mappings)

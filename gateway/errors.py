@@ -286,6 +286,18 @@ class Busy(InboundError):
     en = "Too many writes are waiting; this one was not taken, send it again soon."
 
 
+class NotPrepared(InboundError):
+    """The preparing process was lost twice at work on this write; nothing was kept."""
+
+    code = "GW-INB-027"
+    issue = "transient"
+    http = 503
+    ack = ("AE", "207")
+    retry = True
+    zh = "准备写入的进程两次异常退出，本次未保存，请稍后重发；若再次出现，请把大的 Bundle 拆开。"
+    en = "The process that prepares writes was lost twice; nothing was kept. Send again, a large Bundle in parts."
+
+
 class WrongCertificate(InboundError):
     """The line's client certificate is not the one this sender is bound to; kept, not processed."""
 

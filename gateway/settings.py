@@ -37,9 +37,13 @@ class Http:
 
 @dataclass(frozen=True, slots=True)
 class Fhir:
-    """conditional_delete: how many resources one conditional delete may meet; above it the answer is 412."""
+    """conditional_delete: how many resources one conditional delete may meet; above it the answer is 412.
+
+    preparing: processes that check and index large Bundles beside the one that serves; 0 = it does so itself.
+    """
 
     conditional_delete: int = 1
+    preparing: int = 1
 
 
 @dataclass(frozen=True, slots=True)

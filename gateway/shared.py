@@ -15,6 +15,7 @@ from .identity.index import PersonIndex
 from .identity.search import Found, PersonSearch
 from .identity.steward import Steward
 from .inbound.fhir_write import FhirWrite, WriteParts
+from .inbound.preparer import Preparer
 from .inbox.proof import MappingProof
 from .inbox.queue import Inbox
 from .model.context import AccessContext
@@ -67,6 +68,7 @@ class Shared:
     ranges: DeclaredRanges
     classes: DrugClasses
     pacs: Pacs
+    preparer: Preparer
 
     @property
     def judge(self) -> Judge:
@@ -100,6 +102,7 @@ class Shared:
             types=resource_types(),
             find=finder(reading),
             run=door.run,
+            preparer=self.preparer,
             resource_bytes=self.settings.limits.body_mb * 2**20,
             deletes=self.settings.fhir.conditional_delete,
         )
@@ -137,6 +140,7 @@ class Shared:
     async def close(self) -> None:
         """Close files and connections."""
         await self.pacs.client.aclose()
+        await self.preparer.close()
         await self.inbox.close()
         await self.store.close()
 

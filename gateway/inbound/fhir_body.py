@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import msgspec
@@ -44,14 +45,20 @@ def plain(body: bytes) -> Json:
         raise unparseable(body, fault) from None
 
 
-def checked(call: Call, type_: str) -> bytes:
-    """The body of a call as JSON of this type. Raises UnsupportedMedia, TooLarge, Unparseable, BadParameter."""
+def checked(call: Call, type_: str) -> Head:
+    """What the body of a call says it is. Raises UnsupportedMedia, TooLarge, Unparseable, BadParameter."""
     if not is_json(call.header("content-type") or FHIR_JSON):
         raise UnsupportedMedia("Content-Type")
     bounded(call.body, type_)
-    if head_of(call.body).resourceType != type_:
+    head = head_of(call.body)
+    said(type_, head.resourceType)
+    return head
+
+
+def said(type_: str, found: str) -> None:
+    """Raises BadParameter for a resource of another type than its address says."""
+    if found != type_:
         raise BadParameter("resourceType", f"must be {type_}", detail_zh=f"须为 {type_}。")
-    return call.body
 
 
 def put_of(
@@ -74,10 +81,10 @@ def with_meta(resolution: Resolution, patient: str, meta: Json) -> Resolution:
     return replace(resolution, resources=found)
 
 
-def kept_labels(old: Resource, body: bytes) -> Json:
+def kept_labels(old: Resource, body: Callable[[], bytes]) -> Json:
     """Security labels survive an update that omits them (design-store §6)."""
     if b'"security"' not in old.body:
         return {}
     before = loads(old.body).get("meta", {}).get("security", [])
-    now = plain(body).get("meta", {}).get("security", [])
+    now = plain(body()).get("meta", {}).get("security", [])
     return {"security": [*now, *(one for one in before if one not in now)]} if before else {}

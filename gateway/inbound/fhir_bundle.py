@@ -13,37 +13,18 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ..errors import BadParameter, GatewayError, NotSupported, TooLarge, Unparseable, UnsupportedMedia
-from ..model.json_fault import JSON_FAULTS, unparseable
+from ..model.json_fault import JSON_FAULTS
 from ..model.resource import dumps
 from ..model.rest import FHIR_JSON, Answer, Call, is_json
-from .fhir_change import WriteParts
+from .fhir_body import said
 from .fhir_commit import Committer
+from .fhir_draft import Entry, Request, read_entry
+from .preparer import Work
 from .turns import Pace
 
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _READS = ("GET", "HEAD")
 _WRITES = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
-
-
-class _Request(msgspec.Struct):
-    method: str = ""
-    url: str = ""
-    ifMatch: str = ""
-    ifNoneExist: str = ""
-    ifNoneMatch: str = ""
-    ifModifiedSince: str = ""
-
-
-class _Entry(msgspec.Struct):
-    fullUrl: str = ""
-    resource: msgspec.Raw = msgspec.Raw(b"")
-    request: _Request | None = None
-
-
-class _Bundle(msgspec.Struct):
-    resourceType: str = ""
-    type: str = ""
-    entry: list[msgspec.Raw] = []
 
 
 class _Binary(msgspec.Struct):
@@ -52,12 +33,10 @@ class _Binary(msgspec.Struct):
     data: str = ""
 
 
-_bundles = msgspec.json.Decoder(_Bundle)
-_entries = msgspec.json.Decoder(_Entry)
 _binaries = msgspec.json.Decoder(_Binary)
 
 
-class Target(Struct, frozen=True):
+class Target(Struct, frozen=True, gc=False):
     """What one entry is about; the shape `fhir_change.Aim` asks for. Reading entries are named read."""
 
     name: str
@@ -66,13 +45,13 @@ class Target(Struct, frozen=True):
     operation: str = ""
 
 
-class Step(Struct, frozen=True):
-    """One entry: its number in the Bundle, its temporary address, its call and what that is about."""
+class Step(Struct, frozen=True, gc=False):
+    """One entry: its number in the Bundle, its call, as yet without a body, and what that is about."""
 
     number: int
-    full_url: str
     call: Call
     target: Target
+    entry: Entry
 
     @property
     def reads(self) -> bool:
@@ -84,6 +63,14 @@ class Step(Struct, frozen=True):
         """`Bundle.entry[n]`."""
         return f"Bundle.entry[{self.number}]"
 
+    def within(self, bundle: bytes) -> Call:
+        """The call with its body. Raises Unparseable, UnsupportedMedia for a patch that is none."""
+        resource = bytes(bundle[self.entry.start : self.entry.end])
+        if self.call.method != "PATCH":
+            return replace(self.call, body=resource)
+        media, body = _patch(resource)
+        return replace(self.call, headers={**self.call.headers, "content-type": media}, body=body)
+
 
 @dataclass(frozen=True, slots=True)
 class Entries:
@@ -93,49 +80,44 @@ class Entries:
     steps: tuple[Step | GatewayError, ...]
 
 
-async def entries_of(committer: Committer, call: Call) -> Entries:
-    """The Bundle of `POST [base]`, decoded entry by entry (D27). Raises what forbids the whole of it."""
+async def entries_of(committer: Committer, call: Call, work: Work) -> Entries:
+    """The Bundle of `POST [base]`, entry by entry (D27). Raises what forbids the whole of it."""
     if not is_json(call.header("content-type") or FHIR_JSON):
         raise UnsupportedMedia("Content-Type")
-    bundle, pace = _read(call.body), Pace()
+    kind, entries = await work.entries()
+    pace, headers = Pace(), _headers(call, Request(), 0)
     steps: list[Step | GatewayError] = []
-    for number, raw in enumerate(bundle.entry):
+    for number, entry in enumerate(entries):
         try:
-            steps.append(_step(committer.parts, call, number, raw))
+            steps.append(_step(committer, call, work.body, headers, number, entry))
         except GatewayError as fault:
             steps.append(fault.within(f"Bundle.entry[{number}]"))
         await pace()
-    return Entries(bundle.type, tuple(steps))
+    return Entries(kind, tuple(steps))
 
 
-def _read(body: bytes) -> _Bundle:
-    try:
-        bundle = _bundles.decode(body)
-    except JSON_FAULTS as fault:
-        raise unparseable(body, fault) from None
-    if bundle.resourceType != "Bundle" or bundle.type not in ("batch", "transaction"):
-        raise BadParameter("Bundle.type", "batch or transaction", detail_zh="须为 batch 或 transaction。")
-    return bundle
-
-
-def _step(parts: WriteParts, call: Call, number: int, raw: msgspec.Raw) -> Step:
-    try:
-        entry = _entries.decode(raw)
-    except JSON_FAULTS as fault:
-        raise unparseable(bytes(raw), fault) from None
-    request = entry.request
-    if request is None or request.method not in (*_READS, *_WRITES):
+def _step(
+    committer: Committer, call: Call, bundle: bytes, headers: dict[str, str], number: int, entry: Entry
+) -> Step:  # fmt: skip
+    if entry.request is None:
+        entry = read_entry(bytes(bundle[entry.start : entry.end]), entry.start)
+    parts, request = committer.parts, entry.request or Request()
+    if request.method not in _READS and request.method not in _WRITES:
         raise BadParameter("request", "method and url are required", detail_zh="缺少 method 或 url。")
-    if len(memoryview(entry.resource)) > parts.resource_bytes:
+    if entry.end - entry.start > parts.resource_bytes:
         raise TooLarge("resource", f"> {parts.resource_bytes} bytes")
     path, _, query = request.url.removeprefix(call.base).strip("/").partition("?")
     target = _target(request.method, path, parts.types)
     if target is None:
         raise NotSupported("request", f"{request.method} {path[:80]}")
-    media, body = _body(request.method, bytes(entry.resource))
-    headers = _headers(call, request, media, number)
-    own = replace(call, method=request.method, path=path, query=query, headers=headers, body=body)
-    return Step(number, entry.fullUrl, own, target)
+    if target.name in ("create", "update"):
+        said(target.type, entry.type)
+    own = headers if _plain(request) and "idempotency-key" not in headers else _headers(call, request, number)
+    return Step(number, Call(request.method, path, query, own, b"", call.who, call.base), target, entry)
+
+
+def _plain(request: Request) -> bool:
+    return not (request.ifMatch or request.ifNoneExist or request.ifNoneMatch or request.ifModifiedSince)
 
 
 def _target(method: str, path: str, types: frozenset[str]) -> Target | None:
@@ -147,24 +129,22 @@ def _target(method: str, path: str, types: frozenset[str]) -> Target | None:
     return Target(_WRITES[method], type_, id_)
 
 
-def _body(method: str, resource: bytes) -> tuple[str, bytes]:
+def _patch(resource: bytes) -> tuple[str, bytes]:
     """(media type, bytes); a patch comes wrapped in a Binary (FHIR R4 http.html, patch in a batch)."""
-    if method != "PATCH":
-        return FHIR_JSON, resource
     try:
         binary = _binaries.decode(resource)
         data = base64.b64decode(binary.data, validate=True)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, binascii.Error, ValueError):
+    except (*JSON_FAULTS, binascii.Error, ValueError):
         raise Unparseable("resource", "a patch is a Binary", detail_zh="补丁须放在 Binary 中。") from None
     if binary.resourceType != "Binary":
         raise UnsupportedMedia("resource", "a patch is a Binary", detail_zh="补丁须放在 Binary 中。")
     return binary.contentType, data
 
 
-def _headers(call: Call, request: _Request, media: str, number: int) -> dict[str, str]:
+def _headers(call: Call, request: Request, number: int) -> dict[str, str]:
     key = call.header("idempotency-key")
     given = {
-        "content-type": media,
+        "content-type": FHIR_JSON,
         "accept": FHIR_JSON,
         "prefer": call.header("prefer"),
         "if-match": request.ifMatch,
@@ -177,18 +157,22 @@ def _headers(call: Call, request: _Request, media: str, number: int) -> dict[str
 
 
 # ---- batch ------------------------------------------------------------------------------------
-async def batch(committer: Committer, steps: Sequence[Step | GatewayError]) -> Answer:
+async def batch(committer: Committer, steps: Sequence[Step | GatewayError], bundle: bytes) -> Answer:
     """Each entry for itself; a refused one leaves the others alone."""
-    return Answer(200, bundle_of("batch-response", [await _alone(committer, one) for one in steps]))
+    return Answer(200, bundle_of("batch-response", [await _alone(committer, one, bundle) for one in steps]))
 
 
-async def _alone(committer: Committer, step: Step | GatewayError) -> bytes:
+async def _alone(committer: Committer, step: Step | GatewayError, bundle: bytes) -> bytes:
     if isinstance(step, GatewayError):
         return _refusal(step)
     if step.reads:
         return entry_of(await committer.parts.run(step.call))
     try:
-        answer = await committer.single(step.call, step.target)
+        call = step.within(bundle)
+    except GatewayError as fault:
+        return _refusal(fault.within(step.place))
+    try:
+        answer = await committer.single(call, step.target)
     except GatewayError as error:
         await committer.note_refusal(step.call, step.target, error)
         return _refusal(error)

@@ -33,13 +33,15 @@ from ..model.resource import Json, dumps, loads
 from ..model.rest import Answer, Call, etag_versions
 from ..model.subject import subject_of
 from ..model.times import Clock
-from ..store.base import Condition, Delete, Put, Resource, Store
+from ..store.base import Condition, Delete, PackedPut, Put, Resource, Store
 from ..store.bodies import prepare
 from ..validate.structure import decode
 from .bounds import bounded
 from .fhir_body import checked, head_of, kept_labels, plain, put_of, with_meta
+from .fhir_draft import Ready, made_ready
 from .fhir_labels import relabelled
 from .json_patch import patched
+from .preparer import Preparer
 
 JSON_PATCH = "application/json-patch+json"
 _READ_ONLY = frozenset({"AuditEvent"})
@@ -74,7 +76,8 @@ Find = Callable[[str, str, AccessContext, int], Awaitable[tuple[list[Resource], 
 class WriteParts:
     """What writing needs. find: for criteria. run: a reading entry of a batch.
 
-    resource_bytes: limit of one resource of a Bundle. deletes: how many a conditional delete may meet.
+    preparer: what needs no store. resource_bytes: limit of one resource of a Bundle. deletes: how many a conditional
+    delete may meet.
     """
 
     store: Store
@@ -83,14 +86,46 @@ class WriteParts:
     types: frozenset[str]
     find: Find
     run: Callable[[Call], Awaitable[Answer]]
+    preparer: Preparer
     resource_bytes: int = 16 * 2**20
     deletes: int = 1
 
 
-_NOBODY = Resolution()
+class Content(Protocol):
+    """What a create or an update sends: the body of a request, or an entry of a transaction prepared ahead."""
+
+    @property
+    def id(self) -> str:
+        """The id it names, "" for none."""
+
+    def body(self) -> bytes:
+        """The resource."""
+
+    def ready(self, type_: str, id_: str) -> Ready:
+        """As a put. Raises Invalid, Unparseable, ActiveNarrative."""
 
 
-class Change(Struct, frozen=True):
+class Sole(Struct, frozen=True, gc=False):
+    """A body by itself."""
+
+    member: str
+    sent: bytes
+    id: str
+
+    def body(self) -> bytes:
+        """As it was sent."""
+        return self.sent
+
+    def ready(self, type_: str, id_: str) -> Ready:
+        """Made here and now."""
+        return made_ready(self.member, type_, id_, self.sent)
+
+
+NOBODY = Resolution()
+"""Nothing to add."""
+
+
+class Change(Struct, frozen=True, gc=False):
     """One wanted change, already permitted: what it puts or deletes, and what identity adds to the plan.
 
     place: `Type/id` of the answer, "" when nothing is to be done. known: an existing person stands for the Patient
@@ -100,9 +135,9 @@ class Change(Struct, frozen=True):
     place: str
     action: str
     name: str
-    put: Put | None = None
+    put: Put | PackedPut | None = None
     deletes: tuple[Delete, ...] = ()
-    resolution: Resolution = _NOBODY
+    resolution: Resolution = NOBODY
     patients: tuple[str, ...] = ()
     created: bool = False
     known: bool = False
@@ -130,15 +165,18 @@ class Planner:
     def __init__(self, parts: WriteParts) -> None:
         self.parts = parts
 
-    async def plan(self, call: Call, aim: Aim, fresh: str = "") -> Change:
-        """The change an interaction wants; `fresh` is the id a create gets. Raises what forbids it."""
+    async def plan(self, call: Call, aim: Aim, fresh: str = "", content: Content | None = None) -> Change:
+        """The change an interaction wants. Raises what forbids it.
+
+        fresh: the id a create gets. content: of a create or update, where it is not the body of the call.
+        """
         permit(call.who, aim.type)
         fresh = fresh or Ids.random()
         match aim.name:
             case "create":
-                return await self._create(call, aim, fresh)
+                return await self._create(call, aim, fresh, content or _sent(call, aim))
             case "update":
-                return await self._update(call, aim, fresh)
+                return await self._update(call, aim, fresh, content or _sent(call, aim))
             case "patch":
                 return await self._patch(call, aim)
             case "delete":
@@ -155,23 +193,23 @@ class Planner:
         return (found[0] if found else None), condition
 
     # ---- create
-    async def _create(self, call: Call, aim: Aim, fresh: str) -> Change:
-        body = checked(call, aim.type)
+    async def _create(self, call: Call, aim: Aim, fresh: str, content: Content) -> Change:
         criteria = call.header("if-none-exist").lstrip("?")
         if not criteria:
-            return await self._made(call.who, aim.type, fresh, body)
+            return await self._made(call.who, aim.type, fresh, content)
         found, condition = await self._matching(call, aim.type, criteria)
         if found is not None:
             place = f"{aim.type}/{found.id}"
             return Change(place, "C", "create", known=True, existing=found.version, conditions=(condition,))
-        return replace(await self._made(call.who, aim.type, fresh, body), conditions=(condition,))
+        return replace(await self._made(call.who, aim.type, fresh, content), conditions=(condition,))
 
-    async def _made(self, who: AccessContext, type_: str, id_: str, body: bytes) -> Change:
+    async def _made(self, who: AccessContext, type_: str, id_: str, content: Content) -> Change:
         """The change that brings a resource into being; a Patient goes through the person index."""
         if type_ == "Patient":
-            return await self._person(who, id_, body)
-        put = put_of(who, type_, id_, body, expect=ABSENT)
-        patients = (put.patient,) if put.patient else ()
+            return await self._person(who, id_, content.body())
+        made = content.ready(type_, id_)
+        patients = (made.patient,) if made.patient else ()
+        put = replace(made.put, expect=ABSENT)
         return Change(f"{type_}/{id_}", "C", "create", put, patients=patients, created=True)
 
     async def _person(self, who: AccessContext, id_: str, body: bytes) -> Change:
@@ -187,32 +225,31 @@ class Planner:
         )  # fmt: skip
 
     # ---- update
-    async def _update(self, call: Call, aim: Aim, fresh: str) -> Change:
-        body = checked(call, aim.type)
+    async def _update(self, call: Call, aim: Aim, fresh: str, content: Content) -> Change:
         if not aim.id:
-            return await self._conditional_update(call, aim, body, fresh)
-        if head_of(body).id != aim.id:
+            return await self._conditional_update(call, aim, fresh, content)
+        if content.id != aim.id:
             raise BadParameter(f"{aim.type}.id", "must be the id of the address", detail_zh="须与地址中的 id 相同。")
         old = await self.parts.store.read(aim.type, aim.id, SYSTEM)
         _may_change(call.who, old)
         _match(call, old)
         if old is None or old.deleted:
-            return replace(await self._made(call.who, aim.type, aim.id, body), name="update")
-        return await self._rewritten(call.who, old, body, "update")
+            return replace(await self._made(call.who, aim.type, aim.id, content), name="update")
+        return await self._rewritten(call.who, old, content, "update")
 
-    async def _conditional_update(self, call: Call, aim: Aim, body: bytes, fresh: str) -> Change:
+    async def _conditional_update(self, call: Call, aim: Aim, fresh: str, content: Content) -> Change:
         """One match: an update of it. None: a create, under the id the body names if it names one."""
         found, condition = await self._matching(call, aim.type, call.query)
-        named = head_of(body).id
+        named = content.id
         _match(call, found)
         if found is None:
             await self._free(aim.type, named)
-            made = await self._made(call.who, aim.type, named or fresh, body)
+            made = await self._made(call.who, aim.type, named or fresh, content)
             return replace(made, name="update", conditions=(condition,))
         if named and named != found.id:
             raise BadParameter(f"{aim.type}.id", "is not that of the match", detail_zh="与匹配到的资源的 id 不同。")
         _may_change(call.who, found)
-        return replace(await self._rewritten(call.who, found, body, "update"), conditions=(condition,))
+        return replace(await self._rewritten(call.who, found, content, "update"), conditions=(condition,))
 
     async def _free(self, type_: str, id_: str) -> None:
         """An id in use belongs to a resource the criteria do not name: neither of the two is meant."""
@@ -222,12 +259,12 @@ class Planner:
                 f"{type_}.id", "in use by a resource that does not match", detail_zh="已被不匹配的资源占用。"
             )
 
-    async def _rewritten(self, who: AccessContext, old: Resource, body: bytes, name: str) -> Change:
+    async def _rewritten(self, who: AccessContext, old: Resource, content: Content, name: str) -> Change:
         """The change that gives an existing resource a new version, from the version read."""
         if old.type == "Patient":
-            return await self._person_again(who, old, body, name)
-        put = put_of(who, old.type, old.id, body, expect=old.version, meta=kept_labels(old, body))
-        return Change(f"{old.type}/{old.id}", "U", name, put, patients=(put.patient,) if put.patient else ())
+            return await self._person_again(who, old, content.body(), name)
+        put, patient = _next(who, old, content)
+        return Change(f"{old.type}/{old.id}", "U", name, put, patients=(patient,) if patient else ())
 
     async def _person_again(self, who: AccessContext, old: Resource, body: bytes, name: str) -> Change:
         """A Patient its own client wrote: the index hears what is new, the resource reads back as written."""
@@ -240,7 +277,7 @@ class Planner:
         written = next((one.body for one in heard.resources if (one.type, one.id) == own), body)
         put, resolution = None, heard
         if heard.patients[0] == old.id:
-            meta = after.get("meta", {}) | kept_labels(old, body)
+            meta = after.get("meta", {}) | kept_labels(old, lambda: body)
             put = prepare(
                 "Patient", old.id, written, patient=old.id, member=old.member, meta=meta, expect=old.version
             )  # fmt: skip
@@ -255,12 +292,13 @@ class Planner:
             raise UnsupportedMedia("Content-Type", f"a patch is {JSON_PATCH}", detail_zh=f"补丁须为 {JSON_PATCH}。")
         old, conditions = await self._target(call, aim)
         _may_change(call.who, old)
-        after = patched(loads(old.body), call.body)
-        body = dumps(after)
+        value = patched(loads(old.body), call.body)
+        body = dumps(value)
         bounded(body, old.type)
-        if not isinstance(after, dict) or (head_of(body).resourceType, head_of(body).id) != (old.type, old.id):
+        if not isinstance(value, dict) or (head_of(body).resourceType, head_of(body).id) != (old.type, old.id):
             raise PatchFailed(f"{old.type}.id", "type and id stay as they are", detail_zh="类型与 id 不可改变。")
-        return replace(await self._rewritten(call.who, old, body, "patch"), conditions=conditions)
+        after = Sole(call.who.member, body, old.id)
+        return replace(await self._rewritten(call.who, old, after, "patch"), conditions=conditions)
 
     async def _target(self, call: Call, aim: Aim) -> tuple[Resource, tuple[Condition, ...]]:
         """The existing resource a patch is for. Raises NotFound, Gone, PreconditionFailed."""
@@ -316,6 +354,20 @@ class Planner:
                     f"Patient/{gone.id}", "the person has records", detail_zh="该居民还有记录，不能删除。"
                 )  # fmt: skip
         return subject_of(gone.type, gone.id, gone.body)
+
+
+def _sent(call: Call, aim: Aim) -> Content:
+    return Sole(call.who.member, call.body, checked(call, aim.type).id)
+
+
+def _next(who: AccessContext, old: Resource, content: Content) -> tuple[Put | PackedPut, str]:
+    """The put after a version, and whom it is about; with the security labels it must keep it is made anew."""
+    labels = kept_labels(old, content.body)
+    if labels:
+        put = put_of(who, old.type, old.id, content.body(), expect=old.version, meta=labels)
+        return put, put.patient
+    made = content.ready(old.type, old.id)
+    return replace(made.put, expect=old.version), made.patient
 
 
 def _own(who: AccessContext, old: Resource | None) -> None:

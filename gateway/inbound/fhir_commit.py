@@ -10,12 +10,12 @@ from collections.abc import Awaitable, Callable, Iterable
 import msgspec
 
 from ..errors import BadParameter, Conflict, GatewayError, KeyReused
-from ..identity.workspace import puts_of
+from ..identity.workspace import Resolution, puts_of
 from ..model.context import AccessContext
 from ..model.rest import Answer, Call, Seen
 from ..security.audit import audit_row, refused_row
-from ..store.base import AuditRow, Committed, Once, Plan, Put, hash64
-from .fhir_change import Aim, Change, Planner, WriteParts
+from ..store.base import AuditRow, Committed, Condition, Delete, Once, PackedPut, Plan, Put, hash64
+from .fhir_change import NOBODY, Aim, Change, Planner, WriteParts
 from .fhir_reply import answer_of
 from .turns import Pace, Turnstile
 
@@ -103,24 +103,32 @@ class Committer:
     async def _whole(self, who: AccessContext, changes: tuple[Change, ...], subtype: str, once: Once | None) -> Plan:
         """One plan of all changes, with one audit row a change."""
         at, pace = self.parts.clock(), Pace()
-        puts: list[Put] = []
+        puts: list[Put | PackedPut] = []
+        deletes: list[Delete] = []
         audits: list[AuditRow] = []
+        conditions: dict[Condition, None] = {}
+        resolutions: list[Resolution] = []
         for one in changes:
-            puts += puts_of(one.resolution)
-            puts += [one.put] if one.put is not None else []
+            if one.resolution is not NOBODY:
+                puts += puts_of(one.resolution)
+                resolutions.append(one.resolution)
+            if one.put is not None:
+                puts.append(one.put)
+            deletes += one.deletes
+            conditions.update(dict.fromkeys(one.conditions))
             detail = "existed" if one.existing else "known person" if one.known else subtype
             audits.append(audit_row(at, who, seen_of(one, detail)))
             await pace()
         return Plan(
             puts=tuple(puts),
-            deletes=tuple(gone for one in changes for gone in one.deletes),
-            records=tuple(record for one in changes for record in one.resolution.records),
-            moves=tuple(move for one in changes for move in one.resolution.moves),
-            unclaimed=tuple(dict.fromkeys(u for one in changes for u in one.resolution.unclaimed)),
+            deletes=tuple(deletes),
+            records=tuple(record for one in resolutions for record in one.records),
+            moves=tuple(move for one in resolutions for move in one.moves),
+            unclaimed=tuple(dict.fromkeys(u for one in resolutions for u in one.unclaimed)),
             audits=tuple(audits),
-            conditions=tuple(dict.fromkeys(c for one in changes for c in one.conditions)),
+            conditions=tuple(conditions),
             once=once,
-            rests=tuple(dict.fromkeys(r for one in changes for r in one.resolution.rests)),
+            rests=tuple(dict.fromkeys(r for one in resolutions for r in one.rests)),
         )
 
 

@@ -7,7 +7,6 @@ them. Work goes on in short slices, so that others are served meanwhile. Source:
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace as replaced
 
@@ -22,32 +21,40 @@ from ..model.resource import dumps
 from ..model.rest import Answer, Call, etag
 from ..model.times import instant_text
 from ..store.base import Committed, Condition, Resource
-from .fhir_body import head_of
 from .fhir_bundle import Step, bundle_of, entry_of
 from .fhir_change import Change, Planner
 from .fhir_commit import Committer, names_of, seen_of
+from .fhir_draft import Places, Ready, Wanted, made_ready, resolved
 from .fhir_reply import Index, body_of, index_of, seen_version, shows, status_of, version_of
+from .preparer import Work
 from .turns import Pace
 
-_ADDRESS = re.compile(rb'"(reference|url|uri|value(?:Uri|Url|Uuid|Oid|Canonical))"\s*:\s*"([^"\\]{1,2048})"')
-_ORDER = {"delete": 0, "create": 1, "update": 2, "patch": 2, "read": 3}
+_ORDER = ("delete",), ("create",), ("update", "patch")
 
 
-async def transaction(committer: Committer, call: Call, entries: Sequence[Step | GatewayError]) -> Answer:
+async def transaction(
+    committer: Committer, call: Call, entries: Sequence[Step | GatewayError], work: Work
+) -> Answer:  # fmt: skip
     """The transaction-response. Raises the first fault, its place beginning with `Bundle.entry[n]`."""
+    pace = Pace()
     fault = next((one for one in entries if isinstance(one, GatewayError)), None)
     if fault is not None:
         raise fault
     steps = [one for one in entries if isinstance(one, Step)]
-    writing = sorted((one for one in steps if not one.reads), key=lambda one: (_ORDER[one.target.name], one.number))
-    names = [name for one in writing for name in names_of(one.call, one.target) if not name.startswith("key ")]
+    writing = [one for names in _ORDER for one in steps if one.target.name in names]
+    await pace()
+    names: set[str] = set()
+    fresh: dict[object, str] = {}  # chosen once, whatever comes in between
+    for one in writing:
+        names.update(name for name in names_of(one.call, one.target) if not name.startswith("key "))
+        fresh[fresh_key(one)] = Ids.random()
+        await pace()
     if key := call.header("idempotency-key"):
-        names.append(f"key {call.who.user} {key}")
-
-    fresh = {fresh_key(one): Ids.random() for one in writing}  # chosen once, whatever comes in between
+        names.add(f"key {call.who.user} {key}")
+    prepared = _Prepared(work)
 
     async def plan() -> tuple[Change, ...]:
-        return await _Attempt(committer, writing, fresh).changes()
+        return await _Attempt(committer, writing, fresh, prepared).changes()
 
     async with committer.turnstile.turn(names):
         try:
@@ -68,15 +75,58 @@ def _named(conflict: Conflict, writing: Sequence[Step]) -> Conflict:
     return conflict.within(step.place) if step is not None else conflict
 
 
-class _Attempt:
-    """One time of planning; what was asked is remembered, and answers for every entry that asks the same."""
+class _Prepared:
+    """What was made ready of a Bundle. Asked again after a conflict, it is mostly still true."""
 
-    def __init__(self, committer: Committer, writing: Sequence[Step], fresh: Mapping[object, str]) -> None:
-        self._find, self._types = committer.parts.find, committer.parts.types
+    def __init__(self, work: Work) -> None:
+        self._work, self.body = work, work.body
+        self._wanted: list[Wanted] = []
+        self._places: Places = {}
+        self._made: list[Ready | None] = []
+
+    async def of(self, wanted: list[Wanted], places: Places) -> list[Ready | None]:
+        """For each, None where there is a fault."""
+        if wanted != self._wanted or places != self._places:
+            self._made = await self._work.ready(wanted, places)
+            self._wanted, self._places = wanted, dict(places)
+        return self._made
+
+
+class _Part:
+    """The content of an entry (`fhir_change.Content`), prepared ahead as far as it could be."""
+
+    __slots__ = ("_attempt", "_step", "id")
+
+    def __init__(self, attempt: _Attempt, step: Step) -> None:
+        self._attempt, self._step, self.id = attempt, step, step.entry.id
+
+    def body(self) -> bytes:
+        """The resource with its addresses replaced. Raises BadReference."""
+        return resolved(self._step.within(self._attempt.prepared.body).body, self._attempt.places)
+
+    def ready(self, type_: str, id_: str) -> Ready:
+        """What was prepared; where that failed it is made here, to hear why."""
+        found = self._attempt.ready.get(self._step.number)
+        if found is None or found.put.id != id_:
+            return made_ready(self._step.call.who.member, type_, id_, self.body())
+        return found
+
+
+class _Attempt:
+    """One time of planning; what was asked is remembered, and answers for every entry that asks the same.
+
+    places: what stands for a temporary address or a conditional reference. ready: by number of the entry.
+    """
+
+    def __init__(
+        self, committer: Committer, writing: Sequence[Step], fresh: Mapping[object, str], prepared: _Prepared
+    ) -> None:
+        self._find = committer.parts.find
         self._planner = Planner(replaced(committer.parts, find=self._once))
-        self._writing, self._fresh = writing, fresh
+        self._writing, self._fresh, self.prepared = writing, fresh, prepared
         self._asked: dict[tuple[str, str, int], tuple[list[Resource], Condition]] = {}
-        self._places: dict[str, str] = {}
+        self.places: dict[str, str] = {}
+        self.ready: dict[int, Ready] = {}
         self._made: dict[object, str] = {}
         self._cards: dict[str, str] = {}
         self._pace = Pace()
@@ -85,17 +135,36 @@ class _Attempt:
         """One change for every writing step, in their order."""
         for step in self._writing:
             with _Naming(step):
-                if step.full_url and step.target.name != "delete":
-                    self._places[step.full_url] = await self._place_of(step)
-        supposed = dict(self._places)
+                if step.entry.full_url and step.target.name != "delete":
+                    self.places[step.entry.full_url] = await self._place_of(step)
+                for reference in step.entry.asked:
+                    self.places[reference] = await self._referred(step.call, reference)
+            await self._pace()
+        supposed = dict(self.places)
         found = await self._planned(patients=True)
-        if self._places != supposed:  # somebody was known, or two are one: Patients that point there must say so too
+        if self.places != supposed:  # somebody was known, or two are one: Patients that point there must say so too
             self._cards.clear()
             self._made.clear()
             found = await self._planned(patients=True)
+        await self._prepare()
         found |= await self._planned(patients=False)
-        self._apart(found)
-        return tuple(found[step.number] for step in self._writing)
+        await self._apart(found)
+        return tuple([found[step.number] for step in self._writing])
+
+    async def _prepare(self) -> None:
+        """Make ready what creates and updates send, now that it is known what every address stands for."""
+        numbers: list[int] = []
+        wanted: list[Wanted] = []
+        for step in self._writing:
+            if step.target.name in ("create", "update") and step.target.type != "Patient":
+                with _Naming(step):
+                    id_ = (await self._place_of(step)).partition("/")[2]
+                who, entry = step.call.who, step.entry
+                wanted.append(Wanted(entry.start, entry.end, who.member, step.target.type, id_))
+                numbers.append(step.number)
+                await self._pace()
+        made = await self.prepared.of(wanted, self.places)
+        self.ready = {number: one for number, one in zip(numbers, made, strict=True) if one is not None}
 
     async def _planned(self, *, patients: bool) -> dict[int, Change]:
         found: dict[int, Change] = {}
@@ -122,20 +191,19 @@ class _Attempt:
             matches, _ = await self._once(target.type, criteria, step.call.who, 2)
             id_ = matches[0].id if len(matches) == 1 else ""
         if not id_ and target.name == "update":
-            id_ = head_of(step.call.body).id
+            id_ = step.entry.id
         return f"{target.type}/{id_ or self._fresh[fresh_key(step)]}"
 
     async def _change(self, step: Step) -> Change:
-        call, conditions = step.call, list[Condition]()
-        if step.target.name != "patch" and (self._places or b"urn:" in call.body or b"?" in call.body):
-            call = replace(call, body=await self._resolved(call, conditions))
-        change = await self._planner.plan(call, step.target, self._fresh[fresh_key(step)])
+        call = step.call if step.target.name != "patch" else step.within(self.prepared.body)
+        change = await self._planner.plan(call, step.target, self._fresh[fresh_key(step)], _Part(self, step))
         if step.target.type == "Patient":
             change = self._same_card(change)
-            if step.full_url:
-                self._places[step.full_url] = change.place
+            if step.entry.full_url:
+                self.places[step.entry.full_url] = change.place
         twin = self._twin(step, change)
-        return replace(twin, conditions=(*change.conditions, *conditions)) if conditions else twin
+        asked = tuple([self._held(reference) for reference in step.entry.asked])
+        return replace(twin, conditions=(*change.conditions, *asked)) if asked else twin
 
     def _twin(self, step: Step, change: Change) -> Change:
         """Of entries under one If-None-Exist the first makes the resource, the others have found it."""
@@ -160,7 +228,7 @@ class _Attempt:
         kept = replaced(change.resolution, records=records, resources=(), unclaimed=())
         return replace(change, place=first, resolution=kept, patients=(person,), known=True)
 
-    def _apart(self, found: Mapping[int, Change]) -> None:
+    async def _apart(self, found: Mapping[int, Change]) -> None:
         """A resource may be written by one entry only: which of two would win is nobody's to say."""
         seen: set[str] = set()
         for step in self._writing:
@@ -171,40 +239,21 @@ class _Attempt:
                         step.place, f"{place} stands in two entries", detail_zh=f"{place} 出现在两个条目中。"
                     )
                 seen.add(place)
+            await self._pace()
 
-    async def _resolved(self, call: Call, conditions: list[Condition]) -> bytes:
-        """The body with temporary addresses and conditional references replaced by what they stand for."""
-        known = self._places
-        if asked := self._asked_by(call.body):
-            known = dict(known)
-            for reference in asked:
-                known[reference], condition = await self._referred(call, reference)
-                conditions.append(condition)
-
-        def swap(match: re.Match[bytes]) -> bytes:
-            address = match[2].decode()
-            if address in known:
-                return b'"' + match[1] + b'":"' + known[address].encode() + b'"'
-            if match[1] == b"reference" and address.startswith(("urn:uuid:", "urn:oid:")):
-                raise BadReference("resource", address[:64])
-            return match[0]
-
-        return _ADDRESS.sub(swap, call.body)
-
-    def _asked_by(self, body: bytes) -> set[str]:
-        """The conditional references of a body."""
-        if b"?" not in body:
-            return set()
-        found = (match[2].decode() for match in _ADDRESS.finditer(body) if match[1] == b"reference")
-        return {one for one in found if "?" in one and one.partition("?")[0] in self._types}
-
-    async def _referred(self, call: Call, reference: str) -> tuple[str, Condition]:
+    async def _referred(self, call: Call, reference: str) -> str:
+        """What a conditional reference stands for. Raises BadReference unless that is one."""
         type_, _, criteria = reference.partition("?")
-        found, condition = await self._once(type_, criteria, call.who, 2)
+        found, _ = await self._once(type_, criteria, call.who, 2)
         if len(found) != 1:
             detail = "matches none" if not found else "matches several"
             raise BadReference("resource", f"{type_}?… {detail}", detail_zh="条件引用没有匹配或匹配到多条。")
-        return f"{type_}/{found[0].id}", condition
+        return f"{type_}/{found[0].id}"
+
+    def _held(self, reference: str) -> Condition:
+        """What the answer to a conditional reference rests on."""
+        type_, _, criteria = reference.partition("?")
+        return self._asked[(type_, criteria, 2)][1]
 
 
 def criteria_of(step: Step) -> str:

@@ -20,8 +20,9 @@ class FhirWrite:
     async def __call__(self, call: Call, aim: Aim) -> Answer:
         """The answer to a write or a Bundle. Raises GatewayError; nothing was written then."""
         if aim.name == "batch":
-            found = await entries_of(self._committer, call)
-            if found.kind == "batch":
-                return await batch(self._committer, found.steps)
-            return await transaction(self._committer, call, found.steps)
+            async with self._committer.parts.preparer.work(call.body) as work:
+                found = await entries_of(self._committer, call, work)
+                if found.kind == "batch":
+                    return await batch(self._committer, found.steps, work.body)
+                return await transaction(self._committer, call, found.steps, work)
         return await self._committer.single(call, aim)

@@ -43,9 +43,11 @@ class Turnstile:
             yield
             return
         async with AsyncExitStack() as held:
+            pace = Pace()
             for name in wanted:
                 lock = self._locks.get(name)
                 if lock is None:
                     lock = self._locks[name] = asyncio.Lock()
                 await held.enter_async_context(lock)
+                await pace()
             yield

@@ -59,7 +59,7 @@ def label_bits(security: object) -> int:
     return bits
 
 
-class Keys(Struct, frozen=True):
+class Keys(Struct, frozen=True, gc=False):
     """What searching needs to know of one version; made by `store/index.py`.
 
     tokens: postings, `hash64(type, param, value)`, `hash64(type, param, system, value)`, … (design-store §2).
@@ -82,7 +82,7 @@ def param_number(code: str) -> int:
 
 
 # ---- what a plan is made of -------------------------------------------------------------------
-class Put(Struct, frozen=True):
+class Put(Struct, frozen=True, gc=False):
     """A new version of one resource. `body` is JSON without `id` and `meta`, members in order.
 
     meta: the client's or the pipeline's meta members as JSON object (source, tag, profile, security), b"{}" if none.
@@ -101,6 +101,33 @@ class Put(Struct, frozen=True):
     member: str = ""
     acl: int = 0
     expect: int | None = None
+
+
+class PackedPut(Struct, frozen=True, array_like=True, gc=False):
+    """A Put ready for its transaction (`bodies.pack_put`): everything costly was done outside it, maybe elsewhere.
+
+    same: hash of the canonical content. home: fh of the Patient whose person it lies with, 0 = a shared home.
+    words: postings. idents: hashes of identifiers. survivor: id of the Patient that replaces this one.
+    dates, texts: what goes into the ordered tables.
+    """
+
+    type: str
+    id: str
+    fh: int
+    flags: int
+    member: str
+    acl: int
+    src: int
+    home: int
+    same: int
+    expect: int | None
+    words: tuple[int, ...]
+    idents: tuple[int, ...]
+    dates: tuple[tuple[int, int, int], ...]
+    texts: tuple[tuple[int, str], ...]
+    keys: bytes
+    body: bytes
+    survivor: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +171,7 @@ class Done:
     outcome: bytes
 
 
-class AuditRow(Struct, frozen=True):
+class AuditRow(Struct, frozen=True, gc=False):
     """One audited event (IHE BALP is rendered from it). Never carries names or card numbers in clear.
 
     action: C R U D E. kind: rest | export | login | merge | message | page. subtype: read, search, create, ….
@@ -200,6 +227,7 @@ class Once:
 class Plan(Struct, frozen=True):
     """One transaction as data. Order: preconditions, records, moves, puts, deletes, audit, done.
 
+    puts: those their maker has not packed, the store packs.
     unclaimed: identifiers that no current resource may hold but those this plan puts over an expected version:
     (type, system, value).
     once: a second plan under the same key is a Conflict; its caller then reads the kept answer.
@@ -207,7 +235,7 @@ class Plan(Struct, frozen=True):
     that belongs to somebody else by now is a Conflict: what came from it must lie with it.
     """
 
-    puts: tuple[Put, ...] = ()
+    puts: tuple[Put | PackedPut, ...] = ()
     deletes: tuple[Delete, ...] = ()
     records: tuple[RecordPut, ...] = ()
     moves: tuple[Move, ...] = ()

@@ -23,12 +23,13 @@ from msgspec import Struct
 
 from ..errors import StoreError
 from ..model.resource import Json, dumps
+from ..model.subject import subject_of
 from ..model.systems import RECORD_TAG
 from ..model.times import CHINA, instant_text
 from ..validate.shapes import struct
 from ..validate.structure import decode
-from .base import Keys, Put, Resource, fh_of, hash64, label_bits, param_number
-from .engine import DELETED, RETIRED, PackedPut, Row
+from .base import Keys, PackedPut, Put, Resource, fh_of, hash64, label_bits, param_number
+from .engine import DELETED, RETIRED, Row
 from .index import ORDERED, extract
 from .index_text import sortable
 from .packing import pack_keys
@@ -109,6 +110,13 @@ def shipped_dictionaries() -> dict[int, bytes]:
     return found
 
 
+@cache
+def shipped_codec() -> Codec:
+    """The codec of this release: every store keeps its dictionary before it opens."""
+    shipped = shipped_dictionaries()
+    return Codec(list(shipped)[-1], shipped)
+
+
 def dictionary_hash(data: bytes) -> str:
     """The name of a dictionary."""
     return hashlib.blake2b(data, digest_size=8).hexdigest()
@@ -168,6 +176,13 @@ def repointed(put: Put, old_patient: str, new_patient: str) -> Put:
     made: Struct = msgspec.json.decode(body, type=struct(put.type))
     keys = extract(put.type, made, put.id, json_of(put.meta))
     return msgspec.structs.replace(put, body=body, keys=keys, patient=new_patient)
+
+
+def opened_put(put: PackedPut, codec: Codec) -> Put:
+    """A packed put as the Put that made it, without keys."""
+    meta, _, body = codec.unpack(put.body).partition(b"\n")
+    patient = subject_of(put.type, put.id, body)
+    return Put(put.type, put.id, body, Keys(), meta, patient, put.src, put.member, put.acl, put.expect)
 
 
 def stored_put(row: Row, codec: Codec, patient: str) -> Put:

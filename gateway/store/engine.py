@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from msgspec import Struct
 
-from .base import Committed, Delete, Kept, Move, Once, RecordPut, SourceRecordRow
+from .base import Committed, Delete, Kept, Move, Once, PackedPut, RecordPut, SourceRecordRow
 
 SEQ_BITS = 24
 SHARED_HOMES = 4096
@@ -118,33 +118,6 @@ class Placed(NamedTuple):
 
     value: int | str
     row: Row
-
-
-class PackedPut(Struct, frozen=True):
-    """A Put ready for its transaction: everything costly was done outside it.
-
-    same: hash of the canonical content. home: fh of the Patient whose person it lies with, 0 = a shared home.
-    words: postings. idents: hashes of identifiers. survivor: id of the Patient that replaces this one.
-    dates, texts: what goes into the ordered tables.
-    """
-
-    type: str
-    id: str
-    fh: int
-    flags: int
-    member: str
-    acl: int
-    src: int
-    home: int
-    same: int
-    expect: int | None
-    words: tuple[int, ...]
-    idents: tuple[int, ...]
-    dates: tuple[tuple[int, int, int], ...]
-    texts: tuple[tuple[int, str], ...]
-    keys: bytes
-    body: bytes
-    survivor: str = ""
 
 
 class Indexed(NamedTuple):

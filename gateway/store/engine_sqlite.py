@@ -59,6 +59,7 @@ _EMPTY = (0, 0, 0)
 _HOT_BYTES = 16 * 1024 * 1024  # of rows remembered
 _ROW_BYTES = 700  # of a row beside its keys and body, about
 _SURVIVORS = 50_000  # remembered, about 100 bytes each
+_LARGE = 1_000  # puts of a plan
 SECONDS = 5.0
 """How long one read in a worker thread may take."""
 
@@ -418,18 +419,24 @@ class SqliteEngine:
     # ---- writing -----------------------------------------------------------------------------
     async def commit(self, plan: PackedPlan) -> Committed:
         """New names first, in a commit of their own; then the plan, grouped with whoever else waits."""
-        new = names_of(plan) - self._names.number.keys()
+        large = len(plan.puts) > _LARGE  # then worked on beside the loop
+        new = (await asyncio.to_thread(names_of, plan) if large else names_of(plan)) - self._names.number.keys()
         if new:
             await self._writer.run(lambda db: self._names.learn(db, new))
             self._names.load(self._reader)
-        made = ready(plan, self._names)
+        made = await asyncio.to_thread(ready, plan, self._names) if large else ready(plan, self._names)
         work = self._writer.submit(Together(transaction, made, alone(made)))
         # First of its callbacks, so before anybody hears of the commit; and also when the caller went away meanwhile.
         work.add_done_callback(lambda _: self._forget(plan))
         return await asyncio.shield(work)
 
     def _forget(self, plan: PackedPlan) -> None:
-        """Drop remembered rows the plan may have closed."""
+        """Drop remembered rows the plan may have closed; of a large plan, all."""
+        if len(plan.puts) > _LARGE:
+            self._hot.clear()
+            self._hot_bytes = 0
+            self._survivors.clear()
+            return
         for put in (*plan.puts, *(put for move in plan.moves for put in move.puts)):
             self._hot.pop(put.fh, None)
             self._survivors.pop(put.fh, None)

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ..errors import Conflict, StoreError
-from .base import NO_TILL, Committed, Delete, Written, fh_of, src_of
+from .base import NO_TILL, Committed, Delete, PackedPut, Written, fh_of, src_of
 from .bodies import instant_of
-from .engine import DELETED, SEQ_BITS, PackedPlan, PackedPut, Replan, home_of
+from .engine import DELETED, SEQ_BITS, PackedPlan, Replan, home_of
 from .postgres_sql import SEQ_MASK, number_of
 
 

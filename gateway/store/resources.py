@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 
 from msgspec import structs
 
@@ -23,6 +24,7 @@ from .base import (
     Condition,
     Kept,
     Move,
+    PackedPut,
     Page,
     Past,
     PastPage,
@@ -41,6 +43,7 @@ from .bodies import (
     has_identifier,
     ident_hash,
     open_body,
+    opened_put,
     pack_put,
     repointed,
     shipped_dictionaries,
@@ -53,7 +56,6 @@ from .engine import (
     PackedCondition,
     PackedMove,
     PackedPlan,
-    PackedPut,
     Replan,
     Row,
     Unclaimed,
@@ -67,8 +69,10 @@ from .whole import Records
 
 _TRIES = 5
 _TOP = 1 << 62
-_MANY = 200
-"""A plan of more puts than this is packed in a thread, so that others are served meanwhile."""
+_MANY = 500
+"""What is more than this is worked on in a thread."""
+S = TypeVar("S")
+T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
 
 
@@ -242,45 +246,47 @@ class ResourceStore:
         plan = await self._redirected(plan)
         return PackedPlan(
             at=self._clock(),
-            puts=await self._packed_puts(plan.puts),
+            puts=await _with_care(self._pack_all, plan.puts),
             deletes=plan.deletes,
             records=plan.records,
             moves=tuple([await self._packed_move(move) for move in plan.moves]),
             unclaimed=tuple([await self._unclaimed(plan, *claim) for claim in plan.unclaimed]),
-            audits=tuple(encode_audit(row) for row in plan.audits),
+            audits=await _with_care(_encoded, plan.audits),
             done=tuple((one.raw_key, one.outcome) for one in plan.done),
             conditions=tuple(packed for one in plan.conditions for packed in _conditions(one)),
             once=plan.once,
             rests=plan.rests,
         )
 
-    async def _packed_puts(self, puts: tuple[Put, ...]) -> tuple[PackedPut, ...]:
-        if len(puts) > _MANY:
-            return await asyncio.to_thread(self._pack_all, puts)
-        return self._pack_all(puts)
-
-    def _pack_all(self, puts: Iterable[Put]) -> tuple[PackedPut, ...]:
-        return tuple(pack_put(put, self._codec) for put in puts)
+    def _pack_all(self, puts: tuple[Put | PackedPut, ...]) -> tuple[PackedPut, ...]:
+        return tuple([pack_put(put, self._codec) if isinstance(put, Put) else put for put in puts])
 
     async def _redirected(self, plan: Plan) -> Plan:
         """Writes about a superseded Patient act on the one who reads in its place, and are audited so (§8)."""
-        written = {put.id for put in plan.puts if put.type == "Patient"}
-        named = {put.patient for put in plan.puts if put.patient and put.type != "Patient"} - written
-        homes = {fh_of("Patient", id_): id_ for id_ in named}
-        superseded = await self._engine.survivors(list(homes)) if homes else {}
+        homes = await _with_care(_homes_of, plan.puts)
+        superseded: dict[int, str] = {}
+        for first in range(0, len(homes), _MANY):
+            superseded |= await self._engine.survivors(homes[first : first + _MANY])
+            if first:
+                await asyncio.sleep(0)
         if not superseded:
             return plan
-        survivors = {homes[fh]: await self._survivor(fh) for fh in superseded}
-        puts = tuple(
-            repointed(put, put.patient, survivors[put.patient])
-            if put.type != "Patient" and put.patient in survivors
-            else put
-            for put in plan.puts
-        )
+        survivors = {fh: await self._survivor(fh) for fh in superseded}
+        told: dict[str, str] = {}
+        puts = tuple([self._led(put, survivors, told) for put in plan.puts])
         audits = tuple(
-            structs.replace(row, patients=tuple(survivors.get(one, one) for one in row.patients)) for row in plan.audits
+            [structs.replace(row, patients=tuple(told.get(one, one) for one in row.patients)) for row in plan.audits]
         )
         return structs.replace(plan, puts=puts, audits=audits)
+
+    def _led(self, put: Put | PackedPut, survivors: dict[int, str], told: dict[str, str]) -> Put | PackedPut:
+        """The put with the Patient it is about replaced by the survivor; `told` learns who that is."""
+        survivor = survivors.get(_home(put)) if put.type != "Patient" else None
+        if survivor is None:
+            return put
+        whole = put if isinstance(put, Put) else opened_put(put, self._codec)
+        told[whole.patient] = survivor
+        return repointed(whole, whole.patient, survivor)
 
     async def _packed_move(self, move: Move) -> PackedMove:
         rows = await self._engine.to_move(move)
@@ -289,7 +295,7 @@ class ResourceStore:
             for row in rows
         ]
         source = fh_of("Patient", move.from_patient)
-        return PackedMove(move, source, tuple(row.rid for row in rows), await self._packed_puts(tuple(moved)))
+        return PackedMove(move, source, tuple(row.rid for row in rows), await _with_care(self._pack_all, tuple(moved)))
 
     async def _unclaimed(self, plan: Plan, type_: str, system: str, value: str) -> Unclaimed:
         own = {fh_of(put.type, put.id) for put in plan.puts if put.expect is not None}
@@ -354,6 +360,27 @@ class ResourceStore:
             await self.audit_log.close()
         finally:
             await self._engine.close()
+
+
+async def _with_care(work: Callable[[tuple[S, ...]], T], data: tuple[S, ...]) -> T:
+    """The work done; in a thread when there is much of it, so that others are served meanwhile."""
+    return await asyncio.to_thread(work, data) if len(data) > _MANY else work(data)
+
+
+def _encoded(rows: tuple[AuditRow, ...]) -> tuple[bytes, ...]:
+    return tuple([encode_audit(row) for row in rows])
+
+
+def _home(put: Put | PackedPut) -> int:
+    if isinstance(put, PackedPut):
+        return put.home
+    return fh_of("Patient", put.patient) if put.patient else 0
+
+
+def _homes_of(puts: tuple[Put | PackedPut, ...]) -> list[int]:
+    """Patients whose persons rows come to lie with, but those written here: they stand for themselves."""
+    named = {_home(put) for put in puts if put.type != "Patient"}
+    return list(named - {0} - {fh_of("Patient", put.id) for put in puts if put.type == "Patient"})
 
 
 def _conditions(one: Condition) -> list[PackedCondition]:

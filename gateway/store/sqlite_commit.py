@@ -14,9 +14,9 @@ import apsw
 from msgspec import Struct
 
 from ..errors import Conflict, StoreError
-from .base import NO_TILL, Committed, Delete, RecordPut, Written, fh_of, src_of
+from .base import NO_TILL, Committed, Delete, PackedPut, RecordPut, Written, fh_of, src_of
 from .bodies import instant_of
-from .engine import DAY_MS, DELETED, SEQ_BITS, SHARED_HOMES, PackedPlan, PackedPut, Replan, home_of
+from .engine import DAY_MS, DELETED, SEQ_BITS, SHARED_HOMES, PackedPlan, Replan, home_of
 from .packing import pack_written, short_words
 from .sqlite_sql import LONG_MS, SEQ_MASK, Names, fts_words, insert, numbers
 

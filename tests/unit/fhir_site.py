@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 
 from gateway.identity.index import PersonIndex
 from gateway.inbound.fhir_write import FhirWrite, WriteParts
+from gateway.inbound.preparer import Preparer
 from gateway.model.context import AccessContext, Role
 from gateway.model.directory import Alliance, Directory, Member
 from gateway.model.ids import Ids
@@ -128,7 +129,9 @@ def _subject(body: Json) -> str:
 
 
 @asynccontextmanager
-async def a_site(home: Path | str, real_clock: Clock | None = None, *, deletes: int = 1) -> AsyncIterator[Site]:
+async def a_site(
+    home: Path | str, real_clock: Clock | None = None, *, deletes: int = 1, preparing: int = 0
+) -> AsyncIterator[Site]:
     """A door over a fresh store: in a folder, or at the address of one."""
     time = Time()
     clock = real_clock or time
@@ -151,12 +154,15 @@ async def a_site(home: Path | str, real_clock: Clock | None = None, *, deletes: 
     )
     index = PersonIndex(store, Ids(store.store_key), clock, DIRECTORY)
     run = FhirDoor(reading).run
-    write = FhirWrite(WriteParts(store, index, clock, resource_types(), finder(reading), run, deletes=deletes))
+    preparer = Preparer(preparing)
+    written = WriteParts(store, index, clock, resource_types(), finder(reading), run, preparer, deletes=deletes)
+    write = FhirWrite(written)
     parts = replace(reading, write=write)
     try:
         app = Guard(Starlette(routes=fhir_routes(parts)), ahead={"fhir": FhirDoor(parts)})
         yield Site(store, time, app, parts, originals)
     finally:
+        await preparer.close()
         await store.close()
 
 

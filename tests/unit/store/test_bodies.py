@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from gateway.errors import StoreError
 from gateway.model.resource import dumps, loads
-from gateway.store.base import Keys, Put
+from gateway.store.base import Keys, PackedPut, Put
 from gateway.store.bodies import Codec, kept_meta, pack_put, prepare, repoint, shipped_dictionaries, strip, to_resource
-from gateway.store.engine import DELETED, PackedPut, Row
+from gateway.store.engine import DELETED, Row
 from gateway.store.packing import WORD, pack_keys, short, short_words, unpack_keys
 
 SHIPPED = shipped_dictionaries()

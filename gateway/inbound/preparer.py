@@ -1,0 +1,275 @@
+"""Preparing writes (`fhir_draft.py`): little of it here, in slices; much of it in a process of its own.
+
+The process is started when the first large Bundle comes, and ends with the gateway. When it is lost at work, the work
+is given to a new one; work that costs two of them is refused, and never done here: it may be what they died of.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from ..errors import GatewayError, NotPrepared
+from . import preparing
+from .fhir_draft import Draft, Entry, Places, Ready, Wanted, ready
+from .preparing import BODY, DROP, ENTRIES, HEAD, PIECE, PLACES, WANTED, encode
+from .turns import Pace
+
+APART_BYTES = 64 * 1024
+"""From here on a Bundle is prepared apart: some 50 entries."""
+_CHUNK = 256 * 1024
+T = TypeVar("T")
+log = logging.getLogger("gateway.fhir")
+
+
+class Work(Protocol):
+    """A Bundle in work."""
+
+    body: bytes
+
+    async def entries(self) -> tuple[str, list[Entry]]:
+        """Its type and its entries. Raises Unparseable, BadParameter, NotPrepared."""
+
+    async def ready(self, wanted: Sequence[Wanted], places: Places) -> list[Ready | None]:
+        """What becomes of its resources; None where there is a fault. Raises NotPrepared."""
+
+
+class Preparer:
+    """processes: how many prepare beside this one. folders: profiles whose search parameters are in force."""
+
+    def __init__(self, processes: int = 0, folders: Iterable[Path] = ()) -> None:
+        self._apart = [_Process(folders) for _ in range(processes)]
+
+    @asynccontextmanager
+    async def work(self, body: bytes) -> AsyncIterator[Work]:
+        """A Bundle, for as long as it is worked on."""
+        if len(body) < APART_BYTES or not self._apart:
+            yield _Here(body)
+            return
+        work = _Apart(min(self._apart, key=lambda one: one.jobs), body)
+        try:
+            yield work
+        finally:
+            work.drop()
+
+    async def close(self) -> None:
+        """End the processes."""
+        for one in self._apart:
+            await one.close()
+
+
+class _Here:
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+
+    async def entries(self) -> tuple[str, list[Entry]]:
+        draft = Draft(self.body)
+        return draft.kind, await _slowly(draft.entries())
+
+    async def ready(self, wanted: Sequence[Wanted], places: Places) -> list[Ready | None]:
+        return await _slowly(ready(self.body, wanted, places))
+
+
+async def _slowly(all_: Iterable[T]) -> list[T]:
+    found, pace = [], Pace()
+    for one in all_:
+        found.append(one)
+        await pace()
+    return found
+
+
+# ---- apart ------------------------------------------------------------------------------------
+class _Lost(Exception):
+    """The process ended."""
+
+
+class _Apart:
+    """The work on one Bundle, done again where the process was lost."""
+
+    def __init__(self, process: _Process, body: bytes) -> None:
+        self.body, self._process, self._line = body, process, _Line()
+
+    async def entries(self) -> tuple[str, list[Entry]]:
+        return await self._twice(self._entries)
+
+    async def ready(self, wanted: Sequence[Wanted], places: Places) -> list[Ready | None]:
+        async def ask(line: _Line) -> list[Ready | None]:
+            return await self._ready(line, wanted, places)
+
+        return await self._twice(ask)
+
+    async def _twice(self, ask: Callable[[_Line], Awaitable[T]]) -> T:
+        for _ in range(2):
+            try:
+                return await ask(await self._begun())
+            except _Lost:
+                log.error("the preparing process was lost; a new one does its work again")
+        raise NotPrepared()
+
+    async def _begun(self) -> _Line:
+        """The line to a process that has the Bundle."""
+        if self._line.lost:
+            self._line = await self._process.line()
+            view = memoryview(self.body)
+            for first in range(0, len(view), _CHUNK):
+                await self._line.say(BODY, view[first : first + _CHUNK])
+        return self._line
+
+    async def _entries(self, line: _Line) -> tuple[str, list[Entry]]:
+        await line.say(ENTRIES)
+        told = preparing.told_in(await line.heard())
+        if told.code:
+            kind = type(GatewayError.of(told.code))
+            raise kind(told.place, told.detail, detail_zh=told.detail_zh)
+        found, pace = list[Entry](), Pace()
+        while len(found) < told.count:
+            found += preparing.entries_in(await line.heard())
+            await pace()
+        return told.kind, found
+
+    async def _ready(self, line: _Line, wanted: Sequence[Wanted], places: Places) -> list[Ready | None]:
+        for piece in _pieces(list(places.items())):
+            await line.say(PLACES, encode(dict(piece)))
+        asking = asyncio.create_task(self._ask(line, wanted))
+        found, pace = list[Ready | None](), Pace()
+        try:
+            while len(found) < len(wanted):
+                found += preparing.ready_in(await line.heard())
+                await pace()
+            await asking
+        finally:
+            asking.cancel()
+        return found
+
+    async def _ask(self, line: _Line, wanted: Sequence[Wanted]) -> None:
+        with contextlib.suppress(_Lost):  # who listens hears of it
+            for piece in _pieces(wanted):
+                await line.say(WANTED, encode(piece))
+
+    def drop(self) -> None:
+        """The process may forget the Bundle."""
+        self._line.drop()
+
+
+def _pieces(all_: Sequence[T]) -> Iterable[Sequence[T]]:
+    return (all_[first : first + PIECE] for first in range(0, len(all_), PIECE))
+
+
+class _Line:
+    """One job at a process. Lost from the beginning, until a process gives one."""
+
+    def __init__(self, process: _Process | None = None, number: int = 0) -> None:
+        self._process, self._number = process, number
+        self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self.lost = process is None
+
+    async def say(self, kind: int, data: bytes | memoryview = b"") -> None:
+        """Send a message. Raises _Lost."""
+        if self.lost or self._process is None:
+            raise _Lost
+        await self._process.send(kind, self._number, data)
+
+    async def heard(self) -> bytes:
+        """The next answer. Raises _Lost."""
+        found = await self._queue.get() if not self.lost or not self._queue.empty() else None
+        if found is None:
+            raise _Lost
+        return found
+
+    def take(self, data: bytes | None) -> None:
+        """An answer, or None: the process is gone."""
+        self.lost = self.lost or data is None
+        self._queue.put_nowait(data)
+
+    def drop(self) -> None:
+        """Nothing more is asked."""
+        if self._process is not None:
+            self._process.drop(self._number)
+
+
+class _Process:
+    """One preparing process, running or not."""
+
+    def __init__(self, folders: Iterable[Path]) -> None:
+        self._folders = [str(one) for one in folders]
+        self._lines: dict[int, _Line] = {}
+        self._numbers = itertools.count(1)
+        self._starting = asyncio.Lock()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._reading: asyncio.Task[None] | None = None
+
+    @property
+    def jobs(self) -> int:
+        """Bundles at work."""
+        return len(self._lines)
+
+    async def line(self) -> _Line:
+        """A new job; starts the process when none runs."""
+        async with self._starting:
+            if self._writer is None:
+                await self._start()
+        number = next(self._numbers)
+        line = self._lines[number] = _Line(self, number)
+        return line
+
+    async def _start(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            command = [sys.executable, "-m", preparing.__name__, str(theirs.fileno()), *self._folders]
+            fds = (theirs.fileno(),)
+            self._child = await asyncio.to_thread(
+                lambda: subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=fds)
+            )
+        reader, self._writer = await asyncio.open_connection(sock=ours, limit=2**20)
+        self._reading = asyncio.create_task(self._read(reader, self._writer, self._child))
+
+    async def _read(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, child: subprocess.Popen[bytes]
+    ) -> None:
+        try:
+            while True:
+                _, number, data = await preparing.received(reader)
+                if line := self._lines.get(number):
+                    line.take(data)
+        except (asyncio.IncompleteReadError, OSError):
+            pass
+        finally:
+            self._writer = None
+            writer.close()
+            lines, self._lines = self._lines, {}
+            for line in lines.values():
+                line.take(None)
+            child.kill()  # its line is gone: it may only be ending
+            await asyncio.shield(asyncio.to_thread(child.wait))
+
+    async def send(self, kind: int, number: int, data: bytes | memoryview) -> None:
+        """A message. Raises _Lost."""
+        if self._writer is None:
+            raise _Lost
+        try:
+            self._writer.write(HEAD.pack(len(data), kind, number))
+            self._writer.write(data)
+            await self._writer.drain()
+        except OSError:
+            raise _Lost from None
+
+    def drop(self, number: int) -> None:
+        """A job is over."""
+        if self._lines.pop(number, None) is not None and self._writer is not None:
+            self._writer.write(HEAD.pack(0, DROP, number))
+
+    async def close(self) -> None:
+        """End it."""
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.gather(self._reading, return_exceptions=True)

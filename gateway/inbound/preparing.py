@@ -1,0 +1,147 @@
+"""The preparing process: what of FHIR writes needs no store, done beside the event loop (`fhir_draft.py`).
+
+    python -m gateway.inbound.preparing <socket> [profile folder …]
+
+It serves the gateway that started it, over one socket, and ends with it. A message is a head (length, kind, job) and
+bytes. Jobs go on in turns, a few resources at a time, so that a small one does not wait for a large one.
+
+| to it | | from it | |
+|---|---|---|---|
+| BODY | a piece of the job's bytes | | |
+| ENTRIES | read them as a Bundle | BUNDLE, ENTRIES … | its kind and number of entries, or its fault; then those |
+| PLACES | `fhir_draft.Places`, added to those before | | |
+| WANTED | up to `PIECE` resources | READY | as many, in the same order |
+| DROP | the job is over | | |
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import socket
+import struct
+import sys
+from itertools import islice
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from ..errors import GatewayError
+from ..store.index import keep_parameters
+from ..validate.structure import decode
+from .fhir_draft import Draft, Entry, Ready, Wanted, ready
+
+BODY, ENTRIES, PLACES, WANTED, DROP, BUNDLE, READY = range(7)
+PIECE = 32
+"""Entries or resources in one message: some milliseconds of work."""
+HEAD = struct.Struct("!IBI")
+encode = msgspec.msgpack.Encoder().encode
+entries_in = msgspec.msgpack.Decoder(list[Entry]).decode
+ready_in = msgspec.msgpack.Decoder(list[Ready | None]).decode
+_wanted_in = msgspec.msgpack.Decoder(list[Wanted]).decode
+_places_in = msgspec.msgpack.Decoder(dict[str, str]).decode
+_WARM = b'{"resourceType":"Observation","status":"final","code":{"text":"x"}}'
+
+
+class Told(Struct, array_like=True):
+    """What a Bundle is, or why it is none: the code of the error, and what it was made of."""
+
+    kind: str = ""
+    count: int = 0
+    code: str = ""
+    place: str = ""
+    detail: str = ""
+    detail_zh: str = ""
+
+
+told_in = msgspec.msgpack.Decoder(Told).decode
+
+
+class _Job:
+    def __init__(self, number: int, writer: asyncio.StreamWriter) -> None:
+        self._number, self._writer = number, writer
+        self._body = bytearray()
+        self._places: dict[str, str] = {}
+        self._asked: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue()
+        self.task = asyncio.create_task(self._work())
+        self.task.add_done_callback(_ended)
+
+    def take(self, kind: int, data: bytes) -> None:
+        """What the gateway says about this job."""
+        if kind == BODY:
+            self._body += data
+        else:
+            self._asked.put_nowait((kind, data))
+
+    async def _work(self) -> None:
+        while True:
+            kind, data = await self._asked.get()
+            if kind == PLACES:
+                self._places |= _places_in(data)
+            elif kind == WANTED:
+                await self._say(READY, list(ready(self._body, _wanted_in(data), self._places)))
+            else:
+                await self._bundle()
+
+    async def _bundle(self) -> None:
+        try:
+            draft = Draft(self._body)
+        except GatewayError as fault:
+            await self._say(BUNDLE, Told("", 0, fault.code, fault.place, fault.detail, fault.detail_zh))
+            return
+        await self._say(BUNDLE, Told(draft.kind, draft.count))
+        entries = draft.entries()
+        while piece := list(islice(entries, PIECE)):
+            await self._say(ENTRIES, piece)
+
+    async def _say(self, kind: int, what: object) -> None:
+        data = encode(what)
+        self._writer.write(HEAD.pack(len(data), kind, self._number) + data)
+        await self._writer.drain()
+        await asyncio.sleep(0)
+
+
+def _ended(task: asyncio.Task[None]) -> None:
+    """A job that ends by itself must not leave the gateway waiting for it."""
+    if not task.cancelled():
+        os._exit(1)
+
+
+async def received(reader: asyncio.StreamReader) -> tuple[int, int, bytes]:
+    """(kind, job, bytes). Raises IncompleteReadError at the end of the line."""
+    size, kind, number = HEAD.unpack(await reader.readexactly(HEAD.size))
+    return kind, number, await reader.readexactly(size)
+
+
+async def _serve(line: socket.socket) -> None:
+    reader, writer = await asyncio.open_connection(sock=line, limit=2**20)
+    jobs: dict[int, _Job] = {}
+    while True:
+        kind, number, data = await received(reader)
+        if kind == DROP:
+            if job := jobs.pop(number, None):
+                job.task.cancel()
+            continue
+        if number not in jobs:
+            jobs[number] = _Job(number, writer)
+        jobs[number].take(kind, data)
+
+
+def main(line: int, folders: list[str]) -> None:
+    """Serve until the gateway is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the gateway, which ends this process in its turn
+    keep_parameters(Path(one) for one in folders)
+    decode("Observation", _WARM)
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    try:
+        asyncio.run(_serve(socket.socket(fileno=line)))
+    except (asyncio.IncompleteReadError, OSError):
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2:])

@@ -1,0 +1,159 @@
+"""Large Bundles are prepared in a process of their own: with the same outcome, and whatever becomes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from gateway.errors import BadParameter, NotPrepared, Unparseable
+from gateway.inbound.fhir_draft import Entry, Ready, Wanted
+from gateway.inbound.preparer import APART_BYTES, Preparer
+from gateway.model.resource import Json, dumps
+from tests.unit.fhir_site import Site, a_carded_patient, a_site, an_observation, without_id
+from tests.unit.inbound.test_fhir_write import a_bundle, an_entry
+
+
+def a_large_bundle(kind: str = "transaction", *, count: int = 300, bad: tuple[int, ...] = ()) -> Json:
+    """A Patient by temporary address, and Observations that point there; some of them without a status."""
+    entries = [an_entry("POST", "Patient", without_id(a_carded_patient()), fullUrl="urn:uuid:p")]
+    for n in range(1, count):
+        body = an_observation("x", "x", str(n), subject={"reference": "urn:uuid:p"}, note=[{"text": "血" * 60}])
+        if n in bad:
+            del body["status"]
+        entries.append(an_entry("POST", "Observation", body))
+    return a_bundle(kind, *entries)
+
+
+async def prepared(preparer: Preparer, body: bytes) -> tuple[str, list[Entry], list[Ready | None]]:
+    async with preparer.work(body) as work:
+        kind, entries = await work.entries()
+        wanted = [Wanted(one.start, one.end, "m1", one.type, f"o{n}") for n, one in enumerate(entries)]
+        return kind, entries, await work.ready(wanted, {"urn:uuid:p": "Patient/p1"})
+
+
+def in_order(one: Ready | None) -> Ready | None:
+    """With its postings and texts sorted: they are sets."""
+    if one is None:
+        return None
+    put = replace(one.put, words=tuple(sorted(one.put.words)), texts=tuple(sorted(one.put.texts)))
+    return replace(one, put=put)
+
+
+async def test_both_ways_give_the_same() -> None:
+    body = dumps(a_large_bundle(bad=(7,)))
+    assert len(body) > APART_BYTES
+    here, apart = Preparer(0), Preparer(1)
+    try:
+        expected = await prepared(here, body)
+        other = await prepared(apart, body)
+        assert other[:2] == expected[:2]
+        assert list(map(in_order, other[2])) == list(map(in_order, expected[2]))
+    finally:
+        await apart.close()
+    kind, entries, made = expected
+    assert (kind, len(entries), len(made)) == ("transaction", 300, 300)
+    assert [n for n, one in enumerate(made) if one is None] == [7]
+    assert made[1] is not None and made[1].patient == "p1"
+
+
+@pytest.mark.parametrize(
+    ("body", "fault"),
+    [
+        (b'{"resourceType":"Bundle","type":"transaction","entry":[{"resource":' + b" " * APART_BYTES, Unparseable),
+        (b'{"resourceType":"Bundle","type":"history","entry":[' + b" " * APART_BYTES + b"]}", BadParameter),
+    ],
+)
+async def test_a_body_that_is_no_bundle_is_refused_alike(body: bytes, fault: type[Exception]) -> None:
+    here, apart = Preparer(0), Preparer(1)
+    said = []
+    try:
+        for one in (here, apart):
+            with pytest.raises(fault) as caught:
+                await prepared(one, body)
+            said.append(str(caught.value))
+    finally:
+        await apart.close()
+    assert said[0] == said[1]
+
+
+async def test_a_process_killed_at_work_is_replaced() -> None:
+    body = dumps(a_large_bundle(count=2000))
+    preparer = Preparer(1)
+    try:
+        await prepared(preparer, dumps(a_large_bundle()))
+        (process,) = preparer._apart
+        assert process._child is not None
+        first = process._child.pid
+        work = asyncio.create_task(prepared(preparer, body))
+        while process.jobs == 0:
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.05)
+        os.kill(first, signal.SIGKILL)
+        _, _, made = await work
+        assert len(made) == 2000 and None not in made
+        assert process._child.pid != first
+    finally:
+        await preparer.close()
+
+
+async def test_work_that_costs_two_processes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    preparer = Preparer(1)
+    try:
+        with pytest.raises(NotPrepared):
+            await prepared(preparer, dumps(a_large_bundle()))
+    finally:
+        await preparer.close()
+
+
+async def test_the_process_ends_with_its_gateway() -> None:
+    preparer = Preparer(1)
+    await prepared(preparer, dumps(a_large_bundle()))
+    child = preparer._apart[0]._child
+    assert child is not None
+    assert child.poll() is None
+    await preparer.close()
+    assert child.returncode is not None
+
+
+async def test_a_large_transaction_over_http(tmp_path: Path) -> None:
+    async with a_site(tmp_path, preparing=1) as site:
+        refused = await site.post("", a_large_bundle(bad=(7, 200)))
+        assert refused.status_code == 422
+        assert refused.json()["issue"][0]["expression"][0].startswith("Bundle.entry[7]")
+        patient, observation = await _places(site, a_large_bundle(), 0, 250)
+        found = (await site.get(observation)).json()
+        assert found["subject"]["reference"] == patient
+        assert found["valueQuantity"]["value"] == 250
+        page = (await site.get(f"Observation?patient={patient}&_summary=count")).json()
+        assert page["total"] == 299
+
+
+async def test_what_points_to_a_person_who_turns_out_to_be_known_points_to_that_person(tmp_path: Path) -> None:
+    async with a_site(tmp_path, preparing=1) as site:
+        first, _ = await _places(site, a_large_bundle(), 0, 1)
+        again, observation = await _places(site, a_large_bundle(), 0, 299)
+        assert again == first
+        assert (await site.get(observation)).json()["subject"]["reference"] == first
+
+
+async def _places(site: Site, bundle: Json, *entries: int) -> list[str]:
+    answer = await site.post("", bundle)
+    assert answer.status_code == 200, answer.text
+    return [answer.json()["entry"][n]["response"]["location"].split("/_history")[0] for n in entries]
+
+
+async def test_a_large_batch_names_each_bad_entry(tmp_path: Path) -> None:
+    async with a_site(tmp_path, preparing=1) as site:
+        bundle = a_large_bundle("batch", count=130, bad=(7,))
+        for entry in bundle["entry"][1:]:
+            del entry["resource"]["subject"]
+        answer = await site.post("", bundle)
+        assert answer.status_code == 200
+        assert [n for n, one in enumerate(answer.json()["entry"]) if one["response"]["status"] != "201"] == [7]
