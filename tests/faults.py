@@ -1,11 +1,12 @@
 """A disk that fails: it fills up, or the power goes and takes what was never synced.
 
-`Disk` is SQLite's default file system while it is used, so whatever the gateway opens lies on it: store, inbox, audit,
-and the WAL of each.
+`Disk` is SQLite's default file system while it is used, and takes what disclosures write through to their files, so
+whatever the gateway opens lies on it: store, inbox, audit, the WAL of each, and the fresh disclosures.
 """
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import random
@@ -14,6 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import apsw
+import pytest
+
+from gateway.store import audit_fresh
 
 SECTOR = 512
 _REAL = "unix"
@@ -40,12 +44,15 @@ class Disk(apsw.VFS):
         self._durable: dict[str, bytearray] = {}
         self._pending: dict[str, list[tuple[int, bytes | None]]] = {}
         self._lock = threading.RLock()
+        self._patch = pytest.MonkeyPatch()
 
     def __enter__(self) -> Disk:
         apsw.set_default_vfs(self.name)
+        self._patch.setattr(audit_fresh, "write_through", self.write_through)
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._patch.undo()
         apsw.set_default_vfs(_REAL)
 
     def xOpen(self, name: object, flags: list[int]) -> apsw.VFSFile:
@@ -56,6 +63,16 @@ class Disk(apsw.VFS):
             super().xDelete(filename, syncdir)
             self._durable.pop(filename, None)
             self._pending.pop(filename, None)
+
+    def write_through(self, handle: int, data: bytes, at: int) -> None:
+        """In place of the one of fresh disclosures: a write and a sync in one."""
+        path = os.readlink(f"/proc/self/fd/{handle}")
+        if self.full(path) and at + len(data) > os.fstat(handle).st_size:
+            raise OSError(errno.ENOSPC, "no space left")
+        self.opened(path)
+        self.wrote(path, at, data)
+        os.pwrite(handle, data, at)
+        self.synced(path)
 
     # ---- what is really on the platter
     def opened(self, path: str) -> None:

@@ -4,7 +4,7 @@ A disclosure is one appended row; all that wait share one write. Behind it a sea
 disclosures and the store's effects alike, and makes them findable: what was said in the last second may be
 unsealed. The chain is keyed: nobody without the store's key can change a row and mend it.
 
-What is the same everywhere is here; where the rows lie is an `AuditBook`: a file of its own beside SQLite, tables
+What is the same everywhere is here; where the rows lie is an `AuditBook`: files of its own beside SQLite, tables
 written on connections of their own in PostgreSQL.
 """
 
@@ -15,8 +15,7 @@ import hashlib
 import hmac
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -27,6 +26,8 @@ from .engine import Engine
 DISCLOSURE, EFFECT = 0, 1
 _LETTER = {DISCLOSURE: "d", EFFECT: "e"}
 _BATCH = 500
+_TURN = 64
+"""Rows read at a stretch while others wait for the event loop."""
 START = bytes(32)
 """What the first link is chained to."""
 _encode = msgspec.json.Encoder().encode
@@ -55,7 +56,7 @@ class Verdict:
 
 
 class Sealed(NamedTuple):
-    """A link of the chain. at: epoch ms of the row; words: what it is found by."""
+    """A link of the chain. at: epoch ms of the row; words: what it is found by; row: the row itself."""
 
     n: int
     log: int
@@ -63,6 +64,7 @@ class Sealed(NamedTuple):
     at: int
     mac: bytes
     words: tuple[int, ...]
+    row: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +87,18 @@ class Wanted:
     limit: int
 
 
+Told = Callable[[Exception | None], None]
+"""Hears what became of a write: None once it is durable."""
+
+
 class AuditBook(Protocol):
     """Where disclosures and the chain lie."""
 
-    async def append(self, rows: list[bytes]) -> None:
-        """Disclosures, durable on return; their numbers become visible in order."""
+    def append(self, rows: list[bytes], told: Told) -> None:
+        """Disclosures; `told` is called on the event loop once they are durable, or with what kept them from it.
+
+        One call at a time: the next follows when told. Their numbers become visible in order.
+        """
 
     async def end(self) -> End:
         """The end of the chain."""
@@ -119,34 +128,40 @@ class AuditLog:
     def __init__(self, book: AuditBook, engine: Engine) -> None:
         self._book, self._engine = book, engine
         self._key = hashlib.blake2b(b"audit", key=engine.store_key, digest_size=32).digest()
-        self._waiting: list[tuple[bytes, asyncio.Future[None]]] = []
-        self._flush: asyncio.Task[None] | None = None
+        self._waiting: list[bytes] = []
+        self._callers: list[asyncio.Future[None]] = []
+        self._writing = False
         self._sealing = asyncio.Lock()
 
     # ---- disclosures -------------------------------------------------------------------------
-    async def disclose(self, row: AuditRow) -> None:
-        """Returns once the row is on disk. Rows that come while others are written share the next write."""
-        told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((_encode(row), told))
-        if self._flush is None or self._flush.done():
-            self._flush = asyncio.create_task(self._write())
-        await told
+    def disclose(self, row: AuditRow) -> asyncio.Future[None]:
+        """Done once the row is on disk. Rows that come while others are written share the next write."""
+        loop = asyncio.get_running_loop()
+        caller: asyncio.Future[None] = loop.create_future()
+        self._waiting.append(_encode(row))
+        self._callers.append(caller)
+        if not self._writing:
+            self._writing = True
+            loop.call_soon(self._write)  # behind all who ask in this turn of the loop
+        return caller
 
-    async def _write(self) -> None:
-        while self._waiting:
-            group, self._waiting = self._waiting, []
-            fault: Exception | None = None
-            try:
-                await self._book.append([one for one, _ in group])
-            except Exception as error:  # told to everybody who waits: no disclosure without its row
-                fault = error
-            for _, told in group:
-                if told.done():
-                    continue
-                if fault is None:
-                    told.set_result(None)
-                else:
-                    told.set_exception(fault)
+    def _write(self) -> None:
+        rows, callers = self._waiting, self._callers
+        self._waiting, self._callers = [], []
+        self._book.append(rows, partial(self._told, callers))
+
+    def _told(self, callers: list[asyncio.Future[None]], fault: Exception | None) -> None:
+        if self._waiting:
+            self._write()
+        else:
+            self._writing = False
+        for caller in callers:
+            if caller.done():
+                continue
+            if fault is None:
+                caller.set_result(None)
+            else:  # to everybody who waits: no disclosure without its row
+                caller.set_exception(fault)
 
     # ---- sealing -----------------------------------------------------------------------------
     async def seal(self) -> int:
@@ -162,26 +177,29 @@ class AuditLog:
     async def _seal_some(self) -> int:
         last = (await self._book.end()).last
         said = await self._book.disclosures(last[DISCLOSURE], _BATCH)
-        found = [(DISCLOSURE, seq, row) for seq, row in said]
-        found += [(EFFECT, seq, row) for seq, row in await self._engine.effects(last[EFFECT], _BATCH)]
+        found = [(DISCLOSURE, *one) for one in said]
+        found += [(EFFECT, *one) for one in await self._engine.effects(last[EFFECT], _BATCH)]
         if found:
-            rows = sorted(((_decode(row), log, seq, row) for log, seq, row in found), key=_place_in_time)
+            rows: list[_Said] = []
+            for at in range(0, len(found), _TURN):
+                rows += [_said(*one) for one in found[at : at + _TURN]]
+                await asyncio.sleep(0)
+            rows.sort()
             await self._book.chain(lambda end: self._links(end, rows))
         return len(found)
 
-    def _links(self, end: End, rows: list[tuple[AuditRow, int, int, bytes]]) -> list[Sealed]:
+    def _links(self, end: End, rows: list[_Said]) -> list[Sealed]:
         # Another process, or a sealing that was cancelled, may have chained some of them meanwhile.
         n, mac = end.n, end.mac
         links: list[Sealed] = []
-        for said, log, seq, row in rows:
+        for at, log, seq, row, words in rows:
             if seq > end.last[log]:
                 n, mac = n + 1, self._mac(mac, log, seq, row)
-                links.append(Sealed(n, log, seq, int(said.at.timestamp() * 1000), mac, tuple(_words(said))))
+                links.append(Sealed(n, log, seq, at, mac, words, row))
         return links
 
     def _mac(self, before: bytes, log: int, seq: int, row: bytes) -> bytes:
-        data = b"%b%d|%d|%b" % (before, log, seq, row)
-        return hmac.digest(self._key, data, "sha256")
+        return hashlib.blake2b(b"%b%d|%d|%b" % (before, log, seq, row), key=self._key, digest_size=32).digest()
 
     async def head(self) -> Head:
         """The end of the chain."""
@@ -223,15 +241,19 @@ class AuditLog:
 
     async def close(self) -> None:
         """Write and seal what waits."""
-        if self._flush is not None:
-            await self._flush
+        while self._writing:
+            await asyncio.sleep(0.001)
         await self.seal()
         await self._book.close()
 
 
-def _place_in_time(row: tuple[AuditRow, int, int, bytes]) -> tuple[datetime, int, int]:
-    said, log, seq, _ = row
-    return said.at, log, seq
+_Said = tuple[int, int, int, bytes, tuple[int, ...]]
+"""(epoch ms, log, seq, row, words): in the order in which rows are chained."""
+
+
+def _said(log: int, seq: int, row: bytes) -> _Said:
+    read = _decode(row)
+    return int(read.at.timestamp() * 1000), log, seq, row, _words(read)
 
 
 def _place(id_: str) -> tuple[int, int] | None:
@@ -245,12 +267,14 @@ def _word(name: str, value: str) -> int:
     return hash64("audit", name, value)
 
 
-def _words(row: AuditRow) -> list[int]:
-    words = [*_usual(row.user, row.action, row.kind, row.subtype, row.outcome)]
-    words += [_word("patient", one) for one in dict.fromkeys(row.patients)]
-    # A version of a resource is found under the resource too.
-    entities = dict.fromkeys([part for one in row.entities for part in (one, one.partition("/_history/")[0])])
-    return words + [_word("entity", one) for one in entities]
+def _words(row: AuditRow) -> tuple[int, ...]:
+    words = [_word("patient", one) for one in row.patients]
+    for one in row.entities:
+        words.append(_word("entity", one))
+        whole, version, _ = one.partition("/_history/")
+        if version:  # a version of a resource is found under the resource too
+            words.append(_word("entity", whole))
+    return (*_usual(row.user, row.action, row.kind, row.subtype, row.outcome), *words)
 
 
 @lru_cache(8192)

@@ -1,4 +1,4 @@
-"""The audit log's rows in a SQLite file of their own, `<directory>/audit.db`."""
+"""The audit log on files of its own: fresh disclosures, and `<directory>/audit.db` with all that is chained."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from pathlib import Path
 
 import apsw
 
-from .audit_log import DISCLOSURE, EFFECT, START, End, Sealed, Wanted
+from ..errors import UnsafeStore
+from .audit_fresh import FreshRows
+from .audit_log import DISCLOSURE, EFFECT, START, End, Sealed, Told, Wanted
 from .packing import short, short_words
 from .sqlite_sql import fts_words, insert, numbers
 from .writer import GroupWriter, connect
@@ -21,26 +23,34 @@ _TOP = 1 << 62
 
 
 class SqliteAudit:
-    """Implements `AuditBook`; its writer shares nothing with the store's."""
+    """Implements `AuditBook`: links with the rows they chain; before that a disclosure is in `audit_fresh`.
+
+    Its writer shares nothing with the store's.
+    """
 
     def __init__(self, directory: Path) -> None:
         path = str(directory / "audit.db")
         self._writer = GroupWriter(path, keep_free=0)
         _prepare(self._writer.connection)
         self._reader = connect(path, writer=False)
+        self._fresh = FreshRows(directory, _end(self._reader).last[DISCLOSURE])
+        self._chaining: asyncio.Future[None] | None = None
 
-    async def append(self, rows: list[bytes]) -> None:
-        """One statement: it hands the interpreter over once."""
-        said = apsw.carray(tuple(rows), flags=apsw.SQLITE_CARRAY_BLOB)
-        await self._writer.run(lambda db: db.execute(_APPEND, (said,)), one_statement=True)
+    def append(self, rows: list[bytes], told: Told) -> None:
+        """One write through to the disk."""
+        self._fresh.append(rows, told)
 
     async def end(self) -> End:
         """The end of the chain."""
         return _end(self._reader)
 
     async def chain(self, make: Callable[[End], list[Sealed]]) -> None:
-        """On the writing thread."""
-        await self._writer.run(lambda db: _chain(db, make(_end(db))))
+        """Nobody else does: one process, and in it one sealer."""
+        if self._chaining is not None:  # of a sealing that was cancelled
+            await asyncio.wait((self._chaining,))
+        links = make(_end(self._reader))
+        self._chaining = self._writer.submit(lambda db: _chain(db, links))
+        await asyncio.shield(self._chaining)
 
     async def links(self, after: int, limit: int) -> list[tuple[int, int, int, bytes]]:
         """(n, log, seq, mac) in order."""
@@ -48,13 +58,15 @@ class SqliteAudit:
         return [(row[0], row[1], row[2], row[3]) for row in self._reader.execute(sql, (after, limit))]
 
     async def disclosures(self, after: int, limit: int) -> list[tuple[int, bytes]]:
-        """Disclosures with their numbers, oldest first."""
-        sql = "SELECT seq, row FROM disclosure WHERE seq > ? ORDER BY seq LIMIT ?"
-        return [(int(row[0]), bytes(row[1])) for row in self._reader.execute(sql, (after, limit))]
+        """Those not chained yet."""
+        return self._fresh.after(after, limit)
 
     async def disclosures_by_number(self, wanted: Sequence[int]) -> dict[int, bytes]:
-        """Disclosures."""
-        sql = "SELECT seq, CAST(row AS BLOB) FROM disclosure WHERE seq IN (SELECT value FROM carray(?))"
+        """Chained ones."""
+        sql = (
+            f"SELECT seq, CAST(row AS BLOB) FROM seal WHERE log = {DISCLOSURE} AND row IS NOT NULL"
+            " AND seq IN (SELECT value FROM carray(?))"
+        )
         return {int(row[0]): bytes(row[1]) for row in self._reader.execute(sql, (numbers(wanted),))}
 
     async def find(self, wanted: Wanted) -> list[tuple[int, int]]:
@@ -91,11 +103,9 @@ class SqliteAudit:
 
     async def close(self) -> None:
         """Finish what is queued, close the file."""
+        await asyncio.to_thread(self._fresh.close)
         self._reader.close()
         await asyncio.to_thread(self._writer.close)
-
-
-_APPEND = "INSERT INTO disclosure(row) SELECT value FROM carray(?)"
 
 
 def _end(db: apsw.Connection) -> End:
@@ -106,7 +116,8 @@ def _end(db: apsw.Connection) -> End:
 
 
 def _chain(db: apsw.Connection, links: list[Sealed]) -> None:
-    insert(db, "INSERT INTO seal VALUES", [(*link[:5], short_words(link.words)) for link in links])
+    rows = [(*link[:5], short_words(link.words), link.row if link.log == DISCLOSURE else None) for link in links]
+    insert(db, "INSERT INTO seal VALUES", rows)
     blocks = [links[at : at + BLOCK] for at in range(0, len(links), BLOCK)]
     insert(db, "INSERT INTO seal_post(rowid, words) VALUES", [_block(block) for block in blocks])
 
@@ -116,9 +127,15 @@ def _block(links: list[Sealed]) -> tuple[int, str]:
     return links[0].n << BLOCK_BITS | (len(links) - 1), fts_words(tuple(words))
 
 
+_SCHEMA = 2
+
+
 def _prepare(db: apsw.Connection) -> None:
-    if next(iter(db.execute("PRAGMA user_version")))[0] == 0:
+    found = next(iter(db.execute("PRAGMA user_version")))[0]
+    if found not in (0, _SCHEMA):
+        raise UnsafeStore("audit.db", f"schema {found}, this release has {_SCHEMA}")
+    if found == 0:
         script = package_files.files(__package__) / "migrations" / "sqlite" / "0001_audit.sql"
         with db:
             db.execute(script.read_text("utf-8"))
-            db.execute("PRAGMA user_version = 1")
+            db.execute(f"PRAGMA user_version = {_SCHEMA}")

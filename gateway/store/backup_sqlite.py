@@ -1,12 +1,15 @@
 """Backup of a home: audit log, store and inbox, copied in this order while the gateway runs.
 
-The order makes them one set. A seal names rows of the store, so the audit log is copied first; a settled message has
-its outcome in the store, so the inbox is copied last, and what it calls processed without an outcome there is open
-again after a restore. Each copy is one read transaction of SQLite (`VACUUM INTO`): no writer waits, none starves it.
+The order makes them one set. Disclosures move from the fresh files into `audit.db`, so those are copied before it: a
+row of that moment is in one of the copies or in both, where its number tells. A seal names rows of the store, so the
+audit log is copied before that; a settled message has its outcome in the store, so the inbox is copied last, and what
+it calls processed without an outcome there is open again after a restore. Each copy of a database is one read
+transaction of SQLite (`VACUUM INTO`): no writer waits, none starves it.
 """
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -16,12 +19,14 @@ from .. import __version__
 from ..errors import BrokenArchive, ConfigError
 from ..model.times import instant_text, system_clock
 from .archive import FORMAT, Manifest, Progress, Reader, Writer, file_blocks
+from .audit_fresh import NAMES as FRESH
 from .writer import connect
 
-FILES = ("audit.db", "store.db", "inbox.db")
+DATABASES = ("audit.db", "store.db", "inbox.db")
+FILES = (*FRESH, *DATABASES)
 _COUNTED = (
-    ("audit.db", "disclosure"), ("audit.db", "seal"), ("store.db", "row"), ("store.db", "effect"),
-    ("store.db", "done"), ("store.db", "record"), ("inbox.db", "message"),
+    ("audit.db", "seal"), ("store.db", "row"), ("store.db", "effect"), ("store.db", "done"), ("store.db", "record"),
+    ("inbox.db", "message"),
 )  # fmt: skip
 _REOPEN = "UPDATE message SET state = 0, reason = '' WHERE state = 1 AND 'm' || seq NOT IN (SELECT raw_key FROM done)"
 
@@ -37,7 +42,7 @@ def backup(home: Path, path: Path, progress: Progress) -> Manifest:
             archive.add(name, file_blocks(Path(folder) / name))
         manifest = Manifest(
             FORMAT, "sqlite", __version__, instant_text(system_clock()),
-            {name: _one(Path(folder) / name, "PRAGMA user_version") for name in FILES},
+            {name: _one(Path(folder) / name, "PRAGMA user_version") for name in DATABASES},
             _counts(Path(folder)), tuple(archive.parts),
         )  # fmt: skip
         archive.finish(manifest)
@@ -67,6 +72,9 @@ def restore(path: Path, home: Path, progress: Progress) -> Manifest:
 
 
 def _copy(source: Path, target: Path) -> None:
+    if source.name in FRESH:
+        shutil.copyfile(source, target)
+        return
     connection = apsw.Connection(str(source), flags=apsw.SQLITE_OPEN_READONLY)
     try:
         connection.set_busy_timeout(10_000)
@@ -90,7 +98,7 @@ def _counts(folder: Path) -> dict[str, int]:
 def _check(home: Path, manifest: Manifest) -> None:
     found = _counts(home)
     wrong = [table for table, count in manifest.counts.items() if found.get(table) != count]
-    for name in FILES:
+    for name in DATABASES:
         connection = apsw.Connection(str(home / name), flags=apsw.SQLITE_OPEN_READONLY)
         wrong += [name for row in connection.execute("PRAGMA quick_check") if row[0] != "ok"]
         connection.close()

@@ -8,6 +8,7 @@ any lock. Decisions: design-store §1–§10.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -449,8 +450,8 @@ class Store(Protocol):
     async def kept(self, key: int) -> Kept | None:
         """The kept answer under an Idempotency-Key, None when there is none or its day is over."""
 
-    async def disclose(self, row: AuditRow) -> None:
-        """Returns once the disclosure is durable in the audit log; never waits for the store's writer."""
+    def disclose(self, row: AuditRow) -> Awaitable[None]:
+        """Done once the disclosure is durable in the audit log; never waits for the store's writer."""
 
     async def audits(self, query: AuditQuery) -> list[tuple[str, AuditRow]]:
         """Audit rows with their ids (effects and disclosures merged by time), newest first."""

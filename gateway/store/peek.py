@@ -6,6 +6,8 @@ from pathlib import Path
 
 import apsw
 
+from .audit_fresh import NAMES as FRESH
+
 
 def outcome_of(directory: Path, raw_key: str) -> bytes | None:
     """The outcome of a processed message as JSON; None when it is not there."""
@@ -37,7 +39,7 @@ def stats(directory: Path) -> dict[str, int]:
     names = ("versions", "current", "persons", "commits")
     figures = {name: int(value or 0) for name, value in zip(names, counted[0], strict=True)}
     for name in ("store.db", "inbox.db", "audit.db"):
-        parts = [directory / name, directory / f"{name}-wal"]
+        parts = [directory / one for one in (name, f"{name}-wal", *(FRESH if name == "audit.db" else ()))]
         figures[f"bytes {name}"] = sum(part.stat().st_size for part in parts if part.exists())
     return figures
 

@@ -6,10 +6,11 @@ number has therefore seen all below it, whichever process wrote them.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .audit_log import DISCLOSURE, EFFECT, START, End, Sealed, Wanted
+from .audit_log import DISCLOSURE, EFFECT, START, End, Sealed, Told, Wanted
 from .postgres_database import DISCLOSE, SEAL, Connection, Database, run, transaction, translated
 
 _APPEND = (
@@ -32,12 +33,21 @@ class PostgresAudit:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._writing: asyncio.Task[None] | None = None
 
-    async def append(self, rows: list[bytes]) -> None:
+    def append(self, rows: list[bytes], told: Told) -> None:
         """One statement of many rows, committed by itself."""
-        with translated():
-            async with self._database.auditing.connection() as connection:
-                await run(connection, _APPEND, (self._database.lock(DISCLOSE), rows))
+        self._writing = asyncio.ensure_future(self._append(rows, told))
+
+    async def _append(self, rows: list[bytes], told: Told) -> None:
+        fault: Exception | None = None
+        try:
+            with translated():
+                async with self._database.auditing.connection() as connection:
+                    await run(connection, _APPEND, (self._database.lock(DISCLOSE), rows))
+        except Exception as error:  # whatever it is, those who wait are told
+            fault = error
+        told(fault)
 
     async def end(self) -> End:
         """The end of the chain."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -306,9 +306,9 @@ class ResourceStore:
         return Unclaimed(ident_hash(type_, system, value), seen)
 
     # ---- audit -------------------------------------------------------------------------------
-    async def disclose(self, row: AuditRow) -> None:
-        """Returns once the disclosure is durable in the audit log."""
-        await self.audit_log.disclose(row)
+    def disclose(self, row: AuditRow) -> Awaitable[None]:
+        """Done once the disclosure is durable in the audit log."""
+        return self.audit_log.disclose(row)
 
     async def audits(self, query: AuditQuery) -> list[tuple[str, AuditRow]]:
         """Effects and disclosures with their ids, newest first."""

@@ -46,7 +46,7 @@ class Together:
         return answer
 
 
-_Waiting = tuple[Job, asyncio.AbstractEventLoop, "asyncio.Future[Any]", bool]
+_Waiting = tuple[Job, asyncio.AbstractEventLoop, "asyncio.Future[Any]"]
 _SAFE = (3, 51, 3)
 RESERVE_BYTES = 128 * 2**20
 """What store and inbox leave free, so that on a full disk reading goes on: it needs the audit log's rows."""
@@ -97,20 +97,16 @@ class GroupWriter:
         self._thread = threading.Thread(target=self._work, name=f"writer:{path}", daemon=True)
         self._thread.start()
 
-    async def run(self, job: Callable[[apsw.Connection], T], *, one_statement: bool = False) -> T:
+    async def run(self, job: Callable[[apsw.Connection], T]) -> T:
         """Run `job` on the writing thread; returns its result once it is on disk. Raises StorageFull."""
-        return await self.submit(job, one_statement=one_statement)
+        return await self.submit(job)
 
-    def submit(self, job: Callable[[apsw.Connection], T], *, one_statement: bool = False) -> asyncio.Future[T]:
-        """The future of `run`, for who wants to know also when its caller went away. Raises StorageFull.
-
-        one_statement: it is a transaction by itself. Each statement hands the interpreter over to the event loop,
-        which may keep it for 5 ms; so such a job, when no other waits, is run without any beside its own.
-        """
+    def submit(self, job: Callable[[apsw.Connection], T]) -> asyncio.Future[T]:
+        """The future of `run`, for who wants to know also when its caller went away. Raises StorageFull."""
         self._disk.check()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._jobs.put((job, loop, future, one_statement))
+        self._jobs.put((job, loop, future))
         return future
 
     def waiting(self) -> int:
@@ -149,13 +145,10 @@ class GroupWriter:
     def _commit(self, batch: list[_Waiting]) -> None:
         answers: list[tuple[Any, BaseException | None]] = []
         try:
-            if len(batch) == 1 and batch[0][3]:
-                answers.append((batch[0][0](self.connection), None))
-            else:
-                self.connection.execute("BEGIN IMMEDIATE")
-                for jobs in _stretches(batch):
-                    answers += self._many(jobs) if len(jobs) > 1 else [self._one(jobs[0])]
-                self.connection.execute("COMMIT")
+            self.connection.execute("BEGIN IMMEDIATE")
+            for jobs in _stretches(batch):
+                answers += self._many(jobs) if len(jobs) > 1 else [self._one(jobs[0])]
+            self.connection.execute("COMMIT")
         except Exception as fault:  # whatever it is, everybody who waits is told, and this thread lives on
             self._undo()
             error = _translated(fault)
@@ -292,7 +285,7 @@ def _translated(fault: Exception) -> BaseException:
 
 def _answer(batch: list[_Waiting], answers: list[tuple[Any, BaseException | None]]) -> None:
     by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any, BaseException | None]]] = {}
-    for (_, loop, future, _), (result, fault) in zip(batch, answers, strict=True):
+    for (_, loop, future), (result, fault) in zip(batch, answers, strict=True):
         by_loop.setdefault(loop, []).append((future, result, fault))
     for loop, items in by_loop.items():
         if not loop.is_closed():

@@ -110,6 +110,27 @@ async def test_a_restored_store_has_the_same_key_and_the_same_resources(place: P
             await store.close()
 
 
+async def test_a_backup_has_the_disclosures_of_the_last_moment(place: Place, tmp_path: Path) -> None:
+    source, target, path = place(), place(), tmp_path / "copy.zip"
+    store, inbox = await open_store(source, clock=lambda: START), await open_inbox(home(source), source)
+    try:
+        for n in range(1, 41):
+            await store.disclose(audit(START, detail=str(n)))
+            if n == 20:
+                await store.audit_log.seal()
+        assert await asyncio.to_thread(run, "backup", str(path), *at(source)) == Exit.OK
+    finally:
+        await inbox.close()
+        await store.close()
+    assert await asyncio.to_thread(run, "restore", str(path), *at(target)) == Exit.OK
+    again = await open_store(target, clock=lambda: START)
+    try:
+        assert [int(row.detail) for _, row in await again.audits(AuditQuery(limit=100))] == list(range(40, 0, -1))
+        assert (await again.audit_log.verify()).checked == 40
+    finally:
+        await again.close()
+
+
 async def test_a_changed_or_cut_off_backup_is_refused_and_leaves_nothing(place: Place, tmp_path: Path) -> None:
     source, path = place(), tmp_path / "copy.zip"
     await fill(source, range(5))

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 import apsw
 import pytest
 
+from gateway.errors import StorageFull
 from gateway.inbound.files import FolderDoor
+from gateway.store import audit_fresh
 from gateway.store.writer import GroupWriter
 from tests.faults import Disk
 from tests.flow.alliance import Alliance
@@ -36,7 +38,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Alliance, D
 
 def _fill(disk: Disk) -> None:
     """Nothing may grow any more but the audit log, for which the reserve is kept."""
-    disk.full = lambda path: "audit.db" not in path
+    disk.full = lambda path: "/audit" not in path
 
 
 def _free(disk: Disk) -> None:
@@ -141,6 +143,38 @@ def test_with_less_than_the_reserve_only_the_audit_is_written(site: tuple[Allian
         writer._disk.keep_free = 1
     assert _write(alliance, sent, 3)[0] == 201
     _all_there(alliance, sent)
+
+
+def test_a_read_whose_disclosure_finds_no_room_is_refused_and_later_ones_are_not(
+    site: tuple[Alliance, Disk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alliance, disk = site
+    monkeypatch.setattr(audit_fresh, "_ROOM", 0)
+    sent = Sent()
+    _write(alliance, sent, 1)
+    disk.full = lambda _: True
+    read = alliance.client.get(f"/fhir/{sent.organizations[0]}", headers=alliance.bearer("admin"))
+    assert read.status_code == 507 and read.json()["issue"][0]["details"]["coding"][0]["code"] == "GW-INB-007"
+    _free(disk)
+    assert alliance.fhir(sent.organizations[0], role="admin")["name"] == "第1院"
+    assert alliance.run(alliance.gateway.store.audit_log.verify()).broken == 0
+
+
+def test_reads_go_on_while_their_disclosures_cannot_be_chained(site: tuple[Alliance, Disk]) -> None:
+    alliance, disk = site
+    sent = Sent()
+    _write(alliance, sent, 1)
+    alliance.run(alliance.gateway.store.audit_log.seal())
+    before = alliance.run(alliance.gateway.store.audit_log.head()).n
+    disk.full = lambda path: "audit.db" in path
+    for _ in range(20):
+        assert alliance.fhir(sent.organizations[0], role="admin")["name"] == "第1院"
+    with pytest.raises(StorageFull):
+        alliance.run(alliance.gateway.store.audit_log.seal())
+    _free(disk)
+    alliance.run(alliance.gateway.store.audit_log.seal())
+    assert alliance.run(alliance.gateway.store.audit_log.head()).n >= before + 20
+    assert alliance.run(alliance.gateway.store.audit_log.verify()).broken == 0
 
 
 def test_a_file_that_found_no_room_stays_in_its_folder(

@@ -43,8 +43,8 @@ async def store(tmp_path: Path) -> AsyncIterator[ResourceStore]:
 @pytest.mark.parametrize(
     ("file", "tampering"),
     [
-        ("audit.db", "UPDATE disclosure SET row = replace(row, 'd1', 'd9') WHERE seq = 2"),
-        ("audit.db", "DELETE FROM disclosure WHERE seq = 2"),
+        ("audit.db", "UPDATE seal SET row = replace(row, 'd1', 'd9') WHERE seq = 2"),
+        ("audit.db", "UPDATE seal SET row = NULL WHERE seq = 2"),
         ("audit.db", "DELETE FROM seal WHERE n = 2"),
         ("store.db", "UPDATE effect SET row = replace(row, 'd1', 'd9')"),
         ("store.db", "DELETE FROM effect"),

@@ -1,13 +1,11 @@
--- The audit log: disclosures appended as they happen; a sealer chains and indexes them with the store's effects.
+-- The audit log: disclosures, first kept in files beside this one, chained and indexed here with the store's effects.
 
-CREATE TABLE meta(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE disclosure(seq INTEGER PRIMARY KEY, row BLOB NOT NULL);
 
 -- The chain: n counts without a gap; log 0 = disclosure here, 1 = effect in the store; mac covers mac(n-1), log, seq, row.
--- words: six bytes of each word a row is found by, to test it.
+-- words: six bytes of each word a row is found by, to test it. row: the disclosure; an effect's is in the store.
 CREATE TABLE seal(
   n INTEGER PRIMARY KEY, log INTEGER NOT NULL, seq INTEGER NOT NULL, at INTEGER NOT NULL, mac BLOB NOT NULL,
-  words BLOB NOT NULL
+  words BLOB NOT NULL, row BLOB
 );
 CREATE UNIQUE INDEX seal_row ON seal(log, seq);
 
