@@ -76,8 +76,9 @@ class Gateway:
         parts = Parts(shared.store, mappings, shared.people, shared.ids, shared.clock)
         self.pipeline = Pipeline(parts)
         self.worker: Worker[Work] = Worker(
-            shared.inbox, self.pipeline.prepare, self.pipeline.finish, shared.store.done, rules=shared.settings.inbox
-        )
+            shared.inbox, self.pipeline.prepare, self.pipeline.finish, shared.store.done,
+            rules=shared.settings.inbox, clock=shared.clock,
+        )  # fmt: skip
         self.proof = MappingProof(
             mappings, partial(_mappings, shared.settings), _golden(shared.settings), shared.inbox, shared.clock,
             shared.settings.gateway.shadow,

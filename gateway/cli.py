@@ -144,7 +144,7 @@ def _inbox(commands: Commands) -> None:
     for name, text in (
         ("list", "newest first"),
         ("show", "one message, whole"),
-        ("groups", "what is quarantined, by cause"),
+        ("groups", "what is quarantined or parked, by cause"),
         ("replay", "process again"),
     ):
         action = actions.add_parser(name, help=text)
@@ -154,9 +154,9 @@ def _inbox(commands: Commands) -> None:
             action.add_argument("key", help="number of the message, like m12")
             continue
         if name == "groups":
-            action.set_defaults(state="quarantined")
+            action.add_argument("--state", choices=("quarantined", "parked"), default="quarantined")
         else:
-            action.add_argument("--state", choices=("received", "processed", "quarantined"))
+            action.add_argument("--state", choices=("received", "processed", "quarantined", "parked"))
         action.add_argument("--source", default="", help="only this source")
         action.add_argument("--reason", default="", help="only this error code, like GW-TRN-003")
         if name == "list":

@@ -11,6 +11,7 @@ STO store · FHR FHIR interactions · SEC access.
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from typing import ClassVar, Self
 
 from .model.outcome import Finding
@@ -332,6 +333,44 @@ class WorkerKilled(InboundError):
     en = (
         "The process died several times at work on this message; it is kept apart. Have it looked into, then replay it."
     )
+
+
+class AwaitsOther(InboundError):
+    """What the message presupposes has not come yet; it is parked, and taken up again when it comes.
+
+    awaits: names of what it waits for, any of which wakes it. until: when it is given up, None for never again by time.
+    """
+
+    code = "GW-INB-027"
+    issue = "not-found"
+    http = 422
+    ack = ("AE", "204")
+    zh = "它所依据的登记或就诊还没有收到，已挂起；那条消息到达后自动处理。"
+    en = "What it presupposes has not been received yet; it is parked and taken up by itself when that comes."
+
+    def __init__(self, place: str = "", detail: str = "", *, detail_zh: str = "") -> None:
+        super().__init__(place, detail, detail_zh=detail_zh)
+        self.awaits: tuple[str, ...] = ()
+        self.until: datetime | None = None
+
+    def finding(self) -> Finding:
+        """Nothing is wrong yet."""
+        return replace(super().finding(), severity="warning")
+
+
+class NeverCame(AwaitsOther):
+    """What the message presupposes did not come in time."""
+
+    code = "GW-INB-028"
+    zh = "它所依据的登记或就诊在期限内没有到达，未处理。请核对号码，或补发那条消息，本条随后自动处理。"
+    en = (
+        "What it presupposes did not come in time. Check the number, or send the missing message: "
+        "this one is taken up by itself then."
+    )
+
+    def finding(self) -> Finding:
+        """An error by now."""
+        return replace(super().finding(), severity="error")
 
 
 class TranslateError(GatewayError):

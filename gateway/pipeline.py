@@ -1,7 +1,8 @@
 """The flow on one page: a kept message becomes stored, indexed resources, or a reason why not.
 
     prepare   raw → draft          translate/   pure, many messages at a time
-    finish    who is it            identity/
+    finish    is all there that it presupposes   else it waits
+              who is it            identity/
               what it revises      revise/      only when a head resource is stored already
               is it R4             validate/
               one plan, one commit store/       resources, records, audit and outcome together
@@ -14,21 +15,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 import msgspec
 
-from .errors import Conflict, GatewayError, UnknownSource
+from .errors import AwaitsOther, Conflict, GatewayError, NeverCame, UnknownSource
 from .identity.index import PersonIndex
 from .identity.normalise import name_key
 from .identity.person import name_of
 from .identity.workspace import Resolution, puts_of
+from .model.context import SYSTEM
 from .model.directory import Source
 from .model.ids import Ids
-from .model.message import SUBJECT, Draft, DraftResource, RawMessage, SourceRecord
+from .model.message import SUBJECT, Awaited, Draft, DraftResource, RawMessage, SourceRecord
 from .model.outcome import Finding, Outcome, State
 from .model.resource import Json
 from .model.systems import source_uri
-from .model.times import Clock
+from .model.times import CHINA, Clock
 from .revise import Revised, revise
 from .store.base import AuditRow, Done, Plan, Put, Store, src_of
 from .store.bodies import prepare as prepared_put
@@ -63,7 +66,7 @@ class Work:
 
     @property
     def lanes(self) -> tuple[str, ...]:
-        """Patients of one member, reports and studies: what must be worked on in order of arrival.
+        """Patients of one member, reports, visits and studies: what must be worked on in order of arrival.
 
         And residents told alike: of two records that may be one person, the later one must see the earlier.
         """
@@ -71,7 +74,7 @@ class Work:
         people |= {"|".join(one) for one in map(_told, self.draft.records) if all(one)}
         people |= {f"{one.member}|{one.retired_number}" for one in self.draft.merges}
         heads = {f"{one.type}/{one.id}" for one in self.draft.resources if one.type in _LANE_TYPES}
-        return tuple(people | heads)
+        return tuple(people | heads | {one.ref for one in self.draft.awaits})
 
 
 def _told(record: SourceRecord) -> tuple[str, str]:
@@ -79,7 +82,7 @@ def _told(record: SourceRecord) -> tuple[str, str]:
     return name_key(name_of(record.patient)), str(record.patient.get("birthDate") or "")
 
 
-_LANE_TYPES = ("DiagnosticReport", "ImagingStudy", "DocumentReference")
+_LANE_TYPES = ("DiagnosticReport", "ImagingStudy", "DocumentReference", "Encounter")
 
 
 class Pipeline:
@@ -129,11 +132,14 @@ class Pipeline:
 
     async def _plan(self, work: Work) -> tuple[Plan, list[Outcome]]:
         parts, draft = self._parts, work.draft
+        if draft.awaits or draft.merges:
+            await self._all_there(work)
         who = await parts.people.resolve(draft.records, draft.merges)
         drafts = [_addressed(one, who.patients) for one in draft.resources]
         revised = await revise(
-            parts.store, drafts, mode=work.source.report_mode, said_at=draft.said_at, moves=who.moves
-        )
+            parts.store, drafts, mode=work.source.report_mode, said_at=draft.said_at, moves=who.moves,
+            carries=draft.carries,
+        )  # fmt: skip
         puts = [*puts_of(who), *_puts(revised, work, who)]
         outcomes = _outcomes(work, puts, (*draft.findings, *who.findings, *revised.findings))
         plan = Plan(
@@ -147,6 +153,33 @@ class Pipeline:
         )
         return plan, outcomes
 
+    async def _all_there(self, work: Work) -> None:
+        """Raises AwaitsOther for a message that presupposes what nobody sent yet, NeverCame when its time is over."""
+        store, draft = self._parts.store, work.draft
+        numbers = {(one.member, one.retired_number) for one in draft.merges}
+        numbers -= {(one.member, one.local_number) for one in draft.records}
+        asked = sorted(numbers)
+        rows = await store.records(asked) if asked else []
+        lacking = [Awaited(f"{key[0]}|{key[1]}", "MRG-1") for key, row in zip(asked, rows, strict=True) if row is None]
+        wanted = [(ref.split("/")[0], ref.split("/")[1]) for ref, _ in draft.awaits]
+        there = {f"{one.type}/{one.id}" for one in await store.read_many(wanted, SYSTEM)} if wanted else set[str]()
+        lacking += [one for one in draft.awaits if one.ref not in there]
+        if lacking:
+            raise _waiting(work, lacking, self._parts.clock)
+
+
+def _waiting(work: Work, lacking: Sequence[Awaited], clock: Clock) -> AwaitsOther:
+    until = work.raws[-1].received_at + timedelta(days=work.source.wait_days)
+    over = clock() >= until
+    place, day = lacking[0].place, until.astimezone(CHINA).date().isoformat()
+    if over:
+        waiting: AwaitsOther = NeverCame(place)
+    else:
+        waiting = AwaitsOther(place, f"It waits until {day}.", detail_zh=f"最迟等到 {day}。")
+        waiting.until = until
+    waiting.awaits = tuple(one.ref for one in lacking)
+    return waiting
+
 
 def _addressed(one: DraftResource, patients: Sequence[str]) -> DraftResource:
     """The draft with `Patient/@n` spelled as the resident's Patient."""
@@ -159,7 +192,7 @@ def _addressed(one: DraftResource, patients: Sequence[str]) -> DraftResource:
 def _puts(revised: Revised, work: Work, who: Resolution) -> list[Put]:
     meta: Json = {"source": f"{source_uri(work.source.name)}#{work.keys[-1]}"}
     out = []
-    for one, expect, own_meta in revised.ordered:
+    for one, expect, own_meta, src in revised.ordered:
         record = work.draft.records[one.record] if one.record >= 0 else None
         out.append(
             prepared_put(
@@ -167,7 +200,7 @@ def _puts(revised: Revised, work: Work, who: Resolution) -> list[Put]:
                 one.id,
                 one.body,
                 patient=who.patients[one.record] if record else "",
-                src=src_of(record.member, record.local_number) if record else 0,
+                src=src or (src_of(record.member, record.local_number) if record else 0),
                 member=work.source.member,
                 meta=meta | own_meta,
                 expect=expect,

@@ -13,11 +13,12 @@ from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
-from ..errors import GatewayError, StorageFull, StoreError, WorkerKilled
+from ..errors import AwaitsOther, GatewayError, NeverCame, StorageFull, StoreError, WorkerKilled
 from ..model.message import RawMessage
 from ..model.outcome import Outcome, State
+from ..model.times import Clock, system_clock
 from ..settings import Inbox as Rules
-from ..store.inbox_base import HELD_MOST
+from ..store.inbox_base import EVERYTHING, HELD_MOST
 from .queue import Claimed, Inbox, Settled
 
 log = logging.getLogger("gateway.inbox")
@@ -39,6 +40,8 @@ class Prepared(Protocol):
 
 
 _PAGE = 256
+_OVERDUE_S = 30.0
+"""How often deadlines of parked messages are looked at."""
 _FIRST_PAUSE_S, _MOST_PAUSE_S = 0.5, 30.0
 """Longest pause before a first, and before any, retry of a message."""
 T = TypeVar("T")
@@ -58,8 +61,11 @@ class Worker(Generic[P]):
         done: Callable[[list[str]], Awaitable[dict[str, bytes]]],
         *,
         rules: Rules | None = None,
+        clock: Clock = system_clock,
         at_once: int = 48,
     ) -> None:
+        self._clock = clock
+        self._looked_at = 0.0
         self._rules = rules or Rules()
         self._inbox = inbox
         self._prepare = prepare
@@ -79,6 +85,7 @@ class Worker(Generic[P]):
         while not self._stopping:
             self._inbox.arrived.clear()
             try:
+                await self._give_up_waiting()
                 started = await self._start_open()
                 await self._settle()
             except GatewayError:
@@ -173,7 +180,7 @@ class Worker(Generic[P]):
         """Messages to run; those a crash kept from being settled after their commit are settled now."""
         keys = [one.raw.key for one in claimed if not one.again]
         known = await self._sure(lambda: self._done(keys))
-        self._settled += [Settled(key, State.PROCESSED) for key in known]
+        self._settled += [Settled(key, State.PROCESSED, made=(EVERYTHING,)) for key in known]
         if known:
             await self._sure(lambda: self._inbox.messages.say_lanes(dict.fromkeys(known, ())))
         return [one.raw for one in claimed if one.raw.key not in known]
@@ -206,8 +213,8 @@ class Worker(Generic[P]):
         await self._inbox.messages.turn(one.keys)
         async with self._free:
             self._waiting.discard(me)
-            outcomes = await self._outcomes(one)
-        self._settled += [_settled(outcome) for outcome in outcomes]
+            settled = await self._carried(one)
+        self._settled += settled
         for key in one.keys:
             self._running.pop(key, None)
         for lane in one.lanes:
@@ -215,21 +222,23 @@ class Worker(Generic[P]):
                 del self._tails[lane]
         self._inbox.arrived.set()
 
-    async def _outcomes(self, one: P) -> Sequence[Outcome]:
+    async def _carried(self, one: P) -> list[Settled]:
         """Tried again while its fault may pass. A database that is away is no fault of the message: no limit then."""
         most_s, failed = _FIRST_PAUSE_S, 0.0
         while True:
             try:
-                return await self._finish(one)
+                return [_settled(outcome, one.lanes) for outcome in await self._finish(one)]
+            except AwaitsOther as other:
+                return [_parked(key, other) for key in one.keys]
             except GatewayError as fault:
                 failed = failed or time.monotonic()
                 if not fault.retry or self._given_up(fault, failed):
-                    return [_refused(key, fault) for key in one.keys]
+                    return [_settled(_refused(key, fault)) for key in one.keys]
                 if self._stopping:
                     return []
             except Exception:
                 log.exception("message failed: %s", " ".join(one.keys))
-                return [_refused(key, GatewayError()) for key in one.keys]
+                return [_settled(_refused(key, GatewayError())) for key in one.keys]
             with contextlib.suppress(TimeoutError):  # full jitter: those that failed together do not return together
                 await asyncio.wait_for(self._ending.wait(), random.uniform(0, most_s))
             most_s = min(most_s * 2, _MOST_PAUSE_S)
@@ -241,15 +250,31 @@ class Worker(Generic[P]):
     async def _settle(self) -> None:
         batch, self._settled = self._settled, []
         if batch:
-            await self._sure(lambda: self._inbox.messages.settle(batch))
+            woken = await self._sure(lambda: self._inbox.messages.settle(batch))
+            if woken:
+                self._inbox.arrived.set()
+
+    async def _give_up_waiting(self) -> None:
+        """Parked messages whose time is over run once more, to their quarantine. Looked for now and then."""
+        if time.monotonic() - self._looked_at >= _OVERDUE_S:
+            self._looked_at = time.monotonic()
+            await self._sure(lambda: self._inbox.messages.overdue(self._clock()))
 
 
 def _refused(key: str, fault: GatewayError) -> Outcome:
     return Outcome(key, State.QUARANTINED, findings=(fault.finding(),))
 
 
-def _settled(outcome: Outcome) -> Settled:
+def _parked(key: str, other: AwaitsOther) -> Settled:
+    """A message that waits, or waited in vain; what it waits for wakes it in both cases."""
+    state = State.QUARANTINED if isinstance(other, NeverCame) else State.PARKED
+    said = msgspec.json.encode(Outcome(key, state, findings=(other.finding(),))).decode()
+    return Settled(key, state, other.code, said, other.awaits, other.until)
+
+
+def _settled(outcome: Outcome, lanes: Sequence[str] = ()) -> Settled:
+    """lanes: what the message was about, for those that wait for it."""
     if outcome.state is State.PROCESSED:
-        return Settled(outcome.key, State.PROCESSED)
+        return Settled(outcome.key, State.PROCESSED, made=(*lanes, *outcome.resources))
     reason = next((one.code for one in outcome.findings if one.severity in ("error", "fatal")), "GW-000")
     return Settled(outcome.key, outcome.state, reason, msgspec.json.encode(outcome).decode())

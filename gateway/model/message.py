@@ -77,6 +77,13 @@ class MergeRequest:
     retired_number: str
 
 
+class Awaited(NamedTuple):
+    """Something a message presupposes. ref: `Encounter/abc`; place: the field that names it."""
+
+    ref: str
+    place: str
+
+
 @dataclass(frozen=True, slots=True)
 class Draft:
     """Everything one message says, before anybody asked who the patient is.
@@ -90,6 +97,8 @@ class Draft:
     records: tuple[SourceRecord, ...]
     resources: tuple[DraftResource, ...]
     merges: tuple[MergeRequest, ...] = ()
+    awaits: tuple[Awaited, ...] = ()
+    carries: tuple[str, ...] = ()  # resources whose new subject takes along what was filed with them
     findings: tuple[Finding, ...] = ()
     unused: tuple[Unused, ...] = ()
     said_at: datetime | None = None

@@ -15,6 +15,7 @@ class State(StrEnum):
     RECEIVED = "received"
     PROCESSED = "processed"
     QUARANTINED = "quarantined"
+    PARKED = "parked"  # waits for another message
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,9 @@ from ..model.outcome import Finding
 from ..model.query import Filter, Query
 from ..model.resource import Json, dumps, loads, reference_id
 from ..store.base import Move, Resource, Store
+from .carry import filed_with, subject_of
 from .document import orphaned_reports, plan_document, replaced_by
+from .link import Late, linked, now_there
 from .report import Mode, issue_of, items_below, plan_report
 from .study import merge_study
 from .told import Told, first_meta, said_meta, told
@@ -32,11 +34,15 @@ _HISTORY = 50
 
 
 class Step(NamedTuple):
-    """One put of the plan: `meta` goes over the members the message gives."""
+    """One put of the plan: `meta` goes over the members the message gives.
+
+    src: the source record it came from, where that is another than its draft's; 0 = the draft's.
+    """
 
     resource: DraftResource
     expect: int | None
     meta: Json
+    src: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +54,37 @@ class Revised:
 
 
 async def revise(
-    store: Store, drafts: Sequence[DraftResource], *, mode: Mode, said_at: datetime | None, moves: Sequence[Move] = ()
+    store: Store,
+    drafts: Sequence[DraftResource],
+    *,
+    mode: Mode,
+    said_at: datetime | None,
+    moves: Sequence[Move] = (),
+    carries: Sequence[str] = (),
 ) -> Revised:
     """The drafts, measured against what is stored under their ids.
 
     moves: what the same plan moves between Patients first, so that nothing is written back to the old one.
+    carries: `Encounter/id` of visits that take along what was filed with them.
     Raises StudyOfAnother for an image filed under another patient's study.
     """
+    drafts = await linked(store, drafts)
     heads = [(one.type, one.id) for one in drafts if one.type not in _FOLLOWERS]
     stored = {f"{one.type}/{one.id}": one for one in await store.read_many(list(dict.fromkeys(heads)), SYSTEM)}
+    towards = tuple(_towards(one) for one in await now_there(store, drafts, stored))
     if not stored and not any(map(_needs_a_look, drafts)):
-        return Revised(tuple(_first(one, said_at) for one in drafts))
+        return Revised((*(_first(one, said_at) for one in drafts), *towards))
     desk = _Desk(store, drafts, stored, mode, said_at, moves)
     await desk.load()
-    return await desk.work()
+    made = await desk.work()
+    return Revised((*made.ordered, *towards, *await desk.carried(carries)), made.findings)
+
+
+def _towards(late: Late) -> Step:
+    """A stored resource that points to what the message brings."""
+    row = late.row
+    body = dumps({"resourceType": row.type, "id": row.id} | late.body)
+    return Step(DraftResource(row.type, row.id, body, late.record), row.version, late.meta, row.src)
 
 
 def _first(one: DraftResource, said_at: datetime | None) -> Step:
@@ -269,6 +292,24 @@ class _Desk:
             if body and body.get("status") != "entered-in-error":
                 body = {**body, "meta": self.bodies.get(one, {}).get("meta", {})}
                 self._put(kept(body, status="entered-in-error", result=None), record)
+
+    async def carried(self, refs: Sequence[str]) -> list[Step]:
+        """What was filed with these visits, under the Patient and the source record they have now."""
+        own, out = {f"{one.type}/{one.id}" for one in self.drafts}, list[Step]()
+        for one in self.drafts:
+            ref = f"{one.type}/{one.id}"
+            old, new = subject_of(self.bodies.get(ref, {})), subject_of(one.json)
+            if ref not in refs or not old or old == new or self.late:
+                continue
+            for row in await filed_with(self.store, one.id, old):
+                if f"{row.type}/{row.id}" not in own:
+                    body = row.body.replace(f'"Patient/{old}"'.encode(), f'"Patient/{new}"'.encode())
+                    version = kept(loads(body))
+                    draft = DraftResource(
+                        row.type, row.id, dumps({"resourceType": row.type, "id": row.id} | version.body)
+                    )
+                    out.append(Step(draft._replace(record=one.record), row.version, version.meta or {}))
+        return out
 
     # ---- putting
     def _pass(self, one: DraftResource) -> None:

@@ -13,14 +13,19 @@ from typing import Protocol
 
 from ..model.message import RawMessage
 from ..model.outcome import State
+from .base import hash64
 
-STATES = (State.RECEIVED, State.PROCESSED, State.QUARANTINED)
+STATES = (State.RECEIVED, State.PROCESSED, State.QUARANTINED, State.PARKED)
 """By the number a kept message carries."""
 NUMBER = {state: number for number, state in enumerate(STATES)}
 REUSED = "GW-INB-005"
 """Reason of a message whose control id came before with other content."""
 REPLAY = "replay"
 """Reason of a message set back on purpose, which runs again although the store knows its outcome."""
+NEVER_CAME = "GW-INB-028"
+"""Reason of a message that waited in vain; what it waits for still wakes it."""
+EVERYTHING = "*"
+"""Stands for whatever anybody waits for, where nobody knows what a message made known."""
 HELD_MOST = 1_024
 """Messages a process has claimed and not settled at most, most of them waiting for an earlier one of their lane."""
 
@@ -70,12 +75,18 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """A new state of a message; `outcome` is JSON, kept here for quarantined ones only."""
+    """A new state of a message; `outcome` is JSON, kept here for quarantined and parked ones only.
+
+    awaits: names of what it waits for, until `until` (None: by no time). made: names of what it made known.
+    """
 
     key: str
     state: State
     reason: str = ""
     outcome: str = ""
+    awaits: tuple[str, ...] = ()
+    until: datetime | None = None
+    made: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +125,14 @@ class Messages(Protocol):
     async def turn(self, keys: Sequence[str]) -> None:
         """Returns when no earlier message another process holds shares a lane with these."""
 
-    async def settle(self, settled: Sequence[Settled]) -> None:
-        """Record new states, all in one commit; the claims end."""
+    async def settle(self, settled: Sequence[Settled]) -> int:
+        """Record new states, all in one commit; the claims end.
+
+        Messages that wait for what these made known are set back; returns how many.
+        """
+
+    async def overdue(self, now: datetime) -> int:
+        """Set back parked messages whose time is over; returns how many there were."""
 
     async def reopen(self, keys: Iterable[str]) -> int:
         """Set messages back to received (replay); returns how many there were."""
@@ -169,3 +186,18 @@ def key_of(seq: int) -> str:
 def seq_of(key: str) -> int:
     """Number of an inbox key; -1 for what is none."""
     return int(key[1:]) if key[:1] == "m" and key[1:].isdigit() and len(key) < 20 else -1
+
+
+_NO_TIME = (1 << 63) - 1
+
+
+def waits_of(one: Settled) -> list[tuple[int, int, int]]:
+    """Rows (what, message number, deadline in epoch ms) for a message that waits."""
+    due = int(one.until.timestamp() * 1000) if one.until else _NO_TIME
+    return [(hash64(what), seq_of(one.key), due) for what in dict.fromkeys(one.awaits)]
+
+
+def made_by(settled: Iterable[Settled]) -> list[int] | None:
+    """Hashes of what these messages made known; None for everything."""
+    names = {name for one in settled for name in one.made}
+    return None if EVERYTHING in names else [hash64(name) for name in names]

@@ -20,10 +20,34 @@ from ..errors import ConfigError
 from ..model.message import RawMessage
 from ..model.outcome import State
 from .base import hash64
-from .inbox_base import NUMBER, REPLAY, STATES, Arrival, Claimed, Entry, Kept, Settled, key_of, seq_of
+from .inbox_base import (
+    NEVER_CAME,
+    NUMBER,
+    REPLAY,
+    STATES,
+    Arrival,
+    Claimed,
+    Entry,
+    Kept,
+    Settled,
+    key_of,
+    made_by,
+    seq_of,
+    waits_of,
+)
 from .inbox_keeper import Keeper
 from .inbox_turns import Turns
-from .postgres_database import MIGRATE, pool, refuse_unsafe, run, schema_of, space_of, transaction, translated
+from .postgres_database import (
+    MIGRATE,
+    Connection,
+    pool,
+    refuse_unsafe,
+    run,
+    schema_of,
+    space_of,
+    transaction,
+    translated,
+)
 from .postgres_migrate import migrate
 from .postgres_sql import Bound
 
@@ -57,6 +81,10 @@ _SETTLE = (
 _REOPEN = (
     "UPDATE message SET state = 0, reason = %s, outcome = '' WHERE seq IN"
     " (SELECT seq FROM message WHERE seq = ANY(%s::int8[]) ORDER BY seq FOR UPDATE)"
+)
+_WAKE = (
+    "UPDATE message SET state = 0, reason = %s, outcome = '' WHERE seq IN (SELECT seq FROM message WHERE seq IN"
+    " (SELECT seq FROM awaited WHERE {}) AND (state = 3 OR (state = 2 AND reason = %s)) ORDER BY seq FOR UPDATE)"
 )
 _FORGET = "DELETE FROM attempt WHERE seq = ANY(%s::int8[])"
 _ATTEMPT = "INSERT INTO attempt AS a VALUES(%s, 1) ON CONFLICT (seq) DO UPDATE SET tries = a.tries + 1 RETURNING tries"
@@ -169,14 +197,26 @@ class PostgresInbox:
         """Asked of the database together with whoever else waits."""
         await self._turns.wait([seq_of(key) for key in keys])
 
-    async def settle(self, settled: Sequence[Settled]) -> None:
-        """Record new states, all in one commit."""
+    async def settle(self, settled: Sequence[Settled]) -> int:
+        """Record new states, all in one commit; what waits for what they made known is set back."""
         rows = sorted((seq_of(one.key), NUMBER[one.state], one.reason, one.outcome) for one in settled)
+        woken = 0
         if rows:
-            await self._change(_SETTLE, tuple(list(column) for column in zip(*rows, strict=True)))
+            with translated():
+                async with transaction(self._writing) as connection:
+                    await run(connection, _SETTLE, tuple(list(column) for column in zip(*rows, strict=True)))
+                    woken = await _told(connection, settled)
         done = {row[0] for row in rows}
         self._held -= done
         self._turns.forget(done)
+        return woken
+
+    async def overdue(self, now: datetime) -> int:
+        """By the index of deadlines."""
+        late = int(now.timestamp() * 1000)
+        if not await self._select("SELECT 1 FROM awaited WHERE due <= %s LIMIT 1", (late,)):
+            return 0
+        return (await self._change(_WAKE.format("due <= %s"), (REPLAY, late, NEVER_CAME))).rowcount
 
     async def reopen(self, keys: Iterable[str]) -> int:
         """Set messages back to received (replay); one that is being worked on ends with this work."""
@@ -245,7 +285,7 @@ class PostgresInbox:
         done = dict(await self._select("SELECT source, count(*) FROM message GROUP BY source", ()))
         sql = "SELECT source, state, count(*) FROM message WHERE state = {} GROUP BY source, state"
         out: dict[tuple[str, str], int] = {}
-        for source, state, count in await self._select(f"{sql.format(0)} UNION ALL {sql.format(2)}", ()):
+        for source, state, count in await self._select(" UNION ALL ".join(map(sql.format, (0, 2, 3))), ()):
             out[source, STATES[state].value] = count
             done[source] = done.get(source, 0) - count
         return out | {(source, State.PROCESSED.value): count for source, count in done.items() if count > 0}
@@ -275,6 +315,21 @@ def _entry(row: Bound) -> Entry:
     seq, source, format_, name, control, at, state, reason, outcome, size = row
     received = datetime.fromtimestamp(at / 1000, UTC)
     return Entry(key_of(seq), source, format_, name, control, received, STATES[state], reason, outcome, size)
+
+
+async def _told(connection: Connection, settled: Sequence[Settled]) -> int:
+    """Remember who waits for what, and set back who waited for what came; returns how many."""
+    waiting = [row for one in settled for row in waits_of(one)]
+    if not waiting and not await (await run(connection, "SELECT 1 FROM awaited LIMIT 1", ())).fetchall():
+        return 0
+    await run(connection, "DELETE FROM awaited WHERE seq = ANY(%s::int8[])", ([seq_of(one.key) for one in settled],))
+    if waiting:
+        columns = tuple(list(column) for column in zip(*waiting, strict=True))
+        await run(connection, "INSERT INTO awaited SELECT * FROM unnest(%s::int8[], %s::int8[], %s::int8[])", columns)
+    made = made_by(settled)
+    if made is None:
+        return (await run(connection, _WAKE.format("true"), (REPLAY, NEVER_CAME))).rowcount
+    return (await run(connection, _WAKE.format("what = ANY(%s::int8[])"), (REPLAY, made, NEVER_CAME))).rowcount
 
 
 async def open_postgres_inbox(url: str) -> PostgresInbox:

@@ -19,6 +19,7 @@ from ..model.outcome import State
 from .base import hash64
 from .inbox_base import (
     HELD_MOST,
+    NEVER_CAME,
     NUMBER,
     REPLAY,
     REUSED,
@@ -29,7 +30,9 @@ from .inbox_base import (
     Kept,
     Settled,
     key_of,
+    made_by,
     seq_of,
+    waits_of,
 )
 from .sqlite_sql import insert, numbers
 from .writer import GroupWriter, Together, connect
@@ -39,9 +42,9 @@ CREATE TABLE IF NOT EXISTS message(
   seq INTEGER PRIMARY KEY,
   source TEXT NOT NULL, format TEXT NOT NULL, name TEXT NOT NULL, control TEXT NOT NULL,
   at INTEGER NOT NULL,            -- received, epoch ms UTC
-  state INTEGER NOT NULL,         -- 0 received, 1 processed, 2 quarantined
-  reason TEXT NOT NULL DEFAULT '',-- GW code of the quarantine
-  outcome TEXT NOT NULL DEFAULT '',-- JSON, quarantined messages only; others have theirs in the store
+  state INTEGER NOT NULL,         -- 0 received, 1 processed, 2 quarantined, 3 parked
+  reason TEXT NOT NULL DEFAULT '',-- GW code of the quarantine or the parking
+  outcome TEXT NOT NULL DEFAULT '',-- JSON, quarantined and parked messages only; others have theirs in the store
   twin INTEGER NOT NULL,          -- what makes two messages the same: control id, or content
   hash BLOB NOT NULL,             -- of the content
   size INTEGER NOT NULL,
@@ -51,13 +54,22 @@ CREATE INDEX IF NOT EXISTS message_twin ON message(twin);
 DROP INDEX IF EXISTS message_open;
 CREATE INDEX IF NOT EXISTS message_backlog ON message(seq, at, size, reason) WHERE state = 0;
 CREATE INDEX IF NOT EXISTS message_stuck ON message(reason, seq) WHERE state = 2;
+CREATE INDEX IF NOT EXISTS message_parked ON message(reason, seq) WHERE state = 3;
 CREATE INDEX IF NOT EXISTS message_source ON message(source);
 CREATE TABLE IF NOT EXISTS attempt(seq INTEGER PRIMARY KEY, tries INTEGER NOT NULL); -- suspects worked on
+CREATE TABLE IF NOT EXISTS awaited(
+  what INTEGER, seq INTEGER,      -- message seq waits for this (hash)
+  due INTEGER NOT NULL,           -- until when, epoch ms
+  PRIMARY KEY(what, seq)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS awaited_by ON awaited(seq);
+CREATE INDEX IF NOT EXISTS awaited_due ON awaited(due);
 CREATE TABLE IF NOT EXISTS at_work(one INTEGER PRIMARY KEY); -- a row while a process works on messages
 """
 _FEW: dict[State | None, str] = {
     State.RECEIVED: "INDEXED BY message_backlog",
     State.QUARANTINED: "INDEXED BY message_stuck",
+    State.PARKED: "INDEXED BY message_parked",
 }  # messages in these states are few among all, which the planner cannot know
 _RAW = "seq, source, format, body, at, name"
 _ROW = "seq, source, format, name, control, at, state, reason, outcome, size"
@@ -169,13 +181,20 @@ class SqliteInbox:
     async def turn(self, keys: Sequence[str]) -> None:
         """Nor one to wait for."""
 
-    async def settle(self, settled: Sequence[Settled]) -> None:
-        """Record new states, all in one commit."""
-        await self._writer.run(lambda db: _update(db, settled))
+    async def settle(self, settled: Sequence[Settled]) -> int:
+        """Record new states, all in one commit; what waits for what they made known is set back."""
+        woken = await self._writer.run(lambda db: _update(db, settled))
         done = {seq_of(one.key) for one in settled}
         self._held -= done
         if self._suspects:
             self._suspects -= done
+        return woken
+
+    async def overdue(self, now: datetime) -> int:
+        """By the index of deadlines."""
+        sql = "SELECT DISTINCT seq FROM awaited WHERE due <= ?"
+        seqs = [row[0] for row in self._reader.execute(sql, (int(now.timestamp() * 1000),))]
+        return await self._writer.run(lambda db: _wake(db, seqs)) if seqs else 0
 
     async def reopen(self, keys: Iterable[str]) -> int:
         """Set messages back to received (replay); returns how many there were."""
@@ -246,7 +265,7 @@ class SqliteInbox:
         """How many messages by (source, state); only indexes are read, never the messages that are done."""
         out: dict[tuple[str, str], int] = {}
         done = dict(self._reader.execute("SELECT source, count(*) FROM message GROUP BY source"))
-        for number, index in ((0, "message_backlog"), (2, "message_stuck")):
+        for number, index in ((0, "message_backlog"), (2, "message_stuck"), (3, "message_parked")):
             sql = f"SELECT source, count(*) FROM message INDEXED BY {index} WHERE state = {number} GROUP BY source"
             for source, count in self._reader.execute(sql):
                 out[source, STATES[number].value] = count
@@ -274,11 +293,30 @@ class SqliteInbox:
         return RawMessage(key_of(seq), source, format_, self._unpack.decompress(body), received, name)
 
 
-def _update(db: apsw.Connection, settled: Sequence[Settled]) -> None:
+def _update(db: apsw.Connection, settled: Sequence[Settled]) -> int:
     db.executemany(
         "UPDATE message SET state = ?, reason = ?, outcome = ? WHERE seq = ?",
         [(NUMBER[one.state], one.reason, one.outcome, seq_of(one.key)) for one in settled],
     )
+    waiting = [row for one in settled for row in waits_of(one)]
+    if not waiting and not list(db.execute("SELECT 1 FROM awaited LIMIT 1")):
+        return 0
+    db.execute("DELETE FROM awaited WHERE seq IN carray(?)", (numbers([seq_of(one.key) for one in settled]),))
+    db.executemany("INSERT INTO awaited VALUES(?, ?, ?)", waiting)
+    made = made_by(settled)
+    if made is None:
+        return _wake(db, [int(str(row[0])) for row in db.execute("SELECT DISTINCT seq FROM awaited")])
+    sql = "SELECT DISTINCT seq FROM awaited WHERE what IN carray(?)"
+    return _wake(db, [int(str(row[0])) for row in db.execute(sql, (numbers(made),))])
+
+
+def _wake(db: apsw.Connection, seqs: Sequence[int]) -> int:
+    sql = (
+        "UPDATE message SET state = 0, reason = ?, outcome = ''"
+        " WHERE seq IN carray(?) AND (state = 3 OR (state = 2 AND reason = ?))"
+    )
+    db.execute(sql, (REPLAY, numbers(seqs), NEVER_CAME))
+    return int(db.changes())
 
 
 def _reopen(db: apsw.Connection, wanted: str) -> int:

@@ -266,6 +266,7 @@ class _Writer:
         """
         emit, type_ = self.emit, rule.to
         self._id(rule, type_)
+        self._awaits(rule)
         emit.line("j = i.encode()")
         constant, pieces = self._pieces(rule)
         head = f'{{"resourceType":"{type_}","id":"'.encode()
@@ -273,6 +274,18 @@ class _Writer:
         made = ", ".join([repr(type_), "i", f"b''.join(({', '.join(parts)}))", "rec", *self._gone(rule)])
         emit.line(f"put(new(DraftResource, ({made})))")
         self._remember(rule)
+
+    def _awaits(self, rule: Rule) -> None:
+        """Where the conditions hold: it has to be stored already, and it takes along what was filed with it."""
+        condition = rule.node.get("awaits")
+        if condition is not None:
+            place = self._first_place((rule.node.get("id") or rule.node.fields()["global_id"]).items()[0])
+            with self.emit.inside(f"if {self._write.condition(condition)}:"):
+                self.emit.line(f"m.awaited({rule.to!r}, i, {place})")
+        carries = rule.node.get("carries")
+        if carries is not None:
+            with self.emit.inside(f"if {self._write.condition(carries)}:"):
+                self.emit.line(f"m.carries.append({f'{rule.to}/'!r} + i)")
 
     def _gone(self, rule: Rule) -> tuple[str, str]:
         """What else an update says: elements its sender deleted, elements it says nothing about."""

@@ -247,6 +247,8 @@ class Mappings:
             records=tuple(run.records),
             resources=tuple(resources),
             merges=tuple(run.merges),
+            awaits=tuple(run.awaits),
+            carries=tuple(run.carries),
             findings=(*document.findings, *run.findings),
             unused=form.unused(document, compiled.session, compiled.ignore),
             said_at=run.said_at,

@@ -25,6 +25,8 @@ RULE_KEYS = frozenset(
         "set",
         "clear",
         "leave",
+        "awaits",
+        "carries",
         "keep",
         "document",
         "after",

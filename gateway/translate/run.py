@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from ..errors import FutureDate, MissingField
 from ..model.ids import Ids
-from ..model.message import DraftResource, MergeRequest, SourceRecord
+from ..model.message import Awaited, DraftResource, MergeRequest, SourceRecord
 from ..model.outcome import Finding
 from ..model.resource import loads
 from ..model.times import fhir_from_ts, parse_fhir
@@ -58,6 +58,8 @@ class Run:
         self.resources: list[DraftResource] = []
         self.records: list[SourceRecord] = []
         self.merges: list[MergeRequest] = []
+        self.awaits: list[Awaited] = []
+        self.carries: list[str] = []
         self.findings: list[Finding] = []
         self.traces: list[Trace] = []
         self.document = ""
@@ -94,6 +96,10 @@ class Run:
     def merge(self, survivor: int, retired_number: str) -> None:
         """The retired number is the same patient as the record `survivor`."""
         self.merges.append(MergeRequest(survivor, self.member, retired_number))
+
+    def awaited(self, type_: str, id_: str, place: str) -> None:
+        """The message presupposes a stored resource; `place` names it."""
+        self.awaits.append(Awaited(f"{type_}/{id_}", place))
 
     def missing(self, place: str) -> NoReturn:
         """A resource cannot exist without this field."""

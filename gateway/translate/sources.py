@@ -18,7 +18,9 @@ SANDBOX = "sandbox"
 PROVIDES = frozenset({"visits", "labs", "imaging", "images", "medication", "documents"})
 LEVELS = ("tertiary", "secondary", "primary")
 MEMBER_KEYS = frozenset({"name", "short", "level", "provides", "sources"})
-SOURCE_KEYS = frozenset({"format", "title", "charset", "timezone", "control_id", "report_mode", "ack", "settings"})
+SOURCE_KEYS = frozenset(
+    {"format", "title", "charset", "timezone", "control_id", "report_mode", "wait_days", "ack", "settings"}
+)
 _ALLIANCE_KEYS = frozenset({"name", "lead", "members", "contains"})
 
 
@@ -87,12 +89,20 @@ def _source(member: str, name: str, node: Yaml) -> Source:
             Literal["trusted", "untrusted"], _choice(node, "control_id", ("trusted", "untrusted"), "trusted")
         ),
         report_mode=cast(Literal["snapshot", "delta"], _choice(node, "report_mode", ("snapshot", "delta"), "snapshot")),
+        wait_days=_days(node),
         ack=cast(
             Literal["stored", "processed", "always_aa"],
             _choice(node, "ack", ("stored", "processed", "always_aa"), "stored"),
         ),
         settings=each(node.get("settings"), lambda _, value: value.text()),
     )
+
+
+def _days(node: Yaml) -> int:
+    found = node.word("wait_days", "7")
+    if not (found.isdigit() and len(found) < 5):
+        raise (node.get("wait_days") or node).error(f"wait_days is {found!r}; it must be a number of days")
+    return int(found)
 
 
 def _alliances(library: Library, members: dict[str, Member]) -> dict[str, Alliance]:

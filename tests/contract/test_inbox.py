@@ -138,6 +138,61 @@ async def test_a_single_process_never_waits_for_its_turn(busy: Messages) -> None
     await asyncio.wait_for(busy.turn(("m5",)), 1)
 
 
+# ---- waiting for another -------------------------------------------------------------------------
+def parked(key: str, *awaits: str, hours: float = 1) -> Settled:
+    return Settled(key, State.PARKED, "GW-INB-027", "{}", awaits, AT + timedelta(hours=hours))
+
+
+async def test_a_parked_message_is_set_back_by_what_it_waits_for_and_by_nothing_else(busy: Messages) -> None:
+    assert await busy.settle([parked("m5", "visit 1", "number 2")]) == 0
+    assert (await busy.open_count(), await busy.backlog()) == (0, (0, None))
+    assert [one.key for one in await busy.entries(state=State.PARKED)] == ["m5"]
+    assert (await busy.counts())["lis", "parked"] == 1
+    assert await busy.settle([Settled("m1", State.PROCESSED, made=("visit 3", "visit 1x"))]) == 0
+    assert await busy.settle([Settled("m1", State.PROCESSED, made=("x", "number 2"))]) == 1
+    assert await claimed(busy) == [("m5", True)]
+    await busy.settle([Settled("m5", State.PROCESSED, made=("number 2",))])
+    assert await busy.settle([Settled("m1", State.PROCESSED, made=("number 2",))]) == 0, "it waits no more"
+
+
+async def test_many_may_wait_for_one_and_what_was_set_back_may_wait_again(busy: Messages) -> None:
+    await busy.settle([parked("m5", "a"), parked("m2", "a", "b")])
+    assert await busy.settle([Settled("m1", State.PROCESSED, made=("a",))]) == 2
+    assert await claimed(busy) == [("m2", True), ("m5", True)]
+    await busy.settle([Settled("m5", State.PROCESSED), parked("m2", "b")])
+    assert await busy.settle([Settled("m1", State.PROCESSED, made=("a",))]) == 0
+    assert await busy.settle([Settled("m1", State.PROCESSED, made=("*",))]) == 1
+
+
+async def test_a_message_parked_in_one_commit_with_what_it_waits_for_does_not_sleep_on(busy: Messages) -> None:
+    await busy.settle([parked("m5", "a"), Settled("m1", State.PROCESSED, made=("a",))])
+    assert await claimed(busy) == [("m5", True)]
+
+
+async def test_who_waited_in_vain_runs_once_more_and_is_still_woken_later(busy: Messages) -> None:
+    await busy.settle([parked("m5", "a")])
+    assert await busy.overdue(AT) == 0
+    assert await busy.overdue(AT + timedelta(hours=2)) == 1
+    assert await claimed(busy) == [("m5", True)]
+    await busy.settle([Settled("m5", State.QUARANTINED, "GW-INB-028", "{}", ("a",))])
+    assert await busy.overdue(AT + timedelta(hours=3)) == 0
+    assert await busy.settle([Settled("m1", State.PROCESSED, made=("a",))]) == 1
+    assert await claimed(busy) == [("m5", True)]
+
+
+async def test_what_is_parked_is_parked_after_a_restart(opened: Open) -> None:
+    first = await opened()
+    key = (await first.keep(Arrival("s", "v2", b"x", AT))).key
+    await first.claim(1)
+    await first.settle([parked(key, "a")])
+    await first.close()
+    second = await opened()
+    assert await claimed(second) == []
+    await second.settle([Settled("m9", State.PROCESSED, made=("a",))])
+    assert await claimed(second) == [(key, True)]
+    await second.close()
+
+
 # ---- looking at them -----------------------------------------------------------------------------
 async def test_every_state_of_every_source_is_counted_once(busy: Messages) -> None:
     assert await busy.counts() == {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from decimal import Decimal
 from functools import cache
 
 from fixtures.cases import cases
@@ -68,21 +69,32 @@ def test_a_cancelled_appointment_still_says_when_and_with_whom(empty: Alliance) 
     assert len(booked["participant"]) == 3
 
 
-def test_a_visit_moves_to_the_patient_it_belongs_to(empty: Alliance) -> None:
+def test_a_visit_moves_to_the_patient_it_belongs_to_with_all_that_was_filed_with_it(empty: Alliance) -> None:
     tell(empty, "adt_a01/admission_in_full")
-    wrong = (
-        EVENTS["adt_a45/visit_moved"].replace(b"ADT^A45^ADT_A45", b"ADT^A04^ADT_A01").replace(b"B200102", b"B200101")
-    )
-    right = "990150198809260427"
-    person = EVENTS["adt_a01/admission_in_full"].split(b"\r")[2]
-    lines = [person if line.startswith(b"PID") else line for line in wrong.split(b"\r") if not line.startswith(b"MRG")]
-    empty.mllp(b"\r".join(lines).replace(b"|E00000", b"|F00000").replace(b"20260312094000", b"20260311094000"))
-    empty.drain()
+    admitted = EVENTS["adt_a01/admission_in_full"].split(b"\r")
+    visit = next(line for line in EVENTS["adt_a45/visit_moved"].split(b"\r") if line.startswith(b"PV1"))
+    head = admitted[0].replace(b"|E00000", b"|F00000").replace(b"ADT^A01^ADT_A01", b"ADT^A04^ADT_A01")
+    diagnosis = "DG1|1||I10^高血压|||A".encode()
+    report = [
+        head.replace(b"ADT^A04^ADT_A01", b"ORU^R01^ORU_R01").replace(b"|F00000", b"|F10000"), admitted[2], visit,
+        b"OBR|1|A77|R77|BIO^X^L|||20260311080000|||||||||||||||20260311090000||LAB|F",
+        b"OBX|1|NM|K^K^L||5.1|mmol/L|3.5-5.3||||F",
+    ]  # fmt: skip
+    for lines in ([head, admitted[2], visit, diagnosis], report):
+        assert b"MSA|AA|" in empty.mllp(b"\r".join(lines))
+        empty.drain()
     mine = one(empty, "Encounter", "visit", "MZ260311020")["subject"]["reference"]
     tell(empty, "adt_a45/visit_moved")
-    theirs = one(empty, "Encounter", "visit", "MZ260311020")["subject"]["reference"]
-    assert mine != theirs
-    assert theirs == f"Patient/{empty.person(right)['id']}"
+    moved = one(empty, "Encounter", "visit", "MZ260311020")
+    theirs = f"Patient/{empty.person('990150198809260427')['id']}"
+    assert mine != theirs == moved["subject"]["reference"]
+    for type_ in ("Condition", "DiagnosticReport"):
+        (found,) = empty.found(type_, encounter=f"Encounter/{moved['id']}")
+        assert found["subject"]["reference"] == theirs, type_
+    (result,) = empty.found("Observation", code="K", patient=theirs)
+    assert result["valueQuantity"]["value"] == Decimal("5.1")
+    assert empty.found("Observation", code="K", patient=mine) == []
+    assert empty.found("Condition", patient=mine), "what was filed with another visit stays"
 
 
 def test_two_numbers_merge_and_later_messages_for_the_old_one_find_the_survivor(empty: Alliance) -> None:

@@ -1,4 +1,4 @@
-"""Quarantined messages by cause: look into one, mend the mapping, set the whole group back."""
+"""Quarantined messages by cause: look into one, mend the mapping, set the whole group back. Parked ones beside them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Cause:
 
 async def causes(desk: Desk) -> Response:
     """`/console/groups`."""
-    entries = await _quarantined(desk)
+    entries, parked = await _of(desk, State.QUARANTINED), await _of(desk, State.PARKED)
     await desk.visit.disclose("groups")
     directory, now = desk.parts.mappings.directory, desk.visit.parts.clock()
     replayed = desk.visit.request.query_params.get("replayed", "")
@@ -44,6 +44,7 @@ async def causes(desk: Desk) -> Response:
         "groups.html",
         tab="groups",
         causes=[_cause(one, directory, now) for one in groups(entries)],
+        parked=[_cause(one, directory, now) for one in groups(parked)],
         seen=len(entries),
         replayed=replayed if replayed.isdigit() else "",
     )
@@ -55,18 +56,18 @@ async def redrive(desk: Desk) -> Response:
     wanted = (form.get("source", ""), form.get("code", ""), form.get("place", ""))
     if not wanted[1]:
         raise BadParameter("code", detail_zh="请从列表里选择一组。")
-    keys = [one.key for one in await _quarantined(desk) if (one.source, one.reason, place_of(one)) == wanted]
+    keys = [one.key for one in await _of(desk, State.QUARANTINED) if (one.source, one.reason, place_of(one)) == wanted]
     await desk.visit.disclose("replay", action="E", query=f"{len(keys)} messages: {' '.join(wanted)}")
     await desk.parts.inbox.replay(keys)
     return redirect(f"/console/groups?replayed={len(keys)}")
 
 
-async def _quarantined(desk: Desk) -> list[Entry]:
-    """Those of the caller's sources, newest first."""
+async def _of(desk: Desk, state: State) -> list[Entry]:
+    """Messages of the caller's sources in that state, newest first."""
     messages, own = desk.parts.inbox.messages, desk.sources()
     if own is None:
-        return await messages.entries(state=State.QUARANTINED, limit=SHOWN)
-    return await messages.newest(list(own), state=State.QUARANTINED, limit=SHOWN)
+        return await messages.entries(state=state, limit=SHOWN)
+    return await messages.newest(list(own), state=state, limit=SHOWN)
 
 
 def _cause(group: Group, directory: Directory, now: datetime) -> Cause:

@@ -50,6 +50,7 @@ class SourceCount:
     received: int
     processed: int
     quarantined: int
+    parked: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ def row(entry: Entry, outcome: Outcome | None, directory: Directory, now: dateti
         form=" · ".join(filter(None, (FORMATS.get(entry.format, entry.format), kind if kind != entry.format else ""))),
         name=redact.text(entry.name or entry.control),
         mark=STATES[entry.state],
-        reason=entry.reason if entry.state is State.QUARANTINED else "",
+        reason=entry.reason if entry.state in (State.QUARANTINED, State.PARKED) else "",
         text=sentence(entry.reason),
         made=f"{made} 个资源" if made else "",
         lost=sum(one.lost for one in done.unused) if done else 0,
@@ -135,7 +136,7 @@ def message(entry: Entry, outcome: Outcome | None, directory: Directory, now: da
         key=entry.key,
         mark=STATES[entry.state],
         facts=_facts(entry, outcome, directory, now),
-        reason=entry.reason if entry.state is State.QUARANTINED else "",
+        reason=entry.reason if entry.state in (State.QUARANTINED, State.PARKED) else "",
         findings=findings,
         lost=tuple(one.place for one in unused if one.lost),
         ignored=ignored_of(unused),

@@ -12,6 +12,7 @@ STATES = {
     State.RECEIVED: Mark("judge", "late", "等待处理"),
     State.PROCESSED: Mark("yes", "ok", "已处理"),
     State.QUARANTINED: Mark("no", "no", "已隔离"),
+    State.PARKED: Mark("judge", "late", "挂起待关联"),
 }
 FORMATS = {"v2": "HL7 v2", "cda": "CDA", "csv": "CSV", "json": "JSON", "dicom": "DICOM", "fhir": "FHIR"}
 _SEVERITIES = {
@@ -24,6 +25,8 @@ _ADVICE = {
     "GW-INB-003": "拆成较小的文件或消息后重发。",
     "GW-INB-004": "核对 MSH-3、MSH-4 或推送地址中的来源名；新来源先写进成员的 source.yaml。",
     "GW-INB-005": "同一控制号不能承载两份内容：换新号重发；每天从 1 编号的系统请管理员设 control_id: untrusted。",
+    "GW-INB-027": "一般无须处理：所依据的登记或就诊到达后自动处理；久等不到时请来源系统补发那条消息。",
+    "GW-INB-028": "核对被引用的号码；补发缺少的登记或就诊后，本条自动处理。",
     "GW-TRN-001": "按位置核对原文的结构；可在试译页修改后再试。",
     "GW-TRN-002": "请来源系统补上该字段后重发；若标准不要求它，请管理员改映射后重新处理。",
     "GW-TRN-003": "核对消息类型；需要接入的新类型先写映射，再重新处理。",
