@@ -341,7 +341,7 @@ class AwaitsOther(InboundError):
     awaits: names of what it waits for, any of which wakes it. until: when it is given up, None for never again by time.
     """
 
-    code = "GW-INB-027"
+    code = "GW-INB-030"
     issue = "not-found"
     http = 422
     ack = ("AE", "204")
@@ -361,7 +361,7 @@ class AwaitsOther(InboundError):
 class NeverCame(AwaitsOther):
     """What the message presupposes did not come in time."""
 
-    code = "GW-INB-028"
+    code = "GW-INB-031"
     zh = "它所依据的登记或就诊在期限内没有到达，未处理。请核对号码，或补发那条消息，本条随后自动处理。"
     en = (
         "What it presupposes did not come in time. Check the number, or send the missing message: "

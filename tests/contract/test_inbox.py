@@ -140,7 +140,7 @@ async def test_a_single_process_never_waits_for_its_turn(busy: Messages) -> None
 
 # ---- waiting for another -------------------------------------------------------------------------
 def parked(key: str, *awaits: str, hours: float = 1) -> Settled:
-    return Settled(key, State.PARKED, "GW-INB-027", "{}", awaits, AT + timedelta(hours=hours))
+    return Settled(key, State.PARKED, "GW-INB-030", "{}", awaits, AT + timedelta(hours=hours))
 
 
 async def test_a_parked_message_is_set_back_by_what_it_waits_for_and_by_nothing_else(busy: Messages) -> None:
@@ -174,7 +174,7 @@ async def test_who_waited_in_vain_runs_once_more_and_is_still_woken_later(busy: 
     assert await busy.overdue(AT) == 0
     assert await busy.overdue(AT + timedelta(hours=2)) == 1
     assert await claimed(busy) == [("m5", True)]
-    await busy.settle([Settled("m5", State.QUARANTINED, "GW-INB-028", "{}", ("a",))])
+    await busy.settle([Settled("m5", State.QUARANTINED, "GW-INB-031", "{}", ("a",))])
     assert await busy.overdue(AT + timedelta(hours=3)) == 0
     assert await busy.settle([Settled("m1", State.PROCESSED, made=("a",))]) == 1
     assert await claimed(busy) == [("m5", True)]

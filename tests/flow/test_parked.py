@@ -28,7 +28,7 @@ def states(entries: list[Entry]) -> list[str]:
 
 def test_a_merge_of_an_unknown_number_waits_for_its_registration(empty: Alliance) -> None:
     (merge,) = tell(empty, MERGE)
-    assert (merge.state, merge.reason) == (State.PARKED, "GW-INB-027")
+    assert (merge.state, merge.reason) == (State.PARKED, "GW-INB-030")
     assert "MRG-1" in merge.outcome and "2026-03-27" in merge.outcome and "W099" not in merge.outcome
     assert states(tell(empty, REGISTER)) == ["parked", "processed"], "of another number"
     assert states(tell(empty, OLD_NUMBER)) == ["processed"] * 3
@@ -46,7 +46,7 @@ def test_a_cancellation_and_a_move_wait_for_their_visit(empty: Alliance) -> None
 def test_parked_messages_stand_on_the_console_and_in_the_list(empty: Alliance) -> None:
     tell(empty, MERGE, CANCEL)
     log = empty.client.get("/console/?state=parked", headers=empty.bearer("vendor")).text
-    assert log.count("挂起待关联") >= 2 and "GW-INB-027" in log
+    assert log.count("挂起待关联") >= 2 and "GW-INB-030" in log
     groups = empty.client.get("/console/groups", headers=empty.bearer("vendor")).text
     assert "挂起、等待另一条消息的" in groups and "MRG-1" in groups and "PV1-19" in groups
 
@@ -57,7 +57,7 @@ def test_the_command_lists_what_is_parked(tmp_path: Path, capsys) -> None:  # ty
     alliance.close()
     assert main(["inbox", "list", "--home", str(tmp_path), "--state", "parked", "--json"]) == 0
     (line,) = capsys.readouterr().out.splitlines()
-    assert (json.loads(line)["state"], json.loads(line)["reason"]) == ("parked", "GW-INB-027")
+    assert (json.loads(line)["state"], json.loads(line)["reason"]) == ("parked", "GW-INB-030")
     assert main(["inbox", "groups", "--home", str(tmp_path), "--state", "parked", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["place"] == "MRG-1"
 
@@ -72,7 +72,7 @@ def test_who_waits_in_vain_is_quarantined_after_a_restart_and_runs_when_it_comes
     late = Alliance(tmp_path, start=ANCHOR + timedelta(days=7, hours=1))
     late.drain()
     (cancel,) = tell(late)
-    assert (cancel.state, cancel.reason) == (State.QUARANTINED, "GW-INB-028")
+    assert (cancel.state, cancel.reason) == (State.QUARANTINED, "GW-INB-031")
     assert states(tell(late, ADMIT)) == ["processed", "processed"]
     assert [one["status"] for one in late.found("Encounter")] == ["cancelled"]
     late.close()
