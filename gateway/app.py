@@ -221,7 +221,7 @@ def settle_interpreter() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    gc.set_threshold(10_000, 20, 50)
     sys.setswitchinterval(0.0005)
 
 

@@ -46,12 +46,16 @@ class Target(Struct, frozen=True, gc=False):
 
 
 class Step(Struct, frozen=True, gc=False):
-    """One entry: its number in the Bundle, its call, as yet without a body, and what that is about."""
+    """One entry: its number in the Bundle, its call, as yet without a body, and what that is about.
+
+    criteria: what names its resource instead of an id, "" when an id does or nothing has to.
+    """
 
     number: int
     call: Call
     target: Target
     entry: Entry
+    criteria: str
 
     @property
     def reads(self) -> bool:
@@ -113,7 +117,8 @@ def _step(
     if target.name in ("create", "update"):
         said(target.type, entry.type)
     own = headers if _plain(request) and "idempotency-key" not in headers else _headers(call, request, number)
-    return Step(number, Call(request.method, path, query, own, b"", call.who, call.base), target, entry)
+    criteria = request.ifNoneExist.lstrip("?") if target.name == "create" else "" if target.id else query
+    return Step(number, Call(request.method, path, query, own, b"", call.who, call.base), target, entry, criteria)
 
 
 def _plain(request: Request) -> bool:

@@ -38,7 +38,7 @@ from ..store.bodies import prepare
 from ..validate.structure import decode
 from .bounds import bounded
 from .fhir_body import checked, head_of, kept_labels, plain, put_of, with_meta
-from .fhir_draft import Ready, made_ready
+from .fhir_draft import Ready
 from .fhir_labels import relabelled
 from .json_patch import patched
 from .preparer import Preparer
@@ -101,13 +101,14 @@ class Content(Protocol):
     def body(self) -> bytes:
         """The resource."""
 
-    def ready(self, type_: str, id_: str) -> Ready:
-        """As a put. Raises Invalid, Unparseable, ActiveNarrative."""
+    async def ready(self, type_: str, id_: str) -> Ready:
+        """As a put. Raises Invalid, Unparseable, ActiveNarrative, NotPrepared."""
 
 
 class Sole(Struct, frozen=True, gc=False):
     """A body by itself."""
 
+    preparer: Preparer
     member: str
     sent: bytes
     id: str
@@ -116,9 +117,9 @@ class Sole(Struct, frozen=True, gc=False):
         """As it was sent."""
         return self.sent
 
-    def ready(self, type_: str, id_: str) -> Ready:
-        """Made here and now."""
-        return made_ready(self.member, type_, id_, self.sent)
+    async def ready(self, type_: str, id_: str) -> Ready:
+        """Made with others that come now."""
+        return await self.preparer.one(self.member, type_, id_, self.sent)
 
 
 NOBODY = Resolution()
@@ -174,9 +175,9 @@ class Planner:
         fresh = fresh or Ids.random()
         match aim.name:
             case "create":
-                return await self._create(call, aim, fresh, content or _sent(call, aim))
+                return await self._create(call, aim, fresh, content or self._sent(call, aim))
             case "update":
-                return await self._update(call, aim, fresh, content or _sent(call, aim))
+                return await self._update(call, aim, fresh, content or self._sent(call, aim))
             case "patch":
                 return await self._patch(call, aim)
             case "delete":
@@ -184,6 +185,9 @@ class Planner:
             case "operation":
                 return await self._relabel(call, aim)
         raise NotSupported(aim.name)
+
+    def _sent(self, call: Call, aim: Aim) -> Content:
+        return Sole(self.parts.preparer, call.who.member, call.body, checked(call, aim.type).id)
 
     async def _matching(self, call: Call, type_: str, criteria: str) -> tuple[Resource | None, Condition]:
         """The one resource the criteria name, or none. Raises PreconditionFailed when there are several."""
@@ -207,7 +211,7 @@ class Planner:
         """The change that brings a resource into being; a Patient goes through the person index."""
         if type_ == "Patient":
             return await self._person(who, id_, content.body())
-        made = content.ready(type_, id_)
+        made = await content.ready(type_, id_)
         patients = (made.patient,) if made.patient else ()
         put = replace(made.put, expect=ABSENT)
         return Change(f"{type_}/{id_}", "C", "create", put, patients=patients, created=True)
@@ -263,7 +267,7 @@ class Planner:
         """The change that gives an existing resource a new version, from the version read."""
         if old.type == "Patient":
             return await self._person_again(who, old, content.body(), name)
-        put, patient = _next(who, old, content)
+        put, patient = await _next(who, old, content)
         return Change(f"{old.type}/{old.id}", "U", name, put, patients=(patient,) if patient else ())
 
     async def _person_again(self, who: AccessContext, old: Resource, body: bytes, name: str) -> Change:
@@ -297,7 +301,7 @@ class Planner:
         bounded(body, old.type)
         if not isinstance(value, dict) or (head_of(body).resourceType, head_of(body).id) != (old.type, old.id):
             raise PatchFailed(f"{old.type}.id", "type and id stay as they are", detail_zh="类型与 id 不可改变。")
-        after = Sole(call.who.member, body, old.id)
+        after = Sole(self.parts.preparer, call.who.member, body, old.id)
         return replace(await self._rewritten(call.who, old, after, "patch"), conditions=conditions)
 
     async def _target(self, call: Call, aim: Aim) -> tuple[Resource, tuple[Condition, ...]]:
@@ -356,17 +360,13 @@ class Planner:
         return subject_of(gone.type, gone.id, gone.body)
 
 
-def _sent(call: Call, aim: Aim) -> Content:
-    return Sole(call.who.member, call.body, checked(call, aim.type).id)
-
-
-def _next(who: AccessContext, old: Resource, content: Content) -> tuple[Put | PackedPut, str]:
+async def _next(who: AccessContext, old: Resource, content: Content) -> tuple[Put | PackedPut, str]:
     """The put after a version, and whom it is about; with the security labels it must keep it is made anew."""
     labels = kept_labels(old, content.body)
     if labels:
         put = put_of(who, old.type, old.id, content.body(), expect=old.version, meta=labels)
         return put, put.patient
-    made = content.ready(old.type, old.id)
+    made = await content.ready(old.type, old.id)
     return replace(made.put, expect=old.version), made.patient
 
 

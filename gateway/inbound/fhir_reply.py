@@ -10,19 +10,18 @@ from ..model.rest import Answer, Call, etag, http_date, prefer
 from ..store.base import Committed, Resource, Store, Written
 from .fhir_change import Change
 
-Index = dict[tuple[str, str], Written]
-"""What became of each resource of a plan, by type and id."""
+Index = dict[str, Written]
+"""What became of each resource of a plan, by `Type/id`."""
 
 
 def index_of(done: Committed) -> Index:
     """Made once a commit."""
-    return {(one.type, one.id): one for one in done.written}
+    return {f"{one.type}/{one.id}": one for one in done.written}
 
 
 def version_of(change: Change, written: Index) -> tuple[int, bool]:
     """(version the answer is about, whether this commit made it); 0 when only a source record was added to it."""
-    type_, _, id_ = change.place.partition("/")
-    own = written.get((type_, id_))
+    own = written.get(change.place)
     return change.existing or (own.version if own else 0), own is not None and own.changed
 
 

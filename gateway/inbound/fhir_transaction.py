@@ -7,6 +7,7 @@ them. Work goes on in short slices, so that others are served meanwhile. Source:
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace as replaced
 
@@ -25,25 +26,20 @@ from .fhir_bundle import Step, bundle_of, entry_of
 from .fhir_change import Change, Planner
 from .fhir_commit import Committer, names_of, seen_of
 from .fhir_draft import Places, Ready, Wanted, made_ready, resolved
-from .fhir_reply import Index, body_of, index_of, seen_version, shows, status_of, version_of
+from .fhir_reply import Index, body_of, seen_version, shows, status_of, version_of
 from .preparer import Work
 from .turns import Pace
 
-_ORDER = ("delete",), ("create",), ("update", "patch")
+_MANY = 1_000
+_ORDER = {"delete": 0, "create": 1, "update": 2, "patch": 2}
 
 
 async def transaction(
     committer: Committer, call: Call, entries: Sequence[Step | GatewayError], work: Work
 ) -> Answer:  # fmt: skip
     """The transaction-response. Raises the first fault, its place beginning with `Bundle.entry[n]`."""
-    pace = Pace()
-    fault = next((one for one in entries if isinstance(one, GatewayError)), None)
-    if fault is not None:
-        raise fault
-    steps = [one for one in entries if isinstance(one, Step)]
-    writing = [one for names in _ORDER for one in steps if one.target.name in names]
-    await pace()
-    names: set[str] = set()
+    steps, writing = await _sorted(entries)
+    pace, names = Pace(), set[str]()
     fresh: dict[object, str] = {}  # chosen once, whatever comes in between
     for one in writing:
         names.update(name for name in names_of(one.call, one.target) if not name.startswith("key "))
@@ -64,9 +60,43 @@ async def transaction(
     if again or all(one.existing for one in changes):
         for change in changes:
             await committer.disclose(call, seen_of(change, "answered again" if again else "existed"))
-    by_number = {step.number: change for step, change in zip(writing, changes, strict=True)}
     replayed = (("idempotency-replayed", "true"),) if again else ()
-    return Answer(200, await _response(committer, steps, by_number, done), replayed)
+    body = await _response(committer, steps, writing, changes, done)
+    _let_go([*steps, *changes, *done.written])
+    return Answer(200, body, replayed)
+
+
+async def _sorted(entries: Sequence[Step | GatewayError]) -> tuple[list[Step], list[Step]]:
+    """(all, those that write in the order they are to be done). Raises the first that could not be read."""
+    steps: list[Step] = []
+    by_order: tuple[list[Step], ...] = ([], [], [])
+    pace = Pace()
+    for one in entries:
+        if isinstance(one, GatewayError):
+            raise one
+        steps.append(one)
+        if not one.reads:
+            by_order[_ORDER[one.target.name]].append(one)
+        await pace()
+    return steps, [one for some in by_order for one in some]
+
+
+_going: set[asyncio.Task[None]] = set()
+
+
+def _let_go(all_: list[object]) -> None:
+    """Free what a large Bundle was made of little by little, when nobody else holds it any more."""
+    if len(all_) > _MANY:
+        task = asyncio.create_task(_freed(all_))
+        _going.add(task)
+        task.add_done_callback(_going.discard)
+
+
+async def _freed(all_: list[object]) -> None:
+    await asyncio.sleep(1)
+    while all_:
+        del all_[-_MANY:]
+        await asyncio.sleep(0)
 
 
 def _named(conflict: Conflict, writing: Sequence[Step]) -> Conflict:
@@ -104,7 +134,7 @@ class _Part:
         """The resource with its addresses replaced. Raises BadReference."""
         return resolved(self._step.within(self._attempt.prepared.body).body, self._attempt.places)
 
-    def ready(self, type_: str, id_: str) -> Ready:
+    async def ready(self, type_: str, id_: str) -> Ready:
         """What was prepared; where that failed it is made here, to hear why."""
         found = self._attempt.ready.get(self._step.number)
         if found is None or found.put.id != id_:
@@ -185,7 +215,7 @@ class _Attempt:
 
     async def _place_of(self, step: Step) -> str:
         """Where the resource of an entry is, or will be."""
-        target, criteria = step.target, criteria_of(step)
+        target, criteria = step.target, step.criteria
         id_ = target.id
         if not id_ and criteria:
             matches, _ = await self._once(target.type, criteria, step.call.who, 2)
@@ -207,7 +237,7 @@ class _Attempt:
 
     def _twin(self, step: Step, change: Change) -> Change:
         """Of entries under one If-None-Exist the first makes the resource, the others have found it."""
-        if step.target.name != "create" or not criteria_of(step) or change.existing:
+        if step.target.name != "create" or not step.criteria or change.existing:
             return change
         first = self._made.setdefault(fresh_key(step), f"{step.number} {change.place}")
         number, _, place = first.partition(" ")
@@ -256,17 +286,9 @@ class _Attempt:
         return self._asked[(type_, criteria, 2)][1]
 
 
-def criteria_of(step: Step) -> str:
-    """What names the resource of an entry instead of an id."""
-    if step.target.name == "create":
-        return step.call.header("if-none-exist").lstrip("?")
-    return "" if step.target.id else step.call.query
-
-
 def fresh_key(step: Step) -> object:
     """Under what the id of a new resource is chosen: entries under the same If-None-Exist share one."""
-    shared = step.target.name == "create" and criteria_of(step)
-    return (step.target.type, shared) if shared else step.number
+    return (step.target.type, step.criteria) if step.criteria and step.target.name == "create" else step.number
 
 
 class _Naming:
@@ -287,20 +309,28 @@ class _Naming:
 
 # ---- the answer -------------------------------------------------------------------------------
 async def _response(
-    committer: Committer, steps: Sequence[Step], changes: Mapping[int, Change], done: Committed
+    committer: Committer, steps: Sequence[Step], writing: Sequence[Step], changes: Sequence[Change], done: Committed
 ) -> bytes:
-    written, pace = index_of(done), Pace()
-    entries = []
+    pace, entries = Pace(), list[bytes]()
+    by_number: dict[int, Change] = {}
+    for step, change in zip(writing, changes, strict=True):
+        by_number[step.number] = change
+        await pace()
+    written: Index = {}
+    for one in done.written:
+        written[f"{one.type}/{one.id}"] = one
+        await pace()
+    at = instant_text(done.at)
     for step in steps:
         if step.reads:
             entries.append(entry_of(await committer.parts.run(step.call)))
         else:
-            entries.append(await _entry(committer, step.call, changes[step.number], written, done))
+            entries.append(await _entry(committer, step.call, by_number[step.number], written, at))
         await pace()
     return bundle_of("transaction-response", entries)
 
 
-async def _entry(committer: Committer, call: Call, change: Change, written: Index, done: Committed) -> bytes:
+async def _entry(committer: Committer, call: Call, change: Change, written: Index, at: str) -> bytes:
     """What one writing entry became; its resource only when the request says `Prefer: return=…`."""
     version, _ = version_of(change, written)
     response = {"status": str(status_of(change))}
@@ -309,7 +339,7 @@ async def _entry(committer: Committer, call: Call, change: Change, written: Inde
     if change.action == "D":
         return dumps({"response": response})
     response["location"] = change.place + (f"/_history/{version}" if version else "")
-    response["lastModified"] = instant_text(done.at)
+    response["lastModified"] = at
     body = b""
     if call.header("prefer"):
         found = await seen_version(committer.parts.store, call, change, version) if shows(call, change) else None

@@ -1,6 +1,7 @@
 """Preparing writes (`fhir_draft.py`): little of it here, in slices; much of it in a process of its own.
 
-The process is started when the first large Bundle comes, and ends with the gateway. When it is lost at work, the work
+The process is started when there is much to do for the first time: a large Bundle, or several single writes that come
+in one turn of the loop. It ends with the gateway. When it is lost at work, the work
 is given to a new one; work that costs two of them is refused, and never done here: it may be what they died of.
 """
 
@@ -20,13 +21,17 @@ from typing import Protocol, TypeVar
 
 from ..errors import GatewayError, NotPrepared
 from . import preparing
-from .fhir_draft import Draft, Entry, Places, Ready, Wanted, ready
+from .fhir_draft import Draft, Entry, Places, Ready, Wanted, made_ready, ready
 from .preparing import BODY, DROP, ENTRIES, HEAD, PIECE, PLACES, WANTED, encode
 from .turns import Pace
 
 APART_BYTES = 64 * 1024
 """From here on a Bundle is prepared apart: some 50 entries."""
+FEW = 4
+"""Fewer single writes than this in one turn of the loop are prepared here."""
 _CHUNK = 256 * 1024
+_Single = tuple[str, str, str, bytes, "asyncio.Future[Ready | None]"]
+"""Member, type, id, body, and who waits."""
 T = TypeVar("T")
 log = logging.getLogger("gateway.fhir")
 
@@ -48,6 +53,8 @@ class Preparer:
 
     def __init__(self, processes: int = 0, folders: Iterable[Path] = ()) -> None:
         self._apart = [_Process(folders) for _ in range(processes)]
+        self._group: list[_Single] = []
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def work(self, body: bytes) -> AsyncIterator[Work]:
@@ -60,6 +67,34 @@ class Preparer:
             yield work
         finally:
             work.drop()
+
+    async def one(self, member: str, type_: str, id_: str, body: bytes) -> Ready:
+        """A single body as its writer's own. Raises Invalid, Unparseable, ActiveNarrative, NotPrepared."""
+        if self._apart:
+            loop = asyncio.get_running_loop()
+            told: asyncio.Future[Ready | None] = loop.create_future()
+            if not self._group:
+                loop.call_soon(self._together)
+            self._group.append((member, type_, id_, body, told))
+            if (found := await told) is not None:
+                return found
+        return made_ready(member, type_, id_, body)
+
+    def _together(self) -> None:
+        """What came in one turn of the loop; nothing made of it (None) is made by who asked."""
+        group, self._group = self._group, []
+        process = min(self._apart, key=lambda one: one.jobs)
+        if len(group) >= FEW and process.running:
+            task = asyncio.create_task(_grouped(process, group))
+        else:
+            for *_, told in group:
+                if not told.done():
+                    told.set_result(None)
+            if len(group) < FEW:
+                return
+            task = asyncio.create_task(process.begin())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
         """End the processes."""
@@ -119,9 +154,10 @@ class _Apart:
         """The line to a process that has the Bundle."""
         if self._line.lost:
             self._line = await self._process.line()
-            view = memoryview(self.body)
+            view, pace = memoryview(self.body), Pace()
             for first in range(0, len(view), _CHUNK):
                 await self._line.say(BODY, view[first : first + _CHUNK])
+                await pace()
         return self._line
 
     async def _entries(self, line: _Line) -> tuple[str, list[Entry]]:
@@ -158,6 +194,27 @@ class _Apart:
     def drop(self) -> None:
         """The process may forget the Bundle."""
         self._line.drop()
+
+
+async def _grouped(process: _Process, group: list[_Single]) -> None:
+    work, at = _Apart(process, b"".join([body for *_, body, _ in group])), 0
+    wanted: list[Wanted] = []
+    for member, type_, id_, body, _ in group:
+        wanted.append(Wanted(at, at + len(body), member, type_, id_))
+        at += len(body)
+    try:
+        made: list[Ready | None] | NotPrepared = await work.ready(wanted, {})
+    except NotPrepared as fault:
+        made = fault
+    finally:
+        work.drop()
+    for n, (*_, told) in enumerate(group):
+        if told.done():
+            continue
+        if isinstance(made, NotPrepared):
+            told.set_exception(NotPrepared())
+        else:
+            told.set_result(made[n])
 
 
 def _pieces(all_: Sequence[T]) -> Iterable[Sequence[T]]:
@@ -213,11 +270,20 @@ class _Process:
         """Bundles at work."""
         return len(self._lines)
 
-    async def line(self) -> _Line:
-        """A new job; starts the process when none runs."""
+    @property
+    def running(self) -> bool:
+        """Started, and not lost."""
+        return self._writer is not None
+
+    async def begin(self) -> None:
+        """Start it when it does not run."""
         async with self._starting:
             if self._writer is None:
                 await self._start()
+
+    async def line(self) -> _Line:
+        """A new job; starts the process when none runs."""
+        await self.begin()
         number = next(self._numbers)
         line = self._lines[number] = _Line(self, number)
         return line

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import secrets
 from typing import Protocol
 
@@ -20,6 +21,27 @@ class Hash(Protocol):
 
     def hexdigest(self) -> str:
         """The digest so far."""
+
+
+class _Drawn:
+    """Random ids, 64 drawn at a time: the system is asked for random numbers outside the interpreter's lock.
+
+    A forked process draws its own, else two would give the same.
+    """
+
+    def __init__(self) -> None:
+        self._left: list[str] = []
+        os.register_at_fork(after_in_child=self._left.clear)
+
+    def next(self) -> str:
+        """One nobody has."""
+        if not self._left:
+            text = secrets.token_hex(_BYTES * 64)
+            self._left += [text[first : first + 2 * _BYTES] for first in range(0, len(text), 2 * _BYTES)]
+        return self._left.pop()
+
+
+_drawn = _Drawn()
 
 
 class Ids:
@@ -48,4 +70,4 @@ class Ids:
     @staticmethod
     def random() -> str:
         """A fresh id of the same look."""
-        return secrets.token_hex(_BYTES)
+        return _drawn.next()

@@ -25,7 +25,7 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 _ETAG = re.compile(r'(?:W/)?"([^"]*)"')
 
 
-class Call(Struct, frozen=True):
+class Call(Struct, frozen=True, gc=False):
     """One interaction. `path` is below the base and undecoded (`Patient/1`), `query` raw, header names lower case."""
 
     method: str
@@ -41,7 +41,7 @@ class Call(Struct, frozen=True):
         return self.headers.get(name, "")
 
 
-class Seen(Struct, frozen=True):
+class Seen(Struct, frozen=True, gc=False):
     """What an interaction touched: the part of an audit row only the interaction knows.
 
     action: C R U D E. subtype: FHIR restful-interaction code (read, vread, search-type, …, operation).

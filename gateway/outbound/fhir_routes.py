@@ -6,10 +6,12 @@ disclosure log, durable before the first byte leaves (D20). A refusal is audited
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import re
 from collections.abc import AsyncIterator, Mapping
 from functools import lru_cache
+from io import BytesIO
 
 import msgspec
 from msgspec.structs import replace
@@ -41,7 +43,7 @@ from .fhir_query import pairs
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _HOST = re.compile(r"[A-Za-z0-9.\-\[\]:]{1,255}")
 
-_WORTH_GZIP = 4096
+_WORTH_GZIP, _LARGE_GZIP = 4096, 256 * 1024
 
 ACTIONS = {
     "read": "R",
@@ -112,7 +114,7 @@ class FhirDoor:
             answer = error_answer(GatewayError())
         if method != "OPTIONS" and (shared := self._parts.cors.headers(headers_of(scope))):
             answer = replace(answer, headers=(*answer.headers, *shared))
-        await send_answer(send, _compressed(answer, headers_of(scope)), head=head)
+        await send_answer(send, await _compressed(answer, headers_of(scope)), head=head)
 
     def _options(self, scope: Scope) -> Answer:
         """What may be done at an address, open to everybody, and a browser's question ahead of a request (CORS)."""
@@ -321,16 +323,21 @@ def _below_instance(method: str, type_: str, rest: list[str]) -> On | None:
     return On("vread", type_, rest[0], version=int(rest[2]))
 
 
-def _compressed(answer: Answer, headers: Mapping[str, str]) -> Answer:
+async def _compressed(answer: Answer, headers: Mapping[str, str]) -> Answer:
     """Gzip for a client that takes it and a body worth it; a record shrinks to a tenth."""
     if answer.more is not None or len(answer.body) < _WORTH_GZIP or "gzip" not in headers.get("accept-encoding", ""):
         return answer
     if any(name == "content-encoding" for name, _ in answer.headers):
         return answer
-    body = gzip.compress(answer.body, 1, mtime=0)
+    large = len(answer.body) > _LARGE_GZIP
+    body = await asyncio.to_thread(_gzip, answer.body) if large else _gzip(answer.body)
     return replace(
         answer, body=body, headers=(*answer.headers, ("content-encoding", "gzip"), ("vary", "accept-encoding"))
     )
+
+
+def _gzip(body: bytes) -> bytes:
+    return gzip.compress(body, 1, mtime=0)
 
 
 def _base_of(scope: Scope, headers: Mapping[str, str]) -> str:
@@ -343,11 +350,15 @@ def _base_of(scope: Scope, headers: Mapping[str, str]) -> str:
 
 async def _body(receive: Receive) -> bytes:
     """The whole body; its size and its time are limited further out."""
-    chunks = []
+    whole: BytesIO | None = None  # grows where it lies: to join 60 MB in one piece would hold up everybody
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise StoreError("body", "the client went away")
-        chunks.append(message.get("body", b""))
+        piece: bytes = message.get("body", b"")
+        if whole is None and not message.get("more_body", False):
+            return piece
+        whole = whole or BytesIO()
+        whole.write(piece)
         if not message.get("more_body", False):
-            return b"".join(chunks)
+            return whole.getvalue()

@@ -248,8 +248,7 @@ class Plan(Struct, frozen=True):
     rests: tuple[tuple[int, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(Struct, frozen=True, gc=False):
     """What became of one Put or Delete, in the plan's order."""
 
     type: str

@@ -36,8 +36,10 @@ def short(word: int) -> bytes:
 
 def short_words(words: Sequence[int]) -> bytes:
     """The same for all postings of a row, one after the other."""
-    whole = struct.pack(f">{len(words)}q", *words)
-    return b"".join([whole[at : at + WORD] for at in range(0, len(whole), 8)])
+    found = bytearray(struct.pack(f">{len(words)}q", *words))
+    for last in (7, 6):  # of each eight bytes the first six stay
+        del found[last :: last + 1]
+    return bytes(found)
 
 
 def pack_keys(keys: Keys) -> bytes:

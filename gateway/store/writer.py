@@ -94,6 +94,8 @@ class GroupWriter:
         self._group = group
         self._disk = _Disk(path, keep_free)
         self._jobs: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._given: list[_Waiting] = []  # in this turn of the loop, not yet handed over
+        self._submitted = self._taken = 0
         self._thread = threading.Thread(target=self._work, name=f"writer:{path}", daemon=True)
         self._thread.start()
 
@@ -106,15 +108,24 @@ class GroupWriter:
         self._disk.check()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._jobs.put((job, loop, future))
+        self._submitted += 1
+        if not self._given:
+            loop.call_soon(self._hand_over)
+        self._given.append((job, loop, future))
         return future
+
+    def _hand_over(self) -> None:
+        """All of a turn at once: the thread, woken by the first, would take the interpreter from who gives the next."""
+        given, self._given = self._given, []
+        self._jobs.put(given)
 
     def waiting(self) -> int:
         """How many jobs are queued (approximate)."""
-        return self._jobs.qsize()
+        return self._submitted - self._taken
 
     def close(self) -> None:
         """Finish what is queued, checkpoint, close."""
+        self._hand_over()
         self._jobs.put(_STOP)
         self._thread.join()
 
@@ -127,7 +138,8 @@ class GroupWriter:
                 if item is _STOP:
                     stopping = True
                     break
-                batch.append(item)
+                batch += item
+                self._taken += len(item)
                 if len(batch) >= self._group:
                     break
                 try:
