@@ -8,7 +8,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -224,8 +224,8 @@ def test_64_writers_at_once_are_all_admitted(patient: Alliance) -> None:
 
 
 def test_under_pressure_writes_are_told_to_come_back_and_reads_go_on(strict: Alliance) -> None:
-    with _writer_held(strict):
-        answers, read, ack = asyncio.run(_pressed(strict))
+    with _writer_held(strict) as let_go:
+        answers, read, ack = asyncio.run(_pressed(strict, let_go))
     codes = [one.status_code for one in answers]
     assert set(codes) == {201, 429} and codes.count(201) == 4, codes  # half of 8 places for one caller
     refused = next(one for one in answers if one.status_code == 429)
@@ -235,25 +235,26 @@ def test_under_pressure_writes_are_told_to_come_back_and_reads_go_on(strict: All
 
 
 @contextlib.contextmanager
-def _writer_held(alliance: Alliance) -> Iterator[None]:
+def _writer_held(alliance: Alliance) -> Iterator[Callable[[], None]]:
     """The store's writing thread waits for us, as it would for a slow disk."""
     go_on = threading.Event()
     writer = alliance.gateway.store._engine._writer
     held = asyncio.run_coroutine_threadsafe(writer.run(lambda _: go_on.wait(20)), alliance._loop)
-    released = threading.Timer(1.0, go_on.set)  # the writers that were admitted wait for it
-    released.start()
     try:
-        yield
+        yield go_on.set  # the writers that were admitted wait for it
     finally:
         go_on.set()
         held.result(10)
 
 
-async def _pressed(alliance: Alliance) -> tuple[list[httpx.Response], httpx.Response, bytes]:
+async def _pressed(
+    alliance: Alliance, let_go: Callable[[], None]
+) -> tuple[list[httpx.Response], httpx.Response, bytes]:
     writes = asyncio.create_task(_create(alliance, 16))
     await asyncio.sleep(0.3)
     async with httpx.AsyncClient(base_url=alliance.url, headers=alliance.bearer("admin")) as client:
         read = await client.get("/fhir/Organization?_count=1")
     ack = (await send("127.0.0.1", alliance.gateway.mllp_port, [oru(1, 1)]))[0]
     assert not writes.done()
+    let_go()
     return await writes, read, ack
