@@ -15,6 +15,7 @@ import hashlib
 import hmac
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache, partial
 from typing import NamedTuple, Protocol
 
@@ -251,9 +252,25 @@ _Said = tuple[int, int, int, bytes, tuple[int, ...]]
 """(epoch ms, log, seq, row, words): in the order in which rows are chained."""
 
 
+class _Found(msgspec.Struct):
+    """What a row is placed and found by, at half the cost of reading it whole."""
+
+    at: datetime
+    action: str
+    kind: str
+    subtype: str
+    outcome: str
+    user: str
+    patients: tuple[str, ...]
+    entities: tuple[str, ...]
+
+
+_decode_found = msgspec.json.Decoder(_Found).decode
+
+
 def _said(log: int, seq: int, row: bytes) -> _Said:
-    read = _decode(row)
-    return int(read.at.timestamp() * 1000), log, seq, row, _words(read)
+    found = _decode_found(row)
+    return int(found.at.timestamp() * 1000), log, seq, row, _words(found)
 
 
 def _place(id_: str) -> tuple[int, int] | None:
@@ -267,7 +284,7 @@ def _word(name: str, value: str) -> int:
     return hash64("audit", name, value)
 
 
-def _words(row: AuditRow) -> tuple[int, ...]:
+def _words(row: _Found) -> tuple[int, ...]:
     words = [_word("patient", one) for one in row.patients]
     for one in row.entities:
         words.append(_word("entity", one))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from importlib import resources as package_files
 from pathlib import Path
@@ -12,7 +13,6 @@ import apsw
 from ..errors import UnsafeStore
 from .audit_fresh import FreshRows
 from .audit_log import DISCLOSURE, EFFECT, START, End, Sealed, Told, Wanted
-from .packing import short, short_words
 from .sqlite_sql import fts_words, insert, numbers
 from .writer import GroupWriter, connect
 
@@ -73,7 +73,7 @@ class SqliteAudit:
         """Places of links, newest first: block by block, until there are enough."""
         top = _TOP if wanted.before is None else self._number(*wanted.before)
         tests: list[tuple[str, int | bytes | None]] = [("at >= ?", wanted.since), ("at < ?", wanted.until)]
-        tests += [("instr(words, ?) > 0", short(word)) for word in wanted.words]
+        tests += [("instr(words, ?) > 0", _packed((word,))) for word in wanted.words]
         given = [(test, value) for test, value in tests if value is not None]
         also = "".join(f" AND {test}" for test, _ in given)
         sql = f"SELECT log, seq FROM seal WHERE n BETWEEN ? AND ? AND n < ?{also} ORDER BY n DESC LIMIT ?"
@@ -116,10 +116,14 @@ def _end(db: apsw.Connection) -> End:
 
 
 def _chain(db: apsw.Connection, links: list[Sealed]) -> None:
-    rows = [(*link[:5], short_words(link.words), link.row if link.log == DISCLOSURE else None) for link in links]
+    rows = [(*link[:5], _packed(link.words), link.row if link.log == DISCLOSURE else None) for link in links]
     insert(db, "INSERT INTO seal VALUES", rows)
     blocks = [links[at : at + BLOCK] for at in range(0, len(links), BLOCK)]
     insert(db, "INSERT INTO seal_post(rowid, words) VALUES", [_block(block) for block in blocks])
+
+
+def _packed(words: Sequence[int]) -> bytes:
+    return struct.pack(f">{len(words)}q", *words)
 
 
 def _block(links: list[Sealed]) -> tuple[int, str]:

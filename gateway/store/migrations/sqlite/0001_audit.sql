@@ -2,7 +2,7 @@
 
 
 -- The chain: n counts without a gap; log 0 = disclosure here, 1 = effect in the store; mac covers mac(n-1), log, seq, row.
--- words: six bytes of each word a row is found by, to test it. row: the disclosure; an effect's is in the store.
+-- words: those a row is found by, eight bytes each, to test it. row: the disclosure; an effect's is in the store.
 CREATE TABLE seal(
   n INTEGER PRIMARY KEY, log INTEGER NOT NULL, seq INTEGER NOT NULL, at INTEGER NOT NULL, mac BLOB NOT NULL,
   words BLOB NOT NULL, row BLOB
