@@ -16,6 +16,7 @@ import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
+from urllib.parse import unquote
 
 import httptools
 import uvicorn
@@ -26,6 +27,7 @@ from ..errors import BadRequest, GatewayError, HeadTooLarge, SlowRequest, TooMan
 from ..model.resource import dumps
 from ..model.rest import FHIR_JSON
 from ..settings import Http, Limits
+from .http_cycle import HttpCycle
 
 log = logging.getLogger("gateway.http")
 
@@ -94,7 +96,33 @@ class HttpLine(HttpToolsProtocol):
             self._fault = HeadTooLarge()
             raise self._fault
         self._phase, self._got = _BODY, 0
-        super().on_headers_complete()
+        self._address_scope()
+        before, self.cycle = self.cycle, self._cycle()
+        if before is None or before.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:  # sent ahead of the answer to what came before
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
+
+    def _address_scope(self) -> None:
+        """What was asked for, in the words of ASGI."""
+        url, scope = httptools.parse_url(self.url), self.scope
+        path = url.path.decode("ascii")
+        scope["method"], scope["http_version"] = (
+            self.parser.get_method().decode("ascii"),
+            self.parser.get_http_version(),
+        )
+        scope["path"], scope["raw_path"] = unquote(path) if "%" in path else path, url.path
+        scope["query_string"] = url.query or b""
+
+    def _cycle(self) -> HttpCycle:
+        return HttpCycle(
+            scope=self.scope, transport=self.transport, flow=self.flow, logger=self.logger,
+            access_logger=self.access_logger, access_log=False, default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(), expect_100_continue=self.expect_100_continue,
+            keep_alive=self.scope["http_version"] != "1.0" and self.parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )  # fmt: skip
 
     def on_body(self, body: bytes) -> None:
         self._got += len(body)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import multiprocessing
 import socket
 import statistics
@@ -16,15 +17,19 @@ import uvicorn
 import uvloop
 
 from gateway.app import settle_interpreter
+from gateway.inbound.http_server import HttpServer
+from gateway.settings import Http, Limits
 
 
 async def serve(app: Any, pipe: Connection) -> None:
-    """Serve as the gateway does until told None; any other word is answered with the CPU seconds of this process."""
+    """Serve on the gateway's own HTTP server."""
+    await _until_told(HttpServer(app, Http(), Limits(), stop_s=1), pipe)
+
+
+async def _until_told(server: uvicorn.Server, pipe: Connection) -> None:
+    """Run until told None; any other word is answered with the CPU seconds of this process."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_level="warning", lifespan="off", access_log=False, server_header=False)
-    server = uvicorn.Server(config)
-    server.capture_signals = _NoSignals  # type: ignore[method-assign]
     task = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started:
         await asyncio.sleep(0.01)
@@ -36,18 +41,17 @@ async def serve(app: Any, pipe: Connection) -> None:
     await task
 
 
-class _NoSignals:
-    """uvicorn without signal handlers."""
+class _Plain(uvicorn.Server):
+    """uvicorn as it comes, without its signal handlers."""
 
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *_: object) -> None:
-        return None
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals alone."""
+        yield
 
 
 def bare(pipe: Connection, bodies: Mapping[str, bytes]) -> None:
-    """The ceiling: an ASGI application that does nothing but give the same bytes for the same address."""
+    """The ceiling: an ASGI application on plain uvicorn that does nothing but give the same bytes for an address."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         query = scope["query_string"].decode()
@@ -56,7 +60,8 @@ def bare(pipe: Connection, bodies: Mapping[str, bytes]) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    uvloop.run(serve(app, pipe))
+    config = uvicorn.Config(app, log_level="warning", lifespan="off", access_log=False, server_header=False)
+    uvloop.run(_until_told(_Plain(config), pipe))
 
 
 class Server:
