@@ -1,8 +1,8 @@
 """Reading over HTTP, policy on, each disclosure durable before the first byte, beside the same bytes without us.
 
-Every figure stands beside a bare ASGI application that gives the same bytes on the same uvicorn (uvloop,
-httptools) to the same client in the same run. Last, the p99 of a GET while somebody else holds the store's write
-lock for 5 s. µs: CPU of the server process a request, all threads, sealing of the audit log included.
+Every figure stands beside a bare ASGI application that gives the same bytes on plain uvicorn (uvloop, httptools) to the
+same client in the same run; the gateway runs on its own HTTP server. Last, the p99 of a GET while somebody else holds
+the store's write lock for 5 s. µs: CPU of the server process a request, all threads, sealing of the audit log included.
 
     python -m tests.bench.bench_http [--seconds 2] [--stored N]
 """
