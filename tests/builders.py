@@ -11,6 +11,7 @@ from decimal import Decimal
 
 from gateway.model.directory import Alliance, Directory, Level, Member, Source
 from gateway.model.resource import Json, dumps
+from gateway.model.subject import subject_of
 from gateway.model.systems import (
     ACT_CODE,
     DCM,
@@ -352,4 +353,6 @@ def stored(resource: Json, *, at: datetime | None = None, version: int = 1, dele
     issued = resource.get("issued")
     moment = at or (parse_fhir(str(issued)) + timedelta(minutes=1) if issued else NOW)
     body = b"" if deleted else dumps(resource)
-    return Resource(str(resource["resourceType"]), str(resource["id"]), version, moment, "", 0, body, deleted)
+    type_, id_ = str(resource["resourceType"]), str(resource["id"])
+    patient = subject_of(type_, id_, body) if body else ""
+    return Resource(type_, id_, version, moment, "", 0, body, deleted, patient)

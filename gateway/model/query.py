@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 Kind = Literal["token", "string", "reference", "date", "number", "quantity", "uri", "composite", "special"]
 Total = Literal["none", "estimate", "accurate"]
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
+class Filter(Struct, frozen=True):
     """One search parameter of the URL; `values` are alternatives (OR), several Filters are AND.
 
     code: the parameter (`code`, `birthdate`, `_id`, `_lastUpdated`, …) without modifier.
@@ -23,16 +23,14 @@ class Filter:
     modifier: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Chain:
+class Chain(Struct, frozen=True):
     """`subject:Patient.name=张`: a reference parameter, and what must hold for one it points to, by its type."""
 
     code: str
     ways: tuple[tuple[str, Condition], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Has:
+class Has(Struct, frozen=True):
     """`_has:Observation:patient:code=718-7`: a resource of that type points here by that parameter, and fits."""
 
     type: str
@@ -43,8 +41,7 @@ class Has:
 Condition = Filter | Chain | Has
 
 
-@dataclass(frozen=True, slots=True)
-class Include:
+class Include(Struct, frozen=True):
     """`_include=Observation:subject:Patient` (reverse=False) or `_revinclude=…` (reverse=True).
 
     source "": any type; code `*`: every reference parameter. iterate: also from what was included.
@@ -57,8 +54,7 @@ class Include:
     iterate: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(Struct, frozen=True):
     """One search of one type.
 
     types: of a search across types, which ones; `type` is "" then. within: `Patient/x`, the compartment searched.

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import cache
-from weakref import WeakKeyDictionary
 
 from msgspec.structs import replace
 
@@ -16,7 +15,6 @@ from ..errors import Gone, NotFound
 from ..model.outcome import Finding
 from ..model.resource import Json, dumps, loads
 from ..model.rest import Answer, Call, Seen, etag, etag_versions, http_date, parse_http_date
-from ..model.subject import subject_of
 from ..model.times import instant_text
 from ..store.base import Resource
 from ..validate import definitions
@@ -24,22 +22,9 @@ from ..validate import definitions
 _SUBSETTED = {"system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "code": "SUBSETTED"}
 
 
-_patients: WeakKeyDictionary[Resource, str] = WeakKeyDictionary()
-"""Whom a version is about, kept as long as the store remembers the version."""
-
-
-def patient_of(resource: Resource) -> str:
-    """Id of the Patient a resource is about; "" when it is about nobody, or deleted."""
-    known = _patients.get(resource)
-    if known is None:
-        known = subject_of(resource.type, resource.id, resource.body) if resource.body else ""
-        _patients[resource] = known
-    return known
-
-
 def patients_of(resources: Iterable[Resource]) -> tuple[str, ...]:
     """Every Patient the resources are about, once, in order."""
-    found = dict.fromkeys(patient_of(resource) for resource in resources)
+    found = dict.fromkeys([resource.patient for resource in resources])
     found.pop("", None)
     return tuple(found)
 
@@ -56,7 +41,7 @@ def current(resource: Resource | None, place: str) -> Resource:
 def resource_answer(resource: Resource, subtype: str, place: str) -> Answer:
     """200 with the stored bytes, validators, and what the audit says of it: the same for all who may see it."""
     headers = (("etag", etag(resource.version)), ("last-modified", http_date(resource.at)))
-    patient = patient_of(resource)
+    patient = resource.patient
     return Answer(200, resource.body, headers, seen=Seen("R", subtype, (patient,) if patient else (), (place,)))
 
 
@@ -86,6 +71,23 @@ def entry(resource: Resource, base: str, mode: str, body: bytes | None = None) -
     """One searchset entry; `body` replaces the stored bytes when a subset was asked for."""
     url = f'{{"fullUrl":"{base}/{resource.type}/{resource.id}","resource":'.encode()
     return b"".join((url, resource.body if body is None else body, _MODES[mode]))
+
+
+def entries(resources: Iterable[Resource], base: str, mode: str) -> list[bytes]:
+    """Searchset entries of whole resources."""
+    heads, after, end = _Heads(base), b'","resource":', _MODES[mode]
+    return [b"".join((heads[one.type], one.id.encode(), after, one.body, end)) for one in resources]
+
+
+class _Heads(dict[str, bytes]):
+    """How the entry of a resource begins, by type."""
+
+    def __init__(self, base: str) -> None:
+        self._base = base
+
+    def __missing__(self, type_: str) -> bytes:
+        made = self[type_] = f'{{"fullUrl":"{self._base}/{type_}/'.encode()
+        return made
 
 
 def outcome_entry(findings: Sequence[Finding]) -> bytes:

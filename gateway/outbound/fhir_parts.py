@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from ..model.context import AccessContext
 from ..model.rest import Answer, Call, prefer
@@ -101,4 +102,9 @@ class FhirParts:
 
     def seal(self) -> Seal:
         """Closes and opens paging links; the same on every process of one store."""
-        return Seal(self.store.store_key, "fhir-page")
+        return _seal(self.store.store_key)
+
+
+@lru_cache(4)
+def _seal(key: bytes) -> Seal:
+    return Seal(key, "fhir-page")

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import cast
 from urllib.parse import parse_qsl, quote
 
+from msgspec import Struct
+
 from ..errors import BadParameter, TooCostly, UnknownParameter
 from ..model.outcome import Finding
 from ..model.query import Condition, Filter, Include, Query, Total
@@ -33,8 +35,7 @@ PERSONAL = frozenset(
 """Parameters whose values identify a person: they stay out of links a server makes from a POST."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(Struct, frozen=True):
     """How the client wants the answer. summary: "", true, count, text or data."""
 
     format: str = ""
@@ -43,8 +44,7 @@ class Shape:
     elements: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Parsed:
+class Parsed(Struct, frozen=True):
     """A search understood: the query, the answer's shape, what was applied (for `self`), what was not."""
 
     query: Query
@@ -65,8 +65,7 @@ def _identifies(name: str) -> bool:
     return any(word in PERSONAL or word.startswith("address") for word in words)
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(Struct, frozen=True):
     """How strict to be: `Prefer: handling=lenient`, and the control parameters configured for clients."""
 
     lenient: bool = False

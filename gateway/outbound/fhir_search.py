@@ -5,10 +5,11 @@ Source: FHIR R4 search.html; design-store §5 (one moment a search), §8 (person
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeGuard
 
 import msgspec
+from msgspec.structs import replace
 
 from ..errors import BadParameter, ExpiredPage, UnknownParameter, UnsupportedMedia
 from ..model.context import AccessContext
@@ -18,7 +19,8 @@ from ..model.rest import Answer, Call, Seen
 from ..store.base import Condition, Page, Resource, Store
 from ..store.includes import LIMIT
 from ..validate.definitions import compartment
-from .fhir_answers import bundle, entry, outcome_entry, patients_of, subset
+from .fhir_answers import bundle, entries, entry, outcome_entry, patients_of, subset
+from .fhir_conditions import Parameter
 from .fhir_parts import FhirParts, On
 from .fhir_query import Parsed, Rules, Shape, pairs, parse, query_text
 
@@ -60,26 +62,36 @@ _person = msgspec.json.Decoder(_Person)
 _token = msgspec.json.Decoder(_Token)
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """A search as asked: parsed, its cursor, and the query text for the audit and the links."""
+class _Asked(msgspec.Struct, frozen=True):
+    """A search as asked: parsed, its cursor, the query text for the audit, and what was applied, for the links.
+
+    people: Patients its references name. known: the parameters it was understood by.
+    """
 
     parsed: Parsed
     cursor: str
     text: str
+    applied: str
+    people: tuple[str, ...]
+    known: Mapping[str, Parameter] = {}
+
+
+_understood_before: dict[tuple[object, ...], _Asked] = {}
+"""Clients ask the same again and again. By everything the meaning rests on but the parameters in force."""
+_REMEMBERED, _LONGEST = 2_000, 2_000
 
 
 async def search(parts: FhirParts, call: Call, on: On) -> Answer:
     """A searchset Bundle; `next` carries a sealed token, so no value of the search stands in a link we make."""
     asked = _understood(parts, call, on)
-    query, findings = await _led_to_survivors(parts.store, call, asked.parsed)
-    page = await parts.store.search(replace(query, cursor=asked.cursor), call.who)
+    query, findings = await _led_to_survivors(parts.store, call, asked)
+    page = await parts.store.search(replace(query, cursor=asked.cursor) if asked.cursor else query, call.who)
     shape = asked.parsed.shape
-    entries = [] if shape.summary == "count" else _entries(page, call.base, shape)
+    found = [] if shape.summary == "count" else _entries(page, call.base, shape)
     remarks = [*asked.parsed.ignored, *findings, *([_CUT] if page.cut else [])]
     if remarks:
-        entries.append(outcome_entry(remarks))
-    body = bundle("searchset", entries, links=_links(parts, call, on, asked, page), at=page.at, total=page.total)
+        found.append(outcome_entry(remarks))
+    body = bundle("searchset", found, links=_links(parts, call, on, asked, page), at=page.at, total=page.total)
     counted = "count only" if shape.summary == "count" else f"{len(page.matches)} matches"
     seen = Seen("E", on.name, patients_of((*page.matches, *page.included)), (), f"{on.place}?{asked.text}", counted)
     return Answer(200, body, seen=seen)
@@ -87,17 +99,55 @@ async def search(parts: FhirParts, call: Call, on: On) -> Answer:
 
 def _understood(parts: FhirParts, call: Call, on: On) -> _Asked:
     text = _query_of(call)
+    known = parts.lookup(on.type) if on.type else {}
+    key = (on.type, on.within, text, call.base, parts.rules(call))
+    asked = _understood_before.get(key)
+    if asked is not None and asked.known is known:
+        return asked
+    asked = msgspec.structs.replace(_newly_understood(parts, call, on, text), known=known)
+    if on.type and not asked.cursor and len(text) < _LONGEST:
+        if len(_understood_before) >= _REMEMBERED:
+            _understood_before.clear()
+        _understood_before[key] = asked
+    return asked
+
+
+def _newly_understood(parts: FhirParts, call: Call, on: On, text: str) -> _Asked:
     given = pairs(text)
     page = dict(given).get("_page")
     if page is None:
-        return _Asked(_parsed(parts, call, on, given), "", text)
+        return _asked(_parsed(parts, call, on, given), call.base, "", text)
     others = [name for name, _ in given if name not in ("_page", "_format", "_pretty")]
     if others:
         raise UnknownParameter(
             others[0][:64], "a paging link takes no further parameters", detail_zh="翻页链接不能再加参数。"
         )
     token = _opened(parts, call, on, page)
-    return _Asked(_parsed(parts, call, on, pairs(token.query)), token.cursor, token.query)
+    return _asked(_parsed(parts, call, on, pairs(token.query)), call.base, token.cursor, token.query)
+
+
+def _asked(parsed: Parsed, base: str, cursor: str, text: str) -> _Asked:
+    """With addresses of this server as plain references."""
+    filters = tuple(_local(one, base) if _names_resources(one) else one for one in parsed.query.filters)
+    named = [(one, value) for one in filters if _names_resources(one) for value in one.values]
+    people = tuple(dict.fromkeys(id_ for one, value in named if (id_ := _patient_of(one, value))))
+    applied = query_text(parsed.applied)
+    return _Asked(replace(parsed, query=replace(parsed.query, filters=filters)), cursor, text, applied, people)
+
+
+def _names_resources(one: Filter | Chain | Has) -> TypeGuard[Filter]:
+    return isinstance(one, Filter) and one.kind == "reference" and one.modifier not in ("missing", "identifier")
+
+
+def _local(one: Filter, base: str) -> Filter:
+    return replace(one, values=tuple([value.removeprefix(base + "/") for value in one.values]))
+
+
+def _patient_of(one: Filter, value: str) -> str:
+    """The id of the Patient a value names, "" for another value."""
+    id_ = value if one.code == "patient" or one.modifier == "Patient" else ""
+    id_ = value[8:] if value.startswith("Patient/") else id_
+    return "" if "/" in id_ else id_
 
 
 def _parsed(parts: FhirParts, call: Call, on: On, given: list[tuple[str, str]]) -> Parsed:
@@ -151,7 +201,7 @@ def _sealed(parts: FhirParts, call: Call, on: On, query: str, cursor: str) -> st
 
 
 def _links(parts: FhirParts, call: Call, on: On, asked: _Asked, page: Page) -> list[tuple[str, str]]:
-    applied = query_text(asked.parsed.applied)
+    applied = asked.applied
     place = _address(call, on)
     # A GET repeats what its own URL said; a search that came in a body or a sealed link stays sealed.
     hidden = asked.parsed.personal and (call.method == "POST" or "_page=" in call.query)
@@ -171,8 +221,7 @@ def _address(call: Call, on: On) -> str:
 
 def _entries(page: Page, base: str, shape: Shape) -> list[bytes]:
     if not shape.elements and not shape.summary:
-        found = [entry(one, base, "match") for one in page.matches]
-        return found + [entry(one, base, "include") for one in page.included]
+        return entries(page.matches, base, "match") + entries(page.included, base, "include")
     found = [entry(one, base, "match", _cut(one, shape)) for one in page.matches]
     return found + [entry(one, base, "include", _cut(one, shape)) for one in page.included]
 
@@ -182,32 +231,32 @@ def _cut(resource: Resource, shape: Shape) -> bytes:
 
 
 # ---- merged persons ---------------------------------------------------------------------------
-async def _led_to_survivors(store: Store, call: Call, parsed: Parsed) -> tuple[Query, list[Finding]]:
-    query, findings = parsed.query, list[Finding]()
-    filters: list[Filter | Chain | Has] = []
-    for one in query.filters:
-        if isinstance(one, Filter) and one.kind == "reference" and one.modifier not in ("missing", "identifier"):
-            filters.append(await _led(store, call, one, findings))
-        else:
-            filters.append(one)
-    return replace(query, filters=tuple(filters)), findings
+async def _led_to_survivors(store: Store, call: Call, asked: _Asked) -> tuple[Query, list[Finding]]:
+    query, led, findings = asked.parsed.query, dict[str, str](), list[Finding]()
+    for id_ in asked.people:
+        if survivor := await survivor_of(store, id_, call.who):
+            led[id_] = survivor
+    if not led:
+        return query, []
+    filters = tuple(_led(one, led, findings) if _names_resources(one) else one for one in query.filters)
+    return replace(query, filters=filters), findings
 
 
-async def _led(store: Store, call: Call, one: Filter, findings: list[Finding]) -> Filter:
+def _led(one: Filter, led: dict[str, str], findings: list[Finding]) -> Filter:
     values = []
     for value in one.values:
-        local = value.removeprefix(call.base + "/")
-        id_ = local if one.code == "patient" or one.modifier == "Patient" else ""
-        id_ = local[8:] if local.startswith("Patient/") else id_
-        survivor = await survivor_of(store, id_, call.who) if id_ and "/" not in id_ else ""
+        id_ = _patient_of(one, value)
+        survivor = led.get(id_, "")
         if survivor:
             findings.append(merged_finding(one.code, id_, survivor))
-        values.append((f"Patient/{survivor}" if "/" in local else survivor) if survivor else local)
+        values.append((f"Patient/{survivor}" if "/" in value else survivor) if survivor else value)
     return replace(one, values=tuple(values))
 
 
 async def survivor_of(store: Store, patient: str, who: AccessContext) -> str:
     """The Patient a merged one was replaced by, at the end of the chain; "" when it was not merged."""
+    if not await store.merged(patient):
+        return ""
     survivor = ""
     for _ in range(_MAX_MERGES):
         found = await store.read("Patient", survivor or patient, who)

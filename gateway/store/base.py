@@ -279,6 +279,8 @@ class Kept:
 class Resource(Struct, frozen=True, eq=False, weakref=True):
     """One version. `body` is the whole JSON with id and meta spliced in; b"" when deleted.
 
+    patient: id of the Patient it is about, "" when it is about nobody, or deleted.
+
     Compared by identity, so that what is made of a version can be remembered as long as the version itself is.
     """
 
@@ -290,6 +292,7 @@ class Resource(Struct, frozen=True, eq=False, weakref=True):
     src: int
     body: bytes
     deleted: bool = False
+    patient: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -416,6 +419,9 @@ class Store(Protocol):
 
         Versions of a resource whose current version is not the caller's to see are left out.
         """
+
+    async def merged(self, patient_id: str) -> bool:
+        """Whether another Patient reads in place of this one; who may know of either is another question."""
 
     async def search(self, query: Query, who: AccessContext) -> Page:
         """Current versions that match; all pages of one search see the same moment."""

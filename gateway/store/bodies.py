@@ -325,7 +325,7 @@ def to_resource(row: Row, codec: Codec) -> Resource:
     head = f'","meta":{{"versionId":"{version}","lastUpdated":"'.encode()
     more = b'",' if len(meta) > 2 else b'"'
     whole = b"".join((start, b',"id":"', id_.encode(), head, text, more, meta[1:], body[len(start) :]))
-    return Resource(type_, id_, version, at, member, src, whole)
+    return Resource(type_, id_, version, at, member, src, whole, False, subject_of(type_, id_, body))
 
 
 @cache

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from ..model.query import Chain, Condition, Filter, Has
 from .base import Keys, fh_of, hash64
-from .engine import Match, Row, Sight, Span
-from .index import CompiledFilter, compile_filter
+from .engine import NOTHING, Match, Row, Sight, Span
+from .index import CompiledFilter, compile_filter, forgets
 from .index_dates import date_range
 from .index_filter import Verify
 from .packing import present_of, unpack_keys
@@ -39,9 +42,10 @@ class Links(Protocol):
 class Compiled:
     """One query of one type.
 
-    match: postings. spans: date ranges of ordered tables every match overlaps. updated: bounds (ms) on the instant.
-    among: fhs every match is one of. absent: bits of `Keys.present` that must be off (True) or on. patient: fh of the
-    one Patient it is about, 0 = a population; person_words: the postings that say so.
+    all, none: postings, a group a condition; match: the same, whole. spans: date ranges of ordered tables every match
+    overlaps. updated: bounds (ms) on the instant. among: fhs every match is one of. absent: bits of `Keys.present` that
+    must be off (True) or on. patient: fh of the one Patient it is about, 0 = a population; person_words: the postings
+    that say so.
     """
 
     all: list[tuple[int, ...]] = field(default_factory=list)
@@ -57,11 +61,14 @@ class Compiled:
     patient: int = 0
     person_words: tuple[int, ...] = ()
     granted: tuple[int, ...] = ()
+    match: Match = NOTHING
 
-    @property
-    def match(self) -> Match:
-        """All postings, to look up or to test."""
-        return Match(tuple(self.all), tuple(self.none), tuple(self.absent))
+    def finished(self) -> Compiled:
+        """Itself, when nothing more will be added."""
+        # A row the engine found by its postings carries them; the tests of token filters need not read them again.
+        self.granted = tuple(word for group in self.all for word in group)
+        self.match = Match(tuple(self.all), tuple(self.none), tuple(self.absent))
+        return self
 
     @property
     def impossible(self) -> bool:
@@ -108,23 +115,62 @@ class Compiled:
 async def compiled(
     type_: str, conditions: tuple[Condition, ...], links: Links, sight: Sight, *, within: str = ""
 ) -> Compiled:
-    """All conditions (AND) on one type. within: `Patient/x`, the compartment a match lies in."""
-    out = Compiled()
-    if within:
-        await _inside(out, within, links)
+    """All conditions (AND) on one type. within: `Patient/x`, the compartment a match lies in. Not to be changed."""
+    plain = tuple([await _settled(type_, one, links) for one in conditions if isinstance(one, Filter)])
+    inside = await _surviving(within, links) if within.startswith("Patient/") else within
+    if len(plain) == len(conditions):
+        return _ready(type_, plain, inside)
+    out = _plain(type_, plain, inside)
     for one in conditions:
-        if isinstance(one, Filter):
-            await _add(out, type_, await links.expanded(type_, one), links)
-        else:
+        if not isinstance(one, Filter):
             await _link(out, type_, one, links, sight)
-    # A row the engine found by its postings carries them; the tests of token filters need not read them again.
-    out.granted = tuple(word for group in out.all for word in group)
+    return out.finished()
+
+
+async def _settled(type_: str, one: Filter, links: Links) -> Filter:
+    """The filter as it stands today: sets as codes, merged Patients as those who read in their place."""
+    if one.modifier in ("in", "not-in", "above", "below"):
+        return await links.expanded(type_, one)
+    if one.kind != "reference" or one.modifier not in ("", "Patient"):
+        return one
+    values = tuple([await _led(one, value, links) for value in one.values])
+    return one if values == one.values else replace(one, values=values)
+
+
+async def _led(one: Filter, value: str, links: Links) -> str:
+    id_ = _named(one, value)
+    led = await _surviving(f"Patient/{id_}", links) if id_ else ""
+    return value if led == f"Patient/{id_}" or not id_ else led
+
+
+async def _surviving(patient: str, links: Links) -> str:
+    survivor = await links.follow(fh_of("Patient", patient.removeprefix("Patient/")))
+    return f"Patient/{survivor}" if survivor else patient
+
+
+def _plain(type_: str, filters: tuple[Filter, ...], within: str) -> Compiled:
+    out = Compiled()
+    for one in filters:
+        _add(out, type_, one)
+    if within:
+        _inside(out, within)
+    if out.person_words in out.all:  # nearly all rows of a home carry them: the least telling of all
+        out.all.remove(out.person_words)
+        out.all.append(out.person_words)
     return out
 
 
-async def _inside(out: Compiled, within: str, links: Links) -> None:
+@lru_cache(2048)
+def _ready(type_: str, filters: tuple[Filter, ...], within: str) -> Compiled:
+    """The same question comes again and again."""
+    return _plain(type_, filters, within).finished()
+
+
+forgets.append(_ready.cache_clear)
+
+
+def _inside(out: Compiled, within: str) -> None:
     type_, _, id_ = within.partition("/")
-    id_ = (await links.follow(fh_of(type_, id_)) if type_ == "Patient" else "") or id_
     words = (hash64("compartment", type_, id_),)
     out.all.append(words)
     if type_ == "Patient":
@@ -141,9 +187,7 @@ async def _link(out: Compiled, type_: str, one: Chain | Has, links: Links, sight
         out.checks.append(found)
 
 
-async def _add(out: Compiled, type_: str, one: Filter, links: Links) -> None:
-    if one.kind == "reference" and one.modifier in ("", "Patient"):
-        one = replace(one, values=tuple([await _surviving(one, value, links) for value in one.values]))
+def _add(out: Compiled, type_: str, one: Filter) -> None:
     if one.modifier == "not":
         plain = compile_filter(type_, replace(one, modifier="")) if one.values else None
         out.none += plain.postings or () if plain else ()
@@ -156,7 +200,7 @@ async def _add(out: Compiled, type_: str, one: Filter, links: Links) -> None:
         out.all.append(made.postings)
     out.all += made.also
     _tests(out, made)
-    patient = _patient(one)
+    patient = _named(one, one.values[0]) if len(one.values) == 1 else ""
     if patient and not out.patient and made.postings:
         out.patient, out.person_words = fh_of("Patient", patient), made.postings
     if one.code == "_lastUpdated" and len(one.values) == 1 and not one.modifier:
@@ -178,17 +222,10 @@ def _tests(out: Compiled, made: CompiledFilter) -> None:
         out.spans.append(Span("date", number, low, high))
 
 
-async def _surviving(one: Filter, value: str, links: Links) -> str:
-    id_ = _patient(replace(one, values=(value,)))
-    survivor = await links.follow(fh_of("Patient", id_)) if id_ else ""
-    return f"Patient/{survivor}" if survivor else value
-
-
-def _patient(one: Filter) -> str:
-    """The id of the Patient a reference filter names, "" for any other filter."""
-    if one.kind != "reference" or len(one.values) != 1 or one.modifier not in ("", "Patient"):
+def _named(one: Filter, value: str) -> str:
+    """The id of the Patient a value of a reference filter names, "" for any other filter or value."""
+    if one.kind != "reference" or one.modifier not in ("", "Patient"):
         return ""
-    value = one.values[0]
     if value.startswith("Patient/"):
         return value.removeprefix("Patient/").split("/")[0]
     named = one.modifier == "Patient" or one.code == "patient"

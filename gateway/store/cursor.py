@@ -6,10 +6,12 @@ import base64
 import binascii
 import hashlib
 import hmac
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from ..errors import BadParameter, ExpiredPage
 from ..model.query import Query
@@ -68,6 +70,7 @@ def _foreign() -> BadParameter:
     return BadParameter("_cursor", "not a paging link of this search", detail_zh="不是本次查询的翻页链接")
 
 
+@lru_cache(2048)
 def _fingerprint(query: Query) -> bytes:
     # The page size may change from page to page; everything else makes another search.
     same = replace(query, cursor="", count=0, total="none", includes=())

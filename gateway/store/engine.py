@@ -10,11 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from msgspec import Struct
 
 from .base import Committed, Delete, Kept, Move, Once, PackedPut, RecordPut, SourceRecordRow
+
+if TYPE_CHECKING:
+    from .pages import Pages
 
 SEQ_BITS = 24
 SHARED_HOMES = 4096
@@ -192,6 +195,10 @@ class Engine(Protocol):
     """A database that keeps rows. Reads never wait for a writer."""
 
     store_key: bytes
+
+    @property
+    def pages(self) -> Pages | None:
+        """Pages given lately; None where other processes write too."""
 
     def horizon(self) -> tuple[int, datetime]:
         """Newest committed transaction this process knows of, and its instant."""

@@ -15,6 +15,7 @@ from .bodies import dictionary_hash, instant_of
 from .engine import LATEST, NOTHING, SEQ_BITS, Indexed, Match, PackedPlan, Placed, Row, Sight, Span, names_of
 from .index_text import sortable
 from .packing import kept_answer, unpack_keys
+from .pages import Pages
 from .postgres_commit import LAST, MOVABLE
 from .postgres_database import Connection, Database, open_database, run, transaction, translated
 from .postgres_reads import SharedReads
@@ -48,6 +49,7 @@ class PostgresEngine:
     def __init__(self, database: Database, store_key: bytes) -> None:
         self.database = database
         self.store_key = store_key
+        self.pages: Pages | None = None  # other processes write too
         self._committer = Committer(database)
         self._names = Names()
         self._known = (0, 0)

@@ -33,13 +33,14 @@ from .engine import (
     Span,
     names_of,
     sees,
-    told_by_records,
 )
 from .packing import kept_answer
+from .pages import Pages
 from .sqlite_commit import MOVABLE, alone, movable_values, ready, transaction
 from .sqlite_file import only_one, prepared, refuse_unsafe
+from .sqlite_keys import at_home, posted, posted_outside
+from .sqlite_known import Known
 from .sqlite_sql import (
-    SEQ_MASK,
     WITH_BODY,
     WITHOUT_BODY,
     Names,
@@ -56,10 +57,11 @@ from .writer import GroupWriter, Together, connect
 
 T = TypeVar("T")
 _EMPTY = (0, 0, 0)
-_HOT_BYTES = 16 * 1024 * 1024  # of rows remembered
-_ROW_BYTES = 700  # of a row beside its keys and body, about
-_SURVIVORS = 50_000  # remembered, about 100 bytes each
 _LARGE = 1_000  # puts of a plan
+_FEW = 64
+"""Rows of a person outside their home that are worth remembering."""
+_CHART = 2_000
+"""Rows of one home that are read through what is remembered; more are read past it."""
 SECONDS = 5.0
 """How long one read in a worker thread may take."""
 
@@ -79,9 +81,8 @@ class SqliteEngine:
         self._pooled: list[apsw.Connection] = []
         self._names = Names()
         self._names.load(self._reader)
-        self._hot: dict[int, Row] = {}  # current rows by fh; this process writes alone, so it knows when they close
-        self._hot_bytes = 0  # of all that was added since it was last empty
-        self._survivors: dict[int, str] = {}  # by fh of a Patient, "" for one who stands for himself
+        self._pages = Pages()
+        self._known = Known(self._names, *self._one("SELECT tx, at FROM tx ORDER BY tx DESC LIMIT 1"))
         self.store_key: bytes = self._one("SELECT value FROM meta WHERE name = 'key'")[0]
 
     # ---- helpers -----------------------------------------------------------------------------
@@ -111,11 +112,15 @@ class SqliteEngine:
     def _rows(self, db: apsw.Connection, sql: str, values: Sequence[Any]) -> list[Row]:
         return list(map(self._names.row, db.execute(sql, tuple(values))))
 
+    @property
+    def pages(self) -> Pages:
+        """There is no other process."""
+        return self._pages
+
     # ---- one moment --------------------------------------------------------------------------
     def horizon(self) -> tuple[int, datetime]:
-        """Newest committed transaction and its instant."""
-        tx, at, _ = self._one("SELECT tx, at, people FROM tx ORDER BY tx DESC LIMIT 1")
-        return tx, instant_of(at)
+        """Newest committed transaction somebody has heard of, and its instant."""
+        return self._known.tx, instant_of(self._known.at)
 
     async def moment(self) -> tuple[int, datetime]:
         """The same: there is no other process."""
@@ -139,16 +144,14 @@ class SqliteEngine:
     # ---- by id -------------------------------------------------------------------------------
     async def current(self, fhs: Sequence[int], sight: Sight) -> dict[int, Row]:
         """The directory, then the row; a row too young for the sight leads back along its versions."""
-        latest = len(fhs) == 1 and sight.as_of >= LATEST
-        if latest and (hot := self._hot.get(fhs[0])) is not None and not told_by_records(sight, hot):
-            return {hot.fh: hot} if sees(sight, hot) else {}
+        if len(fhs) != 1:
+            return self._current(fhs, sight)
+        head = self._known.head(fhs[0], sight)
+        if head is not None:
+            return {head.fh: head} if sees(sight, head) else {}
         found = self._current(fhs, sight)
-        if latest and found:
-            if self._hot_bytes > _HOT_BYTES:
-                self._hot.clear()
-                self._hot_bytes = 0
-            self._hot.update(found)
-            self._hot_bytes += sum(_ROW_BYTES + len(row.keys) + len(row.body) for row in found.values())
+        if sight.as_of >= LATEST:
+            self._known.keep_heads(found.values())
         return found
 
     def _current(self, fhs: Sequence[int], sight: Sight) -> dict[int, Row]:
@@ -197,34 +200,35 @@ class SqliteEngine:
 
     async def person(self, fh: int) -> int | None:
         """Person number of a Patient ever mentioned."""
-        rid = self._one("SELECT rid FROM dir WHERE fh = ?", fh)[0]
-        return rid >> SEQ_BITS if rid else None
+        known = self._known.person(fh)
+        if known is not None:
+            return known
+        rid: int = self._one("SELECT rid FROM dir WHERE fh = ?", fh)[0]
+        if not rid:
+            return None
+        self._known.keep_person(fh, rid >> SEQ_BITS)
+        return rid >> SEQ_BITS
 
     async def survivors(self, fhs: Sequence[int]) -> dict[int, str]:
         """Ids of the Patients that replace superseded ones."""
-        if len(self._survivors) > _SURVIVORS:
-            self._survivors.clear()
-        unknown = [fh for fh in fhs if fh not in self._survivors]
+        unknown = self._known.unknown(fhs)
         if unknown:
             sql = "SELECT fh, id FROM carray(?) AS asked CROSS JOIN survivor ON survivor.fh = asked.value"
-            self._survivors.update(dict.fromkeys(unknown, ""))
-            self._survivors.update({row[0]: row[1] for row in self._reader.execute(sql, (numbers(unknown),))})
-        return {fh: id_ for fh in fhs if (id_ := self._survivors[fh])}
+            found = {row[0]: row[1] for row in self._reader.execute(sql, (numbers(unknown),))}
+            self._known.keep_survivors(unknown, found)
+        return self._known.survivors(fhs)
 
     # ---- scans -------------------------------------------------------------------------------
     async def home(
         self, person: int, sight: Sight, *, types: Sequence[str], match: Match, below: int, limit: int, bodies: bool
     ) -> list[Row]:
-        """One range of rows, newest first."""
-        where, values = sight_sql(sight, self._names)
-        also, words = match_sql(match)
-        first = person << SEQ_BITS
-        sql = (
-            f"SELECT {WITH_BODY if bodies else WITHOUT_BODY} FROM row WHERE row.rid >= ? AND row.rid < ?"
-            f" AND {where}{types_sql(types, self._names)}{also} ORDER BY row.rid DESC LIMIT ?"
-        )
-        top = min(below, first + SEQ_MASK + 1)
-        return self._rows(self._reader, sql, (first, top, *values, *words, limit))
+        """One range of rows, newest first; those read lately are not read again."""
+        rids = at_home(self._reader, self._names, person, sight, types, match, below, limit)
+        if len(rids) <= _CHART:
+            return self._known.rows(self._reader, rids)
+        columns = WITH_BODY if bodies else WITHOUT_BODY
+        sql = f"SELECT {columns} FROM carray(?) AS asked CROSS JOIN row ON row.rid = asked.value"
+        return self._rows(self._reader, sql, (numbers(rids),))
 
     async def newest(
         self,
@@ -313,10 +317,21 @@ class SqliteEngine:
         """FTS5 gives the keys; the rows are then fetched by key. In a thread unless the answer lies around one home."""
 
         def read(db: apsw.Connection) -> list[Row] | None:
-            rids = _posted(db, fts(match), outside, limit)
+            rids = posted(db, match, limit) if outside is None else self._away(match, outside, limit)
             return None if len(rids) > limit else self._found(db, rids, sight, types, also)
 
         return read(self._reader) if outside is not None else await self._apart(read)
+
+    def _away(self, match: Match, person: int, limit: int) -> list[int]:
+        """Keys of rows outside a home; for most persons there are none, and that is remembered."""
+        word = match.all[0][0] if len(match.all) == len(match.all[0]) == 1 and not match.none else None
+        kept = self._known.away(word, person) if word is not None else None
+        if kept is not None:
+            return kept
+        found = posted_outside(self._reader, match, person, limit)
+        if word is not None and len(found) <= _FEW:
+            self._known.keep_away(word, person, found)
+        return found
 
     def _found(
         self, db: apsw.Connection, rids: list[int], sight: Sight, types: Sequence[str], also: Match
@@ -427,22 +442,19 @@ class SqliteEngine:
         made = await asyncio.to_thread(ready, plan, self._names) if large else ready(plan, self._names)
         work = self._writer.submit(Together(transaction, made, alone(made)))
         # First of its callbacks, so before anybody hears of the commit; and also when the caller went away meanwhile.
-        work.add_done_callback(lambda _: self._forget(plan))
+        work.add_done_callback(lambda done: self._told(plan, done))
         return await asyncio.shield(work)
 
-    def _forget(self, plan: PackedPlan) -> None:
-        """Drop remembered rows the plan may have closed; of a large plan, all."""
+    def _told(self, plan: PackedPlan, work: asyncio.Future[Committed]) -> None:
+        """Forget what a plan may have changed; after a large one, all."""
         if len(plan.puts) > _LARGE:
-            self._hot.clear()
-            self._hot_bytes = 0
-            self._survivors.clear()
-            return
-        for put in (*plan.puts, *(put for move in plan.moves for put in move.puts)):
-            self._hot.pop(put.fh, None)
-            self._survivors.pop(put.fh, None)
-        for gone in plan.deletes:
-            self._hot.pop(fh_of(gone.type, gone.id), None)
-            self._survivors.pop(fh_of(gone.type, gone.id), None)
+            self._pages.clear()
+            self._known.clear()
+        else:
+            self._pages.told(plan)
+            self._known.told(plan)
+        if not work.cancelled() and not work.exception():
+            self._known.heard(work.result())
 
     async def purge(self, before: datetime, limit: int) -> int:
         """Postings and ordered entries of versions closed before an instant."""
@@ -451,7 +463,8 @@ class SqliteEngine:
     async def indexed(self, fresh: Sequence[Indexed]) -> None:
         """All in one commit."""
         await self._writer.run(lambda db: indexed(db, self._names, fresh))
-        self._hot.clear()
+        self._known.indexed()
+        self._pages.clear()
 
     async def noted(self, name: str) -> bytes | None:
         """From `meta`."""
@@ -481,14 +494,3 @@ class SqliteEngine:
 
 
 _RECORD = "src, member, local_number, patient, content, said_at, state"
-
-
-def _posted(db: apsw.Connection, query: str, outside: int | None, limit: int) -> list[int]:
-    sql = "SELECT rowid FROM post WHERE post MATCH ?"
-    if outside is None:
-        return [row[0] for row in db.execute(f"{sql} LIMIT ?", (query, limit + 1))]
-    first = outside << SEQ_BITS
-    below = db.execute(f"{sql} AND rowid < ? LIMIT ?", (query, first, limit + 1))
-    found = [row[0] for row in below]
-    above = db.execute(f"{sql} AND rowid > ? LIMIT ?", (query, first | SEQ_MASK, limit + 1))
-    return found + [row[0] for row in above]

@@ -6,7 +6,7 @@ the emitters of `index_values.py`; its source comes from the R4 tables alone. Th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ __all__ = [
     "SearchParam",
     "compile_filter",
     "extract",
+    "forgets",
     "keep_parameters",
     "meta_tokens",
     "params",
@@ -37,6 +38,8 @@ __all__ = [
 ]
 
 _COMPARTMENTS = ("Patient", "Encounter")
+forgets: list[Callable[[], None]] = []
+"""Called when other search parameters come in force, by whoever remembers what was made of them."""
 _META = ("source", "profile", "tag", "security")
 
 
@@ -80,6 +83,8 @@ def keep_parameters(folders: Iterable[Path]) -> None:
     keep(found)
     for made in (params, presence, _extractor):
         made.cache_clear()
+    for forget in forgets:
+        forget()
 
 
 def meta_tokens(resource_type: str, meta: Mapping[str, Any]) -> list[int]:

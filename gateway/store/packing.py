@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 
 import msgspec
 
@@ -60,8 +61,9 @@ def present_of(blob: bytes) -> int:
     return int.from_bytes(blob[3 : 3 + blob[2]], "little") if blob[:2] == b"\x95\xc4" else 0
 
 
+@lru_cache(8192)
 def unpack_keys(blob: bytes) -> Keys:
-    """Keys without tokens."""
+    """Keys without tokens. Those of rows read again and again are not taken apart again."""
     if not blob:
         return Keys()
     try:

@@ -168,6 +168,10 @@ class ResourceStore:
         """Versions of an instance, a type or everything, newest first; all pages see the same moment."""
         return await self._historian.page(asked, who)
 
+    async def merged(self, patient_id: str) -> bool:
+        """Whether another Patient reads in place of this one."""
+        return bool(await self._engine.survivors((fh_of("Patient", patient_id),)))
+
     async def search(self, query: Query, who: AccessContext) -> Page:
         """One page; all pages of one search see the same moment."""
         return await self._searcher.run(query, who)

@@ -12,8 +12,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec.structs import replace
 
 from ..errors import TooCostly
 from ..model.context import AccessContext
@@ -31,6 +33,7 @@ from .links import Follow, StoreLinks
 from .opened import Opened
 from .order import Order
 from .packing import unpack_keys
+from .pages import Kept
 from .terms import Terms
 
 GATHER = 20_000
@@ -96,19 +99,29 @@ class Searcher:
         top, at = await self._engine.moment()
         as_of, at = (cursor.as_of, instant_of(cursor.at)) if cursor else (top, at)
         sight = sight_of(who, as_of, retired=query.retired)
-        types = query.types or (query.type,)
-        jobs = [job for type_ in types if (job := await self._job(replace(query, type=type_), sight, cursor))]
+        asked = [replace(query, type=type_) for type_ in query.types] or [query]
+        jobs = [job for one in asked if (job := await self._job(one, sight, cursor))]
+        pages = self._engine.pages if _lasting(query, jobs, who) else None
+        key = (query, who.types, who.members, who.labels)
+        kept = pages.get(key, jobs[0].what) if pages is not None else None
+        if kept is not None:
+            link = self._link(query, Cursor(as_of, int(at.timestamp() * 1000), now, kept.place))
+            return Page(kept.matches, (), link, None, as_of, at)
         total = await self._totals(jobs, query, cursor)
         for job in jobs if query.count > 0 else ():
             await self._fill(job)
         rows, place = _merged(jobs, query)
         page = rows[: query.count]
-        more = len(rows) > query.count and bool(page)
-        born = cursor.born if cursor else now
-        link = self._cursors.write(query, Cursor(as_of, int(at.timestamp() * 1000), born, place)) if more else ""
+        place = place if len(rows) > query.count and page else ()
+        link = self._link(query, Cursor(as_of, int(at.timestamp() * 1000), cursor.born if cursor else now, place))
         included, cut = await includes(self._engine, query, page, sight) if query.includes else ([], False)
         matches, along = tuple(self._opened.all(page)), tuple(self._opened.all(included))
+        if pages is not None and (await self._engine.moment())[0] == top:
+            pages.keep(key, Kept(jobs[0].what, matches, place, _marks(jobs[0])))
         return Page(matches, along, link, total, as_of, at, cut)
+
+    def _link(self, query: Query, cursor: Cursor) -> str:
+        return self._cursors.write(query, cursor) if cursor.place else ""
 
     async def _job(self, query: Query, sight: Sight, cursor: Cursor | None) -> _Job | None:
         """None when nothing can match."""
@@ -423,6 +436,22 @@ class Searcher:
         low, high = job.what.updated
         first = await self._engine.first_tx(low) if low > -_TOP else 0
         return first, await self._engine.first_tx(high + 1) - 1 if high < _TOP else _TOP
+
+
+def _lasting(query: Query, jobs: list[_Job], who: AccessContext) -> bool:
+    """Whether a page can only change by rows that carry its postings, and by its own."""
+    if len(jobs) != 1 or query.cursor or query.types or query.includes or query.total != "none" or not query.count:
+        return False
+    what = jobs[0].what
+    # which Patients a member knows is told by its source records
+    told = query.type == "Patient" and who.members is not None
+    return bool(what.all and not (what.checks or what.among or what.instants or told))
+
+
+def _marks(job: _Job) -> tuple[int, ...]:
+    """Words one of which every match carries, and the resources on the page and next to it."""
+    words = job.what.person_words or min(job.what.all, key=len)
+    return (*words, *(row.fh for row in job.rows))
 
 
 def _merged(jobs: list[_Job], query: Query) -> tuple[list[Row], tuple[Any, ...]]:

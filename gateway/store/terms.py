@@ -8,7 +8,8 @@ finding. Source: FHIR R4 valueset.html, codesystem.html.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from ..errors import BadParameter, TooCostly
 from ..model.query import Filter

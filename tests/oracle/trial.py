@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
+
+from msgspec.structs import replace
 
 from gateway.errors import GatewayError, TooCostly
 from gateway.model.context import SYSTEM

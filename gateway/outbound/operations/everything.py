@@ -17,7 +17,7 @@ from ...model.resource import loads
 from ...model.rest import Answer, Call, Part, Seen
 from ...store.base import Resource, Whole, WholePage
 from ...store.index_dates import date_range
-from ..fhir_answers import bundle, current, entry, outcome_entry, patients_of
+from ..fhir_answers import bundle, current, entries, outcome_entry, patients_of
 from ..fhir_pages import Token, closed, count_of, opened, token_of
 from ..fhir_parts import FhirParts, On, Operation
 from ..fhir_query import pairs, query_text, shape_of
@@ -115,11 +115,11 @@ def _range(name: str, text: str) -> tuple[int, int]:
 
 # ---- the answer -------------------------------------------------------------------------------
 def _page(parts: FhirParts, call: Call, on: On, token: Token, found: WholePage) -> Answer:
-    entries = [entry(one, call.base, "match") for one in found.resources]
+    shown = entries(found.resources, call.base, "match")
     total = len(found.resources) if not found.next and not token.below else None
     body = bundle(
         "searchset",
-        entries + _remarks(on, token),
+        shown + _remarks(on, token),
         links=_links(parts, call, on, token, found),
         at=found.at,
         total=total,
@@ -167,8 +167,8 @@ def _streamed(parts: FhirParts, call: Call, on: On, token: Token, asked: Whole, 
 async def _rest(parts: FhirParts, call: Call, on: On, token: Token, asked: Whole) -> AsyncIterator[Part]:
     while asked.below is not None:
         found = await parts.store.whole(asked, call.who)
-        entries = b"".join(b"," + entry(one, call.base, "match") for one in found.resources)
-        yield Part(entries if found.next else entries + _END, _seen(call, on, token, found.resources))
+        shown = b"".join([b"," + one for one in entries(found.resources, call.base, "match")])
+        yield Part(shown if found.next else shown + _END, _seen(call, on, token, found.resources))
         asked = msgspec.structs.replace(asked, below=found.next)
 
 

@@ -6,7 +6,7 @@ share a coding, so a local code and its LOINC code count once. Source: FHIR R4 o
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from ...errors import BadParameter, TooCostly
 from ...model.query import Filter

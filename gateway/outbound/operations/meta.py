@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...errors import NotSupported
 from ...model.resource import dumps, loads
 from ...model.rest import Answer, Call, Seen, etag
-from ..fhir_answers import current, patient_of
+from ..fhir_answers import current
 from ..fhir_parts import FhirParts, On, Operation
 from ..fhir_query import pairs, shape_of
 
@@ -16,7 +16,7 @@ async def meta(parts: FhirParts, call: Call, on: On) -> Answer:
     """Profiles, tags and labels of the current version."""
     shape_of(pairs(call.query), frozenset(), parts.rules(call))
     resource = current(await parts.store.read(on.type, on.id, call.who), on.place)
-    patient = patient_of(resource)
+    patient = resource.patient
     found = loads(resource.body)["meta"]
     body = dumps({"resourceType": "Parameters", "parameter": [{"name": "return", "valueMeta": found}]})
     seen = Seen("R", "operation", (patient,) if patient else (), (on.place,), f"{on.place}/$meta")

@@ -1,0 +1,86 @@
+"""First pages given lately, for an engine whose one process hears of every commit before anybody sees it.
+
+A page found by postings can only change by a version that carries one of the words all its matches carry, or by another
+version of a resource on it. `told` forgets a page when either is committed, so what is kept is true as of now. Kept by
+question and by what the caller may see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from typing import Any
+
+from msgspec import Struct
+
+from .base import Resource, fh_of
+from .engine import PackedPlan
+
+_BYTES = 32 * 1024 * 1024
+_PAGE_BYTES = 2_000  # of a page beside its bodies, about
+
+
+class Kept(Struct, frozen=True):
+    """made: what the question was compiled to. place: where the next page begins, () on the last. marks: see above."""
+
+    made: object
+    matches: tuple[Resource, ...]
+    place: tuple[Any, ...]
+    marks: tuple[int, ...]
+
+
+class Pages:
+    """At most so many bytes of them; when they are full, all are forgotten."""
+
+    def __init__(self) -> None:
+        self._pages: dict[Hashable, Kept] = {}
+        self._marked: dict[int, set[Hashable]] = {}
+        self._bytes = 0
+
+    def get(self, key: Hashable, made: object) -> Kept | None:
+        """The page, when the question still means the same (a merged Patient makes it mean another)."""
+        kept = self._pages.get(key)
+        return kept if kept is not None and kept.made is made else None
+
+    def keep(self, key: Hashable, page: Kept) -> None:
+        """Remember a page that is true as of the last commit told."""
+        if self._bytes > _BYTES:
+            self.clear()
+        self._drop((key,))
+        self._pages[key] = page
+        self._bytes += _size(page)
+        for mark in page.marks:
+            self._marked.setdefault(mark, set()).add(key)
+
+    def told(self, plan: PackedPlan) -> None:
+        """Forget what a plan may have changed."""
+        if not self._marked:
+            return
+        for put in (*plan.puts, *(put for move in plan.moves for put in move.puts)):
+            if put.fh in self._marked:
+                self._drop(tuple(self._marked[put.fh]))
+            if not self._marked.keys().isdisjoint(put.words):
+                self._drop(tuple({key for word in self._marked.keys() & put.words for key in self._marked[word]}))
+        for gone in plan.deletes:
+            self._drop(tuple(self._marked.get(fh_of(gone.type, gone.id), ())))
+
+    def _drop(self, keys: Iterable[Hashable]) -> None:
+        for key in keys:
+            page = self._pages.pop(key, None)
+            if page is None:
+                continue
+            self._bytes -= _size(page)
+            for mark in page.marks:
+                kept = self._marked[mark]
+                kept.discard(key)
+                if not kept:
+                    del self._marked[mark]
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._pages.clear()
+        self._marked.clear()
+        self._bytes = 0
+
+
+def _size(page: Kept) -> int:
+    return _PAGE_BYTES + sum([len(one.body) for one in page.matches])

@@ -1,0 +1,143 @@
+"""What the one process that writes a SQLite store remembers of it: rows, persons, who reads for whom, the moment.
+
+A version never changes, so a row read lately serves again by its key; whether it may be seen is asked of the tables
+every time. The rest holds until a commit says otherwise: `told` hears of each before anybody else does, and what is
+read is read as of the last one told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+
+import apsw
+
+from .base import Committed, PackedPut, fh_of
+from .engine import LATEST, PackedPlan, Row, Sight, told_by_records
+from .sqlite_sql import WITH_BODY, Names, numbers
+
+_BYTES = 32 * 1024 * 1024  # of rows remembered
+_ROW_BYTES = 700  # of a row beside its keys and body, about
+_MANY = 50_000  # small things remembered, about 100 bytes each
+
+
+class Known:
+    """Of one engine. tx, at: the last commit told and its instant (epoch ms)."""
+
+    def __init__(self, names: Names, tx: int, at: int) -> None:
+        self.tx, self.at = tx, at
+        self._names = names
+        self._rows: dict[int, Row] = {}
+        self._bytes = 0
+        self._heads: dict[int, Row] = {}  # current rows by fh
+        self._head_bytes = 0
+        self._survivors: dict[int, str] = {}  # by fh of a Patient, "" for one who stands for himself
+        self._persons: dict[int, int] = {}  # by fh of a Patient: a number once given stays
+        self._away: dict[int, tuple[int, list[int]]] = {}  # by a word: a home, and what carries the word outside it
+
+    # ---- rows --------------------------------------------------------------------------------
+    def rows(self, db: apsw.Connection, rids: Sequence[int]) -> list[Row]:
+        """Rows by key, with bodies, in the order asked."""
+        if self._bytes > _BYTES:
+            self._rows = dict(islice(self._rows.items(), len(self._rows) // 2, None))
+            self._bytes = sum(map(_size, self._rows.values()))
+        known = self._rows
+        lacking = [rid for rid in rids if rid not in known]
+        if lacking:
+            sql = f"SELECT {WITH_BODY} FROM carray(?) AS asked CROSS JOIN row ON row.rid = asked.value"
+            fresh = list(map(self._names.row, db.execute(sql, (numbers(lacking),))))
+            known.update({row[0]: row for row in fresh})
+            self._bytes += sum(map(_size, fresh))
+        return [known[rid] for rid in rids]
+
+    def head(self, fh: int, sight: Sight) -> Row | None:
+        """The current row of a resource where it is remembered, and tells by itself whether this caller sees it."""
+        row = self._heads.get(fh) if sight.as_of >= LATEST else None
+        return None if row is None or told_by_records(sight, row) else row
+
+    def keep_heads(self, rows: Iterable[Row]) -> None:
+        """Remember current rows."""
+        if self._head_bytes > _BYTES // 2:
+            self._heads.clear()
+            self._head_bytes = 0
+        for row in rows:
+            self._heads[row.fh] = row
+            self._head_bytes += _size(row)
+
+    # ---- persons -----------------------------------------------------------------------------
+    def person(self, fh: int) -> int | None:
+        """A Patient's number, where it is remembered."""
+        return self._persons.get(fh)
+
+    def keep_person(self, fh: int, person: int) -> None:
+        """Remember it."""
+        if len(self._persons) > _MANY:
+            self._persons.clear()
+        self._persons[fh] = person
+
+    def unknown(self, fhs: Iterable[int]) -> list[int]:
+        """Those of whom it is not remembered whether another reads for them."""
+        if len(self._survivors) > _MANY:
+            self._survivors.clear()
+        return [fh for fh in fhs if fh not in self._survivors]
+
+    def keep_survivors(self, asked: Iterable[int], found: dict[int, str]) -> None:
+        """Remember who reads for whom; of those asked who were not found, nobody."""
+        self._survivors.update(dict.fromkeys(asked, ""))
+        self._survivors.update(found)
+
+    def survivors(self, fhs: Iterable[int]) -> dict[int, str]:
+        """Who reads for these; all are remembered."""
+        return {fh: id_ for fh in fhs if (id_ := self._survivors[fh])}
+
+    def away(self, word: int, person: int) -> list[int] | None:
+        """Keys of rows that carry a word outside a home, where they are remembered."""
+        kept = self._away.get(word)
+        return kept[1] if kept is not None and kept[0] == person else None
+
+    def keep_away(self, word: int, person: int, rids: list[int]) -> None:
+        """Remember them."""
+        if len(self._away) > _MANY:
+            self._away.clear()
+        self._away[word] = person, rids
+
+    # ---- commits -----------------------------------------------------------------------------
+    def heard(self, done: Committed) -> None:
+        """From now on what is read is read as of this commit."""
+        if done.tx > self.tx:
+            self.tx, self.at = done.tx, int(done.at.timestamp() * 1000)
+
+    def told(self, plan: PackedPlan) -> None:
+        """Drop what a plan may have changed."""
+        for put in (*plan.puts, *(put for move in plan.moves for put in move.puts)):
+            self._changed(put.fh)
+            if not self._away.keys().isdisjoint(put.words):
+                self._moved_in(put)
+        for gone in plan.deletes:
+            self._changed(fh_of(gone.type, gone.id))
+
+    def _changed(self, fh: int) -> None:
+        self._heads.pop(fh, None)
+        self._survivors.pop(fh, None)
+
+    def _moved_in(self, put: PackedPut) -> None:
+        home = self._persons.get(put.home)
+        for word in self._away.keys() & put.words:
+            if self._away[word][0] != home:
+                del self._away[word]
+
+    def clear(self) -> None:
+        """Forget all that a commit could change."""
+        self._heads.clear()
+        self._head_bytes = 0
+        self._survivors.clear()
+        self._away.clear()
+
+    def indexed(self) -> None:
+        """Rows were indexed anew: their keys and their postings are others."""
+        self._rows, self._bytes = {}, 0
+        self.clear()
+
+
+def _size(row: Row) -> int:
+    return _ROW_BYTES + len(row.keys) + len(row.body)
