@@ -14,7 +14,7 @@ from .base import Keys, fh_of, hash64
 from .engine import NOTHING, Match, Row, Sight, Span
 from .index import CompiledFilter, compile_filter, forgets
 from .index_dates import date_range
-from .index_filter import Verify
+from .index_filter import Reach, Verify
 from .packing import present_of, unpack_keys
 
 Check = Callable[[list[Row]], Awaitable[list[Row]]]
@@ -43,9 +43,9 @@ class Compiled:
     """One query of one type.
 
     all, none: postings, a group a condition; match: the same, whole. spans: date ranges of ordered tables every match
-    overlaps. updated: bounds (ms) on the instant. among: fhs every match is one of. absent: bits of `Keys.present` that
-    must be off (True) or on. patient: fh of the one Patient it is about, 0 = a population; person_words: the postings
-    that say so.
+    overlaps. reaches: of each group every match has a number in one. updated: bounds (ms) on the instant; exactly: they
+    say all that `instants` say. among: fhs every match is one of. absent: bits of `Keys.present` that must be off
+    (True) or on. patient: fh of the one Patient it is about, 0 = a population; person_words: the postings that say so.
     """
 
     all: list[tuple[int, ...]] = field(default_factory=list)
@@ -54,10 +54,12 @@ class Compiled:
     among: frozenset[int] | None = None
     absent: list[tuple[int, bool]] = field(default_factory=list)
     tests: list[Callable[[Keys], bool]] = field(default_factory=list)
+    reaches: list[tuple[Reach, ...]] = field(default_factory=list)
     instants: list[Callable[[int], bool]] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
     verifies: list[Verify] = field(default_factory=list)
     updated: tuple[int, int] = _FOREVER
+    exactly: bool = True
     patient: int = 0
     person_words: tuple[int, ...] = ()
     granted: tuple[int, ...] = ()
@@ -77,8 +79,9 @@ class Compiled:
 
     @property
     def counted(self) -> bool:
-        """True when postings alone decide."""
-        return self.matched and not self.absent
+        """True when postings and the instant alone decide."""
+        more = self.tests or self.checks or self.verifies or self.absent or self.among is not None
+        return not more and (not self.instants or self.exactly)
 
     @property
     def matched(self) -> bool:
@@ -203,9 +206,11 @@ def _add(out: Compiled, type_: str, one: Filter) -> None:
     patient = _named(one, one.values[0]) if len(one.values) == 1 else ""
     if patient and not out.patient and made.postings:
         out.patient, out.person_words = fh_of("Patient", patient), made.postings
-    if one.code == "_lastUpdated" and len(one.values) == 1 and not one.modifier:
-        low, high = _bounds(one.values[0])
+    if one.code == "_lastUpdated" and not one.modifier:
+        stretch = _bounds(one.values[0]) if len(one.values) == 1 else None
+        low, high = stretch or _FOREVER
         out.updated = (max(out.updated[0], low), min(out.updated[1], high))
+        out.exactly = out.exactly and stretch is not None
 
 
 def _tests(out: Compiled, made: CompiledFilter) -> None:
@@ -217,6 +222,8 @@ def _tests(out: Compiled, made: CompiledFilter) -> None:
         out.tests.append(made.test)
     if made.verify is not None:
         out.verifies.append(made.verify)
+    if made.reach:
+        out.reaches.append(made.reach)
     if made.ordered is not None:
         number, low, high = made.ordered
         out.spans.append(Span("date", number, low, high))
@@ -232,12 +239,12 @@ def _named(one: Filter, value: str) -> str:
     return value if named and "/" not in value and ":" not in value else ""
 
 
-def _bounds(value: str) -> tuple[int, int]:
-    """Instants outside which no row can match a `_lastUpdated` value already found well formed."""
+def _bounds(value: str) -> tuple[int, int] | None:
+    """First and last instant that match a `_lastUpdated` value found well formed; None when they are no stretch."""
     prefix, text = (value[:2], value[2:]) if value[:2].isalpha() else ("eq", value)
     low, high = date_range(text.replace(" ", "+"))
-    if prefix in ("ge", "gt", "sa"):
-        return low, _FOREVER[1]
-    if prefix in ("le", "lt", "eb"):
-        return _FOREVER[0], high
-    return (low, high) if prefix == "eq" else _FOREVER
+    stretches = {
+        "eq": (low, high), "ge": (low, _FOREVER[1]), "gt": (high + 1, _FOREVER[1]), "sa": (high + 1, _FOREVER[1]),
+        "le": (_FOREVER[0], high), "lt": (_FOREVER[0], low - 1), "eb": (_FOREVER[0], low - 1),
+    }  # fmt: skip
+    return stretches.get(prefix)

@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
+import msgspec
 from msgspec import Struct
 
 from .base import Committed, Delete, Kept, Move, Once, PackedPut, RecordPut, SourceRecordRow
@@ -116,6 +118,61 @@ class Span:
     high: int = 1 << 62
 
 
+class Stretch(NamedTuple):
+    """What a zone is made from: a version's transaction, its keys, packed, and its words cut short."""
+
+    tx: int
+    keys: bytes
+    words: bytes
+
+
+class Zone(Struct, frozen=True, array_like=True, dict=True):
+    """What versions of one type in transactions first … last have in common (`zones.py`).
+
+    present: bits of `Keys.present` that all have; some: that any has. shared: words all carry, cut short.
+    dates: (param, first ms, last ms), numbers: (param, unit, least, greatest): how far any value reaches.
+    """
+
+    first: int
+    last: int
+    present: bytes
+    some: bytes
+    shared: tuple[bytes, ...]
+    dates: tuple[tuple[int, int, int], ...]
+    numbers: tuple[tuple[int, int, float, float], ...]
+
+    @cached_property
+    def shared_by_all(self) -> frozenset[bytes]:
+        """`shared` as a set."""
+        return frozenset(self.shared)
+
+    @cached_property
+    def all_have(self) -> int:
+        """`present` as a number."""
+        return int.from_bytes(self.present, "little")
+
+    @cached_property
+    def some_have(self) -> int:
+        """`some` as a number."""
+        return int.from_bytes(self.some, "little")
+
+    def dated(self, param: int, low: int, high: int) -> bool:
+        """Whether a date may overlap this time."""
+        return any(low <= last and first <= high for number, first, last in self.dates if number == param)
+
+    def reached(self, param: int, unit: int, low: float, high: float) -> bool:
+        """Whether a number may lie there."""
+        return any(
+            low <= most and least <= high
+            for number, in_unit, least, most in self.numbers
+            if number == param and in_unit == unit
+        )
+
+
+encode_zone = msgspec.msgpack.Encoder().encode
+decode_zone = msgspec.msgpack.Decoder(Zone).decode
+
+
 class Placed(NamedTuple):
     """A row at its place in an ordered table."""
 
@@ -191,6 +248,19 @@ class Replan(Exception):
     """What the plan was made from changed before its transaction: make it again."""
 
 
+class Zones(Protocol):
+    """Zones kept beside the rows."""
+
+    async def of(self, type_: str) -> list[Zone]:
+        """Those of a type, oldest first, without a gap from the first transaction on."""
+
+    async def stretch(self, type_: str, after: int, count: int) -> list[Stretch]:
+        """All versions of the next transactions that together have so many; [] while there are fewer."""
+
+    async def keep(self, type_: str, zone: Zone) -> None:
+        """Keep one more. All are dropped when versions are indexed anew."""
+
+
 class Engine(Protocol):
     """A database that keeps rows. Reads never wait for a writer."""
 
@@ -199,6 +269,10 @@ class Engine(Protocol):
     @property
     def pages(self) -> Pages | None:
         """Pages given lately; None where other processes write too."""
+
+    @property
+    def zones(self) -> Zones:
+        """What long stretches of versions have in common."""
 
     def horizon(self) -> tuple[int, datetime]:
         """Newest committed transaction this process knows of, and its instant."""
@@ -286,8 +360,8 @@ class Engine(Protocol):
         match: looked up, `match.all` is not empty. also: tested on the rows found. outside: leave out this home.
         """
 
-    async def count(self, type_: str, sight: Sight, match: Match) -> int:
-        """How many rows match."""
+    async def count(self, type_: str, sight: Sight, match: Match, between: tuple[int, int]) -> int:
+        """How many rows match, of those with first ≤ tx ≤ last of `between`."""
 
     async def rows(self, rids: Sequence[int], sight: Sight, match: Match = NOTHING) -> dict[int, Row]:
         """Rows by key that match, with bodies."""

@@ -39,6 +39,7 @@ from .postgres_sql import (
 )
 from .postgres_walk import OrderedWalk
 from .postgres_writer import Committer
+from .postgres_zones import PostgresZones
 
 _RECORD = "src, member, local_number, patient, content, said_at, state"
 
@@ -50,6 +51,7 @@ class PostgresEngine:
         self.database = database
         self.store_key = store_key
         self.pages: Pages | None = None  # other processes write too
+        self.zones = PostgresZones(database)
         self._committer = Committer(database)
         self._names = Names()
         self._known = (0, 0)
@@ -251,12 +253,12 @@ class PostgresEngine:
         rows = await self._rows(sql, bound)
         return None if len(rows) > limit else rows
 
-    async def count(self, type_: str, sight: Sight, match: Match) -> int:
+    async def count(self, type_: str, sight: Sight, match: Match, between: tuple[int, int]) -> int:
         """Counted by the server."""
         where, values = sight_sql(sight)
         also, words = match_sql(match)
-        sql = f"SELECT count(*) FROM version r WHERE r.typ = %s AND {where}{also}"
-        found = await self.database.one(sql, (number_of(type_), *values, *words))
+        sql = f"SELECT count(*) FROM version r WHERE r.typ = %s AND r.from_tx BETWEEN %s AND %s AND {where}{also}"
+        found = await self.database.one(sql, (number_of(type_), *between, *values, *words))
         return int(found[0])
 
     async def identified(self, h: int, sight: Sight) -> list[Row]:
@@ -359,6 +361,8 @@ class PostgresEngine:
             async with transaction(self.database.writing) as connection:
                 for one in fresh:
                     await _indexed(connection, one)
+                await run(connection, "DELETE FROM zone")
+        self.zones.forget()
 
     async def noted(self, name: str) -> bytes | None:
         """From `meta`."""

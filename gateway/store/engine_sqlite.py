@@ -53,6 +53,7 @@ from .sqlite_sql import (
 )
 from .sqlite_upkeep import indexed, purge
 from .sqlite_walk import OrderedWalk
+from .sqlite_zones import SqliteZones
 from .writer import GroupWriter, Together, connect
 
 T = TypeVar("T")
@@ -82,6 +83,7 @@ class SqliteEngine:
         self._names = Names()
         self._names.load(self._reader)
         self._pages = Pages()
+        self.zones = SqliteZones(self._reader, self._writer, self._names, self._apart)
         self._known = Known(self._names, *self._one("SELECT tx, at FROM tx ORDER BY tx DESC LIMIT 1"))
         self.store_key: bytes = self._one("SELECT value FROM meta WHERE name = 'key'")[0]
 
@@ -346,17 +348,17 @@ class SqliteEngine:
         )
         return self._rows(db, sql, (numbers(rids), *values, *words))
 
-    async def count(self, type_: str, sight: Sight, match: Match) -> int:
+    async def count(self, type_: str, sight: Sight, match: Match, between: tuple[int, int]) -> int:
         """By postings where there are some, else along the rows of the type."""
         where, values = sight_sql(sight, self._names)
         if match.all:
-            source = "post CROSS JOIN row ON row.rid = post.rowid WHERE post MATCH ?"
-            bound: tuple[Any, ...] = (fts(match), *values)
+            source = "post CROSS JOIN row ON row.rid = post.rowid WHERE post MATCH ? AND row.from_tx BETWEEN ? AND ?"
+            bound: tuple[Any, ...] = (fts(match), *between, *values)
         else:
             test, words = match_sql(match)
             where += test
-            source = "row INDEXED BY row_tx WHERE row.typ = ?"
-            bound = (self._names.number.get(type_, -1), *values, *words)
+            source = "row INDEXED BY row_tx WHERE row.typ = ? AND row.from_tx BETWEEN ? AND ?"
+            bound = (self._names.number.get(type_, -1), *between, *values, *words)
         sql = f"SELECT count(*) FROM {source} AND {where}{types_sql((type_,), self._names)}"
         return await self._apart(lambda db: int(next(iter(db.execute(sql, bound)))[0]))
 
@@ -464,6 +466,7 @@ class SqliteEngine:
         """All in one commit."""
         await self._writer.run(lambda db: indexed(db, self._names, fresh))
         self._known.indexed()
+        self.zones.forget()
         self._pages.clear()
 
     async def noted(self, name: str) -> bytes | None:

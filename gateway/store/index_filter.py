@@ -39,6 +39,8 @@ class Whole:
 
 
 Verify = Callable[[Whole], bool]
+Reach = tuple[int, int, float, float]
+"""Parameter number, unit, least and greatest value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +48,11 @@ class CompiledFilter:
     """One filter, ready to run.
 
     postings: tokens any of which a match carries; None when no posting serves. ordered: (parameter number, first ms,
-    last ms): every match has a date range that overlaps it; None when that says nothing. decided: the postings alone
-    decide. updated: decides on the instant (ms) of the version, for `_lastUpdated`. also: further groups of postings
-    every match carries. absent: (bit of `Keys.present`, whether it must be off), decides alone. A row matches when
-    `test`, `verify` and `updated`, where they are given, all say so.
+    last ms): every match has a date range that overlaps it; None when that says nothing. reach: every match has a
+    number in one of these, () when that says nothing. decided: the postings alone decide. updated: decides on the
+    instant (ms) of the version, for `_lastUpdated`. also: further groups of postings every match carries. absent: (bit
+    of `Keys.present`, whether it must be off), decides alone. A row matches when `test`, `verify` and `updated`, where
+    they are given, all say so.
     """
 
     postings: tuple[int, ...] | None
@@ -60,6 +63,7 @@ class CompiledFilter:
     updated: Callable[[int], bool] | None = None
     also: tuple[tuple[int, ...], ...] = ()
     absent: tuple[int, bool] | None = None
+    reach: tuple[Reach, ...] = ()
 
 
 def always(keys: Keys) -> bool:

@@ -21,7 +21,9 @@ from .index_values import base_unit
 PREFIXES = ("eq", "ne", "gt", "ge", "lt", "le", "sa", "eb", "ap")
 Range = tuple[int, int]
 _DAY = 86_400_000
-_Fits = Callable[[float], bool]
+_Fits = tuple[Callable[[float], bool], float, float]
+"""The test of a value, and between which values all that pass it lie."""
+_LEAST, _MOST = float("-inf"), float("inf")
 _ONE = Fraction(1)
 
 
@@ -104,9 +106,9 @@ def _numbers(param: SearchParam, ways: list[tuple[int, _Fits]]) -> CompiledFilte
 
     def test(keys: Keys) -> bool:
         rows = [(unit, value) for n, unit, value in keys.numbers if n == number]
-        return any(wanted == unit and fits(value) for wanted, fits in ways for unit, value in rows)
+        return any(wanted == unit and fits[0](value) for wanted, fits in ways for unit, value in rows)
 
-    return CompiledFilter(None, test)
+    return CompiledFilter(None, test, reach=tuple((number, unit, low, high) for unit, (_, low, high) in ways))
 
 
 def _number_test(filter: Filter, text: str, worth: Fraction = _ONE) -> _Fits:
@@ -117,15 +119,15 @@ def _number_test(filter: Filter, text: str, worth: Fraction = _ONE) -> _Fits:
     margin = max(abs(exact) / 10, step)
     least, most = float((exact - margin) * worth), float((exact + margin) * worth)
     tests: dict[str, _Fits] = {
-        "eq": lambda v: low <= v < high,
-        "ne": lambda v: not low <= v < high,
-        "gt": lambda v: v > value,
-        "ge": lambda v: v >= value,
-        "lt": lambda v: v < value,
-        "le": lambda v: v <= value,
-        "sa": lambda v: v > value,
-        "eb": lambda v: v < value,
-        "ap": lambda v: least <= v <= most,
+        "eq": (lambda v: low <= v < high, low, high),
+        "ne": (lambda v: not low <= v < high, _LEAST, _MOST),
+        "gt": (lambda v: v > value, value, _MOST),
+        "ge": (lambda v: v >= value, value, _MOST),
+        "lt": (lambda v: v < value, _LEAST, value),
+        "le": (lambda v: v <= value, _LEAST, value),
+        "sa": (lambda v: v > value, value, _MOST),
+        "eb": (lambda v: v < value, _LEAST, value),
+        "ap": (lambda v: least <= v <= most, least, most),
     }
     return tests[prefix]
 

@@ -10,7 +10,8 @@ from .index_filter import Whole
 from .opened import Opened
 
 AT_ONCE = 200
-"""Rows judged together."""
+"""Rows judged together, where the first ones did not fill the page."""
+_FIRST = 16
 
 
 class Judge:
@@ -34,9 +35,10 @@ class Judge:
         if not what.late:
             return await self.whole(rows[:limit], sight)
         out: list[Row] = []
-        step = max(AT_ONCE, limit) if what.checks else max(8, min(AT_ONCE, limit))
-        for at in range(0, len(rows), step):
+        at, step = 0, max(_FIRST, limit)
+        while at < len(rows):
             part = rows[at : at + step]
+            at, step = at + step, max(2 * step, AT_ONCE) if what.checks else min(step, AT_ONCE)
             for check in what.checks:
                 part = await check(part)
             whole = await self.whole(part, sight)

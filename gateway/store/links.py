@@ -21,8 +21,10 @@ from .terms import Terms
 
 FEW = 200
 """Resources at the end of a chain that are looked up by their postings."""
-MANY = 20_000
-"""Resources that may point back, for `_has`."""
+SOME, MANY = 1_000, 20_000
+"""Resources that may point back, for `_has`: looked up ahead, and looked up when a page does not fill."""
+PATIENCE = 250
+"""Rows asked for one by one before that."""
 TO_ONE = 20_000
 """Resources that may point to one, where each is checked; of more, the newest `FEW`."""
 _TOP = 1 << 62
@@ -88,13 +90,22 @@ class StoreLinks:
         """Who is pointed to by the matches of the far side, or a check that somebody points to each row."""
         everywhere = replace(sight, retired=True)
         what = await self._far(one.type, one.condition, everywhere)
-        rows = await self._all(one.type, what, everywhere, MANY)
-        if rows is None:
-            return self._pointed(one, what, everywhere)
+        found = await self._pointed_to(one, what, everywhere, min(MANY, SOME))
+        return self._pointed(one, what, everywhere) if found is None else found
+
+    async def _pointed_to(self, one: Has, what: Compiled, sight: Sight, limit: int) -> frozenset[int] | None:
+        """fhs of all that matches point to; None for more than so many matches."""
+        rows = await self._all(one.type, what, sight, limit)
         number = param_number(one.code)
+        if rows is None:
+            return None
         return frozenset(fh for row in rows for n, fh in unpack_keys(row.keys).refs if n == number)
 
     def _pointed(self, one: Has, what: Compiled, sight: Sight) -> Check:
+        """Each row is asked for by itself, for most pages are full soon; after `PATIENCE` of them all are gathered."""
+        asked = 0
+        all_of_them: frozenset[int] | None = None
+
         async def somebody(row: Row) -> bool:
             word = hash64(f"{one.type}|{one.code}", "ref", row.type, row.id)
             match = Match(((word,), *what.all), tuple(what.none))
@@ -113,6 +124,12 @@ class StoreLinks:
             return True
 
         async def check(rows: list[Row]) -> list[Row]:
+            nonlocal asked, all_of_them
+            if asked <= PATIENCE < asked + len(rows):
+                all_of_them = await self._pointed_to(one, what, sight, MANY)
+            asked += len(rows)
+            if all_of_them is not None:
+                return [row for row in rows if row.fh in all_of_them]
             return [row for row in rows if await somebody(row)]
 
         return check

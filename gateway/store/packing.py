@@ -64,6 +64,11 @@ def present_of(blob: bytes) -> int:
 @lru_cache(8192)
 def unpack_keys(blob: bytes) -> Keys:
     """Keys without tokens. Those of rows read again and again are not taken apart again."""
+    return decode_keys(blob)
+
+
+def decode_keys(blob: bytes) -> Keys:
+    """The same of a row that is read once."""
     if not blob:
         return Keys()
     try:

@@ -66,6 +66,7 @@ from .past import Historian
 from .reindex import due, reindex
 from .search import NOW, Searcher, sight_of
 from .whole import Records
+from .zones import survey
 
 _TRIES = 5
 _TOP = 1 << 62
@@ -336,6 +337,7 @@ class ResourceStore:
             await asyncio.sleep(60)
             try:
                 await self.purge()
+                await self.survey()
             except GatewayError as fault:
                 _LOG.warning("purging postings failed", extra={"code": fault.code})
 
@@ -346,6 +348,10 @@ class ResourceStore:
     async def reindex(self, told: Callable[[int], None] = lambda done: None) -> int:
         """What every current version is found by, worked out again; how many. told: the number done so far."""
         return await reindex(self._engine, self._codec, told)
+
+    async def survey(self) -> int:
+        """Sum up long stretches of versions, for searches to pass over; how many were made, at most some at a time."""
+        return await survey(self._engine)
 
     async def purge(self) -> int:
         """Drop postings of versions closed longer ago than a paging link lives; how many."""

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +36,7 @@ from .order import Order
 from .packing import unpack_keys
 from .pages import Kept
 from .terms import Terms
+from .zones import Windows
 
 GATHER = 20_000
 """Rows that may be gathered and sorted by age; beyond, a search walks."""
@@ -324,22 +326,42 @@ class Searcher:
         """Along transactions. Place: "n", tx, rid."""
         place = job.cursor.place if job.cursor else ()
         after = (place[1], place[2]) if place and place[0] == mark else None
-        between = await self._between(job)
         # What the engine alone decides is asked for exactly; what is tested here is asked for in larger steps.
         tested = mark == _MISSING or not job.what.matched
         size = _CHUNK + job.wanted if tested else job.wanted
-        seen = 0
-        while len(job.rows) < job.wanted:
-            rows = await self._engine.newest(
-                job.query.type, job.sight, match=job.what.match, between=between, after=after,
-                limit=size, ascending=ascending,
-            )  # fmt: skip
-            job.rows += await self._judged(job, [row for row in rows if but(row) and job.what.fits(row)])
-            if len(rows) < size:
-                break
-            after = (rows[-1].tx, rows[-1].rid)
-            seen = await self._bounded(job, seen + len(rows))
+        async with aclosing(self._walk(job, size, after, ascending=ascending)) as steps:
+            async for rows in steps:
+                job.rows += await self._judged(job, [row for row in rows if but(row) and job.what.fits(row)])
+                if len(job.rows) >= job.wanted:
+                    break
         self._place_newest(job, mark)
+
+    async def _walk(
+        self, job: _Job, size: int, after: tuple[int, int] | None = None, *, ascending: bool = False
+    ) -> AsyncGenerator[list[Row]]:
+        """Rows that match along transactions, at most `size` a step; stretches without any are passed over."""
+        seen = 0
+        for low, high in await self._windows(job, ascending):
+            if after is not None and (high < after[0] if ascending else low > after[0]):
+                continue
+            inside = after if after is not None and low <= after[0] <= high else None
+            while True:
+                rows = await self._engine.newest(
+                    job.query.type, job.sight, match=job.what.match, between=(low, high), after=inside,
+                    limit=size, ascending=ascending,
+                )  # fmt: skip
+                yield rows
+                seen = await self._bounded(job, seen + len(rows))
+                if len(rows) < size:
+                    break
+                inside = (rows[-1].tx, rows[-1].rid)
+
+    async def _windows(self, job: _Job, ascending: bool) -> list[tuple[int, int]]:
+        between, windows = await self._between(job), Windows(job.what)
+        if not windows.tell:
+            return [between]
+        found = windows.among(await self._engine.zones.of(job.query.type), between)
+        return found if ascending else found[::-1]
 
     async def _ordered_page(self, job: _Job) -> None:
         """Along an ordered table, then the rows that have no value there. Place: "o", value, rid, then "m", …"""
@@ -400,7 +422,7 @@ class Searcher:
             return len(await self._judge.judged(job.what, rows, job.sight, len(rows))) if job.what.late else len(rows)
         if not job.what.counted:
             return await self._walked_total(job)
-        return await self._engine.count(job.query.type, job.sight, job.what.match)
+        return await self._engine.count(job.query.type, job.sight, job.what.match, await self._between(job))
 
     async def _estimate(self, job: _Job) -> int:
         """Exact where that is cheap; else as many of all rows as of the newest ones, or a bound where none is near."""
@@ -415,21 +437,12 @@ class Searcher:
         return max(len(fitting), size * len(fitting) // max(len(newest), 1))
 
     async def _walked_total(self, job: _Job) -> int:
-        between = await self._between(job)
-        total = seen = 0
-        after: tuple[int, int] | None = None
-        while True:
-            rows = await self._engine.newest(
-                job.query.type, job.sight, match=job.what.match, between=between, after=after,
-                limit=10 * _CHUNK, ascending=False,
-            )  # fmt: skip
+        total = 0
+        async for rows in self._walk(job, 10 * _CHUNK):
             fitting = job.what.fitting(rows)
             judged = await self._judge.judged(job.what, fitting, job.sight, len(fitting)) if job.what.late else fitting
             total += len(judged)
-            if len(rows) < 10 * _CHUNK:
-                return total
-            after = (rows[-1].tx, rows[-1].rid)
-            seen = await self._bounded(job, seen + len(rows))
+        return total
 
     async def _between(self, job: _Job) -> tuple[int, int]:
         """Transactions outside which no row matches."""

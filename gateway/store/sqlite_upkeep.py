@@ -25,7 +25,8 @@ def purge(db: apsw.Connection, before: int, limit: int) -> int:
 
 
 def indexed(db: apsw.Connection, names: Names, fresh: Sequence[Indexed]) -> None:
-    """Replace what current versions are found by."""
+    """Replace what current versions are found by; zones made of their old keys are void."""
+    db.execute("DELETE FROM zone")
     for one in fresh:
         rid, typ = one.rid, names.number[one.type]
         if not list(db.execute("SELECT 1 FROM row WHERE rid = ? AND till_tx = ?", (rid, NO_TILL))):

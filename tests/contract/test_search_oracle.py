@@ -6,6 +6,7 @@ import pytest
 
 import gateway.store.links as links_module
 import gateway.store.search as search_module
+import gateway.store.zones as zones_module
 from tests.contract.conftest import Site
 from tests.oracle.trial import Trial, build, disagreement
 
@@ -17,11 +18,15 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
         monkeypatch.setattr(search_module, "GATHER", 2)
         monkeypatch.setattr(links_module, "FEW", 1)
         monkeypatch.setattr(links_module, "MANY", 2)
+        monkeypatch.setattr(links_module, "PATIENCE", 3)
+        monkeypatch.setattr(zones_module, "ROWS", 5)
     return str(request.param)
 
 
 async def _agree(trial: Trial, pairs: int) -> None:
     """Ask so many questions; every answer must be the oracle's."""
+    while await trial.store.survey():
+        pass
     faults = [fault for _ in range(pairs) if (fault := await disagreement(trial, *trial.asker.question()))]
     assert not faults, f"{len(faults)} of {pairs} differ:\n" + "\n".join(faults[:40])
 

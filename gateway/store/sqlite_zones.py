@@ -1,0 +1,50 @@
+"""Zones of the SQLite engine: read once, then added to; no other process makes any."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import apsw
+
+from .engine import Stretch, Zone, decode_zone, encode_zone
+from .sqlite_sql import Names
+from .writer import GroupWriter
+
+_STRETCH = (
+    "SELECT from_tx, keys, words FROM row INDEXED BY row_tx WHERE typ = ?1 AND from_tx > ?2 AND from_tx <="
+    " (SELECT from_tx FROM row INDEXED BY row_tx WHERE typ = ?1 AND from_tx > ?2 ORDER BY from_tx LIMIT 1 OFFSET ?3)"
+    " ORDER BY from_tx"
+)
+Apart = Callable[[Callable[[apsw.Connection], list[Stretch]]], Awaitable[list[Stretch]]]
+
+
+class SqliteZones:
+    """apart: runs a long read in a thread."""
+
+    def __init__(self, reader: apsw.Connection, writer: GroupWriter, names: Names, apart: Apart) -> None:
+        self._reader, self._writer, self._names, self._apart = reader, writer, names, apart
+        self._known: dict[str, list[Zone]] = {}
+
+    async def of(self, type_: str) -> list[Zone]:
+        """Those of a type, oldest first."""
+        known = self._known.get(type_)
+        if known is None:
+            sql = "SELECT said FROM zone WHERE typ = ? ORDER BY last"
+            found = self._reader.execute(sql, (self._names.number.get(type_, -1),))
+            known = self._known[type_] = [decode_zone(row[0]) for row in found]
+        return known
+
+    async def stretch(self, type_: str, after: int, count: int) -> list[Stretch]:
+        """All versions of the next transactions that together have so many."""
+        bound = (self._names.number.get(type_, -1), after, count - 1)
+        return await self._apart(lambda db: [Stretch(*row) for row in db.execute(_STRETCH, bound)])
+
+    async def keep(self, type_: str, zone: Zone) -> None:
+        """Keep one more."""
+        row = (self._names.number[type_], zone.last, encode_zone(zone))
+        await self._writer.run(lambda db: db.execute("INSERT OR REPLACE INTO zone VALUES(?, ?, ?)", row))
+        self._known.pop(type_, None)
+
+    def forget(self) -> None:
+        """They are gone."""
+        self._known.clear()

@@ -1,0 +1,112 @@
+"""What long stretches of versions have in common, so that a walk passes over those where nothing can match.
+
+A zone sums up some thousand versions of one type that follow one another: which words all of them carry, which
+parameters all or any of them have a value for, and how far their dates and numbers reach. Versions closed since are
+summed up too, so what it says holds for every moment; rows are never re-keyed, so it holds for good. Only other search
+keys (a reindex) make it void. What is younger than the last zone is walked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+
+from ..validate.definitions import resource_types
+from .compiled import Compiled
+from .engine import Engine, Stretch, Zone
+from .packing import WORD, decode_keys, short
+
+ROWS = 4_096
+"""Versions a zone sums up at least: fewer make more zones to look at, more make fewer that can be passed over."""
+_TURN = 40
+"""Zones made before others are let in."""
+
+
+def summed(first: int, rows: Sequence[Stretch]) -> Zone:
+    """The zone of rows in order of their transactions; its first transaction is `first`."""
+    rows = [row for row in rows if row.words] or rows[-1:]  # a deletion carries nothing and is never found
+    shared = [rows[0].words[at : at + WORD] for at in range(0, len(rows[0].words), WORD)]
+    present, some = -1, 0
+    dates: dict[int, tuple[int, int]] = {}
+    numbers: dict[tuple[int, int], tuple[float, float]] = {}
+    for row in rows:
+        shared = [word for word in shared if word in row.words]
+        keys = decode_keys(row.keys)
+        present &= keys.present
+        some |= keys.present
+        for param, low, high in keys.dates:
+            least, most = dates.get(param, (low, high))
+            dates[param] = min(least, low), max(most, high)
+        for param, unit, value in keys.numbers:
+            down, up = numbers.get((param, unit), (value, value))
+            numbers[param, unit] = min(down, value), max(up, value)
+    return Zone(
+        first, rows[-1].tx, _bytes(max(present, 0)), _bytes(some), tuple(shared),
+        tuple((param, *reach) for param, reach in dates.items()),
+        tuple((*which, *reach) for which, reach in numbers.items()),
+    )  # fmt: skip
+
+
+def _bytes(bits: int) -> bytes:
+    return bits.to_bytes((bits.bit_length() + 7) // 8, "little")
+
+
+class Windows:
+    """Of one question: the stretches of transactions where it may have matches."""
+
+    def __init__(self, what: Compiled) -> None:
+        self._none = [short(word) for word in what.none]
+        self._off = _mask(bit for bit, off in what.absent if off)
+        self._on = [bit for bit, off in what.absent if not off]
+        self._spans = [(span.param, span.low, span.high) for span in what.spans if span.table == "date"]
+        self._reaches = what.reaches
+        self.tell = bool(self._none or what.absent or self._spans or self._reaches)
+
+    def among(self, zones: Iterable[Zone], between: tuple[int, int]) -> list[tuple[int, int]]:
+        """Oldest first, no two of them adjacent, none outside `between`. What no zone sums up may match."""
+        out: list[tuple[int, int]] = []
+        low, top = between
+        for zone in zones:
+            if zone.last < low or self._may_match(zone):
+                continue
+            if zone.first > top:
+                break
+            if zone.first > low:
+                out.append((low, zone.first - 1))
+            low = zone.last + 1
+        return [*out, (low, top)] if low <= top else out
+
+    def _may_match(self, zone: Zone) -> bool:
+        if not zone.shared_by_all.isdisjoint(self._none) or zone.all_have & self._off:
+            return False
+        return (
+            all(zone.some_have & bit for bit in self._on)
+            and all(zone.dated(*span) for span in self._spans)
+            and all(any(zone.reached(*one) for one in group) for group in self._reaches)
+        )
+
+
+def _mask(bits: Iterable[int]) -> int:
+    mask = 0
+    for bit in bits:
+        mask |= bit
+    return mask
+
+
+async def survey(engine: Engine) -> int:
+    """Sum up what is old enough and not summed up yet; how many zones were made, at most some."""
+    made = 0
+    for type_ in sorted(resource_types()):
+        while made < _TURN and await engine.size(type_) >= ROWS:
+            zones = await engine.zones.of(type_)
+            after = zones[-1].last if zones else -1
+            rows = await engine.zones.stretch(type_, after, ROWS)
+            if not rows:
+                break
+            await engine.zones.keep(type_, await _apart(after + 1, rows))
+            made += 1
+    return made
+
+
+async def _apart(first: int, rows: Sequence[Stretch]) -> Zone:
+    return await asyncio.to_thread(summed, first, rows)
