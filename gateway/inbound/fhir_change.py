@@ -23,6 +23,7 @@ from ..errors import (
     NotSupported,
     PatchFailed,
     PreconditionFailed,
+    TooLarge,
     UnsupportedMedia,
 )
 from ..identity.index import PersonIndex
@@ -298,6 +299,8 @@ class Planner:
         _may_change(call.who, old)
         value = patched(loads(old.body), call.body)
         body = dumps(value)
+        if len(body) > self.parts.resource_bytes:
+            raise TooLarge("patch", f"> {self.parts.resource_bytes} bytes")
         bounded(body, old.type)
         if not isinstance(value, dict) or (head_of(body).resourceType, head_of(body).id) != (old.type, old.id):
             raise PatchFailed(f"{old.type}.id", "type and id stay as they are", detail_zh="类型与 id 不可改变。")

@@ -1,7 +1,7 @@
 """JSON Patch (RFC 6902) on a plain JSON value, numbers compared as numbers and never rounded.
 
 Own code, because what we need is small and exact: `true` is not `1`, a Decimal stays one, a fault names its
-operation, and copies cannot grow a resource beyond its limit.
+operation, and copies are counted: they can neither grow a resource beyond reason nor take long.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from ..model.resource import dumps, loads
 
 MAX_OPERATIONS = 1_000
 MAX_BYTES = 16 * 1024 * 1024
+"""What all copies of a patch may amount to: each costs what it copies, and no more."""
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 _NEEDED = {
     "add": ("value",), "remove": (), "replace": ("value",), "move": ("from",), "copy": ("from",), "test": ("value",)
@@ -28,12 +29,21 @@ def patched(document: Any, patch: bytes) -> Any:
 
     Raises Unparseable for what is no JSON Patch, PatchFailed with the operation that does not fit, TooLarge.
     """
-    document = deepcopy(document)
+    document, copied = deepcopy(document), 0
     for number, operation in enumerate(_operations(patch)):
         try:
-            document = _applied(document, operation)
+            if operation["op"] == "copy":
+                text = dumps(_at(document, _steps(operation["from"])))
+                copied += len(text)
+                if copied > MAX_BYTES:
+                    raise TooLarge("patch", f"copies more than {MAX_BYTES} bytes")
+                document = _added(document, _steps(operation["path"]), loads(text))
+            else:
+                document = _applied(document, operation)
         except PatchFailed as fault:
             raise fault.within(f"patch[{number}]") from None
+        except RecursionError:  # copies into their own depths
+            raise Unparseable(f"patch[{number}]", "nests too deep", detail_zh="嵌套过深。") from None
     return document
 
 
@@ -74,16 +84,8 @@ def _applied(document: Any, operation: dict[str, Any]) -> Any:
             return _replaced(document, path, operation["value"])
         case "move":
             return _moved(document, _steps(operation["from"]), path)
-        case "copy":
-            return _within_limit(_added(document, path, deepcopy(_at(document, _steps(operation["from"])))))
     if not same(_at(document, path), operation["value"]):
         raise PatchFailed(operation["path"], "the test does not hold", detail_zh="test 条件不成立。")
-    return document
-
-
-def _within_limit(document: Any) -> Any:
-    if len(dumps(document)) > MAX_BYTES:
-        raise TooLarge("patch")
     return document
 
 

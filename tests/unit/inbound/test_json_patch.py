@@ -82,6 +82,35 @@ def test_copies_cannot_grow_a_resource_beyond_its_limit() -> None:
         patched({"a": ["x" * 1000]}, dumps(doubling))
 
 
+def test_a_copy_costs_what_it_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[int] = []
+
+    def counted(value: Any) -> bytes:
+        text = dumps(value)
+        written.append(len(text))
+        return text
+
+    monkeypatch.setattr("gateway.inbound.json_patch.dumps", counted)
+    small = [{"op": "copy", "from": "/small", "path": "/many/-"} for _ in range(900)]
+    after = patched({"large": "x" * 8_000_000, "small": {"a": 1}, "many": []}, dumps(small))
+    assert len(after["many"]) == 900 and sum(written) == 900 * len(b'{"a":1}')
+
+
+def test_copies_taken_away_again_are_counted_too() -> None:
+    pair = [{"op": "copy", "from": "/a", "path": "/b"}, {"op": "remove", "path": "/b"}]
+    with pytest.raises(TooLarge):
+        patched({"a": "x" * 1_000_000}, dumps(pair * 20))
+
+
+def test_copies_into_their_own_depths_are_refused() -> None:
+    deep: Any = []
+    for _ in range(400):
+        deep = [deep]
+    into = [{"op": "copy", "from": "/a", "path": "/a" + "/0" * (400 * 2**n) + "/-"} for n in range(7)]
+    with pytest.raises((Unparseable, TooLarge, PatchFailed)):
+        patched({"a": deep}, dumps(into))
+
+
 def test_a_value_added_twice_is_not_one_value() -> None:
     patch = [{"op": "add", "path": "/a", "value": {}}, {"op": "copy", "from": "/a", "path": "/b"}]
     patch.append({"op": "add", "path": "/b/x", "value": 1})
