@@ -136,6 +136,68 @@ def test_a_client_that_does_not_read_its_answers_is_dropped(strict: Alliance) ->
             line.sendall(ask * 100)
 
 
+def test_answers_nobody_fetches_take_up_only_so_much_in_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.inbound.http_server.UNREAD_BYTES", 300_000)
+    alliance = Alliance(tmp_path)  # which would give each of them 30 s
+    greedy = [_greedy(alliance) for _ in range(12)]
+    lines = alliance.gateway._server._lines  # type: ignore[union-attr]
+    try:
+        begun = time.monotonic()
+        while len(lines._all) == 12 and time.monotonic() - begun < 10:
+            time.sleep(0.05)
+        assert 0 < len(lines._all) < 12
+        assert httpx.get(f"{alliance.url}/health/live", timeout=5).status_code == 200
+        time.sleep(1.0)  # two sweeps
+        assert sum(line.unread for line in list(lines._all)) <= 300_000
+    finally:
+        for line in greedy:
+            line.close()
+        alliance.close()
+
+
+def _greedy(alliance: Alliance) -> socket.socket:
+    """A client with a small window that asks for much and reads nothing."""
+    line = socket.socket()
+    line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    line.connect(("127.0.0.1", alliance.gateway.http_port))
+    line.sendall(b"GET /fhir/metadata HTTP/1.1\r\nHost: a\r\n\r\n" * 200)
+    return line
+
+
+def test_bodies_being_received_take_up_only_so_much_in_all(tmp_path: Path) -> None:
+    alliance = Alliance(tmp_path, limits=Limits(waiting_mb=1))
+    try:
+        token = alliance.bearer("admin")["Authorization"]
+        head = f"POST /fhir/Basic HTTP/1.1\r\nHost: a\r\nAuthorization: {token}\r\nContent-Type: application/json\r\n"
+        text = json.dumps({"resourceType": "Basic", "code": {"text": "x" * 600_000}}).encode()
+        said = head.encode() + f"Content-Length: {len(text)}\r\n\r\n".encode()
+        first = _line(alliance, said + text[:-1])
+        second = _line(alliance, said + text[:-1])
+        assert _outcome(_head_and_body(second)) == (429, "GW-INB-023")
+        with httpx.Client(base_url=alliance.url, headers=alliance.bearer("admin")) as client:
+            assert client.post("/fhir/Basic", json={"resourceType": "Basic", "code": {"text": "x"}}).status_code == 201
+            assert client.get("/fhir/Basic?_count=1").status_code == 200
+        first.sendall(text[-1:])
+        assert first.recv(12) == b"HTTP/1.1 201"
+        first.close()
+        assert asyncio.run(_create(alliance, 1))[0].status_code == 201
+    finally:
+        alliance.close()
+
+
+def _head_and_body(line: socket.socket) -> bytes:
+    """One answer of a line that stays open."""
+    found = b""
+    while b"\r\n\r\n" not in found:
+        found += line.recv(65536)
+    head, _, body = found.partition(b"\r\n\r\n")
+    size = int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0])
+    while len(body) < size:
+        body += line.recv(65536)
+    line.close()
+    return head + b"\r\n\r\n" + body
+
+
 @pytest.mark.parametrize(
     ("said", "refusal"),
     [
