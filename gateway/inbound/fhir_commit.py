@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import random
 from collections.abc import Awaitable, Callable, Iterable
@@ -21,6 +22,7 @@ from .turns import Pace, Turnstile
 
 TRIES = 6
 _MAX_KEY = 255
+_ALONE = contextlib.nullcontext()
 Outcome = tuple[tuple[Change, ...], Committed, bool]
 """The changes, what became of them, and True when that was an earlier request's doing."""
 
@@ -51,7 +53,8 @@ class Committer:
         async def plan() -> tuple[Change, ...]:
             return (await self.planner.plan(call, aim),)
 
-        async with self.turnstile.turn(names_of(call, aim)):
+        names = tuple(names_of(call, aim))  # most writes are new and touch nobody
+        async with self.turnstile.turn(names) if names else _ALONE:
             changes, done, again = await self.settle(call, plan)
         answer = await answer_of(self.parts.store, call, changes[0], done)
         if not again and not changes[0].existing:
@@ -62,14 +65,14 @@ class Committer:
     async def settle(self, call: Call, plan: Callable[[], Awaitable[tuple[Change, ...]]], subtype: str = "") -> Outcome:
         """Commit what `plan` gives, asked again when another write came first. Raises Conflict in the end."""
         key = _key_of(call)
-        digest = _digest(call) if key else b""
+        digest = await asyncio.to_thread(_digest, call) if key else b""  # a Bundle may have 100 MB
         for turn in range(TRIES):
             if key and (kept := await self._kept(key, digest)) is not None:
                 return kept
             changes = await plan()
             if all(one.existing for one in changes):
                 return changes, _nothing(self.parts), False
-            once = Once(key, digest, _packed(changes)) if key else None
+            once = Once(key, digest, await asyncio.to_thread(_packed, changes)) if key else None
             whole = await self._whole(call.who, changes, subtype, once)
             try:
                 return changes, await self.parts.store.commit(whole), False

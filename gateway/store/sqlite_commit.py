@@ -117,7 +117,8 @@ class _Transaction:
     def _apply(self, work: ReadyPlan) -> Committed:
         plan, before = work.plan, (self.tx, self.at)
         self.tx, self.at = self.tx + 1, max(int(plan.at.timestamp() * 1000), self.at)
-        self._records(plan.records)
+        if plan.records:
+            self._records(plan.records)
         for move, puts in zip(plan.moves, work.moved, strict=True):
             for ready_put in puts:
                 self._put(ready_put)
@@ -130,7 +131,8 @@ class _Transaction:
         else:
             self.commits.append((self.tx, self.at, self.people))
             self.noted.append((self.tx, plan))
-            self._beside(plan, written)
+            if plan.conditions or plan.once is not None:
+                self._beside(plan, written)
         return Committed(self.tx, instant_of(self.at), tuple(written))
 
     # ---- what is there -----------------------------------------------------------------------
@@ -165,13 +167,17 @@ class _Transaction:
     def _check(self, work: ReadyPlan) -> None:
         plan = work.plan
         for one in work.puts:
-            self._expect(one.put.type, one.put.id, one.put.fh, one.put.expect)
+            if one.put.expect is not None:
+                self._expect(one.put.type, one.put.id, one.put.fh, one.put.expect)
         for gone in plan.deletes:
-            self._expect(gone.type, gone.id, fh_of(gone.type, gone.id), gone.expect)
-        self._homes_stand(work)
+            if gone.expect is not None:
+                self._expect(gone.type, gone.id, fh_of(gone.type, gone.id), gone.expect)
+        if self.superseded:
+            self._homes_stand(work)
         if any(self.owners.get(src, "") != patient for src, patient in plan.rests):
             raise Conflict(detail="a source record moved meanwhile", detail_zh="来源记录的归属刚有变动。")
-        self._answers_stand(plan)
+        if plan.conditions or plan.once is not None:
+            self._answers_stand(plan)
         for claim in plan.unclaimed:
             sql = (
                 "SELECT ident.fh, dir.ver, row.flags FROM ident JOIN dir ON dir.fh = ident.fh"
@@ -184,9 +190,7 @@ class _Transaction:
             if self._movable(move.source, move.move.srcs) != set(move.rids):
                 raise Replan
 
-    def _expect(self, type_: str, id_: str, fh: int, expect: int | None) -> None:
-        if expect is None:
-            return
+    def _expect(self, type_: str, id_: str, fh: int, expect: int) -> None:
         head = self.heads.get(fh)
         found = head.version if head is not None and head.live else 0
         if found != expect:

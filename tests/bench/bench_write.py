@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import multiprocessing
+import os
 import random
 import tempfile
 import time
@@ -64,10 +65,32 @@ class _Running:
         lines = Path(f"/proc/{self.process.pid}/io").read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("write_bytes"))
 
+    def cpu_s(self) -> dict[str, float]:
+        """CPU seconds so far: of the event loop, of all other threads, of the preparing process."""
+        own = str(self.process.pid)
+        tasks = {path.parent.name: _ticks(path) for path in Path(f"/proc/{own}/task").glob("*/stat")}
+        loop = tasks.pop(own)[1]
+        children = [_ticks(path) for path in Path("/proc").glob("[0-9]*/stat")]
+        apart = sum(cpu for parent, cpu in children if parent == own)
+        return {"loop": loop, "its threads": sum(cpu for _, cpu in tasks.values()), "preparing": apart}
+
     def stop(self) -> None:
         """End it."""
         self.pipe.send(None)
         self.process.join(60)
+
+
+def _ticks(stat: Path) -> tuple[str, float]:
+    """(parent, CPU seconds) of a process or thread; of one that is gone, nothing."""
+    try:
+        fields = stat.read_text().rpartition(")")[2].split()
+    except OSError:
+        return "", 0.0
+    return fields[1], (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _each(before: dict[str, float], after: dict[str, float], count: int) -> str:
+    return ", ".join(f"{name} {(after[name] - before[name]) / count * 1e6:.0f} µs" for name in after)
 
 
 # ---- what is sent -----------------------------------------------------------------------------
@@ -190,23 +213,25 @@ def _measure(home: Path, url: str, feed: Feed, asked: argparse.Namespace) -> Non
     server = _Running(home, asked.url)
     bundles = [[_bundle(feed) for _ in range(asked.bundles // 4)] for _ in range(4)]
     _send(server.port, "/fhir", [lane[:1] for lane in bundles])
-    before = server.written()
+    before, cpu = server.written(), server.cpu_s()
     took, each = _send(server.port, "/fhir", [lane[1:] for lane in bundles])
     resources = ENTRIES * sum(len(lane) - 1 for lane in bundles)
     physical = (server.written() - before) / resources / 1024
+    bundled = _each(cpu, server.cpu_s(), resources)
     creates = [[_resource(feed) for _ in range(asked.creates // 64)] for _ in range(64)]
+    _send(server.port, "/fhir/Observation", [[_resource(feed) for _ in range(4)] for _ in range(64)])
+    cpu = server.cpu_s()
     alone, single = _send(server.port, "/fhir/Observation", creates)
     made = sum(map(len, creates))
+    created = _each(cpu, server.cpu_s(), made)
     server.stop()
     row(
         f"transactions of {ENTRIES}, 4 clients, {asked.stored:,} stored", resources / took, "resources/s",
         uvloop.run(_ceiling(url, feed, ENTRIES, 4, 20)),
     )  # fmt: skip
-    print(f"    a transaction: {_spread(each)}")
+    print(f"    a transaction: {_spread(each)}; CPU a resource: {bundled}")
     row("single creates, 64 clients", made / alone, "a second", uvloop.run(_ceiling(url, feed, 1, 64, 2_000)))
-    print(
-        f"    a create: p50 {single[len(single) // 2] * 1e3:.1f} ms, p99 {single[int(len(single) * 0.99)] * 1e3:.1f} ms"
-    )
+    print(f"    a create: {_spread(single)}; CPU: {created}")
     row("KB written to disk a resource (transactions)", physical, "KB")
     total = asked.stored + resources + made
     for file, size in _size(home).items() if not asked.url else ():
