@@ -40,6 +40,8 @@ def fhir_from_ts(ts: str, zone: str = "+08:00") -> str:
         text = f"{ts[:4]}-{ts[4:6]}-{ts[6:8]}T{ts[8:10]}:{ts[10:12]}:{ts[12:]}"
         datetime.fromisoformat(text)
         return text + zone
+    if len(ts) == 8 and ts.isdigit() and ts.isascii():
+        return _date_part(ts)
     body, offset = _split_offset(ts.strip())
     whole, _, fraction = body.partition(".")
     if not whole.isdigit() or len(whole) not in (4, 6, 8, 10, 12, 14):

@@ -19,6 +19,7 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_BOM_STARTS = {bom[:1] for bom, _ in _BOMS}
 _NAMES = {
     "UNICODE UTF-8": "utf-8",
     "UNICODEUTF-8": "utf-8",
@@ -71,9 +72,10 @@ def decode(body: bytes, declared: str = "", configured: str = "auto") -> Decoded
     """
     if configured not in ("", "auto"):
         return _configured(body, configured)
-    for bom, codec in _BOMS:
-        if body.startswith(bom):
-            return Decoded(body.decode(codec, "replace"), codec.removesuffix("-sig"))
+    if body[:1] in _BOM_STARTS:
+        for bom, codec in _BOMS:
+            if body.startswith(bom):
+                return Decoded(body.decode(codec, "replace"), codec.removesuffix("-sig"))
     try:
         return Decoded(body.decode("utf-8"), "utf-8")
     except UnicodeDecodeError:

@@ -20,9 +20,9 @@ from .formats import Emit, Format, Session
 from .functions import Setting
 from .json_code import is_constant, literal
 from .mapping import SPECIAL_TARGETS, Map, Rule
-from .memo import NotedJson, NotedText, RowMemo
+from .memo import MemoOfTexts, NotedJson, NotedText
 from .names import Names
-from .recurring import Row
+from .recurring import Row, around, for_all, plain_number
 from .run import Run
 from .strict_yaml import Yaml, nested
 
@@ -90,7 +90,10 @@ def _function(
     text = writer.write()
     names: dict[str, Any] = {
         "DraftResource": DraftResource,
-        "RowMemo": RowMemo,
+        "MemoOfTexts": MemoOfTexts,
+        "plain_number": plain_number,
+        "around": around,
+        "for_all": for_all,
         "NotedText": NotedText,
         "NotedJson": NotedJson,
         **writer.emit.names,
@@ -115,6 +118,7 @@ class _Writer:
         self._names = Names()
         self._open = self._names.open
         self._marks: list[int] = []
+        self._ahead: dict[int, int] = {}  # mark of a loop → how many of the lines before it say whether it is walked
         self._functions: list[str] = []
         self._write = Expressions(self.emit, session, setting, self._names, elements)
         self._write.traced = traced
@@ -162,8 +166,19 @@ class _Writer:
         while len(self._open) > down_to:
             self._session.leave(self.emit)
             self._open.pop()
-            at = self._marks.pop()
-            self.emit.lines[at:at] = self._write.before.pop()
+            at, before = self._marks.pop(), self._write.before.pop()
+            if before:
+                ahead = self._ahead.pop(at, 0)
+                self.emit.lines[at:] = before[:ahead] + self._walked(before[ahead:], self.emit.lines[at:])
+
+    def _walked(self, before: list[str], loop: list[str]) -> list[str]:
+        """A loop and the lines before it, all of them only where there is something to walk."""
+        if not before:
+            return loop
+        head, nodes = loop[0].removesuffix(":").split(" in ", 1)
+        margin, walked = head[: -len(head.lstrip())], self.emit.temp("w")
+        inside = [*before, f"{head} in {walked}:", *loop[1:]]
+        return [f"{margin}{walked} = {nodes}", f"{margin}if {walked}:", *[f"    {line}" for line in inside]]
 
     def _reset(self, loop: int) -> None:
         for name, empty in self._resets.get(loop, ()):
@@ -182,6 +197,7 @@ class _Writer:
             # The loop has no other rule: it is walked only where the condition holds.
             walk = self.emit.lines[self._marks[-1]]
             self.emit.lines[self._marks[-1]] = f"{walk[:-1]} if {condition} else ():"
+            self._ahead[self._marks[-1]] = len(write.before[-1])
             self._body(planned)
             return
         with self.emit.inside(f"if {condition}:"):
@@ -212,7 +228,9 @@ class _Writer:
         if node is None:
             raise rule.node.error(f"the rule {rule.name} needs `id`")
         items = node.items()
+        self._write.fresh = True
         parts = [self._write.lifted(partial(self._write.text, item))[0] for item in items]
+        self._write.fresh = False
         first = self._write.named(parts[0])
         self.emit.line(f"if not {first}: m.missing({self._first_place(items[0])})")
         return [first, *parts[1:]]
@@ -257,7 +275,7 @@ class _Writer:
         function, asked = row.written(self.emit.lines[mark[0] :])
         if asked:
             self._functions.append(function)
-            self.emit.insert(mark, [asked])
+            self.emit.insert(mark, asked)
 
     def _resource(self, rule: Rule) -> None:
         """`put(DraftResource(type, i, b''.join((head, i, constants, piece, …)), rec))`.
@@ -270,7 +288,7 @@ class _Writer:
         emit.line("j = i.encode()")
         constant, pieces = self._pieces(rule)
         head = f'{{"resourceType":"{type_}","id":"'.encode()
-        parts = [repr(head), "j", repr(b'"' + constant), *pieces, repr(b"}")]
+        parts = [repr(head), "j", *self._fused([repr(b'"' + constant), *pieces]), repr(b"}")]
         made = ", ".join([repr(type_), "i", f"b''.join(({', '.join(parts)}))", "rec", *self._gone(rule)])
         emit.line(f"put(new(DraftResource, ({made})))")
         self._remember(rule)
@@ -286,6 +304,23 @@ class _Writer:
         if carries is not None:
             with self.emit.inside(f"if {self._write.condition(carries)}:"):
                 self.emit.line(f"m.carries.append({f'{rule.to}/'!r} + i)")
+
+    def _fused(self, pieces: list[str]) -> list[str]:
+        """The pieces with neighbours joined early: before the loop where it does not change them, else for the row."""
+        write, out, row = self._write, list[str](), self._write.row
+        if row is None:
+            return pieces
+        for piece in pieces:
+            if out and out[-1] in write.lifted_names and piece in write.lifted_names:
+                fused = self.emit.temp("h")
+                write.put_before(f"{fused} = {out[-1]} + {piece}")
+                write.lifted_names.add(fused)
+                out[-1] = fused
+            elif out and row.holds(piece) and row.holds(out[-1]):
+                out[-1] = row.value(f"{out[-1]} + {piece}")
+            else:
+                out.append(piece)
+        return [part for piece in out for part in row.spread(piece)]
 
     def _gone(self, rule: Rule) -> tuple[str, str]:
         """What else an update says: elements its sender deleted, elements it says nothing about."""
@@ -344,7 +379,7 @@ class _Writer:
         if rule.name in self._referred["ref"]:
             self.emit.line(f"{made} = j")
         if rule.name in self._referred["refs"]:
-            self.emit.line(f"{listed}.append(b'{{\"reference\":\"{rule.to}/' + j + b'\"}}')")
+            self.emit.line(f"{listed}.append(j)")
         names.made[rule.name], names.lists[rule.name], names.types[rule.name] = made, listed, rule.to
         names.born[made] = names.born[listed] = tuple(self._open)
 

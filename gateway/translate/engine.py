@@ -65,6 +65,7 @@ class Mappings:
         self._compiled: dict[tuple[str, str, str], Compiled] = {}
         self._organizations: dict[tuple[int, str], bytes] = {}
         self._served: dict[tuple[str, str, str], Served | None] = {}
+        self._known: dict[tuple[str, str, str, str, str, str], tuple[Compiled, Served]] = {}
 
     @classmethod
     def load(cls, folders: list[Path], *, elements: Elements | None = None, check: bool = True) -> Mappings:
@@ -156,20 +157,28 @@ class Mappings:
 
     def compiled(self, source: Source, form: str, kind: str, structure: str = "") -> Compiled:
         """The map that serves a kind. Raises UnknownTrigger."""
-        by = self._served_by(source, form, kind, structure)
-        if by is None:
-            place, en, zh = _KIND_FROM.get(form, ("", "", ""))
-            raise UnknownTrigger(place, kind or en, detail_zh=kind or zh)
-        return self._compile(source, form, self._maps_of(source, form)[by.kind])
+        return self._serving(source, form, kind, structure)[0]
+
+    def _serving(self, source: Source, form: str, kind: str, structure: str) -> tuple[Compiled, Served]:
+        key = (source.name, source.member, source.timezone, form, kind, structure)
+        found = self._known.get(key)
+        if found is None:
+            by = self._served_by(source, form, kind, structure)
+            if by is None:
+                place, en, zh = _KIND_FROM.get(form, ("", "", ""))
+                raise UnknownTrigger(place, kind or en, detail_zh=kind or zh)
+            if len(self._known) > _KINDS:
+                self._known.clear()
+            compiled = self._compile(source, form, self._maps_of(source, form)[by.kind])
+            found = self._known[key] = (compiled, by)
+        return found
 
     def _opened(self, raw: RawMessage, source: Source) -> tuple[Format, Document, Compiled]:
         """The message as read and the map that serves it; a map that is not its own is a finding."""
         form = self._formats[raw.format]
         document = form.read(raw, source)
-        structure = document.facts.get("structure", "")
-        compiled = self.compiled(source, raw.format, document.kind, structure)
-        if by := self._served_by(source, raw.format, document.kind, structure):
-            document.findings += by.findings
+        compiled, by = self._serving(source, raw.format, document.kind, document.facts.get("structure", ""))
+        document.findings += by.findings
         return form, document, compiled
 
     def serving(self, raw: RawMessage, source: Source) -> Map:

@@ -20,7 +20,7 @@ from .functions_rows import ROW_FUNCTIONS
 from .functions_v2 import V2_FUNCTIONS
 from .functions_v2_more import MORE_V2_FUNCTIONS
 from .json_code import around, is_constant, literal
-from .memo import Prepare, as_json, as_member, as_text, remembered
+from .memo import Memo, Prepare, as_json, as_member, as_text, remembered
 from .names import Names
 from .reads import read_line
 from .recurring import Row
@@ -58,6 +58,7 @@ class Expressions:
         self.before: list[list[str]] = []  # lines to stand before each open loop
         self.lifted_names: set[str] = set()
         self.row: Row | None = None  # gathers what the row of the present rule says by itself
+        self.fresh = False  # the present text is a number that hardly comes twice
         self._unsure = False  # the present expression may never be asked for, so nothing of it is worked out early
         self._inner = False
         self._memos: dict[tuple[object, ...], str] = {}
@@ -95,7 +96,7 @@ class Expressions:
         if inner:
             self.emit.take(lines)
             return code, False
-        if is_constant(code):
+        if is_constant(code) or code.startswith("'"):
             return code, False
         outwards = self.emit.depth - self._loop_depth
         out = self.emit.temp("h")
@@ -122,8 +123,11 @@ class Expressions:
             return found.code
         known = self._plain.get((path, found.code))
         if known is None:
-            known = self._plain[path, found.code] = self.emit.bind(remembered(str, [found.prepare], str), "t")
-        return (self.row and self.row.look_up(known, [found])) or f"{known}[{found.code}]"
+            known = self._plain[path, found.code] = self.emit.bind(Memo(found.prepare), "t")
+        if self.row and (local := self.row.look_up(known, [found])):
+            return local
+        looked_up = f"{known}[{found.code}]"
+        return f"({found.code} if {found.code}.isalnum() else {looked_up})" if self.fresh and found.first else looked_up
 
     def of_row(self, code: str) -> str:
         """The code, or the name of its value where the row alone tells it."""
@@ -329,7 +333,7 @@ class Expressions:
         code = f"{memo}[{', '.join(found.code for found in inputs)}]"
         timed = function.time and render is as_json
         if self.row and not (timed or self._unsure):
-            code = self.row.look_up(memo, inputs) or code
+            code = self.row.look_up(memo, inputs, function.measured) or code
         if not notes and not timed and not self.traced:
             return code
         out = self.named(code)
@@ -436,10 +440,16 @@ class Expressions:
         for item in names:
             if item.text() not in self.names.lists:
                 raise item.error(f"no rule {item.text()!r} makes resources before this one")
+        parts = [self._references(item.text()) for item in names]
         found = self.emit.temp()
-        lists = [self._local(self.names.lists[item.text()]) for item in names]
-        self.emit.line(f"{found} = {' + '.join(lists)}")
-        return self._conditional(node, lambda: f"(b'[' + b','.join({found}) + b']' if {found} else b'')")
+        joined = parts[0] if len(parts) == 1 else f"b','.join(filter(None, ({', '.join(parts)})))"
+        self.emit.line(f"{found} = {joined}")
+        return self._conditional(node, lambda: f"(b'[' + {found} + b']' if {found} else b'')")
+
+    def _references(self, name: str) -> str:
+        """Code of the references to everything a rule made, with commas between."""
+        ids, between = self._local(self.names.lists[name]), f'"}},{{"reference":"{self.names.types[name]}/'.encode()
+        return f"({between[3:]!r} + {between!r}.join({ids}) + b'\"}}' if {ids} else b'')"
 
     @staticmethod
     def identity(type_: str, parts: list[str], *, member: bool) -> str:

@@ -37,6 +37,7 @@ class Access:
     """One path compiled: `code` gives the raw text ("" when absent), `place` its place, both Python expressions.
 
     prepare: from the raw text to plain text; it runs once a distinct value. None = raw is plain.
+    first: a raw text of letters and digits alone is the plain text.
     held: Python expression that is true when the place holds anything, where that is cheaper than the text.
     inner: it reads the node of the innermost loop; False lets the compiler read it once, before that loop.
     """
@@ -46,6 +47,7 @@ class Access:
     prepare: Prepare | None = None
     inner: bool = True
     held: str = ""
+    first: bool = False
 
 
 class Emit:

@@ -56,6 +56,8 @@ class Function:
     covers: the components it makes use of, 1-based; () = all of them.
     repeats: it reads every repetition of a whole field, not only the first.
     time: its result is a clinical time, checked against the future.
+    uniform: the input (`from` or another) that may be any plain number, `5.21`, without changing what is said but its
+    digits: they stand in the result once when it is `from`, not at all when it is another.
     notes: it may give `Noted`; False lets the compiler leave out the check and work it out once for a loop.
     """
 
@@ -67,6 +69,12 @@ class Function:
     repeats: bool = False
     time: bool = False
     notes: bool = True
+    uniform: str = ""
+
+    @property
+    def measured(self) -> int | None:
+        """Which of all its inputs, `from` first, is the uniform one."""
+        return ("from", *self.inputs).index(self.uniform) if self.uniform else None
 
     def may_note(self, options: Mapping[str, str]) -> bool:
         """False when no call can give a remark; a table with `else` has nothing to remark."""
@@ -346,9 +354,12 @@ def critical_notice(setting: Setting, options: Mapping[str, str]) -> Call:
 
 
 # ---- people and places --------------------------------------------------------------------------
-_PLACE = re.compile(
-    r"(?P<state>.+?(?:省|自治区))?(?P<big>.+?市(?!场))?(?P<city>.+?[县区旗])?(?P<district>.+?(?:镇|乡|街道))?(?P<line>.*)"
-)
+_ENDS = [  # of the parts of a Chinese address, the large ones first
+    ("state", re.compile("省|自治区")),
+    ("big", re.compile("市(?!场)")),
+    ("city", re.compile("[县区旗]")),
+    ("district", re.compile("[镇乡]|街道")),
+]
 
 
 def address(setting: Setting, options: Mapping[str, str]) -> Call:
@@ -364,14 +375,26 @@ def address_of(printed: str) -> Json | None:
     """Address of a printed Chinese address, None for an empty one."""
     if not printed:
         return None
-    found = _PLACE.fullmatch(printed)
     out: Json = {"use": "home", "text": printed}
-    parts = found.groupdict() if found else {}
+    parts, line = _places(printed)
     city = parts.get("city") or parts.get("big")
     for name, part in (("state", parts.get("state")), ("city", city), ("district", parts.get("district"))):
         if part:
             out[name] = part
-    return out | ({"line": [parts["line"]]} if parts.get("line") else {})
+    return out | ({"line": [line]} if line else {})
+
+
+def _places(printed: str) -> tuple[dict[str, str], str]:
+    """Each part up to the word it ends with, and the rest; a text of several lines stays whole, in none of them."""
+    parts: dict[str, str] = {}
+    if "\n" in printed:
+        return parts, ""
+    at = 0
+    for name, end in _ENDS:
+        if found := end.search(printed, at + 1):
+            parts[name] = printed[at : found.end()]
+            at = found.end()
+    return parts, printed[at:]
 
 
 def phone(setting: Setting, options: Mapping[str, str]) -> Call:

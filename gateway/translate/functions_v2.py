@@ -25,6 +25,7 @@ _CARD = re.compile(r"\d{17}[\dXx]|\d{15}")
 _CARD_TYPES = frozenset({"NI", "NNCHN", "SFZ", "IDCARD", "身份证", "居民身份证", "01", "SS", "19", "母亲身份证"})
 _HEALTH_CARD_TYPES = frozenset({"HC", "JKK", "健康卡", "居民健康卡"})
 _SEX_WORDS = frozenset({"男", "女", "M", "F"})
+_NONE = [""] * 16
 _PLACEHOLDERS = frozenset({"", '""', "/", "-", "无", "不详", "未知"})
 
 
@@ -50,6 +51,8 @@ def _from_hex(found: re.Match[str]) -> str:
 
 def part(field: str, component: int, subcomponent: int = 1) -> str:
     """One component (and subcomponent) of a field's first repetition, plain; `\"\"` counts as empty."""
+    if field.isalnum():  # most fields are one word: nothing in it to take apart
+        return field if component == subcomponent == 1 else ""
     first = field.partition("~")[0]
     parts = first.split("^")
     if component > len(parts):
@@ -60,7 +63,22 @@ def part(field: str, component: int, subcomponent: int = 1) -> str:
         found = pieces[subcomponent - 1] if subcomponent <= len(pieces) else ""
     elif subcomponent > 1:
         return ""
-    return "" if found == '""' else unescape(found).strip()
+    return _plain(found)
+
+
+def _plain(found: str) -> str:
+    return found if found.isalnum() else "" if found == '""' else unescape(found).strip()
+
+
+def _parts(repeat: str, count: int) -> list[str]:
+    """The first components of one repetition, plain, as many as asked for."""
+    if repeat.isalnum():
+        return [repeat, *_NONE[: count - 1]]
+    found = repeat.split("^", count)[:count]
+    if "&" in repeat:
+        found = [one.partition("&")[0] for one in found]
+    found = [one if one.isalnum() or not one else _plain(one) for one in found]
+    return found + _NONE[: count - len(found)]
 
 
 def lines(setting: Setting, options: Mapping[str, str]) -> Call:
@@ -202,7 +220,7 @@ def names(setting: Setting, options: Mapping[str, str]) -> Call:
 
 
 def _names_of(repeat: str) -> list[Json]:
-    first, second, alphabet = (part(repeat, n) for n in (1, 2, 8))
+    first, second, *_, alphabet = _parts(repeat, 8)
     if first in _PLACEHOLDERS:
         return []
     if alphabet == "A":  # XPN-8, table 0465: alphabetic
@@ -221,21 +239,24 @@ def _pinyin(text: str) -> Json:
     return {"extension": [{"url": url, "valueCode": "ABC"}], "text": text}
 
 
+_NI, _HC, _MR = ({"coding": [{"system": systems.V2_0203, "code": code}]} for code in ("NI", "HC", "MR"))
+
+
 def local_number(setting: Setting, options: Mapping[str, str]) -> Call:
     """The member's own patient number in PID-3: the first repetition that is no card."""
 
     def make(field: str) -> Value:
         for repeat in field.split("~"):
-            number = part(repeat, 1)
-            if number not in _PLACEHOLDERS and not _card_kind(repeat):
+            number, _, _, _, kind = _parts(repeat, 5)
+            if number not in _PLACEHOLDERS and not _card_kind(kind):
                 return number
         return None
 
     return make
 
 
-def _card_kind(repeat: str) -> str:
-    kind = part(repeat, 5).upper()
+def _card_kind(printed: str) -> str:
+    kind = printed.upper()
     if kind in _CARD_TYPES:
         return "NI"
     return "HC" if kind in _HEALTH_CARD_TYPES else ""
@@ -243,25 +264,26 @@ def _card_kind(repeat: str) -> str:
 
 def identifiers(setting: Setting, options: Mapping[str, str]) -> Call:
     """Identifier list from PID-3 (CX, repeated) and the fields that may carry the card: PID-19, PID-4."""
+    own: Json = {"type": _MR, "system": systems.local_number(setting.member)}
+    assigner: Json = {"assigner": {"display": setting.member_name}} if setting.member_name else {}
+
+    def of(repeat: str) -> Json | None:
+        number, _, _, _, kind = _parts(repeat, 5)
+        if number in _PLACEHOLDERS or not number.strip("0"):
+            return None
+        known = _card_kind(kind)
+        if known == "NI":
+            return _card(number, kind)
+        if known == "HC":
+            return {"type": _HC, "system": systems.HEALTH_CARD, "value": number}
+        return {**own, "value": number, **assigner}
 
     def make(field: str, card: str = "", alternate: str = "") -> Value:
-        out = [_identifier(setting, repeat) for repeat in field.split("~")]
-        out += [_bare_card(other) for other in (card, alternate)]
+        out = [of(repeat) for repeat in field.split("~")]
+        out += [_bare_card(other) for other in (card, alternate) if other]
         return _distinct([entry for entry in out if entry]) or None
 
     return make
-
-
-def _identifier(setting: Setting, repeat: str) -> Json | None:
-    number, kind = part(repeat, 1), _card_kind(repeat)
-    if number in _PLACEHOLDERS or not number.strip("0"):
-        return None
-    if kind == "NI":
-        return _card(number, part(repeat, 5))
-    if kind == "HC":
-        return {"type": _id_type("HC"), "system": systems.HEALTH_CARD, "value": number}
-    out: Json = {"type": _id_type("MR"), "system": systems.local_number(setting.member), "value": number}
-    return out | ({"assigner": {"display": setting.member_name}} if setting.member_name else {})
 
 
 def _bare_card(field: str) -> Json | None:
@@ -270,17 +292,15 @@ def _bare_card(field: str) -> Json | None:
 
 
 def _card(number: str, kind: str) -> Json:
-    out: Json = {"type": _id_type("NI"), "system": systems.ID_CARD, "value": results.half_width(number).upper()}
+    out: Json = {"type": _NI, "system": systems.ID_CARD, "value": results.half_width(number).upper()}
     if kind in ("19", "母亲身份证"):
         out["extension"] = [{"url": systems.EXT_ID_KIND, "valueCode": "19"}]
     return out
 
 
-def _id_type(code: str) -> Json:
-    return {"coding": [{"system": systems.V2_0203, "code": code}]}
-
-
 def _distinct(found: list[Json]) -> list[Json]:
+    if len({entry["value"] for entry in found}) == len(found):
+        return found
     return list({(entry["system"], entry["value"]): entry for entry in reversed(found)}.values())[::-1]
 
 
@@ -295,15 +315,17 @@ def addresses(setting: Setting, options: Mapping[str, str]) -> Call:
 
 def _address(repeat: str) -> Json | None:
     """Senders put 县 and 镇 into city, state or other designation as they like: the endings of the words decide."""
-    line, other, city, state, code = (part(repeat, n) for n in (1, 2, 3, 4, 5))
-    pieces = [piece for piece in (state, part(repeat, 9), city, other) if piece and piece not in line]
+    line, other, city, state, code, _, _, _, county = _parts(repeat, 9)
+    pieces = [piece for piece in (state, county, city, other) if piece and piece not in line]
     found = base.address_of("".join([*sorted(pieces, key=_size_of_place), line]))
     return found | ({"postalCode": code} if code else {}) if found else None
 
 
+_SIZE = {end: size for size, ends in enumerate(("省自区", "市盟州", "县旗", "镇乡道")) for end in ends}
+
+
 def _size_of_place(name: str) -> int:
-    sizes = ("省自区", "市盟州", "县旗", "镇乡道")
-    return next((size for size, ends in enumerate(sizes) if name[-1] in ends), len(sizes))
+    return _SIZE.get(name[-1], len(_SIZE))
 
 
 def phones(setting: Setting, options: Mapping[str, str]) -> Call:
@@ -349,8 +371,8 @@ V2_FUNCTIONS: dict[str, Function] = {
         whole=True,
         covers=(1, 2, 3, 4, 5, 6, 7, 8, 9),
     ),
-    "value": Function(value, ("type", "unit", "item"), ("table", "local"), whole=True, repeats=True),
-    "flags": Function(interpretation, ("value",), whole=True, repeats=True, notes=False),
+    "value": Function(value, ("type", "unit", "item"), ("table", "local"), whole=True, repeats=True, uniform="from"),
+    "flags": Function(interpretation, ("value",), whole=True, repeats=True, notes=False, uniform="value"),
     "printed_range": Function(reference_range, ("unit", "item"), ("table",), whole=True, notes=False),
     "lines": Function(lines, whole=True, repeats=True, notes=False),
     "names": Function(names, whole=True, repeats=True, covers=(1, 2, 7, 8), notes=False),

@@ -9,24 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from itertools import chain
-from typing import Any
 
 from ..model.outcome import Unused
-from .memo import Memo, Rendered
+from .memo import Memo
 from .paths_v2 import Cover
 from .tree_v2 import Tree
 
 _IGNORE = re.compile(r"([A-Z][A-Z0-9*]{0,2})(?:-(\d+)(?:\.(\d+))?)?")
 _ENVELOPE = {("MSH", 1), ("MSH", 2)}  # separators, used by the reader itself
-
-
-class _Known(Memo[Rendered]):
-    """Remembers every key: shapes are short."""
-
-    __slots__ = ()
-
-    def _recurs(self, key: Any) -> bool:
-        return True
 
 
 class Loss:
@@ -37,7 +27,7 @@ class Loss:
         for cover in covers:
             self._covers.setdefault(cover.segment, []).append(cover)
         self._ignore = {_ignored(path): because for path, because in ignore.items()}
-        self._known: _Known[tuple[Unused, ...]] = _Known(lambda key: self._work_out(*key))
+        self._known: Memo[tuple[Unused, ...]] = Memo(lambda key: self._work_out(*key))
 
     def of(self, tree: Tree) -> tuple[Unused, ...]:
         """Unused fields of a message whose mapping has run."""

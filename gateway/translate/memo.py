@@ -8,7 +8,7 @@ So what recurs stays, what came once goes, and the memory is bounded however man
 from __future__ import annotations
 
 from collections.abc import Callable
-from sys import getsizeof, intern
+from sys import getsizeof
 from typing import Any, TypeVar
 from weakref import ref
 
@@ -17,6 +17,7 @@ from .functions import Noted
 
 _LONG = 400  # characters; longer inputs are reports, rarely the same twice
 _ENTRY = 150  # bytes a place in a dictionary takes, with a tuple of references
+_COUNTED = 16  # of so many entries one is measured for all: a miss costs little more than its function
 
 
 class NotedText(str):
@@ -61,7 +62,7 @@ ALLOWANCE = Allowance(32 * 1024 * 1024)
 
 
 class Memo(dict[Any, Rendered]):
-    """`memo[key]` computes once. Look-up of a known key costs one dictionary access in C."""
+    """`memo[key]` computes once; a known key (a text, or a tuple) costs one dictionary access in C."""
 
     __slots__ = ("__weakref__", "_before", "_call")
 
@@ -75,14 +76,11 @@ class Memo(dict[Any, Rendered]):
         found = self._before.get(key)
         if found is None:
             found = self._call(key)
-        if self._recurs(key):
-            ALLOWANCE.spend(_ENTRY + getsizeof(key) + getsizeof(found))
+        if len(key) <= _LONG:
             self[key] = found
+            if len(self) % _COUNTED == 0:
+                ALLOWANCE.spend(_COUNTED * (_ENTRY + _size(key) + _size(found)))
         return found
-
-    def _recurs(self, key: Any) -> bool:
-        """False for inputs too long to come twice."""
-        return (len(key) if not isinstance(key, tuple) else sum(map(len, key))) <= _LONG
 
     def age(self) -> None:
         """What was not asked for since the last call is forgotten."""
@@ -90,13 +88,18 @@ class Memo(dict[Any, Rendered]):
         self.clear()
 
 
-class RowMemo(Memo[Rendered]):
-    """A Memo whose keys are the fields of a row: many texts, of which all but one or two recur in row after row."""
+class MemoOfTexts(Memo[Rendered]):
+    """`memo[text, text]`: as Memo, and what is long together is not kept either."""
 
     __slots__ = ()
 
-    def __missing__(self, key: Any) -> Rendered:
-        return super().__missing__(tuple([intern(str(text)) for text in key]))
+    def __missing__(self, key: tuple[str, ...]) -> Rendered:
+        return self._call(key) if sum(map(len, key)) > _LONG else super().__missing__(key)
+
+
+def _size(thing: Any) -> int:
+    """Bytes of a text, or of a tuple with what it holds."""
+    return getsizeof(thing) + (sum(map(getsizeof, thing)) if thing.__class__ is tuple else 0)
 
 
 Prepare = Callable[[str], str] | None
@@ -109,11 +112,15 @@ def remembered(call: Callable[..., Any], prepares: list[Prepare], render: Callab
         if prepare is None:
             return Memo(lambda key: render(call(key)))
         return Memo(lambda key: render(call(prepare(key))))
-    return Memo(lambda key: render(call(*[p(k) if p else k for p, k in zip(prepares, key, strict=True)])))
+    if not any(prepares):
+        return MemoOfTexts(lambda key: render(call(*key)))
+    return MemoOfTexts(lambda key: render(call(*[p(k) if p else k for p, k in zip(prepares, key, strict=True)])))
 
 
 def as_json(value: Any) -> bytes:
     """JSON of a function's result; b"" for nothing, NotedJson with a remark."""
+    if value.__class__ is str:
+        return dumps(value) if value else b""
     if isinstance(value, Noted):
         noted = NotedJson(as_json(value.value))
         noted.note = value
@@ -133,9 +140,9 @@ def as_member(name: str, wrap: Callable[[bytes], bytes] = bytes) -> Callable[[An
             noted = NotedJson(render(value.value))
             noted.note = value
             return noted
-        plain = as_json(value)
-        if not plain:
+        if value is None or value == "":
             return b""
+        plain = dumps(value)
         return b"," + plain[1:-1] if name.endswith("[x]") else head + wrap(plain)
 
     return render

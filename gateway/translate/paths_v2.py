@@ -8,7 +8,9 @@ OBR-26 points at this OBX. Source: HL7 v2.5.1 §2.6, §7.4.1.26 (OBR-26).
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 
 from .formats import Access, Emit
 from .functions_v2 import part
@@ -181,9 +183,9 @@ class V2Session:
             code = f"{emit.bind(_Repetition(int(repeat)), 'rep')}({code})"
         suffix = f"-{position}" + (f"[{repeat}]" if repeat else "") + (f".{component}" if component else "")
         place = f"place({local}[0], {suffix!r}) if {local}[0] >= 0 else {segment + suffix!r}"
-        prepare = None if whole else _Component(int(component or 1), int(sub or 1))
+        prepare = None if whole else _component(int(component or 1), int(sub or 1))
         held = f"({code} not in {emit.bind(_NOTHING, 'nothing')})" if component is None else ""
-        return Access(code, f"({place})", prepare, inner, held)
+        return Access(code, f"({place})", prepare, inner, held, first=component in (None, "1") and sub in (None, "1"))
 
     def _widen(self, segment: str, position: int) -> None:
         self.widths[segment] = max(self.widths.get(segment, 0), position + 1)
@@ -224,10 +226,8 @@ class _Repetition:
         return parts[self.number - 1] if self.number <= len(parts) else ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Component:
-    component: int
-    subcomponent: int
-
-    def __call__(self, text: str) -> str:
-        return part(text, self.component, self.subcomponent)
+@cache  # the same component is the same function, so that what is worked out of it is shared
+def _component(component: int, subcomponent: int) -> Callable[[str], str]:
+    if component == subcomponent == 1:
+        return lambda text: text if text.isalnum() else part(text, 1)
+    return lambda text: part(text, component, subcomponent)

@@ -35,7 +35,7 @@ _STRAY = re.compile(r"[\x00\x0b\x1c]")
 _SHAPE = bytes(byte if byte in b"|^~\r" else ord("x") for byte in range(256))
 _WITHOUT = b" \t" + bytes(range(0x80, 0xC0))  # blanks, and what follows the first byte of a character
 _RUN = re.compile(rb"x+")
-_BLANKS = [("",) * count for count in range(100)]
+_BLANKS = [[""] * count for count in range(100)]
 
 
 def clean(text: str) -> str:
@@ -116,7 +116,7 @@ class Tree:
 
     def parse(self, widths: Mapping[str, int]) -> Tree:
         """Segments into groups; each is widened to the fields its mapping reads."""
-        lines = self.text.split("\r")
+        lines, wide = self.text.split("\r"), widths.get
         self.names = [line[:3] for line in lines]
         self.used = [0] * (len(lines) + 1)  # the last is scratch for segments that are not there
         order: Group | None = None
@@ -127,7 +127,7 @@ class Tree:
         owner = 0
         for number, (name, line) in enumerate(zip(self.names, lines, strict=True)):
             fields: Fields = line.split("|")
-            if name in widths and (missing := widths[name] - len(fields)) > 0:
+            if (missing := wide(name, 0) - len(fields)) > 0:
                 fields += _BLANKS[missing]
             fields[0] = number
             if name == "OBX":

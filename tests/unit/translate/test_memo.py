@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from gateway.translate import memo as module
-from gateway.translate.memo import Allowance, Memo, RowMemo
+from gateway.translate.memo import Allowance, Memo, MemoOfTexts
 
 
 class Upper:
@@ -86,17 +86,17 @@ def test_a_memo_nobody_uses_any_more_is_let_go(allowance: Allowance) -> None:
 
 
 def test_texts_too_long_to_come_twice_are_not_kept(allowance: Allowance) -> None:
-    memo = Memo(lambda key: b"x")
-    memo["y" * 401]
-    memo["y" * 200, "z" * 201]
-    assert not memo
-    memo["y" * 400]
+    memo, several = Memo(lambda key: b"x"), MemoOfTexts(lambda key: b"x")
+    assert (memo["y" * 401], several["y" * 200, "z" * 201]) == (b"x", b"x")
+    assert not memo and not several
+    assert (memo["y" * 400], several["y" * 200, "z" * 200]) == (b"x", b"x")
     assert list(memo) == ["y" * 400]
+    assert list(several) == [("y" * 200, "z" * 200)]
 
 
-def test_rows_share_the_texts_they_have_in_common(allowance: Allowance) -> None:
-    memo = RowMemo(lambda key: b"x")
-    for value in ("1", "2"):
-        memo["".join(["mmol", "/L"]), value]
-    (first, _), (second, _) = memo
-    assert first is second
+def test_what_a_tuple_holds_counts_as_well(allowance: Allowance) -> None:
+    """Twenty answers of 2 KB are more than half of 20,000 bytes: the first are forgotten."""
+    memo = Memo(lambda key: (b"x" * 1_000, b"y" * 1_000))
+    for number in range(40):
+        memo[f"once {number}"]
+    assert len(memo) + len(memo._before) < 40
