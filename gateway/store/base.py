@@ -204,7 +204,7 @@ class Condition:
 
     The commit is a Conflict when the answer may have changed since: when a resource of `type` was written that
     carries, or once carried, one of `identifiers` (system, value); without identifiers, when another plan under the
-    same canonical `criteria` was committed. Equal criteria alone exclude each other then (design-store §4).
+    same canonical `criteria` wrote a resource of `type`. Equal criteria alone exclude each other then (§4).
     """
 
     type: str

@@ -214,12 +214,14 @@ class Unclaimed:
 class PackedCondition:
     """Criteria answered as of a transaction. h: hash of an identifier, or of the criteria when `claims`.
 
-    An identifier: no resource that carries it may be younger. Criteria: no plan under them, and this one is next.
+    An identifier: no resource that carries it may be younger. Criteria: no plan under them that wrote what they ask
+    for may be. writes: this one does.
     """
 
     h: int
     as_of: int
     claims: bool
+    writes: bool = False
 
 
 class PackedPlan(Struct, frozen=True):

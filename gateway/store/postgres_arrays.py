@@ -7,6 +7,7 @@ narrowest type the numbers allow, so that one statement becomes many.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from itertools import repeat
 from typing import Any
 
@@ -48,6 +49,13 @@ class _Longs(ArrayDumper):
 
     def items(self, obj: list[int]) -> bytes:
         return b"".join(map(_LONG, repeat(8), obj))
+
+
+def longs(numbers: Sequence[int]) -> bytes:
+    """Numbers as an int8[] in binary form."""
+    if not numbers:
+        return _HEAD.pack(0, 0, 20, 0, 0)[:12]
+    return b"".join([_HEAD.pack(1, 0, 20, len(numbers), 1), *map(_LONG, repeat(8), numbers)])
 
 
 class _Blobs(ArrayDumper):

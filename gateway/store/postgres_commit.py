@@ -1,29 +1,33 @@
-"""One transaction of the PostgreSQL engine: a few packed plans under their locks, decided in memory, written at once.
+"""A group of packed plans, committed together: looked up, decided in memory, written by one call of the server.
 
-Locks are taken in one order by everybody: the stripes of all hashes the plans rest on, ascending, then the one
-lock under which transactions are numbered. It is held until the transaction is visible, so that no number below
-the newest visible one can still appear (design-store §5).
+Deciding holds no lock. `settle` (migration 0004) takes the one under which transactions are numbered, looks again at
+what the group rests on when others committed meanwhile, writes and commits; so the lock is held for as long as the
+server needs, however busy this process is. It is held until the transaction is visible, so that no number below the
+newest visible one can still appear (design-store §5).
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import psycopg
 
 from ..errors import GatewayError
 from .base import NO_TILL, Committed, src_of
-from .engine import DAY_MS, SEQ_BITS, SHARED_HOMES, PackedMove, PackedPlan, Replan, home_of
+from .engine import DAY_MS, SEQ_BITS, SHARED_HOMES, PackedPlan, Replan
 from .packing import pack_written
-from .postgres_database import COMMIT, STRIPES, Connection, Database, run
-from .postgres_draft import Draft, Head, Later, NewRow, State, keys_of, puts_of
+from .postgres_database import COMMIT, Connection, Database, run
+from .postgres_draft import Draft, Grounds, Head, Later, NewRow, Settled, State, grounds_of, puts_of
 from .postgres_sql import LONG_MS, number_of
 
 Cursor = psycopg.AsyncCursor[Any]
-Outcome = Committed | GatewayError | Replan | Later
-_ROWS_AT_ONCE = 500
+Refused = GatewayError | Replan | Later
+Outcome = Committed | Refused
+_MANY = 200
+"""Groups of more rows than this are decided in a thread, so that others are served meanwhile."""
 LAST = "SELECT tx, at FROM tx ORDER BY tx DESC LIMIT 1"
 
 _HEADS = (
@@ -31,7 +35,13 @@ _HEADS = (
     " FROM unnest(%s::int8[]) AS a(fh) JOIN dir d ON d.fh = a.fh"
     " LEFT JOIN version r ON r.person = d.person AND r.seq = d.seq"
 )
-_SEQS = "SELECT a.p, (SELECT max(seq) FROM version WHERE person = a.p) FROM unnest(%s::int8[]) AS a(p)"
+_SEQS = (
+    "SELECT a.p, (SELECT max(seq) FROM version WHERE person = a.p)"
+    " FROM (SELECT person FROM dir WHERE fh = ANY(%s::int8[]) UNION SELECT * FROM unnest(%s::int8[])) AS a(p)"
+)
+_PEOPLE = (
+    "SELECT nextval('people') FROM unnest(%s::int8[]) AS a(fh) WHERE NOT EXISTS (SELECT FROM dir d WHERE d.fh = a.fh)"
+)
 _HOLDERS = (
     "SELECT i.h, i.fh, d.ver FROM ident i JOIN dir d ON d.fh = i.fh"
     " JOIN version r ON r.person = d.person AND r.seq = d.seq WHERE i.h = ANY(%s::int8[]) AND r.flags & 2 = 0"
@@ -40,6 +50,9 @@ _CARRIED = (
     "SELECT i.h, max(r.from_tx) FROM ident i JOIN dir d ON d.fh = i.fh"
     " JOIN version r ON r.person = d.person AND r.seq = d.seq WHERE i.h = ANY(%s::int8[]) GROUP BY i.h"
 )
+_SUPERSEDED = "SELECT fh FROM survivor WHERE fh = ANY(%s::int8[])"
+_CRITERIA = "SELECT h, tx FROM criteria WHERE h = ANY(%s::int8[])"
+_ANSWERED = "SELECT h FROM answer WHERE h = ANY(%s::int8[]) AND at > %s"
 _OWNERS = "SELECT src, patient FROM record WHERE src = ANY(%s::int8[])"
 MOVABLE = (
     f"SELECT r.person << {SEQ_BITS} | r.seq FROM dir d JOIN version r ON r.person = d.person"
@@ -47,19 +60,8 @@ MOVABLE = (
     f" AND r.typ <> {number_of('Patient')}"
 )
 """Current rows of source records in one Patient's home, Patients left out."""
-_NEW_ROWS = (
-    "INSERT INTO version(person, seq, from_tx, till_tx, typ, flags, member, acl, ver, at, fh, src, same, prev, id,"
-    " keys, body, tk) SELECT a.person, a.seq, a.from_tx, a.till_tx, a.typ, a.flags, a.member, a.acl, a.ver, a.at,"
-    " a.fh, a.src, a.same, a.prev, a.id, a.keys, a.body, (%s::int8[])[a.low:a.high]"
-    " FROM unnest(%s::int8[], %s::int4[], %s::int8[], %s::int8[], %s::int4[], %s::int4[], %s::int4[], %s::int4[],"
-    " %s::int4[], %s::int8[], %s::int8[], %s::int8[], %s::int8[], %s::int8[], %s::text[], %s::bytea[], %s::bytea[],"
-    " %s::int4[], %s::int4[]) AS a(person, seq, from_tx, till_tx, typ, flags, member, acl, ver, at, fh, src, same,"
-    " prev, id, keys, body, low, high)"
-)
-_CLOSE = (
-    "UPDATE version r SET till_tx = a.tx FROM unnest(%s::int8[], %s::int4[], %s::int8[]) AS a(person, seq, tx)"
-    " WHERE r.person = a.person AND r.seq = a.seq"
-)
+_FOLLOW = "UPDATE record SET patient = %s WHERE patient = %s AND src = ANY(%s::int8[])"
+_SETTLE = f"SELECT base, floor FROM settle({', '.join(['%s'] * 24)})"
 
 
 class Group:
@@ -67,102 +69,94 @@ class Group:
 
     def __init__(self, database: Database, connection: Connection, plans: Sequence[PackedPlan]) -> None:
         self._database, self._db, self._plans = database, connection, plans
+        self._grounds: Grounds = grounds_of(plans)
+
+    async def lock(self) -> None:
+        """From here to the end of the transaction around nobody else commits."""
+        await run(self._db, "SELECT pg_advisory_xact_lock(%s)", (self._database.lock(COMMIT),))
 
     async def run(self) -> list[Outcome]:
-        """What became of each plan, once the transaction around is committed."""
-        await self._lock()
-        state = await self._load()
-        outcomes = [_settled(state, plan) for plan in self._plans]
+        """What became of each plan. Raises SerializationFailure or UniqueViolation when it must be decided again."""
+        base, floor, state = await self._load()
+        if sum(len(puts_of(plan)) for plan in self._plans) > _MANY:
+            settled, values = await asyncio.to_thread(self._decide, state)
+        else:
+            settled, values = self._decide(state)
         if state.plans:
-            async with self._db.pipeline():
-                await self._write(state)
-        return outcomes
-
-    async def _do(self, sql: str, rows: Iterable[Sequence[object]], *more: object) -> None:
-        """Run a statement over the columns of some rows; nothing when there are none."""
-        columns = [list(column) for column in zip(*rows, strict=True)]
-        if columns:
-            await run(self._db, sql, (*more, *columns))
+            cursor = await run(self._db, _SETTLE, (self._database.lock(COMMIT), base, *values))
+            base, floor = (await cursor.fetchall())[0]
+            for move in [one.move for _, plan, _ in state.plans for one in plan.moves]:
+                await run(self._db, _FOLLOW, (move.to_patient, move.from_patient, list(move.srcs)))
+        return [one.committed(base, floor) if isinstance(one, Settled) else one for one in settled]
 
     # ---- before ------------------------------------------------------------------------------
-    async def _lock(self) -> None:
-        stripes = sorted({key % STRIPES for plan in self._plans for key in keys_of(plan)})
-        keys = [self._database.lock(stripe) for stripe in stripes]
-        await run(self._db, "SELECT count(pg_advisory_xact_lock(k)) FROM unnest(%s::int8[]) AS k", (keys,))
-
-    async def _load(self) -> State:
-        keys = {key for plan in self._plans for key in keys_of(plan)}
-        found = await (await run(self._db, _HEADS, (list(keys),))).fetchall()
-        heads = {fh: Head(*rest) if rest[2] else Head(rest[0]) for fh, *rest in found}
-        puts = [put for plan in self._plans for put in puts_of(plan)]
-        persons = {home_of(put.fh) for put in puts if not put.home} | {head.person for head in heads.values()}
-        homes = {put.home for put in puts if put.home}
-        claims = [claim.h for plan in self._plans for claim in plan.unclaimed]
+    async def _load(self) -> tuple[int, int, State]:
+        """The newest transaction, asked first, and what the plans rest on."""
+        on = self._grounds
         moves = [move for plan in self._plans for move in plan.moves]
-        new = len(homes - heads.keys())
+        since = max(int(plan.at.timestamp() * 1000) for plan in self._plans) - DAY_MS
         async with self._db.pipeline():
-            seqs = await run(self._db, _SEQS, (list(persons),))
-            people = await run(self._db, "SELECT nextval('people') FROM generate_series(1, %s)", (new,))
-            holders = await run(self._db, _HOLDERS, (claims,))
-            superseded = await run(self._db, "SELECT fh FROM survivor WHERE fh = ANY(%s::int8[])", (list(homes),))
-            movable = [await self._movable(move) for move in moves]
-            asked = [await run(self._db, sql, values) for sql, values in _conditions(self._plans)]
-            owners = await run(self._db, _OWNERS, (list({src for plan in self._plans for src, _ in plan.rests}),))
-            await run(self._db, "SELECT pg_advisory_xact_lock(%s)", (self._database.lock(COMMIT),))
+            last = await run(self._db, LAST)
+            asked = [
+                # In this order: whoever appears in between is a home nobody has a number for yet, never the reverse.
+                await run(self._db, _PEOPLE, (on.homes,)),
+                await run(self._db, _SEQS, (on.resources, on.shared)),
+                await run(self._db, _HEADS, (on.resources,)),
+                await run(self._db, _HOLDERS, (on.claims,)),
+                await run(self._db, _SUPERSEDED, (on.homes,)),
+                await run(self._db, _CARRIED, (on.identifiers,)),
+                await run(self._db, _CRITERIA, (on.criteria,)),
+                await run(self._db, _ANSWERED, (on.keys, since)),
+                await run(self._db, _OWNERS, (on.srcs,)),
+            ]
+            movable = [await run(self._db, MOVABLE, (move.source, list(move.move.srcs))) for move in moves]
+        base, floor = (await last.fetchone()) or (0, 0)
+        people, seqs, found, holders, superseded, carried, claimed, answered, owners = [
+            await one.fetchall() for one in asked
+        ]
+        heads = {fh: Head(*rest) if rest[2] else Head(rest[0]) for fh, *rest in found}
         held: dict[int, list[tuple[int, int]]] = {}
-        for h, fh, version in await holders.fetchall():
+        for h, fh, version in holders:
             held.setdefault(h, []).append((fh, version))
-        last = await (await run(self._db, LAST)).fetchone()
-        tx, at = last or (0, 0)
-        return State(
-            tx, at, heads, {person: seq or 0 for person, seq in await seqs.fetchall()},
-            iter([SHARED_HOMES + row[0] for row in await people.fetchall()]), held,
-            {row[0] for row in await superseded.fetchall()},
-            [{row[0] for row in await one.fetchall()} for one in movable],
-            dict(await asked[0].fetchall()), dict(await asked[1].fetchall()),
-            {row[0] for row in await asked[2].fetchall()},
-            dict(await owners.fetchall()),
+        state = State(
+            heads, {person: seq or 0 for person, seq in seqs}, iter([SHARED_HOMES + row[0] for row in people]), held,
+            {row[0] for row in superseded}, [{row[0] for row in await one.fetchall()} for one in movable],
+            dict(carried), dict(claimed), {row[0] for row in answered}, dict(owners), frozenset(heads),
         )  # fmt: skip
-
-    async def _movable(self, move: PackedMove) -> Cursor:
-        return await run(self._db, MOVABLE, (move.source, list(move.move.srcs)))
+        return base, floor, state
 
     # ---- after -------------------------------------------------------------------------------
-    async def _write(self, state: State) -> None:
-        await self._do("INSERT INTO tx SELECT * FROM unnest(%s::int8[], %s::int8[])", state.instants.items())
+    def _decide(self, state: State) -> tuple[list[Settled | Refused], tuple[object, ...]]:
+        on = self._grounds
+        owners = self._database.packed("record_owner", [(src, state.owners.get(src, "")) for src in on.srcs])
+        settled = [_settled(state, plan) for plan in self._plans]
+        grounds = (on.resources, on.claims + on.identifiers, on.criteria + on.keys, owners)
+        return settled, (*grounds, *self._written(state)) if state.plans else ()
+
+    def _written(self, state: State) -> tuple[object, ...]:
+        """What `settle` writes, in the order of its parameters."""
         rows = list(state.rows.values())
-        for at in range(0, len(rows), _ROWS_AT_ONCE):
-            await self._insert(rows[at : at + _ROWS_AT_ONCE])
-        await self._do(_CLOSE, [(*place, tx) for place, (tx, _) in state.closing.items()])
-        await self._do("INSERT INTO closed SELECT * FROM unnest(%s::int8[], %s::int8[], %s::int8[])", state.closed)
-        directory = [(fh, head.person, head.seq, head.version) for fh, head in state.changed()]
-        await self._do(
-            "INSERT INTO dir SELECT * FROM unnest(%s::int8[], %s::int8[], %s::int4[], %s::int4[])"
-            " ON CONFLICT(fh) DO UPDATE SET person = excluded.person, seq = excluded.seq, ver = excluded.ver",
-            directory,
+        ended = [((at, *place), tx) for place, (tx, at) in state.closing.items()]
+        entries = [((fh, head.person, head.seq, head.version), fh in state.known) for fh, head in state.changed()]
+        packed = self._database.packed
+        return (
+            state.instants,
+            packed("version", map(_version, rows)),
+            packed("closed", [one for one, _ in ended]),
+            [tx for _, tx in ended],
+            packed("dir", [entry for entry, known in entries if not known]),
+            packed("dir", [entry for entry, known in entries if known]),
+            *self._index([row for row in rows if row.shown and row.put]),
+            packed("size", Counter(row.head.typ for row in rows).items()),
+            packed("fresh", {row.head.member: row.at for row in rows}.items()),
+            *self._beside(state),
         )
-        await self._index([row for row in rows if row.shown and row.put])
-        await self._count(rows)
-        await self._beside(state)
 
-    async def _insert(self, rows: list[NewRow]) -> None:
-        words: list[int] = []
-        values: list[tuple[object, ...]] = []
-        for row in rows:
-            head, put, low = row.head, row.put, len(words) + 1
-            if row.shown and put:
-                words += put.words
-            values.append((
-                head.person, head.seq, row.tx, row.till, head.typ, head.flags, head.member, head.acl, head.version,
-                row.at, row.fh, head.src, head.same, row.prev, head.id, put.keys if put else b"",
-                put.body if put else b"", low, len(words),
-            ))  # fmt: skip
-        await self._do(_NEW_ROWS, values, words)
-
-    async def _index(self, rows: list[NewRow]) -> None:
-        dates: list[tuple[object, ...]] = []
+    def _index(self, rows: list[NewRow]) -> tuple[object, ...]:
+        dates: list[tuple[int, ...]] = []
         texts: list[tuple[object, ...]] = []
         idents: dict[tuple[int, int], int] = {}
+        led: dict[int, str] = {}
         for row in rows:
             head, put = row.head, row.put
             assert put is not None
@@ -171,100 +165,47 @@ class Group:
             ]
             texts += [(head.typ, param, head.person, head.seq, text.encode()) for param, text in put.texts]
             idents.update({(h, row.fh): head.person for h in put.idents})
-        await self._do(
-            "INSERT INTO date_order SELECT * FROM unnest(%s::int4[], %s::int4[], %s::int8[], %s::int8[], %s::int8[],"
-            " %s::int4[], %s::int4[]) ON CONFLICT DO NOTHING",
-            dates,
-        )
-        await self._do(
-            "INSERT INTO text_order SELECT * FROM unnest(%s::int4[], %s::int4[], %s::int8[], %s::int4[], %s::bytea[])"
-            " ON CONFLICT DO NOTHING",
-            texts,
-        )
-        await self._do(
-            "INSERT INTO ident SELECT * FROM unnest(%s::int8[], %s::int8[], %s::int8[])"
-            " ON CONFLICT(h, fh) DO UPDATE SET person = excluded.person WHERE ident.person <> excluded.person",
-            [(*key, person) for key, person in idents.items()],
-        )
-        await self._survivors(rows)
-
-    async def _survivors(self, rows: list[NewRow]) -> None:
-        led = {row.fh: row.put.survivor for row in rows if row.put and row.put.type == "Patient"}
-        staying = [fh for fh, survivor in led.items() if not survivor]
-        if staying:
-            await run(self._db, "DELETE FROM survivor WHERE fh = ANY(%s::int8[])", (staying,))
-        await self._do(
-            "INSERT INTO survivor SELECT * FROM unnest(%s::int8[], %s::text[])"
-            " ON CONFLICT(fh) DO UPDATE SET id = excluded.id",
-            [(fh, survivor) for fh, survivor in led.items() if survivor],
+            if put.type == "Patient":
+                led[row.fh] = put.survivor
+        packed = self._database.packed
+        return (
+            packed("date_order", dates),
+            packed("text_order", texts),
+            packed("ident", [(*key, person) for key, person in idents.items()]),
+            [fh for fh, survivor in led.items() if not survivor],
+            packed("survivor", [one for one in led.items() if one[1]]),
         )
 
-    async def _count(self, rows: list[NewRow]) -> None:
-        await self._do(
-            "INSERT INTO size SELECT * FROM unnest(%s::int4[], %s::int8[])"
-            " ON CONFLICT(typ) DO UPDATE SET n = size.n + excluded.n",
-            Counter(row.head.typ for row in rows).items(),
-        )
-        await self._do(
-            "INSERT INTO fresh SELECT * FROM unnest(%s::int4[], %s::int8[])"
-            " ON CONFLICT(member) DO UPDATE SET at = excluded.at",
-            {row.head.member: row.at for row in rows}.items(),
-        )
-
-    async def _beside(self, state: State) -> None:
+    def _beside(self, state: State) -> tuple[object, ...]:
         records = {src_of(r.member, r.local_number): r for _, plan, _ in state.plans for r in plan.records}
-        await self._do(
-            "INSERT INTO record SELECT * FROM unnest(%s::int8[], %s::text[], %s::bytea[], %s::text[], %s::bytea[],"
-            " %s::text[], %s::text[]) ON CONFLICT(src) DO UPDATE SET patient = excluded.patient,"
-            " content = excluded.content, said_at = excluded.said_at, state = excluded.state",
-            [
+        done = {key: (key, tx, outcome) for tx, plan, _ in state.plans for key, outcome in plan.done}
+        packed = self._database.packed
+        return (
+            packed("source_record", [
                 (src, r.member, r.local_number.encode(), r.patient, r.content, r.said_at, r.state)
                 for src, r in records.items()
-            ],
-        )
-        for move in [one.move for _, plan, _ in state.plans for one in plan.moves]:
-            sql = "UPDATE record SET patient = %s WHERE patient = %s AND src = ANY(%s::int8[])"
-            await run(self._db, sql, (move.to_patient, move.from_patient, list(move.srcs)))
-        await self._do(
-            "INSERT INTO effect(tx, said) SELECT * FROM unnest(%s::int8[], %s::bytea[])",
-            [(tx, said) for tx, plan, _ in state.plans for said in plan.audits],
-        )
-        settled = {key: (tx, outcome) for tx, plan, _ in state.plans for key, outcome in plan.done}
-        await self._do(
-            "INSERT INTO done SELECT * FROM unnest(%s::text[], %s::int8[], %s::bytea[])"
-            " ON CONFLICT(raw_key) DO UPDATE SET tx = excluded.tx, outcome = excluded.outcome",
-            [(key, *rest) for key, rest in settled.items()],
-        )
-        await self._do(
-            "INSERT INTO criteria SELECT * FROM unnest(%s::int8[], %s::int8[], %s::int8[])"
-            " ON CONFLICT(h) DO UPDATE SET tx = excluded.tx, at = excluded.at",
-            [(h, tx, state.instants[tx]) for h, tx in state.claimed.items() if tx in state.instants],
-        )
-        await self._do(
-            "INSERT INTO answer SELECT * FROM unnest(%s::int8[], %s::int8[], %s::int8[], %s::bytea[], %s::bytea[],"
-            " %s::bytea[]) ON CONFLICT(h) DO UPDATE SET tx = excluded.tx, at = excluded.at, digest = excluded.digest,"
-            " said = excluded.said, written = excluded.written",
-            [
-                (plan.once.key, tx, state.instants[tx], plan.once.digest, plan.once.said, pack_written(written))
+            ]),
+            packed("effect", [(0, tx, said) for tx, plan, _ in state.plans for said in plan.audits]),
+            packed("done", done.values()),
+            packed("criteria", [(h, tx, state.instants[tx - 1]) for h, tx in state.claiming.items()]),
+            packed("answer", [
+                (plan.once.key, tx, state.instants[tx - 1], plan.once.digest, plan.once.said, pack_written(written))
                 for tx, plan, written in state.plans
                 if plan.once is not None
-            ],
-        )
+            ]),
+        )  # fmt: skip
 
 
-def _conditions(plans: Sequence[PackedPlan]) -> list[tuple[str, tuple[object, ...]]]:
-    """Questions about what the plans rest on: identifiers, criteria, Idempotency-Keys."""
-    asked = [one for plan in plans for one in plan.conditions]
-    once = [plan.once.key for plan in plans if plan.once is not None]
-    since = max((int(plan.at.timestamp() * 1000) for plan in plans), default=0) - DAY_MS
-    return [
-        (_CARRIED, ([one.h for one in asked if not one.claims],)),
-        ("SELECT h, tx FROM criteria WHERE h = ANY(%s::int8[])", ([one.h for one in asked if one.claims],)),
-        ("SELECT h FROM answer WHERE h = ANY(%s::int8[]) AND at > %s", (once, since)),
-    ]
+def _version(row: NewRow) -> tuple[object, ...]:
+    head, put = row.head, row.put
+    return (
+        head.person, row.tx, row.till, row.at, row.fh, head.src, head.same, row.prev, head.seq, head.typ, head.member,
+        head.acl, head.version, head.flags, head.id, put.words if put and row.shown else (), put.keys if put else b"",
+        put.body if put else b"",
+    )  # fmt: skip
 
 
-def _settled(state: State, plan: PackedPlan) -> Outcome:
+def _settled(state: State, plan: PackedPlan) -> Settled | Refused:
     try:
         return Draft(state, plan).settle()
     except (GatewayError, Replan, Later) as fault:

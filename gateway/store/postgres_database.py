@@ -7,7 +7,7 @@ Needs the extra `postgres` (psycopg 3).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -20,17 +20,25 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from ..errors import ConfigError, GatewayError, StorageFull, StoreError, TooCostly, UnsafeStore
 from .postgres_arrays import ArrayDumper
 from .postgres_migrate import migrate
+from .postgres_records import TABLES, Packed, PackedDumper, RowType, row_types
 from .postgres_sql import Bound
 
 Connection = psycopg.AsyncConnection[Any]
 
-STRIPES = 1_024
-"""Locks 0 … 1,023 guard identifiers, resources and homes by hash; those above guard one thing each."""
-COMMIT, DISCLOSE, SEAL, MIGRATE = STRIPES, STRIPES + 1, STRIPES + 2, STRIPES + 3
+COMMIT, DISCLOSE, SEAL, MIGRATE = range(1 << 15, (1 << 15) + 4)
+"""Advisory locks, each guards one thing; the inbox has those below."""
 _READERS, _WRITERS, _AUDITORS = 8, 2, 2
 _READ_LIMIT_MS = 20_000
+_AGAIN_S = 0.8
+"""How often a pool without a connection tries to make one."""
 _OLDEST = 140_000
 _NEEDED = ("fsync", "full_page_writes", "synchronous_commit")
+
+
+_ROW_TYPES = (
+    "SELECT relname::text, reltype FROM pg_class WHERE relnamespace = current_schema()::regnamespace"
+    " AND relname = ANY(%s::text[])"
+)
 
 
 class Database:
@@ -38,6 +46,7 @@ class Database:
 
     def __init__(self, url: str, lock_space: int) -> None:
         self._space = lock_space
+        self._types: dict[str, RowType] = {}
         self.reading = pool(url, _READERS, "store-reading", _READ_LIMIT_MS)
         self.writing = pool(url, _WRITERS, "store-writing", 0)
         self.auditing = pool(url, _AUDITORS, "store-auditing", 0)
@@ -51,6 +60,11 @@ class Database:
         with translated():
             for pool in self._pools:
                 await pool.open(wait=True, timeout=10)
+        self._types = row_types(dict(await self.select(_ROW_TYPES, (list(TABLES),))))
+
+    def packed(self, table: str, rows: Iterable[Sequence[object]]) -> Packed:
+        """Rows of a table as one value."""
+        return self._types[table].array(rows)
 
     async def close(self) -> None:
         """Let all connections go."""
@@ -101,9 +115,14 @@ def pool(url: str, size: int, name: str, limit_ms: int, schema: str = "") -> Asy
         await configure(connection, limit_ms, schema)
 
     return AsyncConnectionPool(
-        url, min_size=1, max_size=size, open=False, name=name, kwargs={"autocommit": True},
-        configure=configured, timeout=10, num_workers=1,
+        url, min_size=1, max_size=size, open=False, name=name, kwargs={"autocommit": True}, configure=configured,
+        timeout=10, num_workers=1, reconnect_timeout=_AGAIN_S, reconnect_failed=_again,
     )  # fmt: skip
+
+
+async def _again(pool: AsyncConnectionPool[Connection]) -> None:
+    """Left alone, a pool waits twice as long after each failure: minutes, when the server was away for minutes."""
+    await pool.check()
 
 
 async def configure(connection: Connection, limit_ms: int, schema: str) -> None:
@@ -112,6 +131,7 @@ async def configure(connection: Connection, limit_ms: int, schema: str) -> None:
     # a posting may stand in three rows or in all of them.
     connection.adapters.register_dumper(int, Int8BinaryDumper)
     connection.adapters.register_dumper(list, ArrayDumper)
+    connection.adapters.register_dumper(Packed, PackedDumper)
     await connection.execute(
         b"SET plan_cache_mode = force_custom_plan; SET jit = off; SET TimeZone = 'UTC';"
         b" SET statement_timeout = %d" % limit_ms

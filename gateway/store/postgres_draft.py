@@ -1,15 +1,16 @@
-"""What a packed plan changes, decided in memory against the rows its transaction has loaded and locked.
+"""What packed plans change, decided in memory against the rows they were held against.
 
 The same rules as on SQLite: a change closes the old row and adds a new one, every check of the plan is made
 again, and what does not hold any more is a Conflict or a Replan. Several plans are decided one after the
-other within one transaction; a plan that fails leaves nothing behind.
+other; a plan that fails leaves nothing behind. Their transactions have no numbers yet: they count from 1.
 """
 
 from __future__ import annotations
 
-from collections import ChainMap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from ..errors import Conflict, StoreError
 from .base import NO_TILL, Committed, Delete, PackedPut, Written, fh_of, src_of
@@ -22,8 +23,7 @@ class Later(Exception):
     """The plan asks about an identifier another plan of the same transaction brings: its turn is the next one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(Struct, frozen=True):
     """The current version of a resource, or the place kept for one (version 0, seq 0)."""
 
     person: int = -1
@@ -46,8 +46,7 @@ class Head:
 NOBODY = Head()
 
 
-@dataclass(slots=True)
-class NewRow:
+class NewRow(Struct):
     """A version to insert. put: what it was made from, None for a deletion. shown: anybody can ever see it."""
 
     head: Head
@@ -60,35 +59,49 @@ class NewRow:
     shown: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of a plan. tx: its place in the group, that of the plan before when it changes nothing."""
+
+    tx: int
+    at: int
+    written: tuple[Written, ...]
+
+    def committed(self, base: int, floor: int) -> Committed:
+        """With its number, after the newest transaction before the group and its instant."""
+        return Committed(base + self.tx, instant_of(max(floor, self.at)), self.written)
+
+
 @dataclass(slots=True)
 class State:
     """The loaded rows, and what the plans accepted so far have made of them.
 
-    seqs: last seq by home. people: person numbers ready to be given. holders: identifier hash -> current, not
-    deleted (fh, version). superseded: homes that have a survivor. movable: row keys by move, in the plan's order.
-    carried: identifier hash -> newest transaction that wrote a resource which carries it. claimed: criteria hash ->
-    last transaction under them. answered: Idempotency-Keys in use. owners: Patient by source record.
-    closing: row key -> (tx, at).
+    known: directory entries there are. seqs: last seq by home. people: person numbers ready to be given. holders:
+    identifier hash -> current, not deleted (fh, version). superseded: homes that have a survivor. movable: row keys by
+    move, in the plan's order. carried: identifier hash -> newest transaction that wrote a resource which carries it.
+    claimed: criteria hash -> last transaction under them. answered: Idempotency-Keys in use. owners: Patient by source
+    record. claiming: criteria the plans claim, by transaction. closing: row key -> (tx, at).
     """
 
-    tx: int
-    at: int
     heads: dict[int, Head]
     seqs: dict[int, int]
     people: Iterator[int]
     holders: dict[int, list[tuple[int, int]]]
     superseded: set[int]
     movable: list[set[int]]
-    carried: dict[int, int] = field(default_factory=dict)
-    claimed: dict[int, int] = field(default_factory=dict)
-    answered: set[int] = field(default_factory=set)
-    owners: dict[int, str] = field(default_factory=dict)
+    carried: dict[int, int]
+    claimed: dict[int, int]
+    answered: set[int]
+    owners: dict[int, str]
+    known: frozenset[int] = frozenset()
+    tx: int = 0
+    at: int = 0
+    claiming: dict[int, int] = field(default_factory=dict)
     rows: dict[tuple[int, int], NewRow] = field(default_factory=dict)
     closing: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
-    closed: list[tuple[int, int, int]] = field(default_factory=list)
     idents: set[int] = field(default_factory=set)
     touched: set[int] = field(default_factory=set)
-    instants: dict[int, int] = field(default_factory=dict)
+    instants: list[int] = field(default_factory=list)
     plans: list[tuple[int, PackedPlan, list[Written]]] = field(default_factory=list)
 
     def changed(self) -> list[tuple[int, Head]]:
@@ -103,11 +116,12 @@ class Draft:
         self.state, self.plan = state, plan
         self.tx = state.tx + 1
         self.at = max(int(plan.at.timestamp() * 1000), state.at)
-        self.heads: ChainMap[int, Head] = ChainMap({}, state.heads)
+        self.heads: dict[int, Head] = {}
+        self.seqs: dict[int, int] = {}
         self.rows: dict[tuple[int, int], NewRow] = {}
         self.closing: list[tuple[int, int]] = []
 
-    def settle(self) -> Committed:
+    def settle(self) -> Settled:
         """Decide and keep it in the state. Raises Conflict, Replan, Later, StoreError, having kept nothing."""
         self._check()
         for move in self.plan.moves:
@@ -117,9 +131,12 @@ class Draft:
         written += [self._delete(gone) for gone in self.plan.deletes]
         plan = self.plan
         if not (self.rows or plan.records or plan.moves or plan.audits or plan.done):
-            return Committed(self.state.tx, instant_of(self.state.at), tuple(written))
+            return Settled(self.state.tx, self.state.at, tuple(written))
         self._keep(written)
-        return Committed(self.tx, instant_of(self.at), tuple(written))
+        return Settled(self.tx, self.at, tuple(written))
+
+    def _head(self, fh: int) -> Head:
+        return self.heads.get(fh) or self.state.heads.get(fh, NOBODY)
 
     # ---- checks ------------------------------------------------------------------------------
     def _check(self) -> None:
@@ -148,8 +165,8 @@ class Draft:
         """What was asked before the plan was made would still be answered alike."""
         state = self.state
         for one in self.plan.conditions:
-            last = state.claimed.get(one.h, 0) if one.claims else state.carried.get(one.h, 0)
-            if last > one.as_of or (not one.claims and one.h in state.idents):
+            last, here = (state.claimed, state.claiming) if one.claims else (state.carried, state.idents)
+            if last.get(one.h, 0) > one.as_of or one.h in here:
                 raise Conflict(detail="a condition met another write", detail_zh="条件相同的另一写入先到。")
         if self.plan.once is not None and self.plan.once.key in state.answered:
             raise Conflict(detail="the Idempotency-Key was used meanwhile", detail_zh="此幂等键刚被使用。")
@@ -157,14 +174,14 @@ class Draft:
     def _expect(self, type_: str, id_: str, fh: int, expect: int | None) -> None:
         if expect is None:
             return
-        head = self.heads.get(fh, NOBODY)
+        head = self._head(fh)
         found = head.version if head.live else 0
         if found != expect:
             raise Conflict(f"{type_}/{id_}", f"expected version {expect}, found {found}")
 
     # ---- changes -----------------------------------------------------------------------------
     def _put(self, put: PackedPut) -> Written:
-        head = self.heads.get(put.fh, NOBODY)
+        head = self._head(put.fh)
         person = self._person(put)
         if head.live and head.same == put.same and head.person == person:
             return Written(put.type, put.id, head.version, False)
@@ -177,7 +194,7 @@ class Draft:
 
     def _delete(self, gone: Delete) -> Written:
         fh = fh_of(gone.type, gone.id)
-        head = self.heads.get(fh, NOBODY)
+        head = self._head(fh)
         if not head.live:
             return Written(gone.type, gone.id, head.version, False)
         seq = self._next(head.person)
@@ -202,37 +219,35 @@ class Draft:
     def _person(self, put: PackedPut) -> int:
         if not put.home:
             return home_of(put.fh)
-        home = self.heads.get(put.home, NOBODY)
+        home = self._head(put.home)
         if home.person < 0:
             # A Patient's rows stay where the Patient began: its person number is that of its first row.
             home = self.heads[put.home] = Head(next(self.state.people))
         return home.person
 
     def _next(self, person: int) -> int:
-        seq = self.state.seqs.get(person, 0) + 1
+        # Without a gap: another group that began at the same place then meets this one at its primary key.
+        seq = (self.seqs.get(person) or self.state.seqs.get(person, 0)) + 1
         if seq > SEQ_MASK:
             raise StoreError(detail=f"home {person} is full")
-        self.state.seqs[person] = seq
+        self.seqs[person] = seq
         return seq
 
     # ---- kept --------------------------------------------------------------------------------
     def _keep(self, written: list[Written]) -> None:
         state = self.state
         state.tx, state.at = self.tx, self.at
-        state.instants[self.tx] = self.at
-        changed = self.heads.maps[0]
-        state.heads.update(changed)
-        state.touched.update(changed)
+        state.instants.append(self.at)
+        state.heads.update(self.heads)
+        state.touched.update(self.heads)
+        state.seqs.update(self.seqs)
         state.rows.update(self.rows)
         for place in self.closing:
-            earlier = state.rows.get(place)
-            if earlier is None:
-                state.closing[place] = (self.tx, self.at)
-            else:
+            state.closing[place] = (self.tx, self.at)
+            if earlier := state.rows.get(place):
                 earlier.till = self.tx
-            state.closed.append((self.at, *place))
         state.idents.update(h for row in self.rows.values() if row.shown and row.put for h in row.put.idents)
-        state.claimed.update({one.h: self.tx for one in self.plan.conditions if one.claims})
+        state.claiming.update({one.h: self.tx for one in self.plan.conditions if one.claims and one.writes})
         if self.plan.once is not None:
             state.answered.add(self.plan.once.key)
         self._follow()
@@ -250,30 +265,42 @@ def puts_of(plan: PackedPlan) -> list[PackedPut]:
     return [*plan.puts, *(put for move in plan.moves for put in move.puts)]
 
 
-def keys_of(plan: PackedPlan) -> Iterator[int]:
-    """Hashes of all a plan rests on: its resources, their homes, its identifiers. Their stripes are locked."""
-    for put in puts_of(plan):
-        yield put.fh
-        yield put.home or home_of(put.fh)
-        yield from put.idents
-    for gone in plan.deletes:
-        yield fh_of(gone.type, gone.id)
-    for claim in plan.unclaimed:
-        yield claim.h
-    for condition in plan.conditions:
-        yield condition.h
-    if plan.once is not None:
-        yield plan.once.key
-    for src, _ in plan.rests:
-        yield src
-    for record in plan.records:
-        yield src_of(record.member, record.local_number)
-    for move in plan.moves:
-        yield from move.move.srcs
-        yield move.source
-        yield fh_of("Patient", move.move.to_patient)
-
-
 def alone(plan: PackedPlan) -> bool:
     """Who leads to whom changes: such a plan shares its transaction with no other."""
     return bool(plan.moves) or any(put.survivor for put in plan.puts)
+
+
+@dataclass(frozen=True, slots=True)
+class Grounds:
+    """Hashes of all some plans rest on.
+
+    resources: those they write, and the Patients these lie with. shared: homes of the others. srcs: source records.
+    """
+
+    resources: list[int]
+    shared: list[int]
+    homes: list[int]
+    claims: list[int]
+    identifiers: list[int]
+    criteria: list[int]
+    keys: list[int]
+    srcs: list[int]
+
+
+def grounds_of(plans: Sequence[PackedPlan]) -> Grounds:
+    """What is looked at before the plans are decided, and again when they are committed."""
+    puts = [put for plan in plans for put in puts_of(plan)]
+    conditions = [one for plan in plans for one in plan.conditions]
+    homes = {put.home for put in puts if put.home}
+    resources = homes | {put.fh for put in puts}
+    resources |= {fh_of(gone.type, gone.id) for plan in plans for gone in plan.deletes}
+    return Grounds(
+        resources=list(resources),
+        shared=list({home_of(put.fh) for put in puts if not put.home}),
+        homes=list(homes),
+        claims=list({claim.h for plan in plans for claim in plan.unclaimed}),
+        identifiers=list({one.h for one in conditions if not one.claims}),
+        criteria=list({one.h for one in conditions if one.claims}),
+        keys=[plan.once.key for plan in plans if plan.once is not None],
+        srcs=list({src for plan in plans for src, _ in plan.rests}),
+    )

@@ -73,12 +73,18 @@ class Committer:
         return group
 
     async def _settle(self, plans: list[PackedPlan]) -> list[Outcome | Exception]:
+        """At first without a lock; whoever was overtaken decides again while nobody else can commit."""
+        alone_with_it = alone(plans[0])
         for turn in range(_TRIES):
             try:
-                return await self._once(plans)
+                return await (self._locked(plans) if alone_with_it else self._once(plans))
             except (errors.SerializationFailure, errors.DeadlockDetected):
-                await asyncio.sleep(random.uniform(0, 0.01 * 2**turn))
-            except (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError):
+                await asyncio.sleep(random.uniform(0, 0.01 * 2**turn) if alone_with_it else 0)
+                alone_with_it = True
+            except (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError) as fault:
+                if isinstance(fault, errors.UniqueViolation) and not alone_with_it:
+                    alone_with_it = True
+                    continue
                 if len(plans) == 1:
                     raise
                 return [await self._apart(plan) for plan in plans]
@@ -92,8 +98,14 @@ class Committer:
             return fault
 
     async def _once(self, plans: list[PackedPlan]) -> list[Outcome | Exception]:
-        async with transaction(self._database.writing) as connection:
+        async with self._database.writing.connection() as connection:
             return [*await Group(self._database, connection, plans).run()]
+
+    async def _locked(self, plans: list[PackedPlan]) -> list[Outcome | Exception]:
+        async with transaction(self._database.writing) as connection:
+            group = Group(self._database, connection, plans)
+            await group.lock()
+            return [*await group.run()]
 
 
 def _tell(told: asyncio.Future[Committed], outcome: Outcome | Exception) -> None:

@@ -249,6 +249,7 @@ class ResourceStore:
 
     async def _packed(self, plan: Plan) -> PackedPlan:
         plan = await self._redirected(plan)
+        types = {put.type for put in plan.puts} | {gone.type for gone in plan.deletes}
         return PackedPlan(
             at=self._clock(),
             puts=await _with_care(self._pack_all, plan.puts),
@@ -258,7 +259,7 @@ class ResourceStore:
             unclaimed=tuple([await self._unclaimed(plan, *claim) for claim in plan.unclaimed]),
             audits=await _with_care(_encoded, plan.audits),
             done=tuple((one.raw_key, one.outcome) for one in plan.done),
-            conditions=tuple(packed for one in plan.conditions for packed in _conditions(one)),
+            conditions=tuple(packed for one in plan.conditions for packed in _conditions(one, one.type in types)),
             once=plan.once,
             rests=plan.rests,
         )
@@ -393,8 +394,8 @@ def _homes_of(puts: tuple[Put | PackedPut, ...]) -> list[int]:
     return list(named - {0} - {fh_of("Patient", put.id) for put in puts if put.type == "Patient"})
 
 
-def _conditions(one: Condition) -> list[PackedCondition]:
+def _conditions(one: Condition, writes: bool) -> list[PackedCondition]:
     """By its identifiers, where it names some: then plain creates count too."""
     if not one.identifiers:
-        return [PackedCondition(hash64("criteria", one.type, one.criteria), one.as_of, True)]
+        return [PackedCondition(hash64("criteria", one.type, one.criteria), one.as_of, True, writes)]
     return [PackedCondition(ident_hash(one.type, *named), one.as_of, False) for named in one.identifiers]

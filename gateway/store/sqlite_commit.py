@@ -312,7 +312,7 @@ class _Transaction:
 
     def _beside(self, plan: PackedPlan, written: list[Written]) -> None:
         """What later plans are held against: claims of criteria, and the answer under an Idempotency-Key."""
-        claims = [(one.h, self.tx, self.at) for one in plan.conditions if one.claims]
+        claims = [(one.h, self.tx, self.at) for one in plan.conditions if one.claims and one.writes]
         insert(self.db, "INSERT OR REPLACE INTO criteria VALUES", claims)
         if (once := plan.once) is not None:
             row = (once.key, self.tx, self.at, once.digest, once.said, pack_written(written))

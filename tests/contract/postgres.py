@@ -64,10 +64,12 @@ class TestServer:
         raise AssertionError(f"{name} did not become {wanted}")
 
     def crash(self, *, killed: bool = False) -> None:
-        """End it at once, as a power cut would, and start it again on what it had written.
+        """End it at once, as a power cut would, and start it again on what it had written."""
+        self.end(killed=killed)
+        self.start()
 
-        killed: every process of it by SIGKILL, so that nothing is tidied up; else SIGQUIT to the postmaster.
-        """
+    def end(self, *, killed: bool = False) -> None:
+        """At once. killed: every process of it by SIGKILL, so nothing is tidied up; else SIGQUIT to the postmaster."""
         postmaster = psutil.Process(self._server.get_pid())
         postmaster.suspend()  # it forks no more while its children are listed
         family = [postmaster, *postmaster.children(recursive=True)]
@@ -80,9 +82,8 @@ class TestServer:
         # postmaster: a start before all are gone fails.
         _, left = psutil.wait_procs(family, timeout=60)
         assert not left, f"still there: {left}"
-        self._start()
 
-    def _start(self) -> None:
+    def start(self) -> None:
         """As the package does, which gives recovery only 10 s."""
         server = self._server
         sockets = f'-h "" -k {server.get_postmaster_info().socket_dir}'

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import sys
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 import psycopg
 import pytest
 import pytest_asyncio
 
 from gateway.errors import ConfigError, Conflict, StoreError, UnsafeStore
+from gateway.inbox.queue import open_inbox
 from gateway.model.context import SYSTEM
 from gateway.model.query import Filter, Query
 from gateway.model.systems import local_number
-from gateway.store.base import AuditQuery, Done, Plan
+from gateway.store.base import AuditQuery, Committed, Condition, Done, Once, Plan, RecordPut, src_of
+from gateway.store.inbox_base import Arrival
 from gateway.store.postgres_database import COMMIT, Database, space_of
 from gateway.store.resources import ResourceStore, open_store
 from tests.contract.clinic import M1, audit, ids, observation, of, organization, patient
@@ -67,6 +72,49 @@ async def test_of_two_gateways_one_claims_an_identifier(two: tuple[ResourceStore
     )
     won = [one for one in answers if not isinstance(one, BaseException)]
     assert len(won) == 1 and all(isinstance(one, Conflict) for one in answers if isinstance(one, BaseException))
+
+
+async def test_who_was_overtaken_after_looking_decides_again(
+    server: TestServer, two: tuple[ResourceStore, ResourceStore]
+) -> None:
+    """Both gateways look, then wait for the lock of numbers; whoever gets it second stands on what is past."""
+    here = two[0]
+    claim = (("Patient", local_number(M1), "A-9"),)
+    held = [{"system": local_number(M1), "value": "A-9"}]
+    await here.commit(Plan(puts=(observation("old", "p1"), patient("p1"))))
+    now = here.horizon()
+    at = now[0]
+    rests = ((src_of(M1, "p2"), ""),)
+    rivals: list[Callable[[int], Plan]] = [
+        lambda n: Plan(puts=(observation("new", "p1", f"{n}.5", expect=0),)),
+        lambda n: Plan(puts=(observation("old", "p1", f"{n}.5", expect=1),)),
+        lambda n: Plan(puts=(patient(f"c{n}", identifier=held),), unclaimed=claim),
+        lambda n: Plan(puts=(organization(f"once{n}", "院"),), once=Once(7, b"", b"{}")),
+        lambda n: Plan(puts=(organization(f"named{n}", "院"),), conditions=(Condition("Organization", "x", at),)),
+        lambda n: Plan(records=(RecordPut(M1, "p2", f"p{n}", b"{}", "2026"),), rests=rests),
+    ]
+    for rival in rivals:
+        async with await psycopg.AsyncConnection.connect(server.url) as holding:
+            lock = Database("", space_of(_schema_of(here))).lock(COMMIT)
+            await holding.execute("SELECT pg_advisory_xact_lock(%s)", (lock,))
+            writing = [asyncio.create_task(store.commit(rival(n))) for n, store in enumerate(two)]
+            await asyncio.sleep(0.3)
+        answers = await asyncio.gather(*writing, return_exceptions=True)
+        assert {type(one) for one in answers} == {Committed, Conflict}, answers
+
+
+async def test_rows_two_gateways_add_to_one_home_at_once_are_all_there(
+    server: TestServer, two: tuple[ResourceStore, ResourceStore]
+) -> None:
+    async with await psycopg.AsyncConnection.connect(server.url) as holding:
+        lock = Database("", space_of(_schema_of(two[0]))).lock(COMMIT)
+        await holding.execute("SELECT pg_advisory_xact_lock(%s)", (lock,))
+        writing = [asyncio.create_task(store.commit(Plan(puts=(observation(f"o{n}", "nobody-yet"),)))) for n, store in
+                   enumerate(two)]  # fmt: skip
+        await asyncio.sleep(0.3)
+    await asyncio.gather(*writing)
+    page = await two[0].search(Query("Observation", (of("nobody-yet"),)), SYSTEM)
+    assert sorted(ids(page.matches)) == ["o0", "o1"]
 
 
 async def test_the_stream_loses_nothing_beside_a_transaction_held_open(
@@ -211,6 +259,44 @@ async def test_nothing_acknowledged_is_lost_when_the_server_crashes() -> None:
         assert (await again.audit_log.verify()).broken == 0
         await again.close()
         await store.close()
+    finally:
+        server.close()
+
+
+async def test_the_gateway_works_again_soon_after_the_server_however_long_it_was_away() -> None:
+    server = TestServer()
+    url = server.schema()
+    store = await opened(url)
+    inbox = await open_inbox(Path("/nowhere"), url)
+    over = False
+
+    async def traffic(ask: Callable[[int], Awaitable[object]]) -> float:
+        """Asks all the time; when it was first answered after the end was said."""
+        for number in itertools.count():
+            with contextlib.suppress(StoreError):
+                await ask(number)
+                if over:
+                    return time.monotonic()
+            await asyncio.sleep(0.05)
+        raise AssertionError
+
+    asks = (
+        lambda n: store.commit(Plan(puts=(organization(f"g{n}", "院"),), audits=(audit(START),))),
+        lambda n: store.read("Organization", "g0", SYSTEM),
+        lambda n: store.disclose(audit(START)),
+        lambda n: inbox.messages.keep(Arrival("s", "v2", b"%d" % n, START, control=str(n))),
+        lambda n: inbox.messages.open_count(),
+    )
+    try:
+        tasks = [asyncio.create_task(traffic(ask)) for ask in asks]
+        await asyncio.sleep(0.3)
+        await asyncio.to_thread(server.end)
+        await asyncio.sleep(4)
+        await asyncio.to_thread(server.start)
+        began, over = time.monotonic(), True
+        assert max(await asyncio.wait_for(asyncio.gather(*tasks), 20)) - began < 2
+        await store.close()
+        await inbox.close()
     finally:
         server.close()
 
