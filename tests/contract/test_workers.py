@@ -109,6 +109,29 @@ async def test_identical_conditional_creates_make_one_beside_plain_creates_of_th
         assert conditional.count(201) <= 1 and await held(client, "B") == 32 + conditional.count(201)
 
 
+async def test_identical_conditional_creates_in_transactions_make_one(served: Served) -> None:
+    def bundle(number: int, criteria: str) -> Json:
+        named: Json = {"resourceType": "Organization", "name": "同名医院",
+                       "identifier": [{"system": SYSTEM_URI, "value": "C"}]}  # fmt: skip
+        conditional = {"method": "POST", "url": "Organization", "ifNoneExist": criteria}
+        other = {"resourceType": "Basic", "code": {"text": str(number)}}
+        entries = [{"resource": named, "request": conditional},
+                   {"resource": other, "request": {"method": "POST", "url": "Basic"}}]  # fmt: skip
+        return {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+
+    async with served.client() as client:
+        for criteria in (f"identifier={SYSTEM_URI}|C", "name:exact=同名医院"):
+            found = (await client.get("/fhir/Organization", params={"name:exact": "同名医院"})).json().get("entry", [])
+            sent = [client.post("/fhir", json=bundle(number, criteria)) for number in range(64)]
+            answers = await asyncio.gather(*sent)
+            assert {answer.status_code for answer in answers} == {200}
+            said = [[one["response"]["status"][:3] for one in answer.json()["entry"]] for answer in answers]
+            assert [two for _, two in said] == ["201"] * 64
+            assert sum(one == "201" for one, _ in said) == 1 - len(found)
+            places = {answer.json()["entry"][0]["response"]["location"].split("/_history")[0] for answer in answers}
+            assert len(places) == 1
+
+
 async def test_a_worker_that_is_killed_is_replaced_and_nothing_acknowledged_is_lost(served: Served) -> None:
     acked: set[int] = set()
 
