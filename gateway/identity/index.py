@@ -17,7 +17,7 @@ from ..store.base import Store
 from . import merge
 from .match import Candidate, Code, Review, decide, traits
 from .normalise import CardVerdict
-from .person import Record, card_of, first_content, marked_unverified, overlay, settled
+from .person import PROOF, Record, card_of, first_content, marked_unverified, overlay, removed, settled
 from .workspace import Key, Person, Resolution, Workspace
 
 _LOOKED_UP = ("ok", "birth-contradicts", "sex-contradicts", "birth-unknown", "sex-unknown")
@@ -167,7 +167,8 @@ class PersonIndex:
         """A FHIR update of a Patient: it reads back as written (what it is found by is kept), and
         feeds change only what it left out.
 
-        changed: the members a patch changed; feeds go on changing all others that no earlier update set.
+        changed: the members a patch changed or removed; feeds go on changing all others that no earlier update set,
+        and bring back none that was removed.
         `patients[0]` differs from `patient_id` when the update gave it a verified card that another
         person holds: then both are one from now on.
         """
@@ -175,8 +176,11 @@ class PersonIndex:
         key = (member, patient_id)
         old = await desk.load(key)
         person = await desk.person(patient_id if old is None else desk.home(key))
+        while person.survivor:
+            person = await desk.person(person.survivor)
         told = patient if changed is None else _told(patient, changed, old)
-        record = self._new_record(key, told, said_at, door="steward")
+        gone = {*(old.content.get("_removed", ()) if old else ()), *(changed or ())} - patient.keys()
+        record = removed(self._new_record(key, told, said_at, door="steward"), gone)
         desk.attach(person, record)
         before, verdict = (old.card(desk.today) if old else None), record.card(desk.today)
         if verdict.verified and (before is None or not before.verified or before.value18 != verdict.value18):
@@ -190,13 +194,10 @@ class PersonIndex:
         return row.patient if row else ""
 
 
-_PROOF = frozenset({"identifier", "birthDate", "gender"})
-"""A card is proven by all three, so whoever changes one of them says the others too."""
-
-
 def _told(patient: Json, changed: frozenset[str], old: Record | None) -> Json:
     """What a patch says of a Patient: what it changed, and what earlier updates of the same writer had set."""
-    said = changed | (_PROOF if changed & _PROOF else frozenset()) | (old.content.keys() if old else frozenset())
+    # A card is proven by all three, so whoever changes one of them says the others too.
+    said = changed | (PROOF if changed & PROOF else frozenset()) | (old.content.keys() if old else frozenset())
     return {key: value for key, value in patient.items() if key in said}
 
 

@@ -54,9 +54,12 @@ async def apply(desk: Workspace, survivor_key: Key, request: MergeRequest, said_
 async def join(desk: Workspace, origin: Person, target: Person, trace: Trace) -> None:
     """Move all of `origin` to `target`, leave the Task that undoes it, and close the questions it answers."""
     moved = list(origin.records)
+    written = [before for one in (target, origin) if (before := desk.as_it_was(one)) is not None]
     desk.move(moved, origin, target)
     stored, version, _ = await desk.read_task(trace.task_id)
-    task = reviews.merge_task(target.id, origin.id, moved, trace.said_at, code=trace.code, review=trace.review)
+    task = reviews.merge_task(
+        target.id, origin.id, moved, trace.said_at, code=trace.code, review=trace.review, written=written
+    )
     desk.put_task(trace.task_id, task, moved[0][0], version, stored)
     for one in moved:
         await desk.settle(target.records[one], *_ANSWERED)
@@ -87,6 +90,8 @@ async def undo(desk: Workspace, task_id: str) -> None:
     if any(desk.home(key) != survivor for key in moved):
         raise moved_on(task_id)
     desk.take_back(moved, await desk.person(survivor), origin)
+    for before in reviews.as_it_was(task):
+        await desk.restore(before)
     for key in moved:
         if origin.records[key].provisional:
             await desk.reopen(origin.records[key], Code.CARD_CONTRADICTS)

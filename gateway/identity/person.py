@@ -1,12 +1,14 @@
 """One source record's demographics over time, and the Patient that several of them make together.
 
-Pure. A record's stored content is its Patient elements plus three members no FHIR element can be named like:
+Pure. A record's stored content is its Patient elements plus members no FHIR element can be named like:
 
 - `_said`: element → instant, where an element was said at another time than the record's newest message,
   and for every deleted element, so that an older message does not bring it back;
 - `_refused`: elements of the newest message that contradict the record's verified card and were kept out;
 - `_door`: set when the record came through the FHIR interface, so its number is no local number: `fhir` for a
-  create, `steward` for an update, whose elements stand above every feed's (design-store §8).
+  create, `steward` for an update, whose elements stand above every feed's (design-store §8);
+- `_removed`: elements a patch over FHIR took away, so that no feed brings them back;
+- `_disowned`: card numbers a steward found to be another person's.
 """
 
 from __future__ import annotations
@@ -21,12 +23,14 @@ from ..model.resource import Json, dumps, loads
 from ..model.times import instant_text, parse_fhir
 from .normalise import CardVerdict, has_han, is_mothers, verify_card
 
-_OWN = ("_said", "_refused", "_door", "_disowned")
+_OWN = ("_said", "_refused", "_door", "_disowned", "_removed")
 _NEVER = frozenset({"resourceType", "id", "meta", "text", "active", "link", "implicitRules", "contained", *_OWN})
 _FHIR_ORDER = (
     "identifier active name telecom gender birthDate deceased address maritalStatus multipleBirth photo contact "
     "communication generalPractitioner managingOrganization link"
 )
+PROOF = frozenset({"identifier", "birthDate", "gender"})
+"""What a card is proven by; without it the next feed would make a second person."""
 _PLACE = {element: place for place, element in enumerate(_FHIR_ORDER.split(" "))}
 
 
@@ -92,6 +96,12 @@ def disowned(record: Record, today: date, *, taken_back: bool = False) -> Record
     if not taken_back:
         content["_disowned"] = [record.card(today).value18]
     return replace(record, content=content)
+
+
+def removed(record: Record, keys: Iterable[str]) -> Record:
+    """The record after a patch took elements away; what a card is proven by stays."""
+    gone = sorted(key for key in keys if key not in _NEVER and key not in PROOF)
+    return replace(record, content={**record.content, "_removed": gone}) if gone else record
 
 
 _NO_CARD = CardVerdict(False, "", "", "none")
@@ -253,10 +263,25 @@ def _elements(ranked: Sequence[Record], today: date) -> list[tuple[str, Any]]:
     """(key, value) in FHIR's order; one record answers for a whole group of keys."""
     groups = {_group(key) for record in ranked for key in record.content if key not in _NEVER and key != "identifier"}
     out: list[tuple[str, Any]] = []
-    for group in groups:
+    for group in groups - _taken_away(ranked):
         best = min((r for r in ranked if _has(r, group)), key=lambda r: _claim(r, group, ranked, today))
         out += [(key, best.content[key]) for key in best.content if key not in _NEVER and _group(key) == group]
     return sorted(out, key=lambda pair: _place(pair[0]))
+
+
+def _taken_away(ranked: Sequence[Record]) -> set[str]:
+    """Groups a patch removed, and no later update over FHIR set again."""
+    gone: dict[str, datetime] = {}
+    for record in ranked:
+        for key in record.content.get("_removed", ()):
+            group, at = _group(key), parse_fhir(record.said_at)
+            gone[group] = max(at, gone.get(group, at))
+    updates = [record for record in ranked if record.content.get("_door") == "steward"]
+    return {
+        group
+        for group, at in gone.items()
+        if not any(_has(record, group) and parse_fhir(record.said_at) > at for record in updates)
+    }
 
 
 def _has(record: Record, group: str) -> bool:

@@ -6,6 +6,7 @@ One Task a record and code; the id follows from both, so asking twice is asking 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 
 from ..model import systems
@@ -81,14 +82,36 @@ def opened_again(task: Json, patient: str) -> Json:
 _ACTS = {MERGED: "本地号合并", JOINED: "复核合并", PARTED: "复核拆分"}
 
 
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What a client had written of a Patient: the version, and the digest of what the records alone made then."""
+
+    patient: str
+    version: int
+    digest: str
+
+
 def merge_task(
-    survivor: str, retired: str, moved: Iterable[tuple[str, str]], said_at: datetime, *, code: str, review: str = ""
+    survivor: str,
+    retired: str,
+    moved: Iterable[tuple[str, str]],
+    said_at: datetime,
+    *,
+    code: str,
+    review: str = "",
+    written: Iterable[Before] = (),
 ) -> Json:
     """The record of a merge or parting, enough to undo it: who went where with which source records.
 
-    code: one of MERGED, JOINED, PARTED. review: id of the Task it answers.
+    code: one of MERGED, JOINED, PARTED. review: id of the Task it answers. written: of whom a client had written.
     """
-    records = [{"type": {"text": "source record"}, "valueIdentifier": _record_identifier(key)} for key in sorted(moved)]
+    inputs: list[Json] = [
+        {"type": {"text": "source record"}, "valueIdentifier": _record_identifier(key)} for key in sorted(moved)
+    ]
+    inputs += [
+        {"type": {"text": _AS_IT_WAS}, "valueString": f"Patient/{one.patient}/_history/{one.version} {one.digest}"}
+        for one in written
+    ]
     based = {"basedOn": [{"reference": f"Task/{review}"}]} if review else {}
     return {
         "resourceType": "Task",
@@ -99,8 +122,22 @@ def merge_task(
         "focus": _patient(survivor),
         "for": _patient(retired),
         "authoredOn": instant_text(said_at),
-        "input": records,
+        "input": inputs,
     }
+
+
+_AS_IT_WAS = "as it was"
+
+
+def as_it_was(task: Json) -> list[Before]:
+    """What clients had written of those a merge Task names."""
+    found = []
+    for one in task.get("input", ()):
+        if one["type"].get("text") == _AS_IT_WAS:
+            place, _, digest = one["valueString"].partition(" ")
+            _, patient, _, version = place.split("/")
+            found.append(Before(patient, int(version), digest))
+    return found
 
 
 def based_on(task: Json) -> str:

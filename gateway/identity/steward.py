@@ -103,11 +103,14 @@ async def part(desk: Workspace, review: str, word: Word) -> None:
     if reviews.code_of(task) == Code.CARD_NAME_DIFFERS and len(holder.records) > 1:
         own = await desk.person(desk.ids.of("Patient", *record.key, "apart"))
         own.owner = own.owner or record.member
+        written = [before for before in (desk.as_it_was(holder),) if before is not None]
         desk.take_back([record.key], holder, own)
         desk.attach(own, disowned(record, desk.today))
         parting = desk.ids.of("Task", reviews.PARTED, review)
         _, version, _ = await desk.read_task(parting)
-        made = reviews.merge_task(own.id, holder.id, [record.key], word.at, code=reviews.PARTED, review=review)
+        made = reviews.merge_task(
+            own.id, holder.id, [record.key], word.at, code=reviews.PARTED, review=review, written=written
+        )
         desk.put_task(parting, made, record.member, version, {})
         home = own.id
     await _answer(desk, review, reviews.decided(task, "rejected", home, word.by, word.note, word.at))
@@ -126,6 +129,8 @@ async def undo(desk: Workspace, task_id: str) -> None:
         raise merge.moved_on(task_id)
     desk.attach(own, disowned(own.records[key], desk.today, taken_back=True))
     desk.move([key], own, await desk.person(holder))
+    for before in reviews.as_it_was(task):
+        await desk.restore(before)
     desk.put_task(task_id, {**task, "status": "cancelled"}, member, version, task)
     await merge.ask_again(desk, task)
 

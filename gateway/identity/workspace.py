@@ -6,6 +6,7 @@ were made from, so that a concurrent change of the same people fails the commit 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -83,6 +84,7 @@ class Person:
     replaces: list[str] = field(default_factory=list)
     survivor: str = ""
     touched: bool = False
+    written: Json = field(default_factory=dict)  # what stands in place of what the records make
 
 
 @dataclass(slots=True)
@@ -191,8 +193,25 @@ class Workspace:
         self.add_move([*(src_of(*key) for key in moved), *self.written_srcs(own)], holder, origin)
         origin.survivor, origin.touched, holder.touched = "", True, True
         holder.replaces = [one for one in holder.replaces if one not in own]
+        # What clients said of `origin` while it led to the holder was said of `origin`.
+        moved += [key for key in holder.records if key[1] in own and key not in moved]
         for key in moved:
             self.attach(origin, holder.records.pop(key))
+
+    def as_it_was(self, person: Person) -> reviews.Before | None:
+        """How to find again what a client wrote of a person; None for one who is what the records make."""
+        composed = self._body(person)
+        if not person.version or person.touched or composed == _bare(person.stored):
+            return None
+        return reviews.Before(person.id, person.version, _digest(composed))
+
+    async def restore(self, before: reviews.Before) -> None:
+        """Let a person be what a client had written, unless their records say something else by now."""
+        person = await self.person(before.patient)
+        if not person.survivor and person.records and _digest(self._body(person)) == before.digest:
+            found = await self._store.vread("Patient", person.id, before.version, SYSTEM)
+            person.written = _bare(loads(found.body)) if found is not None and found.body else {}
+            person.touched = True
 
     def add_move(self, srcs: Iterable[int], origin: Person, target: Person) -> None:
         """Ask the store to move the rows; people not stored yet have none."""
@@ -326,8 +345,6 @@ class Workspace:
             body = self._body(person)
             if body == _bare(person.stored):
                 continue
-            tag = {"tag": [{"system": systems.RECORD_TAG, "code": "provisional"}]}
-            provisional = not person.survivor and body["active"] is False
             out.append(
                 IdentityResource(
                     type="Patient",
@@ -337,7 +354,7 @@ class Workspace:
                     patient=person.id,
                     src=0,  # a person is nobody's row: moving a source record must not move the person
                     member=person.owner,
-                    meta=tag if provisional else {},
+                    meta=_meta(person.stored, provisional=not person.survivor and body.get("active") is False),
                 )
             )
         return out
@@ -345,6 +362,8 @@ class Workspace:
     def _body(self, person: Person) -> Json:
         if person.survivor:
             return retired(person.stored, person.survivor)
+        if person.written:
+            return person.written
         body = compose(person.records.values(), self._names(person.owner), self.today)
         if person.replaces:
             links = [{"other": {"reference": f"Patient/{one}"}, "type": "replaces"} for one in person.replaces]
@@ -373,6 +392,21 @@ class Workspace:
             for task_id, task in self._tasks.items()
             if task.body and task.body != task.stored
         ]
+
+
+def _meta(stored: Json, *, provisional: bool) -> Json:
+    """Profiles, tags and labels as they are, with the tag of a provisional Patient or without it."""
+    kept = {key: value for key, value in stored.get("meta", {}).items() if key not in ("versionId", "lastUpdated")}
+    tags = [one for one in kept.get("tag", ()) if one != _PROVISIONAL]
+    tags += [_PROVISIONAL] if provisional else []
+    return {key: value for key, value in (kept | {"tag": tags}).items() if value}
+
+
+_PROVISIONAL = {"system": systems.RECORD_TAG, "code": "provisional"}
+
+
+def _digest(body: Json) -> str:
+    return hashlib.blake2b(dumps(body), digest_size=16).hexdigest()
 
 
 def _bare(patient: Json) -> Json:

@@ -14,7 +14,7 @@ from ..model.json_fault import JSON_FAULTS, unparseable
 from ..model.resource import Json, loads
 from ..model.rest import FHIR_JSON, Call, is_json
 from ..model.subject import subject_of
-from ..store.base import Put, Resource, src_of
+from ..store.base import Put, Resource
 from ..store.bodies import prepare
 from .bounds import bounded
 
@@ -61,15 +61,10 @@ def said(type_: str, found: str) -> None:
         raise BadParameter("resourceType", f"must be {type_}", detail_zh=f"须为 {type_}。")
 
 
-def put_of(
-    who: AccessContext, type_: str, id_: str, body: bytes, *, expect: int | None, meta: Json | None = None
-) -> Put:
+def put_of(who: AccessContext, type_: str, id_: str, body: bytes, *, src: int, expect: int | None, meta: Json) -> Put:
     """A body as its writer's own. Raises Invalid, Unparseable, ActiveNarrative."""
     patient = subject_of(type_, id_, body)
-    src = src_of(who.member, patient) if patient else 0
-    return prepare(
-        type_, id_, body, patient=patient, src=src, member=who.member, meta=meta or {}, expect=expect
-    )  # fmt: skip
+    return prepare(type_, id_, body, patient=patient, src=src, member=who.member, meta=meta, expect=expect)
 
 
 def with_meta(resolution: Resolution, patient: str, meta: Json) -> Resolution:

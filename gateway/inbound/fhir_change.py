@@ -364,12 +364,18 @@ class Planner:
 
 
 async def _next(who: AccessContext, old: Resource, content: Content) -> tuple[Put | PackedPut, str]:
-    """The put after a version, and whom it is about; with the security labels it must keep it is made anew."""
+    """The put after a version, and whom it is about; with what it must keep of that version it is made anew.
+
+    Security labels stay, and while its subject stays, so does the source record it came from: after a merge clients
+    write back the survivor they read, and the row must still go with its record when the merge is undone.
+    """
     labels = kept_labels(old, content.body)
-    if labels:
-        put = put_of(who, old.type, old.id, content.body(), expect=old.version, meta=labels)
-        return put, put.patient
     made = await content.ready(old.type, old.id)
+    stays = old.src != made.put.src and made.patient == subject_of(old.type, old.id, old.body)
+    if labels or stays:
+        src = old.src if stays else made.put.src
+        put = put_of(who, old.type, old.id, content.body(), src=src, expect=old.version, meta=labels)
+        return put, put.patient
     return replace(made.put, expect=old.version), made.patient
 
 
@@ -401,5 +407,5 @@ def _match(call: Call, old: Resource | None) -> None:
 
 
 def _changed(before: Json, after: Json) -> frozenset[str]:
-    """Members a patch added or changed."""
-    return frozenset(key for key, value in after.items() if before.get(key) != value)
+    """Members a patch added, changed or removed."""
+    return frozenset(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))

@@ -8,6 +8,7 @@ bytes, in order (design-store §6).
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -170,9 +171,12 @@ def prepare(
     return Put(resource_type, resource_id, stripped, keys, kept, patient, src, member, acl, expect)
 
 
-def repointed(put: Put, old_patient: str, new_patient: str) -> Put:
-    """The same content with its references to one Patient pointing to another, lying with that other one."""
-    body = repoint(put.body, old_patient, new_patient)
+def repointed(put: Put, old_patient: str, new_patient: str, before: bytes = b"") -> Put:
+    """The same content with its references to one Patient pointing to another, lying with that other one.
+
+    before: the body of a version from before the two were one, when this is the way back.
+    """
+    body = repoint(put.body, old_patient, new_patient, before)
     made: Struct = msgspec.json.decode(body, type=struct(put.type))
     keys = extract(put.type, made, put.id, json_of(put.meta))
     return msgspec.structs.replace(put, body=body, keys=keys, patient=new_patient)
@@ -275,14 +279,35 @@ def _provisional(patient: Json, meta: Json) -> bool:
     )
 
 
-def repoint(body: bytes, old_patient: str, new_patient: str) -> bytes:
-    """A body with its literal references to one Patient pointing to another (design-store §8)."""
-    for gap in (b"", b" "):
-        body = body.replace(
-            b'"reference":' + gap + _plain(f"Patient/{old_patient}"),
-            b'"reference":' + gap + _plain(f"Patient/{new_patient}"),
-        )
-    return body
+def repoint(body: bytes, old_patient: str, new_patient: str, before: bytes = b"") -> bytes:
+    """A body with its literal references to one Patient pointing to another (design-store §8).
+
+    before: a version in which either was named where it was meant; where it has as many references to the two, each
+    is read from there.
+    """
+    meant = _named(before, old_patient, new_patient)
+    if len(meant) != len(_named(body, old_patient)):
+        meant = []
+    order = iter(meant)
+    return _reference(old_patient).sub(
+        lambda found: found[1] + (next(order) if meant else _plain(f"Patient/{new_patient}")), body
+    )
+
+
+def named(body: bytes, patient: str) -> int:
+    """In how many places a body refers to a Patient."""
+    return len(_named(body, patient))
+
+
+def _named(body: bytes, *patients: str) -> list[bytes]:
+    """Addresses of any of these Patients, as they are referred to in a body, in its order."""
+    return [found[2] for found in _reference(*patients).finditer(body)]
+
+
+@lru_cache(256)
+def _reference(*patients: str) -> re.Pattern[bytes]:
+    addresses = b"|".join(re.escape(_plain(f"Patient/{one}")) for one in patients)
+    return re.compile(b'("reference": ?)(%b)' % addresses)
 
 
 # ---- out -------------------------------------------------------------------------------------

@@ -225,7 +225,10 @@ class PackedCondition:
 
 
 class PackedPlan(Struct, frozen=True):
-    """One transaction, ready. `audits` are encoded AuditRows; `done` (raw key, outcome)."""
+    """One transaction, ready. `audits` are encoded AuditRows; `done` (raw key, outcome).
+
+    led: superseded Patients whose writes were led on, as (fh, id of the one next in place); it must still be so.
+    """
 
     at: datetime
     puts: tuple[PackedPut, ...] = ()
@@ -238,6 +241,7 @@ class PackedPlan(Struct, frozen=True):
     conditions: tuple[PackedCondition, ...] = ()
     once: Once | None = None
     rests: tuple[tuple[int, str], ...] = ()
+    led: tuple[tuple[int, str], ...] = ()
 
 
 def names_of(plan: PackedPlan) -> set[str]:

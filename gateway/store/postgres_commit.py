@@ -50,7 +50,7 @@ _CARRIED = (
     "SELECT i.h, max(r.from_tx) FROM ident i JOIN dir d ON d.fh = i.fh"
     " JOIN version r ON r.person = d.person AND r.seq = d.seq WHERE i.h = ANY(%s::int8[]) GROUP BY i.h"
 )
-_SUPERSEDED = "SELECT fh FROM survivor WHERE fh = ANY(%s::int8[])"
+_SURVIVORS = "SELECT fh, id FROM survivor WHERE fh = ANY(%s::int8[])"
 _CRITERIA = "SELECT h, tx FROM criteria WHERE h = ANY(%s::int8[])"
 _ANSWERED = "SELECT h FROM answer WHERE h = ANY(%s::int8[]) AND at > %s"
 _OWNERS = "SELECT src, patient FROM record WHERE src = ANY(%s::int8[])"
@@ -103,7 +103,7 @@ class Group:
                 await run(self._db, _SEQS, (on.resources, on.shared)),
                 await run(self._db, _HEADS, (on.resources,)),
                 await run(self._db, _HOLDERS, (on.claims,)),
-                await run(self._db, _SUPERSEDED, (on.homes,)),
+                await run(self._db, _SURVIVORS, (on.homes + on.led,)),
                 await run(self._db, _CARRIED, (on.identifiers,)),
                 await run(self._db, _CRITERIA, (on.criteria,)),
                 await run(self._db, _ANSWERED, (on.keys, since)),
@@ -111,7 +111,7 @@ class Group:
             ]
             movable = [await run(self._db, MOVABLE, (move.source, list(move.move.srcs))) for move in moves]
         base, floor = (await last.fetchone()) or (0, 0)
-        people, seqs, found, holders, superseded, carried, claimed, answered, owners = [
+        people, seqs, found, holders, survivors, carried, claimed, answered, owners = [
             await one.fetchall() for one in asked
         ]
         heads = {fh: Head(*rest) if rest[2] else Head(rest[0]) for fh, *rest in found}
@@ -120,7 +120,7 @@ class Group:
             held.setdefault(h, []).append((fh, version))
         state = State(
             heads, {person: seq or 0 for person, seq in seqs}, iter([SHARED_HOMES + row[0] for row in people]), held,
-            {row[0] for row in superseded}, [{row[0] for row in await one.fetchall()} for one in movable],
+            dict(survivors), [{row[0] for row in await one.fetchall()} for one in movable],
             dict(carried), dict(claimed), {row[0] for row in answered}, dict(owners), frozenset(heads),
         )  # fmt: skip
         return base, floor, state

@@ -77,8 +77,8 @@ class State:
     """The loaded rows, and what the plans accepted so far have made of them.
 
     known: directory entries there are. seqs: last seq by home. people: person numbers ready to be given. holders:
-    identifier hash -> current, not deleted (fh, version). superseded: homes that have a survivor. movable: row keys by
-    move, in the plan's order. carried: identifier hash -> newest transaction that wrote a resource which carries it.
+    identifier hash -> current, not deleted (fh, version). survivors: who stands for superseded Patients.
+    movable: row keys by move, in the plan's order. carried: identifier hash -> newest transaction that wrote a resource which carries it.
     claimed: criteria hash -> last transaction under them. answered: Idempotency-Keys in use. owners: Patient by source
     record. claiming: criteria the plans claim, by transaction. closing: row key -> (tx, at).
     """
@@ -87,7 +87,7 @@ class State:
     seqs: dict[int, int]
     people: Iterator[int]
     holders: dict[int, list[tuple[int, int]]]
-    superseded: set[int]
+    survivors: dict[int, str]
     movable: list[set[int]]
     carried: dict[int, int]
     claimed: dict[int, int]
@@ -147,7 +147,8 @@ class Draft:
         # A Patient this plan itself writes stands for itself again (un-merge).
         own = {put.fh for put in self.plan.puts if put.type == "Patient"}
         homes = {put.home for put in self.plan.puts if put.home and put.type != "Patient"} - own
-        if homes & self.state.superseded:
+        survivors = self.state.survivors
+        if not homes.isdisjoint(survivors) or any(survivors.get(fh) != id_ for fh, id_ in self.plan.led):
             raise Replan
         if any(self.state.owners.get(src, "") != patient for src, patient in self.plan.rests):
             raise Conflict(detail="a source record moved meanwhile", detail_zh="来源记录的归属刚有变动。")
@@ -274,7 +275,8 @@ def alone(plan: PackedPlan) -> bool:
 class Grounds:
     """Hashes of all some plans rest on.
 
-    resources: those they write, and the Patients these lie with. shared: homes of the others. srcs: source records.
+    resources: those they write, and the Patients these lie with. shared: homes of the others. led: superseded Patients
+    on the way there. srcs: source records.
     """
 
     resources: list[int]
@@ -285,6 +287,7 @@ class Grounds:
     criteria: list[int]
     keys: list[int]
     srcs: list[int]
+    led: list[int]
 
 
 def grounds_of(plans: Sequence[PackedPlan]) -> Grounds:
@@ -294,8 +297,9 @@ def grounds_of(plans: Sequence[PackedPlan]) -> Grounds:
     homes = {put.home for put in puts if put.home}
     resources = homes | {put.fh for put in puts}
     resources |= {fh_of(gone.type, gone.id) for plan in plans for gone in plan.deletes}
+    led = {fh for plan in plans for fh, _ in plan.led}
     return Grounds(
-        resources=list(resources),
+        resources=list(resources | led),
         shared=list({home_of(put.fh) for put in puts if not put.home}),
         homes=list(homes),
         claims=list({claim.h for plan in plans for claim in plan.unclaimed}),
@@ -303,4 +307,5 @@ def grounds_of(plans: Sequence[PackedPlan]) -> Grounds:
         criteria=list({one.h for one in conditions if one.claims}),
         keys=[plan.once.key for plan in plans if plan.once is not None],
         srcs=list({src for plan in plans for src, _ in plan.rests}),
+        led=list(led),
     )

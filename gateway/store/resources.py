@@ -42,6 +42,7 @@ from .bodies import (
     Codec,
     has_identifier,
     ident_hash,
+    named,
     open_body,
     opened_put,
     pack_put,
@@ -69,6 +70,8 @@ from .whole import Records
 from .zones import survey
 
 _TRIES = 5
+_STEPS = 10
+"""Merges of merges that are followed."""
 _TOP = 1 << 62
 _MANY = 500
 """What is more than this is worked on in a thread."""
@@ -200,13 +203,16 @@ class ResourceStore:
 
     async def _survivor(self, fh: int) -> str:
         """Id of the Patient that reads in place of this one, "" for itself; merges of merges are followed."""
-        id_ = ""
-        for _ in range(10):
-            further = (await self._engine.survivors((fh,))).get(fh)
-            if further is None:
-                break
-            id_, fh = further, fh_of("Patient", further)
-        return id_
+        way = await self._way(fh)
+        return way[-1][1] if way else ""
+
+    async def _way(self, fh: int) -> list[tuple[int, str]]:
+        """The steps from a superseded Patient to the one that reads in its place: (fh, id of the next)."""
+        way: list[tuple[int, str]] = []
+        while (further := (await self._engine.survivors((fh,))).get(fh)) is not None and len(way) < _STEPS:
+            way.append((fh, further))
+            fh = fh_of("Patient", further)
+        return way
 
     async def records(self, keys: list[tuple[str, str]]) -> list[SourceRecordRow | None]:
         """Source records in the order asked."""
@@ -248,7 +254,7 @@ class ResourceStore:
         raise Conflict()
 
     async def _packed(self, plan: Plan) -> PackedPlan:
-        plan = await self._redirected(plan)
+        plan, led = await self._redirected(plan)
         types = {put.type for put in plan.puts} | {gone.type for gone in plan.deletes}
         return PackedPlan(
             at=self._clock(),
@@ -262,13 +268,17 @@ class ResourceStore:
             conditions=tuple(packed for one in plan.conditions for packed in _conditions(one, one.type in types)),
             once=plan.once,
             rests=plan.rests,
+            led=led,
         )
 
     def _pack_all(self, puts: tuple[Put | PackedPut, ...]) -> tuple[PackedPut, ...]:
         return tuple([pack_put(put, self._codec) if isinstance(put, Put) else put for put in puts])
 
-    async def _redirected(self, plan: Plan) -> Plan:
-        """Writes about a superseded Patient act on the one who reads in its place, and are audited so (§8)."""
+    async def _redirected(self, plan: Plan) -> tuple[Plan, tuple[tuple[int, str], ...]]:
+        """Writes about a superseded Patient act on the one who reads in its place, and are audited so (§8).
+
+        With every step of the way there: a merge taken back before the commit leads nobody on.
+        """
         homes = await _with_care(_homes_of, plan.puts)
         superseded: dict[int, str] = {}
         for first in range(0, len(homes), _MANY):
@@ -276,14 +286,15 @@ class ResourceStore:
             if first:
                 await asyncio.sleep(0)
         if not superseded:
-            return plan
-        survivors = {fh: await self._survivor(fh) for fh in superseded}
+            return plan, ()
+        ways = {fh: way for fh in superseded if (way := await self._way(fh))}
+        survivors = {fh: way[-1][1] for fh, way in ways.items()}
         told: dict[str, str] = {}
         puts = tuple([self._led(put, survivors, told) for put in plan.puts])
         audits = tuple(
             [structs.replace(row, patients=tuple(told.get(one, one) for one in row.patients)) for row in plan.audits]
         )
-        return structs.replace(plan, puts=puts, audits=audits)
+        return structs.replace(plan, puts=puts, audits=audits), tuple(step for way in ways.values() for step in way)
 
     def _led(self, put: Put | PackedPut, survivors: dict[int, str], told: dict[str, str]) -> Put | PackedPut:
         """The put with the Patient it is about replaced by the survivor; `told` learns who that is."""
@@ -296,12 +307,25 @@ class ResourceStore:
 
     async def _packed_move(self, move: Move) -> PackedMove:
         rows = await self._engine.to_move(move)
-        moved = [
-            repointed(stored_put(row, self._codec, move.from_patient), move.from_patient, move.to_patient)
-            for row in rows
-        ]
+        back = bool(await self._engine.survivors((fh_of("Patient", move.to_patient),)))
+        moved = tuple([await self._moved(row, move, back) for row in rows])
         source = fh_of("Patient", move.from_patient)
-        return PackedMove(move, source, tuple(row.rid for row in rows), await _with_care(self._pack_all, tuple(moved)))
+        return PackedMove(move, source, tuple(row.rid for row in rows), await _with_care(self._pack_all, moved))
+
+    async def _moved(self, row: Row, move: Move, back: bool) -> Put:
+        """A row on its way to another Patient. On the way back, what named the survivor before still does."""
+        put = stored_put(row, self._codec, move.from_patient)
+        both = back and named(put.body, move.from_patient) > 1
+        before = await self._before(row, move.to_patient) if both else b""
+        return repointed(put, move.from_patient, move.to_patient, before)
+
+    async def _before(self, row: Row, patient: str) -> bytes:
+        """The newest earlier body that refers to a Patient, b"" for none."""
+        for older in await self._engine.chain(row.fh, below=row.version, limit=_MANY):
+            body = open_body(older, self._codec).body
+            if named(body, patient):
+                return body
+        return b""
 
     async def _unclaimed(self, plan: Plan, type_: str, system: str, value: str) -> Unclaimed:
         own = {fh_of(put.type, put.id) for put in plan.puts if put.expect is not None}

@@ -149,9 +149,9 @@ class _Transaction:
         homes = {head.rid >> SEQ_BITS for head in self.heads.values() if head.rid}
         homes |= {home_of(one.fh) for one in puts if not one.home}
         self._last_of(homes)
-        asked = numbers(tuple({one.home for one in puts}))
-        sql = "SELECT fh FROM carray(?) AS asked JOIN survivor ON survivor.fh = asked.value"
-        self.superseded = {row[0] for row in self.db.execute(sql, (asked,))}
+        asked = {one.home for one in puts} | {fh for work in self.works for fh, _ in work.plan.led}
+        sql = "SELECT survivor.* FROM carray(?) AS asked JOIN survivor ON survivor.fh = asked.value"
+        self.survivors: dict[int, str] = dict(self.db.execute(sql, (numbers(tuple(asked)),)))
         rests = numbers(tuple({src for work in self.works for src, _ in work.plan.rests}))
         sql = "SELECT src, patient FROM carray(?) AS asked JOIN record ON record.src = asked.value"
         self.owners: dict[int, str] = dict(self.db.execute(sql, (rests,)))
@@ -200,7 +200,7 @@ class _Transaction:
         # A Patient this plan itself writes stands for itself again (un-merge).
         own = {one.put.fh for one in work.puts if one.put.type == "Patient"}
         homes = {one.put.home for one in work.puts if one.put.home and one.put.type != "Patient"} - own
-        if not homes.isdisjoint(self.superseded):
+        if not homes.isdisjoint(self.survivors) or any(self.survivors.get(fh) != id_ for fh, id_ in work.plan.led):
             raise Replan
 
     def _answers_stand(self, plan: PackedPlan) -> None:

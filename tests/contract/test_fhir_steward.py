@@ -85,6 +85,34 @@ async def test_a_patch_sets_what_it_changed_and_feeds_change_the_rest(door: Site
     assert (stored["name"], stored["maritalStatus"]) == ([{"text": "陈鸣"}], {"text": "未婚"})
 
 
+async def test_what_a_patch_removed_no_feed_brings_back_until_it_is_set_again(door: Site) -> None:
+    person = await fed(door, "陈明", "13800000001")
+    gone = [{"op": "remove", "path": "/telecom"}, {"op": "remove", "path": "/birthDate"}]
+    assert (await door.patch(f"Patient/{person}", gone)).status_code == 200
+    await fed(door, "陈明", "13800000002", hours=1)
+    stored = await read(door, person)
+    assert "telecom" not in stored
+    assert stored["birthDate"] == "1971-09-02"  # a card is proven by it
+    assert (await door.put(f"Patient/{person}", {**stored, "name": [{"text": "陈鸣"}]})).status_code == 200
+    await fed(door, "陈明", "13800000003", hours=2)
+    assert "telecom" not in await read(door, person)
+    phone = [{"system": "phone", "value": "13800000009"}]
+    await door.patch(f"Patient/{person}", [{"op": "add", "path": "/telecom", "value": phone}])
+    await fed(door, "陈明", "13800000004", hours=3)
+    assert (await read(door, person))["telecom"] == phone
+
+
+async def test_labels_tags_and_profiles_of_a_patient_survive_feeds_and_merges(door: Site) -> None:
+    label = {"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "R"}
+    person = await fed(door, "陈明", "13800000001")
+    written = {"resourceType": "Patient", "id": person, "name": [{"text": "陈鸣"}],
+               "meta": {"security": [label], "tag": [{"system": "urn:t", "code": "vip"}]}}  # fmt: skip
+    assert (await door.put(f"Patient/{person}", written)).status_code == 200
+    await fed(door, "陈明", "13800000002", hours=1)
+    meta = (await read(door, person))["meta"]
+    assert meta["security"] == [label] and meta["tag"] == [{"system": "urn:t", "code": "vip"}]
+
+
 async def test_a_patch_that_adds_a_proven_card_joins_who_holds_it(door: Site) -> None:
     holder = {"resourceType": "Patient", "gender": "male", "birthDate": "1971-09-02",
               "identifier": [{"system": CARD_SYSTEM, "value": CARD}]}  # fmt: skip

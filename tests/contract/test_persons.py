@@ -11,7 +11,8 @@ from gateway.model.context import SYSTEM
 from gateway.model.query import Query
 from gateway.model.resource import Json
 from gateway.model.systems import RECORD_TAG
-from gateway.store.base import Move, Plan, RecordPut, src_of
+from gateway.store.base import Committed, Move, Plan, RecordPut, src_of
+from gateway.store.engine import PackedPlan
 from gateway.store.resources import ResourceStore
 from tests.contract.clinic import M1, M2, ids, json, observation, of, organization, patient, where
 from tests.contract.conftest import Site
@@ -202,3 +203,32 @@ async def test_of_many_first_words_about_one_number_only_one_is_the_first(store:
     assert sum(isinstance(one, Conflict) for one in answers) == 11
     (found,) = [n for n, one in enumerate(answers) if not isinstance(one, Exception)]
     assert (await store.records([(M1, "new")]))[0].patient == f"p{found}"  # type: ignore[union-attr]
+
+
+async def test_a_write_led_on_by_a_merge_taken_back_before_it_lies_with_whom_it_named(
+    store: ResourceStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await two_people(store)
+    await merge(store)
+    engine, commit = store._engine, store._engine.commit
+
+    async def late(plan: PackedPlan) -> Committed:
+        monkeypatch.setattr(engine, "commit", commit)
+        await store.commit(Plan(moves=(B_TO_A,), puts=(patient("a"),)))
+        return await commit(plan)
+
+    monkeypatch.setattr(engine, "commit", late)
+    await store.commit(Plan(puts=(observation("late", "a"),)))
+    assert await subjects(store, "late") == ["Patient/a"]
+
+
+async def test_a_move_and_the_way_back_leave_what_pointed_to_the_other_person_alone(store: ResourceStore) -> None:
+    """A mother's result that names her child as performer: after the two were one, each is named where it was."""
+    await two_people(store)
+    both = observation("o9", "a", performer=[{"reference": "Patient/b"}, {"reference": "Patient/a"}])
+    await store.commit(Plan(puts=(both,)))
+    before = json(await store.read("Observation", "o9", SYSTEM))
+    await merge(store)
+    await store.commit(Plan(moves=(B_TO_A,), puts=(patient("a"),)))
+    after = json(await store.read("Observation", "o9", SYSTEM))
+    assert {**after, "meta": None} == {**before, "meta": None}
