@@ -121,8 +121,8 @@ class Pipeline:
         """Commit one piece of work. Raises GatewayError when it cannot be stored."""
         last = Conflict(work.draft.kind)
         for _ in range(_TRIES):
-            plan, outcomes = await self._plan(work)
             try:
+                plan, outcomes = await self._plan(work)
                 await self._parts.store.commit(plan)
             except Conflict as conflict:
                 last = conflict  # its place and reason are what an operator needs, should it be the last

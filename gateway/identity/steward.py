@@ -57,8 +57,8 @@ class Steward:
     async def _done(self, act: Callable[[Workspace], Awaitable[None]], audit: AuditRow) -> None:
         for _ in range(_TRIES):
             desk = self._people.workspace()
-            await act(desk)
             try:
+                await act(desk)
                 await self._store.commit(_plan(desk.render(()), audit))
             except Conflict:
                 continue

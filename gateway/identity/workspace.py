@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
+from ..errors import Conflict
 from ..model import systems
 from ..model.context import SYSTEM
 from ..model.directory import Directory
@@ -26,6 +27,10 @@ from .person import Names, Record, compose, content_bytes, record_from, retired
 
 Key = tuple[str, str]
 _PAGE = 200
+
+
+class Moved(Conflict):
+    """Records went to another person between two reads of one act: it has to begin again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +146,7 @@ class Workspace:
         return self._home[key]
 
     async def person(self, patient_id: str) -> Person:
-        """The person with every record, read once."""
+        """The person with every record, read once. Raises Moved."""
         if patient_id in self._people:
             return self._people[patient_id]
         found = await self._store.read("Patient", patient_id, SYSTEM)
@@ -157,6 +162,8 @@ class Workspace:
             key = (row.member, row.local_number)
             if self._home.get(key, patient_id) == patient_id:
                 person.records[key] = self._records.get(key) or self._remember(row)
+        if any(home == patient_id and key not in person.records for key, home in self._home.items()):
+            raise Moved(f"Patient/{patient_id}")
         self._people[patient_id] = person
         return person
 

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 import msgspec
 
 from ..errors import BadParameter, Conflict, GatewayError, KeyReused
-from ..identity.workspace import Resolution, puts_of
+from ..identity.workspace import Moved, Resolution, puts_of
 from ..model.context import AccessContext
 from ..model.rest import Answer, Call, Seen
 from ..security.audit import audit_row, refused_row
@@ -69,14 +69,17 @@ class Committer:
         for turn in range(TRIES):
             if key and (kept := await self._kept(key, digest)) is not None:
                 return kept
-            changes = await plan()
-            if all(one.existing for one in changes):
-                return changes, _nothing(self.parts), False
-            once = Once(key, digest, await asyncio.to_thread(_packed, changes)) if key else None
-            whole = await self._whole(call.who, changes, subtype, once)
+            changes: tuple[Change, ...] = ()
             try:
+                changes = await plan()
+                if all(one.existing for one in changes):
+                    return changes, _nothing(self.parts), False
+                once = Once(key, digest, await asyncio.to_thread(_packed, changes)) if key else None
+                whole = await self._whole(call.who, changes, subtype, once)
                 return changes, await self.parts.store.commit(whole), False
             except Conflict as fault:
+                if not changes and not isinstance(fault, Moved):
+                    raise  # what the request itself runs into, and will again
                 last = fault
             await asyncio.sleep(random.uniform(0, 0.01 * 2**turn))
         raise last

@@ -77,10 +77,10 @@ class State:
     """The loaded rows, and what the plans accepted so far have made of them.
 
     known: directory entries there are. seqs: last seq by home. people: person numbers ready to be given. holders:
-    identifier hash -> current, not deleted (fh, version). survivors: who stands for superseded Patients.
-    movable: row keys by move, in the plan's order. carried: identifier hash -> newest transaction that wrote a resource which carries it.
-    claimed: criteria hash -> last transaction under them. answered: Idempotency-Keys in use. owners: Patient by source
-    record. claiming: criteria the plans claim, by transaction. closing: row key -> (tx, at).
+    identifier hash -> current, not deleted (fh, version). survivors: who stands for superseded Patients. movable: row
+    keys by move, in the plan's order. carried: identifier hash -> newest transaction that wrote a resource which
+    carries it. claimed: criteria hash -> last transaction under them. answered: Idempotency-Keys in use. owners:
+    Patient by source record. claiming: criteria the plans claim, by transaction. closing: row key -> (tx, at).
     """
 
     heads: dict[int, Head]

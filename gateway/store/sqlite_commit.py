@@ -172,7 +172,7 @@ class _Transaction:
         for gone in plan.deletes:
             if gone.expect is not None:
                 self._expect(gone.type, gone.id, fh_of(gone.type, gone.id), gone.expect)
-        if self.superseded:
+        if self.survivors or plan.led:
             self._homes_stand(work)
         if any(self.owners.get(src, "") != patient for src, patient in plan.rests):
             raise Conflict(detail="a source record moved meanwhile", detail_zh="来源记录的归属刚有变动。")

@@ -105,7 +105,7 @@ class Campaign:
 
     # ---- the member's interface engine
     async def register(self) -> None:
-        """A first word about every number."""
+        """A word about every number, under the resident's own name."""
         for resident, place in product(range(len(NAMES)), range(NUMBERS)):
             name = NAMES[resident]
             await self.send(_adt("A04", resident, place, self.serial(), name=name, has_card=False, retired=None))

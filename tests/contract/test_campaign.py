@@ -79,6 +79,7 @@ async def undone(one: Campaign) -> None:
                 one, partial(one.post, f"/console/people/{task['id']}", verdict=f"same:{candidate}")
             )
         tried += await _there_and_back(one, partial(one.post, f"/console/people/{task['id']}", verdict="different"))
+    await begin(one)
     for resident in range(len(NAMES)):
         tried += await _there_and_back(one, partial(one.merge_numbers, resident, 0, 1))
     assert tried > 2

@@ -34,6 +34,9 @@ class MemoryStore:
         self.reads.append("read_many")
         return [self.versions[ref][-1] for ref in refs if ref in self.versions]
 
+    async def vread(self, type_: str, id_: str, version: int, who: AccessContext) -> Resource | None:
+        return next((one for one in self.versions.get((type_, id_), ()) if one.version == version), None)
+
     async def history(self, type_: str, id_: str, who: AccessContext, *, count: int, before: int = 0) -> list[Resource]:
         return self.versions.get((type_, id_), [])[::-1][:count]
 

@@ -13,7 +13,7 @@ from gateway.identity.workspace import Resolution
 from gateway.model import systems
 from gateway.model.message import MergeRequest
 from gateway.model.resource import Json
-from gateway.store.base import AuditRow
+from gateway.store.base import AuditRow, SourceRecordRow
 
 from .conftest import LI, M1, M2, M4, MOTHER, NOW, li, said
 from .memory import MemoryStore
@@ -154,3 +154,41 @@ async def test_a_parting_is_undone_exactly(index: PersonIndex, store: MemoryStor
     assert [one["id"] for one in reviews_of(store)] == [review["id"]]
     await steward.different(review["id"], WORD, AUDIT)
     assert subjects(store)["hers"] != his
+
+
+async def test_records_that_move_between_two_reads_make_the_act_begin_again(
+    index: PersonIndex, store: MemoryStore, steward: Steward, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _ = await alike(index, store)
+    (review,) = reviews_of(store)
+    records_of, asked = store.records_of, [0]
+
+    async def late(patient: str) -> list[SourceRecordRow]:
+        asked[0] += 1
+        return [] if asked[0] == 1 else await records_of(patient)
+
+    monkeypatch.setattr(store, "records_of", late)
+    await steward.same(review["id"], first, WORD, AUDIT)
+    assert [one["id"] for one in active(store)] == [first] and asked[0] > 2
+
+
+async def test_undo_gives_back_what_clients_had_written_unless_the_records_say_something_new(
+    index: PersonIndex, store: MemoryStore, steward: Steward
+) -> None:
+    written: Json = {"resourceType": "Patient", "name": [{"text": "王芳"}], "gender": "female",
+                     "birthDate": "1970-05-06", "photo": [{"url": "urn:photo:1"}]}  # fmt: skip
+    made = await index.create(written | {"maritalStatus": {"text": "已婚"}}, M1, "w1")
+    await store.apply(made.resolution)
+    fed = (await feed(index, store, said(M4, "b", "王芳", birth="1970-05-06", sex="female"))).patients[0]
+    before = {one["id"]: one for one in store.bodies("Patient")}
+    (review,) = reviews_of(store)
+    for _ in range(2):
+        await steward.same(review["id"], "w1", WORD, AUDIT)
+        await steward.undo(act(store, "merged-by-steward")["id"], AUDIT)
+        assert {one["id"]: one for one in store.bodies("Patient")} == before
+    await steward.same(review["id"], "w1", WORD, AUDIT)
+    rewritten = await index.rewrite("w1", written | {"gender": "female", "language": "zh"}, M1)
+    await store.apply(rewritten)
+    await steward.undo(act(store, "merged-by-steward")["id"], AUDIT)
+    after = {one["id"]: one for one in store.bodies("Patient")}
+    assert after[fed] == before[fed] and "maritalStatus" not in after["w1"] and after["w1"]["language"] == "zh"
