@@ -10,7 +10,7 @@ from .index_filter import Whole
 from .opened import Opened
 
 AT_ONCE = 200
-"""Rows judged together, where the first ones did not fill the page."""
+"""Rows judged together at most, unless a page is larger."""
 _FIRST = 16
 
 
@@ -38,7 +38,7 @@ class Judge:
         at, step = 0, max(_FIRST, limit)
         while at < len(rows):
             part = rows[at : at + step]
-            at, step = at + step, max(2 * step, AT_ONCE) if what.checks else min(step, AT_ONCE)
+            at, step = at + step, min(2 * step, max(AT_ONCE, limit)) if what.checks else min(step, AT_ONCE)
             for check in what.checks:
                 part = await check(part)
             whole = await self.whole(part, sight)

@@ -14,7 +14,7 @@ from ..errors import TooCostly
 from ..model.query import Chain, Condition, Filter, Has
 from .base import hash64, param_number
 from .compiled import Check, Compiled, compiled
-from .engine import Engine, Match, Row, Sight
+from .engine import SEQ_BITS, Engine, Match, Row, Sight
 from .judge import Judge
 from .packing import unpack_keys
 from .terms import Terms
@@ -23,6 +23,8 @@ FEW = 200
 """Resources at the end of a chain that are looked up by their postings."""
 SOME, MANY = 1_000, 20_000
 """Resources that may point back, for `_has`: looked up ahead, and looked up when a page does not fill."""
+CHART = 200
+"""Rows of a Patient's home looked at for one that points to them."""
 PATIENCE = 250
 """Rows asked for one by one before that."""
 TO_ONE = 20_000
@@ -108,11 +110,30 @@ class StoreLinks:
 
         async def somebody(row: Row) -> bool:
             word = hash64(f"{one.type}|{one.code}", "ref", row.type, row.id)
-            match = Match(((word,), *what.all), tuple(what.none))
+            match = Match((*what.all, (word,)), tuple(what.none))
+            told = await of_theirs(row, word, match) if row.type == "Patient" else None
+            if told is not None:
+                return told
             rows = await self._engine.hits(match, sight, types=(one.type,), limit=TO_ONE)
             if rows is None:
                 return await newest(match)
             return bool(await self._judge.judged(what, what.fitting(rows), sight, 1))
+
+        async def of_theirs(row: Row, word: int, match: Match) -> bool | None:
+            """By a Patient's home, then what lies elsewhere; None when that is too much to look at."""
+            person = row.rid >> SEQ_BITS
+            rows = await self._engine.home(
+                person, sight, types=(one.type,), match=match, below=_TOP, limit=CHART, bodies=False
+            )
+            if await self._judge.judged(what, what.fitting(rows), sight, 1):
+                return True
+            theirs = Match(((word,),))
+            away = (
+                await self._engine.hits(theirs, sight, types=(one.type,), limit=TO_ONE, also=match, outside=person)
+                if len(rows) < FEW
+                else None
+            )
+            return None if away is None else bool(await self._judge.judged(what, what.fitting(away), sight, 1))
 
         async def newest(match: Match) -> bool:
             # one so often pointed to (a hospital) is mostly told by a few rows; no is said only when all were seen

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Hashable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,6 +53,8 @@ _LAST = (-_TOP, -_TOP)
 _NEWEST, _ORDER, _MISSING, _CUT = "n", "o", "m", "c"
 _WALKS = (_ORDER, _MISSING)
 _CHUNK = 200
+_REMEMBERED, _LATELY_S = 2_000, 60.0
+"""How many questions are known to have many answers, and how long each."""
 _SAMPLE = 2_000
 _EVERYTHING = Sight(NOW, None, None, -1, retired=False)
 
@@ -90,6 +92,7 @@ class Searcher:
     def __init__(self, engine: Engine, opened: Opened, clock: Clock, follow: Follow, page_life_s: int) -> None:
         self._engine, self._opened, self._clock = engine, opened, clock
         self._cursors = Cursors(engine.store_key, page_life_s)
+        self._many: dict[Hashable, tuple[int, float]] = {}
         self._judge = Judge(engine, opened)
         self._order = Order(self._judge)
         self._links = StoreLinks(engine, self._judge, self._all_of, follow, Terms(self._canonical))
@@ -158,7 +161,7 @@ class Searcher:
             return
         way = job.cursor.place[0] if job.cursor else ""
         walking = way in _WALKS or (way == _NEWEST and not job.newest_first)
-        gathered = None if walking else await self._gathered(job, await self._worth(job, way))
+        gathered = None if walking else await self._gathered_soon(job, await self._worth(job, way))
         if gathered is not None and job.newest_first:
             await self._cut_newest(job, gathered)
         elif gathered is not None and (len(gathered) <= SORTED or way == _CUT):
@@ -222,6 +225,21 @@ class Searcher:
         )  # fmt: skip
         if found is None:
             raise TooCostly(job.query.type)
+        return found
+
+    async def _gathered_soon(self, job: _Job, limit: int) -> list[Row] | None:
+        """As `_gathered`; where there were too many lately, none is looked at again just to find that out."""
+        if not job.newest_first or job.person is not None or job.what.among is not None:
+            return await self._gathered(job, limit)
+        key, now = (job.query.type, job.what.match, tuple(job.what.spans)), time.monotonic()
+        many, until = self._many.get(key, (-1, now))
+        if many >= limit and now < until:
+            return None
+        found = await self._gathered(job, limit)
+        if found is None:
+            if len(self._many) >= _REMEMBERED:
+                self._many.clear()
+            self._many[key] = limit, now + _LATELY_S
         return found
 
     # ---- gathered ----------------------------------------------------------------------------

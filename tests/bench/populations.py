@@ -28,7 +28,9 @@ from gateway.store.bodies import prepare
 from gateway.store.resources import ResourceStore, open_store
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
-from train_dictionary import Resident
+from train_dictionary import LABS, Resident
+
+__all__ = ["LABS", "SEED", "Resident", "kept", "made", "resident"]
 
 VISITS = 10
 SEED = 5

@@ -132,7 +132,7 @@ async def test_an_index_is_rebuilt_in_place(site: Site) -> None:
 
 
 async def test_of_too_many_that_point_to_one_the_newest_may_tell(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, most in (("MANY", 0), ("TO_ONE", 2), ("FEW", 2)):
+    for name, most in (("MANY", 0), ("TO_ONE", 2), ("FEW", 2), ("CHART", 2)):
         monkeypatch.setattr(links_module, name, most)
     values = ("9.9", "4.1", "4.2", "4.3")
     for at, value in enumerate(values):

@@ -18,6 +18,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
         monkeypatch.setattr(search_module, "GATHER", 2)
         monkeypatch.setattr(links_module, "FEW", 1)
         monkeypatch.setattr(links_module, "MANY", 2)
+        monkeypatch.setattr(links_module, "CHART", 1)
         monkeypatch.setattr(links_module, "PATIENCE", 3)
         monkeypatch.setattr(zones_module, "ROWS", 5)
     return str(request.param)
