@@ -135,9 +135,11 @@ def _target(method: str, path: str, types: frozenset[str]) -> Target | None:
 
 
 def _patch(resource: bytes) -> tuple[str, bytes]:
-    """(media type, bytes); a patch comes wrapped in a Binary (FHIR R4 http.html, patch in a batch)."""
+    """(media type, bytes): Parameters as they are, a JSON Patch in a Binary (FHIR R4 http.html, patch in a batch)."""
     try:
         binary = _binaries.decode(resource)
+        if binary.resourceType == "Parameters":
+            return FHIR_JSON, resource
         data = base64.b64decode(binary.data, validate=True)
     except (*JSON_FAULTS, binascii.Error, ValueError):
         raise Unparseable("resource", "a patch is a Binary", detail_zh="补丁须放在 Binary 中。") from None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from dataclasses import replace as replaced
-from typing import Protocol
+from typing import Any, Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -31,7 +31,7 @@ from ..identity.workspace import Resolution
 from ..model.context import SYSTEM, AccessContext, Role
 from ..model.ids import Ids
 from ..model.resource import Json, dumps, loads
-from ..model.rest import Answer, Call, etag_versions
+from ..model.rest import FHIR_JSON, JSON_PATCH, Answer, Call, etag_versions
 from ..model.subject import subject_of
 from ..model.times import Clock
 from ..store.base import Condition, Delete, PackedPut, Put, Resource, Store
@@ -41,10 +41,14 @@ from .bounds import bounded
 from .fhir_body import checked, head_of, kept_labels, plain, put_of, with_meta
 from .fhir_draft import Ready
 from .fhir_labels import relabelled
+from .fhirpath_patch import patched_by_path
 from .json_patch import patched
 from .preparer import Preparer
 
-JSON_PATCH = "application/json-patch+json"
+_PATCHES: dict[str, Callable[[Json, bytes], Any]] = {
+    JSON_PATCH: patched,
+    FHIR_JSON: patched_by_path,
+}
 _READ_ONLY = frozenset({"AuditEvent"})
 ABSENT = 0
 
@@ -293,11 +297,15 @@ class Planner:
 
     # ---- patch
     async def _patch(self, call: Call, aim: Aim) -> Change:
-        if call.header("content-type").partition(";")[0].strip().lower() != JSON_PATCH:
-            raise UnsupportedMedia("Content-Type", f"a patch is {JSON_PATCH}", detail_zh=f"补丁须为 {JSON_PATCH}。")
+        change = _PATCHES.get(call.header("content-type").partition(";")[0].strip().lower())
+        if change is None:
+            kinds = " or ".join(_PATCHES)
+            raise UnsupportedMedia(
+                "Content-Type", f"a patch is {kinds}", detail_zh=f"补丁须为 {' 或 '.join(_PATCHES)}。"
+            )
         old, conditions = await self._target(call, aim)
         _may_change(call.who, old)
-        value = patched(loads(old.body), call.body)
+        value = change(loads(old.body), call.body)
         body = dumps(value)
         if len(body) > self.parts.resource_bytes:
             raise TooLarge("patch", f"> {self.parts.resource_bytes} bytes")

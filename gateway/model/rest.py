@@ -17,6 +17,9 @@ from msgspec import Struct
 from .context import AccessContext
 
 FHIR_JSON = "application/fhir+json"
+JSON_PATCH = "application/json-patch+json"
+PATCH_FORMATS = (JSON_PATCH, FHIR_JSON)
+"""A patch is a JSON Patch, or a FHIRPath Patch in Parameters."""
 _JSON_TYPES = frozenset({FHIR_JSON, "application/json", "text/json", "application/json+fhir"})
 _WILDCARDS = frozenset({"*/*", "application/*"})
 _FORMATS = _JSON_TYPES | {"json"}

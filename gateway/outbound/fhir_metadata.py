@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from ..errors import NotAcceptable
 from ..model.resource import Json, dumps
-from ..model.rest import Answer, accepts_json, etag_versions
+from ..model.rest import PATCH_FORMATS, Answer, accepts_json, etag_versions
 from ..model.times import instant_text
 from .fhir_audit import PARAMETERS as AUDIT_PARAMETERS
 from .fhir_conditions import Parameter
@@ -55,7 +55,7 @@ def statement(parts: FhirParts, base: str) -> Json:
         "implementation": {"description": "医联体网关 FHIR R4 接口", "url": base},
         "fhirVersion": "4.0.1",
         "format": ["json", "application/fhir+json"],
-        "patchFormat": ["application/json-patch+json"],
+        "patchFormat": list(PATCH_FORMATS),
         "rest": [_rest(parts)],
     }
 

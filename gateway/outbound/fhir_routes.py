@@ -21,7 +21,7 @@ from starlette.routing import Route
 
 from ..errors import Forbidden, GatewayError, NotAcceptable, NotFound, NotSupported, StoreError
 from ..model.context import AccessContext
-from ..model.rest import FHIR_JSON, Answer, Call, Part, Seen, accepts_json
+from ..model.rest import FHIR_JSON, PATCH_FORMATS, Answer, Call, Part, Seen, accepts_json
 from ..security.access import request_id_of
 from ..security.audit import anonymous_row, audit_row, refused_row
 from ..security.http import (
@@ -123,7 +123,7 @@ class FhirDoor:
     def _allow(self, scope: Scope) -> tuple[tuple[str, str], ...]:
         path = scope["path"][5:].strip("/")
         allowed = ["OPTIONS", *(method for method in _METHODS if self._served(method, path))]
-        patches = (("accept-patch", "application/json-patch+json"),) if "PATCH" in allowed else ()
+        patches = (("accept-patch", ", ".join(PATCH_FORMATS)),) if "PATCH" in allowed else ()
         return (("allow", ", ".join(allowed)), *patches)
 
     def _served(self, method: str, path: str) -> bool:

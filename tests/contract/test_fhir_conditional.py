@@ -135,8 +135,35 @@ async def test_a_patch_that_does_not_fit_changes_nothing(door: Site) -> None:
         answer = await door.patch(one, patch)
         assert (answer.status_code, code_of(answer)) == (status, code), patch
     assert (await door.get(one)).headers["etag"] == 'W/"1"'
-    wrong = await door.patch(one, [], **{"Content-Type": "application/json"})
+    wrong = await door.patch(one, [], **{"Content-Type": "text/plain"})
     assert (wrong.status_code, (await door.patch("Observation/none", cases[0][0])).status_code) == (415, 404)
+
+
+async def test_a_fhirpath_patch_is_parameters_alone_in_a_bundle_and_by_criteria(door: Site) -> None:
+    parts = [{"name": "type", "valueCode": "replace"}, {"name": "path", "valueString": "Organization.name"}]
+    fhir = {"Content-Type": "application/fhir+json"}
+
+    def renamed(name: str) -> Json:
+        operation = {"name": "operation", "part": [*parts, {"name": "value", "valueString": name}]}
+        return {"resourceType": "Parameters", "parameter": [operation]}
+
+    one = place_of(await door.post("Organization", ORG))
+    done = await door.patch(one, renamed("一"), **fhir, **{"If-Match": 'W/"1"'})
+    assert (done.status_code, done.headers["etag"], done.json()["name"]) == (200, 'W/"2"', "一")
+    assert (await door.patch(f"Organization?{BY_NUMBER}", renamed("二"), **fhir)).json()["name"] == "二"
+    bundle = transaction(
+        entry("PATCH", one, renamed("三")), entry("PATCH", f"Organization?{BY_NUMBER}x", renamed("四"))
+    )
+    assert (await door.post("", bundle | {"type": "batch"})).json()["entry"][1]["response"]["status"] == "404"
+    assert (await door.get(one)).json()["name"] == "三"
+    assert (await door.post("", bundle)).status_code == 404 and (await door.get(one)).headers["etag"] == 'W/"4"'
+    wrong = renamed("五")
+    wrong["parameter"][0]["part"][1]["valueString"] = "Organization.nonsense"
+    refused = await door.patch(one, wrong, **fhir)
+    assert (refused.status_code, code_of(refused)) == (422, "GW-FHR-010")
+    assert "operation[0]" in refused.json()["issue"][0]["expression"][0]
+    formats = (await door.get("metadata")).json()["patchFormat"]
+    assert formats == ["application/json-patch+json", "application/fhir+json"]
 
 
 async def test_a_patch_of_versions_and_labels_leaves_them_to_the_server(door: Site) -> None:
