@@ -197,8 +197,10 @@ class _Attempt:
         self.ready = {number: one for number, one in zip(numbers, made, strict=True) if one is not None}
 
     async def _planned(self, *, patients: bool) -> dict[int, Change]:
+        """Existing Patients before new ones: who claims a card first is who its other claimants are."""
         found: dict[int, Change] = {}
-        for step in self._writing:
+        steps = sorted(self._writing, key=lambda one: one.target.name == "create") if patients else self._writing
+        for step in steps:
             if (step.target.type == "Patient") == patients:
                 with _Naming(step):
                     found[step.number] = await self._change(step)
@@ -246,13 +248,18 @@ class _Attempt:
         return Change(place, "C", "create", known=True, conditions=change.conditions)
 
     def _same_card(self, change: Change) -> Change:
-        """Two Patients of one Bundle with the same verified card are one person: the first."""
+        """Two Patients of one Bundle with the same verified card are one person: the first.
+
+        Raises BadParameter when both exist already: merging them is a steward's act, or the card's of one at a time.
+        """
         claimed = [value for _, system, value in change.resolution.unclaimed if system == systems.ID_CARD]
         first = next((self._cards[value] for value in claimed if value in self._cards), "")
         for value in claimed:
             self._cards.setdefault(value, change.place)
         if not first:
             return change
+        if change.put is not None:
+            raise BadParameter("Patient.identifier", f"{first} claims this card too", detail_zh="两条目声明同一证件。")
         person = first.removeprefix("Patient/")
         records = tuple(replaced(one, patient=person) for one in change.resolution.records)
         kept = replaced(change.resolution, records=records, resources=(), unclaimed=())

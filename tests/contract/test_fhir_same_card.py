@@ -1,0 +1,95 @@
+"""An existing Patient that claims a card while another write brings a Patient who holds it: one person in the end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest_asyncio
+
+from gateway.model.resource import Json
+from tests.unit.fhir_site import (
+    CARD_SYSTEM,
+    LI,
+    Site,
+    a_carded_patient,
+    a_patient,
+    a_site,
+    code_of,
+    matches,
+    without_id,
+)
+
+
+@pytest_asyncio.fixture
+async def door(url: str) -> AsyncIterator[Site]:
+    async with a_site(url) as made:
+        yield made
+
+
+async def made(door: Site, **more: Any) -> str:
+    answer = await door.post("Patient", without_id(a_patient(**more)), role="m1")
+    return person_of(answer)
+
+
+def person_of(answer: httpx.Response) -> str:
+    return str(answer.headers["location"]).split("/Patient/")[1].split("/")[0]
+
+
+def entry(method: str, url: str, resource: Json) -> Json:
+    return {"fullUrl": f"urn:uuid:{url}", "resource": resource, "request": {"method": method, "url": url}}
+
+
+def transaction(*entries: Json) -> Json:
+    return {"resourceType": "Bundle", "type": "transaction", "entry": list(entries)}
+
+
+async def holders(door: Site) -> list[str]:
+    return matches((await door.get(f"Patient?identifier={CARD_SYSTEM}|{LI}")).json())
+
+
+async def test_a_claim_beside_a_create_of_the_same_card_ends_with_one_living_holder(door: Site) -> None:
+    for turn in range(4):
+        person = await made(door)
+        put = door.put(f"Patient/{person}", a_carded_patient() | {"id": person}, role="m1")
+        posts = [door.post("Patient", without_id(a_carded_patient()), role=role) for role in ("m1", "m2", "admin")]
+        answers = await asyncio.gather(put, *posts)
+        assert {one.status_code for one in answers} <= {200, 201, 409}, [one.text for one in answers]
+        assert len(await holders(door)) == 1, turn
+        (holder,) = await holders(door)
+        for one in answers[1:]:
+            if one.status_code == 201:
+                assert (await door.get(f"Patient/{person_of(one)}")).status_code == 200
+        stored = (await door.get(f"Patient/{person}")).json()
+        led = [link["other"]["reference"] for link in stored.get("link", ()) if link["type"] == "replaced-by"]
+        assert led == [holder] or holder == f"Patient/{person}"
+
+
+async def test_in_one_transaction_the_existing_patient_is_who_the_new_one_is(door: Site) -> None:
+    person = await made(door)
+    observation: Json = {
+        "resourceType": "Observation", "status": "final", "code": {"text": "钾"},
+        "subject": {"reference": "urn:uuid:Patient"},
+    }  # fmt: skip
+    bundle = transaction(
+        entry("POST", "Patient", without_id(a_carded_patient())),
+        entry("PUT", f"Patient/{person}", a_carded_patient() | {"id": person}),
+        entry("POST", "Observation", observation),
+    )
+    answer = await door.post("", bundle, role="m1")
+    assert answer.status_code == 200, answer.text
+    created, updated, seen = [one["response"] for one in answer.json()["entry"]]
+    assert created["location"].startswith(f"Patient/{person}") and updated["location"].startswith(f"Patient/{person}")
+    assert await holders(door) == [f"Patient/{person}"]
+    place = "/".join(seen["location"].split("/")[:2])
+    assert (await door.get(place)).json()["subject"]["reference"] == f"Patient/{person}"
+
+
+async def test_two_existing_patients_are_not_made_one_by_one_transaction(door: Site) -> None:
+    people = [await made(door), await made(door, name=[{"text": "王芳"}])]
+    entries = [entry("PUT", f"Patient/{one}", a_carded_patient() | {"id": one}) for one in people]
+    answer = await door.post("", transaction(*entries), role="m1")
+    assert (answer.status_code, code_of(answer)) == (400, "GW-FHR-004")
+    assert "entry[1]" in answer.json()["issue"][0]["expression"][0] and await holders(door) == []
