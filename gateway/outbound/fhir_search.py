@@ -30,8 +30,8 @@ _CUT = Finding(
     "GW-STO-004",
     "warning",
     "_include",
-    f"随附资源超过 {LIMIT} 个，只给出一部分。",
-    f"More than {LIMIT} resources were to be included; some are left out.",
+    f"随附资源过多（最多 {LIMIT} 个，且有时限），只给出一部分。",
+    f"Too much was to be included (at most {LIMIT}, within some seconds); some is left out.",
 )
 
 

@@ -1,7 +1,8 @@
-"""`_include` and `_revinclude`: resources the matches point to, or that point to them (at most 1,000)."""
+"""`_include` and `_revinclude`: resources the matches point to, or that point to them (at most 1,000, in some time)."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 
 from msgspec.structs import replace
@@ -19,9 +20,14 @@ ROUNDS = 3
 _WORDS_AT_ONCE = 200
 
 
-async def includes(engine: Engine, query: Query, page: Sequence[Row], sight: Sight) -> tuple[list[Row], bool]:
-    """Rows to go along with a page, each once, none of the page itself; True when there would have been more."""
-    along = _Along(engine, replace(sight, retired=True), {row.fh for row in page})
+async def includes(
+    engine: Engine, query: Query, page: Sequence[Row], sight: Sight, until: float
+) -> tuple[list[Row], bool]:
+    """Rows to go along with a page, each once, none of the page itself; True when there may have been more.
+
+    until: `time.monotonic()` at which no more is looked for.
+    """
+    along = _Along(engine, replace(sight, retired=True), {row.fh for row in page}, until)
     await along.add(query.includes, list(page))
     again = tuple(one for one in query.includes if one.iterate)
     fresh = list(along.found.values())
@@ -34,8 +40,8 @@ async def includes(engine: Engine, query: Query, page: Sequence[Row], sight: Sig
 class _Along:
     """What goes along, as it is found."""
 
-    def __init__(self, engine: Engine, sight: Sight, page: set[int]) -> None:
-        self._engine, self._sight, self._page = engine, sight, page
+    def __init__(self, engine: Engine, sight: Sight, page: set[int], until: float) -> None:
+        self._engine, self._sight, self._page, self._until = engine, sight, page, until
         self.found: dict[int, Row] = {}
         self.cut = False
 
@@ -43,13 +49,17 @@ class _Along:
         """One round; what is new."""
         new: dict[int, Row] = {}
         for one in rules:
-            if not rows or self.cut:
+            if not rows or self.cut or self._late():
                 break
             for row in await (self._pointing(one, rows) if one.reverse else self._pointed(one, rows)):
                 if row.fh not in self._page and row.fh not in self.found:
                     new[row.fh] = self.found[row.fh] = row
             self.cut = self.cut or len(self.found) > LIMIT
         return list(new.values())
+
+    def _late(self) -> bool:
+        self.cut = self.cut or time.monotonic() > self._until
+        return self.cut
 
     async def _pointed(self, one: Include, rows: list[Row]) -> list[Row]:
         number = None if one.code == "*" else param_number(one.code)
@@ -75,6 +85,8 @@ class _Along:
         words = sorted(set(_words(source, code, names)))
         out: list[Row] = []
         for at in range(0, len(words), _WORDS_AT_ONCE):
+            if self._late():
+                break
             match = Match((tuple(words[at : at + _WORDS_AT_ONCE]),))
             rows = await self._engine.hits(match, self._sight, types=(source,), limit=20 * LIMIT)
             if rows is None or len(rows) > LIMIT:

@@ -46,6 +46,8 @@ WALKED = 200_000
 """Rows a walk may look at for one page."""
 SECONDS = 5.0
 """How long a page may take."""
+ALONG_S = 3.0
+"""How long what goes along with it is looked for, from the beginning of the page."""
 NOW = NO_TILL - 1
 """As a moment: above every commit, so that only current rows are seen."""
 _TOP = 1 << 62
@@ -99,7 +101,7 @@ class Searcher:
 
     async def run(self, query: Query, who: AccessContext) -> Page:
         """One page. Raises BadParameter, UnknownParameter, TooCostly, ExpiredPage."""
-        now = int(self._clock().timestamp() * 1000)
+        now, began = int(self._clock().timestamp() * 1000), time.monotonic()
         cursor = self._cursors.read(query, now) if query.cursor else None
         top, at = await self._engine.moment()
         as_of, at = (cursor.as_of, instant_of(cursor.at)) if cursor else (top, at)
@@ -119,7 +121,8 @@ class Searcher:
         page = rows[: query.count]
         place = place if len(rows) > query.count and page else ()
         link = self._link(query, Cursor(as_of, int(at.timestamp() * 1000), cursor.born if cursor else now, place))
-        included, cut = await includes(self._engine, query, page, sight) if query.includes else ([], False)
+        late = began + ALONG_S
+        included, cut = await includes(self._engine, query, page, sight, late) if query.includes else ([], False)
         matches, along = tuple(self._opened.all(page)), tuple(self._opened.all(included))
         if pages is not None and (await self._engine.moment())[0] == top:
             pages.keep(key, Kept(jobs[0].what, matches, place, _marks(jobs[0])))
@@ -431,7 +434,11 @@ class Searcher:
         if query.total == "none" or cursor is not None:
             return None
         count = self._total if query.total == "accurate" else self._estimate
-        return sum([await count(job) for job in jobs])
+        total = 0
+        for job in jobs:
+            total += await count(job)
+            self._in_time(job)
+        return total
 
     async def _total(self, job: _Job) -> int:
         """The number of matches. Raises TooCostly when only looking at each of too many rows could tell."""
@@ -470,19 +477,17 @@ class Searcher:
 
 
 def _lasting(query: Query, jobs: list[_Job], who: AccessContext) -> bool:
-    """Whether a page can only change by rows that carry its postings, and by its own."""
+    """Whether a page can only change by rows that carry its postings, and by its own (and not by source records)."""
     if len(jobs) != 1 or query.cursor or query.types or query.includes or query.total != "none" or not query.count:
         return False
     what = jobs[0].what
-    # which Patients a member knows is told by its source records
     told = query.type == "Patient" and who.members is not None
     return bool(what.all and not (what.checks or what.among or what.instants or told))
 
 
 def _marks(job: _Job) -> tuple[int, ...]:
     """Words one of which every match carries, and the resources on the page and next to it."""
-    words = job.what.person_words or min(job.what.all, key=len)
-    return (*words, *(row.fh for row in job.rows))
+    return (*(job.what.person_words or min(job.what.all, key=len)), *(row.fh for row in job.rows))
 
 
 def _merged(jobs: list[_Job], query: Query) -> tuple[list[Row], tuple[Any, ...]]:

@@ -294,6 +294,18 @@ async def test_includes_both_ways(store: ResourceStore) -> None:
     assert ids(page.matches) == ["p1"] and ids(page.included) == ["o1"]
 
 
+async def test_what_goes_along_is_cut_where_it_takes_too_long(
+    store: ResourceStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.commit(Plan(puts=(patient("p1"), observation("o1", "p1"))))
+    query = Query("Observation", (of("p1"),), includes=(Include("Observation", "subject"),))
+    whole = await store.search(query, SYSTEM)
+    assert ids(whole.included) == ["p1"] and not whole.cut
+    monkeypatch.setattr(search_module, "ALONG_S", -1.0)
+    cut = await store.search(query, SYSTEM)
+    assert ids(cut.matches) == ["o1"] and cut.included == () and cut.cut
+
+
 async def test_includes_see_the_moment_of_the_page(store: ResourceStore) -> None:
     await store.commit(Plan(puts=(patient("p1", "旧名"), *(observation(f"o{n}", "p1") for n in range(4)))))
     query = Query("Observation", (of("p1"),), count=2, includes=(Include("Observation", "subject"),))
