@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
-
-import psycopg
+from collections.abc import Callable, Sequence
+from typing import ParamSpec, TypeVar
 
 from ..errors import GatewayError
 from .base import NO_TILL, Committed, src_of
@@ -23,7 +21,8 @@ from .postgres_database import COMMIT, Connection, Database, run
 from .postgres_draft import Draft, Grounds, Head, Later, NewRow, Settled, State, grounds_of, puts_of
 from .postgres_sql import LONG_MS, number_of
 
-Cursor = psycopg.AsyncCursor[Any]
+P = ParamSpec("P")
+T = TypeVar("T")
 Refused = GatewayError | Replan | Later
 Outcome = Committed | Refused
 _MANY = 200
@@ -69,7 +68,7 @@ class Group:
 
     def __init__(self, database: Database, connection: Connection, plans: Sequence[PackedPlan]) -> None:
         self._database, self._db, self._plans = database, connection, plans
-        self._grounds: Grounds = grounds_of(plans)
+        self._many = sum(len(puts_of(plan)) for plan in plans) > _MANY
 
     async def lock(self) -> None:
         """From here to the end of the transaction around nobody else commits."""
@@ -77,11 +76,9 @@ class Group:
 
     async def run(self) -> list[Outcome]:
         """What became of each plan. Raises SerializationFailure or UniqueViolation when it must be decided again."""
-        base, floor, state = await self._load()
-        if sum(len(puts_of(plan)) for plan in self._plans) > _MANY:
-            settled, values = await asyncio.to_thread(self._decide, state)
-        else:
-            settled, values = self._decide(state)
+        on = await self._with_care(grounds_of, self._plans)
+        base, floor, state = await self._load(on)
+        settled, values = await self._with_care(self._decide, on, state)
         if state.plans:
             cursor = await run(self._db, _SETTLE, (self._database.lock(COMMIT), base, *values))
             base, floor = (await cursor.fetchall())[0]
@@ -89,10 +86,13 @@ class Group:
                 await run(self._db, _FOLLOW, (move.to_patient, move.from_patient, list(move.srcs)))
         return [one.committed(base, floor) if isinstance(one, Settled) else one for one in settled]
 
+    async def _with_care(self, work: Callable[P, T], *values: P.args, **named: P.kwargs) -> T:
+        """In a thread when there is much to do, so that others are served meanwhile."""
+        return await asyncio.to_thread(work, *values, **named) if self._many else work(*values, **named)
+
     # ---- before ------------------------------------------------------------------------------
-    async def _load(self) -> tuple[int, int, State]:
+    async def _load(self, on: Grounds) -> tuple[int, int, State]:
         """The newest transaction, asked first, and what the plans rest on."""
-        on = self._grounds
         moves = [move for plan in self._plans for move in plan.moves]
         since = max(int(plan.at.timestamp() * 1000) for plan in self._plans) - DAY_MS
         async with self._db.pipeline():
@@ -126,8 +126,7 @@ class Group:
         return base, floor, state
 
     # ---- after -------------------------------------------------------------------------------
-    def _decide(self, state: State) -> tuple[list[Settled | Refused], tuple[object, ...]]:
-        on = self._grounds
+    def _decide(self, on: Grounds, state: State) -> tuple[list[Settled | Refused], tuple[object, ...]]:
         owners = self._database.packed("record_owner", [(src, state.owners.get(src, "")) for src in on.srcs])
         settled = [_settled(state, plan) for plan in self._plans]
         grounds = (on.resources, on.claims + on.identifiers, on.criteria + on.keys, owners)

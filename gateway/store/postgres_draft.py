@@ -275,8 +275,9 @@ def alone(plan: PackedPlan) -> bool:
 class Grounds:
     """Hashes of all some plans rest on.
 
-    resources: those they write, and the Patients these lie with. shared: homes of the others. led: superseded Patients
-    on the way there. srcs: source records.
+    resources: those they write, and the Patients these lie with. homes: these Patients. shared: person numbers of the
+    shared homes. led: superseded Patients on the way there. claims: identifiers nobody may hold. identifiers, criteria:
+    what conditions ask. keys: Idempotency-Keys. srcs: source records.
     """
 
     resources: list[int]

@@ -2,10 +2,10 @@
 
     python -m tests.bench.bench_postgres [--stored N] [--seconds S] [--workers N]
 
-A server of its own is started; its durability settings are the defaults. Every write carries its audit row, every read
-is disclosed before it counts. Puts are prepared (decoded, extracted) before the clock runs. Ceilings of the same run:
-COPY of the same packed bodies into a table with one key, 300 rows a commit; an insert of one of them a commit in 64
-connections' worth of lanes; a lookup by key.
+A server of its own is started; its settings are the defaults. Every write carries its audit row, every read is
+disclosed before it counts. Puts are prepared (decoded, extracted) before the clock runs. Ceilings of the same run, all
+with rows the store itself wrote, in a table with the one key (person, seq) and nothing else: COPY of 300 of them a
+commit; an insert of one a commit, in 16 connections; lookups of 16 keys a question, in 4 connections.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import resource
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from multiprocessing.connection import Connection
+from typing import Any
 
-import msgspec
 import psycopg
 import uvloop
 
@@ -29,6 +29,7 @@ from gateway.store.base import AuditRow, Plan, Put
 from gateway.store.resources import ResourceStore, open_store
 from tests.bench.bench_store import Feed
 from tests.bench.machine import machine, row
+from tests.bench.postgres_stored import fill, weigh
 from tests.contract.postgres import TestServer
 
 BUNDLE, CLIENTS = 300, 64
@@ -97,8 +98,8 @@ def _plans(feed: Feed, size: int) -> Iterator[Plan]:
     return iter([Plan(puts=tuple(puts[at : at + size]), audits=audits) for at in range(0, len(puts), size)])
 
 
-def _run(url: str, kind: str, workers: int, seconds: float) -> tuple[float, float]:
-    """(pieces a second of all, CPU µs a piece in the gateway's processes)."""
+def _run(url: str, kind: str, workers: int, seconds: float) -> tuple[float, float, int]:
+    """(pieces a second of all, CPU µs a piece in the gateway's processes, pieces)."""
     pipes, processes = [], []
     for number in range(workers):
         here, there = _CONTEXT.Pipe()
@@ -112,60 +113,58 @@ def _run(url: str, kind: str, workers: int, seconds: float) -> tuple[float, floa
     found: list[tuple[int, float, float]] = [pipe.recv() for pipe in pipes]
     for process in processes:
         process.join()
-    total = sum(count for count, _, _ in found)
-    return sum(count / took for count, took, _ in found), sum(used for _, _, used in found) / max(total, 1) * 1e6
+    total = max(sum(count for count, _, _ in found), 1)
+    return sum(count / took for count, took, _ in found), sum(used for _, _, used in found) / total * 1e6, total
 
 
 _SEEDS = itertools.count(1)
 
 
-def _bare_copy(url: str, rows: int) -> float:
-    """Rows a second of bodies of about the stored size, 300 a commit, by COPY."""
-    body = bytes(range(256)) * 2
+def _bare_copy(url: str) -> float:
+    """Rows a second by COPY, 300 a commit, in the order of their hashes."""
     with psycopg.connect(url, autocommit=True) as db:
-        db.execute("CREATE TABLE bare(id int8 PRIMARY KEY, body bytea)")
+        db.execute("CREATE TABLE bare(LIKE version, PRIMARY KEY(person, seq))")
+        real = "SELECT * FROM version WHERE from_tx < 200 ORDER BY fh LIMIT 18000"
+        with db.cursor().copy(f"COPY ({real}) TO STDOUT (FORMAT binary)".encode()) as copy:
+            head, *rows, end = [bytes(row) for row in copy]
         began = time.perf_counter()
-        for at in range(0, rows, BUNDLE):
-            with db.transaction(), db.cursor().copy("COPY bare FROM STDIN (FORMAT binary)") as copy:
-                copy.set_types(["int8", "bytea"])
-                for n in range(at, at + BUNDLE):
-                    copy.write_row((n * 7919 % 100_000_007, body))
-        return rows / (time.perf_counter() - began)
+        for at in range(0, len(rows), BUNDLE):
+            with db.cursor().copy("COPY bare FROM STDIN (FORMAT binary)") as copy:
+                copy.write(b"".join((head, *rows[at : at + BUNDLE], end)))
+        return len(rows) / (time.perf_counter() - began)
 
 
-async def _bare_singles(url: str, seconds: float) -> float:
-    """Single inserts a second, each its own commit, in 16 connections."""
-    numbers = itertools.count(1 << 40)
+async def _each(url: str, connections: int, seconds: float, ask: Callable[[Any, int], Awaitable[int]]) -> float:
+    """What `ask(connection, n)` counts, a second, n = 0, 1, 2 …"""
+    numbers = itertools.count()
 
     async def lane(end: float) -> int:
         done = 0
         async with await psycopg.AsyncConnection.connect(url, autocommit=True) as db:
             while time.perf_counter() < end:
-                await db.execute("INSERT INTO bare VALUES(%s, %s)", (next(numbers), b"x" * 512))
-                done += 1
+                done += await ask(db, next(numbers))
         return done
 
     began = time.perf_counter()
-    counts = await asyncio.gather(*(lane(began + seconds) for _ in range(16)))
+    counts = await asyncio.gather(*(lane(began + seconds) for _ in range(connections)))
     return sum(counts) / (time.perf_counter() - began)
 
 
-async def _bare_reads(url: str, times: int) -> float:
-    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as db:
-        began = time.perf_counter()
-        for n in range(times):
-            await (await db.execute("SELECT body FROM bare WHERE id = %s", (n * 7919 % 100_000_007,))).fetchall()
-        return times / (time.perf_counter() - began)
+async def _bare_single(db: Any, number: int) -> int:
+    sql = (
+        "INSERT INTO bare SELECT person + 1000000000, from_tx, till_tx, at, fh, src, same, prev, %s, typ, member, acl,"
+        " ver, flags, id, tk, keys, body FROM bare WHERE (person, seq) > (%s, 0) ORDER BY person, seq LIMIT 1"
+    )
+    await db.execute(sql, (number, 4096 + number % 400), binary=True)
+    return 1
 
 
-async def _fill(url: str, rows: int) -> None:
-    store = await open_store(url, clock=system_clock)
-    feeds = [Feed(400, seed=10)]
-    feeds += [Feed(2_000, seed=1_000 + n) for n in range(rows // 20_000)]
-    for feed in feeds:
-        for _ in range(4 if feed is feeds[0] else 20):
-            await store.commit(Plan(puts=tuple(msgspec.structs.replace(put, expect=None) for put in feed.rows(1_000))))
-    await store.close()
+async def _bare_read(db: Any, number: int) -> int:
+    sql = (
+        "SELECT b.* FROM generate_series(%s::int, %s::int) AS a(n)"
+        " JOIN bare b ON b.person = 4097 + a.n %% 400 AND b.seq = 1"
+    )
+    return len(await (await db.execute(sql, (number * 16, number * 16 + 15), binary=True)).fetchall())
 
 
 def main() -> None:
@@ -182,15 +181,20 @@ def main() -> None:
         with psycopg.connect(url) as db:
             version = db.info.server_version
         print(machine() + f", PostgreSQL {version // 10_000}.{version % 10_000}, {args.stored:,} stored")
-        uvloop.run(_fill(url, args.stored))
+        uvloop.run(fill(url, args.stored))
         ceilings = {
-            "bundles": _bare_copy(url, 30_000), "singles": uvloop.run(_bare_singles(url, 3)),
-            "reads": uvloop.run(_bare_reads(url, 3_000)),
+            "bundles": _bare_copy(url), "singles": uvloop.run(_each(url, 16, 3, _bare_single)),
+            "reads": uvloop.run(_each(url, 4, 3, _bare_read)),
         }  # fmt: skip
         for kind, unit in (("bundles", "resources/s"), ("singles", "creates/s"), ("reads", "reads/s")):
             for workers in sorted({1, args.workers}) if args.only in ("", kind) else ():
-                rate, cpu = _run(url, kind, workers, args.seconds)
-                row(f"{kind}, {workers} process(es), {cpu:,.0f} µs CPU each", rate, unit, ceilings[kind])
+                before = server.cpu_seconds()
+                rate, cpu, pieces = _run(url, kind, workers, args.seconds)
+                used = (server.cpu_seconds() - before) / pieces * 1e6
+                row(f"{kind}, {workers} process(es)", rate, unit, ceilings[kind])
+                print(f"    CPU each: {cpu:,.0f} µs in the gateway, {used:,.0f} in the server", flush=True)
+        for what, size in weigh(url):
+            row(what, size, "bytes")
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
         print(f"  largest child {peak:,.0f} MB")
     finally:

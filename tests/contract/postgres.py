@@ -91,6 +91,12 @@ class TestServer:
         pgexec("pg_ctl", arguments, bin_path=server.bin_path, user=server.system_user)
         server.ensure_postgres_running()
 
+    def cpu_seconds(self) -> float:
+        """Used by its processes so far, those that ended among them."""
+        postmaster = psutil.Process(self._server.get_pid())
+        times = [postmaster.cpu_times(), *(one.cpu_times() for one in postmaster.children(recursive=True))]
+        return sum(sum(one[:2]) for one in times) + sum(times[0][2:4])
+
     def close(self) -> None:
         """Stop it, delete its files."""
         self._server.cleanup()
