@@ -60,7 +60,7 @@ MOVABLE = (
 )
 """Current rows of source records in one Patient's home, Patients left out."""
 _FOLLOW = "UPDATE record SET patient = %s WHERE patient = %s AND src = ANY(%s::int8[])"
-_SETTLE = f"SELECT base, floor FROM settle({', '.join(['%s'] * 24)})"
+_SETTLE = f"SELECT base, floor FROM settle({', '.join(['%s'] * 26)})"
 
 
 class Group:
@@ -128,8 +128,9 @@ class Group:
     # ---- after -------------------------------------------------------------------------------
     def _decide(self, on: Grounds, state: State) -> tuple[list[Settled | Refused], tuple[object, ...]]:
         owners = self._database.packed("record_owner", [(src, state.owners.get(src, "")) for src in on.srcs])
+        homes, lasts = list(state.seqs), list(state.seqs.values())
         settled = [_settled(state, plan) for plan in self._plans]
-        grounds = (on.resources, on.claims + on.identifiers, on.criteria + on.keys, owners)
+        grounds = (on.resources, on.claims + on.identifiers, on.criteria + on.keys, owners, homes, lasts)
         return settled, (*grounds, *self._written(state)) if state.plans else ()
 
     def _written(self, state: State) -> tuple[object, ...]:

@@ -7,6 +7,7 @@ Needs the extra `postgres` (psycopg 3).
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -29,6 +30,7 @@ COMMIT, DISCLOSE, SEAL, MIGRATE = range(1 << 15, (1 << 15) + 4)
 """Advisory locks, each guards one thing; the inbox has those below."""
 _READERS, _WRITERS, _AUDITORS = 8, 2, 2
 _READ_LIMIT_MS = 20_000
+logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # who asks in vain says so; a pool would say it every second
 _AGAIN_S = 0.8
 """How often a pool without a connection tries to make one."""
 _OLDEST = 140_000

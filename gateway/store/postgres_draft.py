@@ -227,7 +227,7 @@ class Draft:
         return home.person
 
     def _next(self, person: int) -> int:
-        # Without a gap: another group that began at the same place then meets this one at its primary key.
+        # Without a gap: `settle` shifts what other groups overtook, and two that miss each other meet at their keys.
         seq = (self.seqs.get(person) or self.state.seqs.get(person, 0)) + 1
         if seq > SEQ_MASK:
             raise StoreError(detail=f"home {person} is full")

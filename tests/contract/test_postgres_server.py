@@ -18,8 +18,9 @@ from gateway.errors import ConfigError, Conflict, StoreError, UnsafeStore
 from gateway.inbox.queue import open_inbox
 from gateway.model.context import SYSTEM
 from gateway.model.query import Filter, Query
+from gateway.model.resource import loads
 from gateway.model.systems import local_number
-from gateway.store.base import AuditQuery, Committed, Condition, Done, Once, Plan, RecordPut, src_of
+from gateway.store.base import AuditQuery, Committed, Condition, Delete, Done, Once, Plan, RecordPut, src_of
 from gateway.store.inbox_base import Arrival
 from gateway.store.postgres_database import COMMIT, Database, space_of
 from gateway.store.resources import ResourceStore, open_store
@@ -103,18 +104,39 @@ async def test_who_was_overtaken_after_looking_decides_again(
         assert {type(one) for one in answers} == {Committed, Conflict}, answers
 
 
-async def test_rows_two_gateways_add_to_one_home_at_once_are_all_there(
+async def test_rows_two_gateways_add_to_one_home_at_once_lie_behind_each_other(
     server: TestServer, two: tuple[ResourceStore, ResourceStore]
 ) -> None:
+    """Plans of a group that replace each other's rows among them; nobody has to decide again."""
+    await two[0].commit(Plan(puts=(patient("p1"), observation("old", "p1"), patient("p2"))))
+
+    def plans(n: int) -> list[Plan]:
+        gone = (Delete("Observation", f"x{n}0"),)
+        return [
+            Plan(puts=(observation(f"o{n}", "p1", f"{k}.5"), observation(f"x{n}{k}", "p2")), deletes=gone if k else ())
+            for k in range(3)
+        ]
+
     async with await psycopg.AsyncConnection.connect(server.url) as holding:
         lock = Database("", space_of(_schema_of(two[0]))).lock(COMMIT)
         await holding.execute("SELECT pg_advisory_xact_lock(%s)", (lock,))
-        writing = [asyncio.create_task(store.commit(Plan(puts=(observation(f"o{n}", "nobody-yet"),)))) for n, store in
-                   enumerate(two)]  # fmt: skip
+        writing = [asyncio.create_task(store.commit(plan)) for n, store in enumerate(two) for plan in plans(n)]
         await asyncio.sleep(0.3)
     await asyncio.gather(*writing)
-    page = await two[0].search(Query("Observation", (of("nobody-yet"),)), SYSTEM)
-    assert sorted(ids(page.matches)) == ["o0", "o1"]
+    for n, store in enumerate(reversed(two)):
+        versions = await store.history("Observation", f"o{n}", SYSTEM, count=9)
+        assert [(one.version, loads(one.body)["valueQuantity"]["value"]) for one in versions] == [
+            (3, 2.5), (2, 1.5), (1, 0.5),
+        ]  # fmt: skip
+        assert [one.deleted for one in await store.history("Observation", f"x{n}0", SYSTEM, count=9)] == [True, False]
+    dated = (of("p1"), Filter("date", "date", ("2026-03-19",)))
+    assert set(ids((await two[0].search(Query("Observation", dated), SYSTEM)).matches)) == {"old", "o0", "o1"}
+    page = await two[0].search(Query("Observation", (Filter("date", "date", ("2026-03-19",)),), count=99), SYSTEM)
+    assert set(ids(page.matches)) == {"old", "o0", "o1", "x01", "x02", "x11", "x12"}
+    assert set(ids(await two[0].everything("p2", SYSTEM))) == {"p2", "x01", "x02", "x11", "x12"}
+    with psycopg.connect(two[0]._engine.database.reading.conninfo) as db:  # type: ignore[attr-defined]
+        for _, seqs in db.execute("SELECT person, array_agg(seq ORDER BY from_tx, seq) FROM version GROUP BY 1"):
+            assert seqs == list(range(1, len(seqs) + 1))
 
 
 async def test_the_stream_loses_nothing_beside_a_transaction_held_open(

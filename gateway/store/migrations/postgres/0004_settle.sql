@@ -4,7 +4,7 @@
 --
 -- turn: key of that lock. seen: the newest transaction when the group began to ask. rests, claims, criteria: hashes of
 -- the resources, the identifiers, the criteria and Idempotency-Keys it rests on. owners: source records and the Patient
--- each belonged to, '' for none. instants: of its plans, in their order. Transaction numbers within rows count from 1,
+-- each belonged to, '' for none. homes, lasts: persons and the last seq of each. instants: of its plans, in their order. Transaction numbers within rows count from 1,
 -- the group's first. ended: rows closed, and in `endings` by which transaction. born, placed: new directory entries,
 -- changed ones. standing: Patients that read for themselves.
 --
@@ -17,14 +17,17 @@ CREATE TYPE source_record AS (
 CREATE TYPE record_owner AS (src int8, patient text);
 
 CREATE FUNCTION settle(
-  turn int8, seen int8, rests int8[], claims int8[], criteria int8[], owners record_owner[], instants int8[],
-  rows version[], ended closed[], endings int8[], born dir[], placed dir[],
+  turn int8, seen int8, rests int8[], claims int8[], criteria int8[], owners record_owner[],
+  homes int8[], lasts int8[], instants int8[], rows version[], ended closed[], endings int8[], born dir[], placed dir[],
   dates date_order[], texts text_order[], idents ident[], standing int8[], led survivor[], sizes size[], newest fresh[],
   records source_record[], audits effect[], settled done[], claimed criteria[], answers answer[]
 ) RETURNS TABLE(base int8, floor int8) LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
   open CONSTANT int8 := 1::int8 << 62;
+  grown int8[];
+  upto int4[];
+  growth int4[];
 BEGIN
   PERFORM pg_advisory_xact_lock(turn);
   SELECT coalesce(max(tx), 0), coalesce(max(at), 0) INTO base, floor FROM (SELECT * FROM tx ORDER BY tx DESC LIMIT 1) t;
@@ -39,6 +42,35 @@ BEGIN
       WHERE coalesce(r.patient, '') <> a.patient)
   ) THEN
     RAISE serialization_failure;
+  END IF;
+
+  -- Others added rows to the same homes: the group's own come behind them.
+  IF base <> seen THEN
+    SELECT array_agg(a.person), array_agg(a.last), array_agg(a.more) INTO grown, upto, growth
+      FROM (SELECT h.person, h.last::int4 AS last, (SELECT max(seq) FROM version v WHERE v.person = h.person) - h.last::int4 AS more
+        FROM unnest(homes, lasts) AS h(person, last)) AS a WHERE a.more > 0;
+  END IF;
+  IF grown IS NOT NULL THEN
+    IF EXISTS (SELECT FROM unnest(upto, growth) AS a(last, more) WHERE a.last + a.more > 16000000) THEN
+      RAISE serialization_failure;  -- nearly full: the gateway counts while nobody else can add
+    END IF;
+    rows := ARRAY(SELECT ROW(a.person, a.from_tx, a.till_tx, a.at, a.fh, a.src, a.same, a.prev + coalesce(p.more, 0),
+        a.seq + coalesce(s.more, 0), a.typ, a.member, a.acl, a.ver, a.flags, a.id, a.tk, a.keys, a.body)::version
+      FROM unnest(rows) AS a LEFT JOIN unnest(grown, upto, growth) AS s(person, last, more) ON s.person = a.person
+      LEFT JOIN unnest(grown, upto, growth) AS p(person, last, more)
+        ON p.person = a.prev >> 24 AND (a.prev & 16777215) > p.last);
+    ended := ARRAY(SELECT ROW(a.at, a.person, a.seq + coalesce(s.more, 0))::closed
+      FROM unnest(ended) WITH ORDINALITY AS a(at, person, seq, n)
+      LEFT JOIN unnest(grown, upto, growth) AS s(person, last, more) ON s.person = a.person AND a.seq > s.last
+      ORDER BY a.n);
+    born := ARRAY(SELECT ROW(a.fh, a.person, a.seq + coalesce(s.more, 0), a.ver)::dir FROM unnest(born) AS a
+      LEFT JOIN unnest(grown, upto, growth) AS s(person, last, more) ON s.person = a.person AND a.seq > s.last);
+    placed := ARRAY(SELECT ROW(a.fh, a.person, a.seq + coalesce(s.more, 0), a.ver)::dir FROM unnest(placed) AS a
+      LEFT JOIN unnest(grown, upto, growth) AS s(person, last, more) ON s.person = a.person AND a.seq > s.last);
+    dates := ARRAY(SELECT ROW(a.typ, a.param, a.lo, a.hi, a.person, a.seq + coalesce(s.more, 0), a.long)::date_order
+      FROM unnest(dates) AS a LEFT JOIN unnest(grown, upto, growth) AS s(person, last, more) ON s.person = a.person);
+    texts := ARRAY(SELECT ROW(a.typ, a.param, a.person, a.seq + coalesce(s.more, 0), a.text)::text_order
+      FROM unnest(texts) AS a LEFT JOIN unnest(grown, upto, growth) AS s(person, last, more) ON s.person = a.person);
   END IF;
 
   INSERT INTO tx SELECT base + n, greatest(floor, a.at) FROM unnest(instants) WITH ORDINALITY AS a(at, n);
