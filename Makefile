@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TEST_STAMP := $(VENV)/.installed-for-tests
 
-.PHONY: demo test lint unit bench soak browser clean
+.PHONY: demo test lint unit bench soak browser node clean
 
 demo: $(STAMP)
 	$(BIN)/gateway demo
@@ -17,7 +17,7 @@ lint: $(TEST_STAMP)
 	$(BIN)/ruff check gateway tests fixtures scripts
 	$(BIN)/mypy
 
-unit: $(TEST_STAMP) browser
+unit: $(TEST_STAMP) browser node
 	$(BIN)/python -m pytest tests --ignore=tests/bench -m "not slow"
 
 bench: $(TEST_STAMP)
@@ -29,6 +29,10 @@ soak: $(TEST_STAMP)
 # Chromium for the browser tests: from PATH, else Debian's package where this user may install it.
 browser:
 	@sh scripts/browser.sh
+
+# Node for the JavaScript client's test: from PATH, else Debian's package where this user may install it.
+node:
+	@sh scripts/node.sh
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)

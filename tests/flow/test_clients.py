@@ -9,7 +9,15 @@ import time
 from pathlib import Path
 
 import hl7.client
+import pytest
+from fhirclient.models.bundle import Bundle
+from fhirclient.models.observation import Observation
+from fhirclient.models.operationoutcome import OperationOutcome
+from fhirclient.models.organization import Organization
+from fhirclient.models.patient import Patient
+from fhirclient.server import FHIRNotFoundException, FHIRServer
 from fhirpy import SyncFHIRClient
+from requests import HTTPError
 
 from fixtures.cases import cases
 from fixtures.times import ANCHOR
@@ -45,6 +53,77 @@ def test_fhirpy_reads_counts_and_pages(alliance: Alliance) -> None:
     everything = client.resources("Observation").limit(20).fetch_all()
     assert len(everything) == client.resources("Observation").count()
     assert len({one["id"] for one in everything}) == len(everything)
+
+
+def fhirclient_server(alliance: Alliance, role: str) -> FHIRServer:
+    """SMART's Python client, unmodified, with a token given to its session."""
+    server = FHIRServer(None, f"{alliance.url}/fhir")
+    server.session.headers["Authorization"] = f"Bearer {TOKENS[role]}"
+    server.prepare()
+    return server
+
+
+def test_fhirclient_reads_searches_and_pages(alliance: Alliance) -> None:
+    server = fhirclient_server(alliance, "platform")
+    assert server.capabilityStatement.fhirVersion == "4.0.1"
+    (person,) = Patient.where({"name": "zhangshen"}).perform_resources_iter(server)
+    read = Patient.read(person.id, server)
+    assert read.name[0].text == "张珅" and read.birthDate.isostring == person.birthDate.isostring
+    theirs = list(Observation.where({"patient": f"Patient/{person.id}"}).perform_resources_iter(server))
+    assert {one.id for one in theirs} == {
+        one["id"] for one in alliance.found("Observation", patient=f"Patient/{person.id}")
+    }
+    asked = Observation.where({"status": "final", "_count": "20"})
+    pages = list(asked.perform_iter(server))
+    found = [entry.resource.id for page in pages for entry in page.entry]
+    assert len(pages) > 1 and len(found) == len(set(found)) == len(alliance.found("Observation", status="final"))
+    whole = Bundle.read_from(f"Patient/{person.id}/$everything", server)
+    assert whole.entry[0].resource.id == person.id and len(whole.entry) > len(theirs)
+    with pytest.raises(FHIRNotFoundException):
+        Patient.read("nobody", server)
+    with pytest.raises(HTTPError) as fault:
+        list(Patient.where({"nmae": "x"}).perform_resources_iter(server))
+    assert OperationOutcome(fault.value.response.json()).issue[0].details.text
+
+
+def test_fhirclient_writes_updates_under_if_match_and_deletes(empty: Alliance) -> None:
+    server, body = (
+        fhirclient_server(empty, "admin"),
+        {"name": "一院", "identifier": [{"system": "urn:smart", "value": "1"}]},
+    )
+    once = {"If-None-Exist": "identifier=urn:smart|1"}
+    server.session.headers.update(once)
+    made, again = Organization(body).create(server), Organization(body).create(server)
+    del server.session.headers["If-None-Exist"]
+    assert made["id"] == again["id"]
+    organization = Organization.read(made["id"], server)
+    organization.name = "二院"
+    server.session.headers["If-Match"] = 'W/"1"'
+    assert organization.update(server)["meta"]["versionId"] == "2"
+    with pytest.raises(HTTPError) as fault:
+        organization.update(server)
+    assert fault.value.response.status_code == 412
+    del server.session.headers["If-Match"]
+    past = Bundle.read_from(f"{organization.relativePath()}/_history", server)
+    assert [entry.resource.name for entry in past.entry] == ["二院", "一院"]
+    first = Organization.read_from(f"{organization.relativePath()}/_history/1", server)
+    assert first.name == "一院"
+    urn = "urn:uuid:0b1d3d2a-0f0e-4e55-a1c7-54a0a3f7d002"
+    entries = [
+        {"fullUrl": urn, "resource": {"resourceType": "Patient", "name": [{"text": "李四"}]},
+         "request": {"method": "POST", "url": "Patient"}},
+        {"resource": {"resourceType": "Observation", "status": "final", "code": {"text": "钾"},
+                      "subject": {"reference": urn}, "valueQuantity": {"value": 4.2, "unit": "mmol/L"}},
+         "request": {"method": "POST", "url": "Observation"}},
+    ]  # fmt: skip
+    bundle = Bundle({"type": "transaction", "entry": entries})
+    done = Bundle(server.post_json("", bundle.as_json()).json())
+    assert [entry.response.status for entry in done.entry] == ["201", "201"]
+    seen = Observation.read(done.entry[1].response.location.split("/")[1], server)
+    assert seen.subject.reference == "/".join(done.entry[0].response.location.split("/")[:2])
+    organization.delete(server)
+    with pytest.raises(HTTPError):
+        Organization.read(made["id"], server)
 
 
 def test_a_folder_of_dicom_files_becomes_one_study(empty: Alliance, tmp_path: Path) -> None:
