@@ -109,7 +109,7 @@ def _acknowledged(body: bytes, fault: GatewayError | None) -> Json:
     try:
         peek = peek_v2(body)
     except GatewayError as error:
-        peek, fault = Peek.empty(), error
+        peek, fault = Peek.of_broken(body), error
     answer = ack(peek, fault.ack[0] if fault else "AA", fault, system_clock())
     return {"ack": answer.decode(peek.charset, "replace"), "charset": peek.charset}
 

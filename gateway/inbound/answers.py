@@ -51,7 +51,7 @@ def batch_ack(body: bytes, acks: Sequence[bytes], now: datetime) -> bytes:
     """BHS with sender and receiver changed over and BHS-12 naming the batch, every answer, BTS with their number."""
     start = body.find(b"BHS")
     head = body[start if start >= 0 else body.find(b"FHS") :].split(b"\r", 1)[0].split(b"\n", 1)[0]
-    bar = head[3:4]
+    bar = head[3:4] or b"|"
     fields = head.split(bar) + [b""] * 12
     stamp = now.astimezone(CHINA).strftime("%Y%m%d%H%M%S").encode()
     sent = [

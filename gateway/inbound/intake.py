@@ -143,6 +143,7 @@ class Intake:
     async def broken(self, body: bytes, fault: GatewayError, source: Source | None = None, name: str = "") -> Receipt:
         """Keep bytes no reader could make sense of, quarantined, and refuse them."""
         large = len(body) > BODY_LIMIT
+        peek = Peek.of_broken(envelope(body))  # the sender may still learn which message it was
         arrival = Arrival(
             source=source.name if source else "",
             format=source.format if source else "v2",
@@ -155,8 +156,8 @@ class Intake:
         try:
             kept = await self._inbox.keep(arrival)
         except GatewayError as full:
-            return Receipt(NOTHING, full, ack(Peek.empty(), full.ack[0], full, self._clock()))
-        return Receipt(kept, fault, ack(Peek.empty(), fault.ack[0], fault, self._clock()))
+            return Receipt(NOTHING, full, ack(peek, full.ack[0], full, self._clock()))
+        return Receipt(kept, fault, ack(peek, fault.ack[0], fault, self._clock()))
 
     async def push(self, source: Source, body: bytes, name: str = "") -> Receipt:
         """Keep one body of any format for a named source."""
@@ -190,6 +191,11 @@ class Intake:
         if source is not None and source.ack == "always_aa":
             code, error = "AA", None
         return ack(peek, code, error, self._clock())
+
+
+def envelope(body: bytes) -> bytes:
+    """So much of what is no message as tells whose it was and in which charset."""
+    return body if len(body) <= _HEAD else body[:_HEAD].rpartition(b"\r")[0] or body[:_HEAD]
 
 
 def _without_time(body: bytes, peek: Peek) -> bytes:

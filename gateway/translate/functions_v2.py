@@ -308,7 +308,7 @@ def addresses(setting: Setting, options: Mapping[str, str]) -> Call:
     """Address list from XAD; a Chinese address in one piece is taken apart."""
 
     def make(field: str) -> Value:
-        return [found for repeat in field.split("~") if (found := _address(repeat))] or None
+        return [found for repeat in dict.fromkeys(field.split("~")) if (found := _address(repeat))] or None
 
     return make
 
@@ -332,7 +332,8 @@ def phones(setting: Setting, options: Mapping[str, str]) -> Call:
     """ContactPoint list from XTN: component 1 (old form) or 12 or 7."""
 
     def make(field: str) -> Value:
-        found = [next(filter(None, (part(rep, n) for n in (1, 12, 7))), "") for rep in field.split("~")]
+        repeats = dict.fromkeys(field.split("~"))
+        found = [next(filter(None, (part(repeat, n) for n in (1, 12, 7))), "") for repeat in repeats]
         return [{"system": "phone", "value": number} for number in found if number not in _PLACEHOLDERS] or None
 
     return make

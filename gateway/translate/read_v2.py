@@ -19,7 +19,7 @@ from .functions_v2 import part, unescape
 from .loss_v2 import Loss
 from .memo import Memo
 from .paths_v2 import V2Session
-from .tree_v2 import Tree, clean, standard
+from .tree_v2 import Tree, clean, separators, standard
 
 _STARTS = re.compile(rb"(?:^|[\r\n])(?=MSH.)")
 _HEADS = (b"MSH", b"FHS", b"BHS")
@@ -55,21 +55,25 @@ class Peek:
     application: str = ""  # MSH-16
 
     @classmethod
-    def empty(cls) -> Peek:
-        """The envelope of something that has none, so that it can still be answered."""
-        return cls("", "", "", "", "utf-8", "|^~\\&")
+    def of_broken(cls, body: bytes) -> Peek:
+        """The envelope of what is no message, as far as there is one, so that it can still be answered."""
+        try:
+            return peek_v2(body)
+        except TranslateError:
+            return cls("", "", "", "", charset.decode(body).charset, "|^~\\&")
 
 
 def peek_v2(body: bytes, configured: str = "auto") -> Peek:
     """The envelope, from the whole body's charset. Raises TranslateError when there is no MSH."""
     text, decoded = _text(body, configured)
     raw = decoded.text.lstrip("\ufeff\x0b \t\r\n")
-    separators = raw[3] + (raw[4 : raw.find(raw[3], 4)] + "^~\\&")[:4]
+    end = raw.find(raw[3], 4)
+    marks = raw[4 : end if end >= 0 else 8]
     head = text.partition("\r")[0].split("|", 18) + _NO_FIELDS
     code, trigger, structure = _message_type(head[8], text)
     return Peek(
         msh3=_FIRST[head[2]], msh4=_FIRST[head[3]], control_id=unescape(head[9]).strip(), kind=_kind(code, trigger),
-        charset=decoded.charset, separators=separators, version=_FIRST[head[11]] or "2.5.1",
+        charset=decoded.charset, separators=separators(raw[3], marks), version=_FIRST[head[11]] or "2.5.1",
         msh5=_FIRST[head[4]], msh6=_FIRST[head[5]], processing=_FIRST[head[10]] or "P",
         declared=head[17].partition("~")[0].strip(), trigger=trigger, structure=structure,
         accept=_FIRST[head[14]], application=_FIRST[head[15]],
@@ -132,14 +136,14 @@ def ack(peek: Peek, code: str, error: GatewayError | None, now: datetime) -> byt
 
 def _msh(peek: Peek, now: datetime) -> str:
     stamp = now.astimezone(CHINA).strftime("%Y%m%d%H%M%S")
-    kind = f"ACK^{peek.trigger}" if peek.trigger else "ACK"
+    kind = f"ACK^{_escape(peek.trigger)}" if peek.trigger else "ACK"
     if peek.trigger and not peek.version.startswith(("2.1", "2.2", "2.3", "2.4")):
         kind += "^ACK"
     sent = (peek.msh5, peek.msh6, peek.msh3, peek.msh4)
     fields = ["MSH", "^~\\&", *map(_escape, sent), stamp, "", kind, _escape(f"A{peek.control_id}"[:50])]
-    fields += [peek.processing, peek.version]
+    fields += [_escape(peek.processing), _escape(peek.version)]
     if peek.declared:
-        fields += ["", "", "", "", "", peek.declared]
+        fields += ["", "", "", "", "", _escape(unescape(peek.declared))]
     return "|".join(fields)
 
 
@@ -185,9 +189,20 @@ def _escape(text: str) -> str:
     return text.translate(_ESCAPED) if _SPECIAL.search(text) else text
 
 
-def _respelt(text: str, separators: str) -> str:
-    head = "MSH" + separators[0] + separators[1:5]
-    return head + text[8:].translate({ord(a): b for a, b in zip("|^~\\&", separators, strict=False)})
+def _respelt(text: str, own: str) -> str:
+    """An answer in the sender's separators; where its data has one of them, that is escaped instead."""
+    names = dict(zip(own, "FSRET", strict=False))
+    exchange = dict(zip("|^~\\&", own, strict=True))
+
+    def data(char: str) -> str:
+        return f"{own[3]}{names[char]}{own[3]}" if char in names else char
+
+    def spelt(found: re.Match[str]) -> str:
+        escaped, char = found[1], found[0]
+        return data("|^~\\&"["FSRET".index(escaped)]) if escaped else exchange.get(char) or data(char)
+
+    head = "MSH" + own
+    return head + re.sub(rf"\\([FSRET])\\|[{re.escape(own)}|^~\\&]", spelt, text[8:])
 
 
 # ---- the format ---------------------------------------------------------------------------------

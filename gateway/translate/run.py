@@ -66,6 +66,7 @@ class Run:
         self.said_at = now
         self.at = ("", "")
         self.reads: list[Read] = []
+        self._numbers: dict[str, int] = {}  # local number → its place in records
         self._zone = zone
         self._latest = now + _AHEAD
 
@@ -77,9 +78,10 @@ class Run:
 
     def patient(self, local_number: str, body: bytes, gone: tuple[str, ...] = ()) -> int:
         """Number of the source record; the same patient twice in a message is one record. gone: deleted elements."""
-        for number, record in enumerate(self.records):
-            if record.local_number == local_number:
-                return number
+        known = self._numbers.get(local_number)
+        if known is not None:
+            return known
+        self._numbers[local_number] = len(self.records)
         self.records.append(
             SourceRecord(self.member, local_number, loads(body or b"{}") | dict.fromkeys(gone), self.said_at)
         )
@@ -91,6 +93,8 @@ class Run:
 
     def back_to(self, mark: tuple[int, int, int, int]) -> None:
         """Forget everything made since the mark."""
+        for record in self.records[mark[1] :]:
+            del self._numbers[record.local_number]
         del self.resources[mark[0] :], self.records[mark[1] :], self.findings[mark[2] :], self.traces[mark[3] :]
 
     def merge(self, survivor: int, retired_number: str) -> None:
@@ -126,8 +130,7 @@ class Run:
 
     def number_of(self, local_number: str) -> int:
         """The number `patient` will give the record."""
-        known = [record.local_number for record in self.records]
-        return known.index(local_number) if local_number in known else len(known)
+        return self._numbers.get(local_number, len(self.records))
 
     def element(self) -> None:
         """A new element begins (traced runs only)."""

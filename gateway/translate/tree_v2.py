@@ -30,6 +30,10 @@ _MAY_OPEN = _OPENERS | _DRUGS | {"ORC", "SPM"}
 _SPECIMEN_FIRST = re.compile(r"\|OUL\^R2[23]\b|\|OUL\^[^|]*\^OUL_R2[23]\b")
 _FREE_TEXT = frozenset({"TX", "FT", "TXT"})
 _BREAKS = re.compile(r"\r\n?|\n")
+_SEPARATORS = re.compile(r"[!-/:-@\[-`{-~]+")  # what can be seen and is neither letter nor digit
+_BETWEEN = [chr(0xFDD0 + place) for place in range(10)]  # noncharacters
+_NONCHARACTERS = re.compile(f"[{_BETWEEN[0]}-{_BETWEEN[-1]}]")
+_CONTINUED = re.compile(r"\r+(?![ \t]*[A-Z][A-Z0-9]{2}(?:[|\r]|\Z))(?!\r)")
 _STRAY = re.compile(r"[\x00\x0b\x1c]")
 
 _SHAPE = bytes(byte if byte in b"|^~\r" else ord("x") for byte in range(256))
@@ -48,41 +52,74 @@ def clean(text: str) -> str:
 
 
 def standard(text: str) -> str:
-    """The message with the separators `|^~\\&`; other ones are exchanged, data that looks like one is escaped.
+    """The message with the separators `|^~\\&`, a segment a line.
 
-    Raises ValueError when the first segment is no MSH.
+    Other separators are exchanged, data that looks like one is escaped. A line that is no segment goes on with the text
+    of the line before it: some senders break lines inside a field. Raises ValueError when the first segment is no MSH.
     """
+    return _CONTINUED.sub(r"\\.br\\", _separated(text))
+
+
+def _separated(text: str) -> str:
     if text.startswith("MSH|^~\\&|"):
         return text
     if len(text) < 8 or text[:3] not in ("MSH", "FHS", "BHS"):
         raise ValueError("the message does not start with MSH")
     bar = text[3]
     marks = text[4 : text.find(bar, 4)] if bar in text[4:] else text[4:8]
-    given = bar + (marks + "^~\\&"[len(marks) :])[:4]
+    if not _SEPARATORS.fullmatch(bar + marks):
+        raise ValueError("MSH-1 and MSH-2 are no separators")
+    given = separators(bar, marks)
     if given == "|^~\\&":
         return text
-    rest = text[4 + len(marks) :]
-    exchange = _exchange(given)
-    return "MSH|^~\\&" + rest.translate(exchange)
+    return "MSH|^~\\&" + _exchanged(text[4 + len(marks) :], _exchange(given))
 
 
-def _exchange(given: str) -> dict[int, str]:
+def _exchanged(text: str, table: Mapping[str, str]) -> str:
+    """Each character of the table for what stands for it, all at once: through characters no text may have."""
+    if _NONCHARACTERS.search(text):
+        return text.translate({ord(char): other for char, other in table.items()})
+    for between, char in zip(_BETWEEN, table, strict=False):
+        text = text.replace(char, between)
+    for between, other in zip(_BETWEEN, table.values(), strict=False):
+        text = text.replace(between, other)
+    return text
+
+
+def separators(bar: str, marks: str) -> str:
+    """The five separators for MSH-1 and MSH-2; those MSH-2 leaves out are the usual ones."""
+    return bar + (marks + "^~\\&"[len(marks) :])[:4]
+
+
+def _exchange(given: str) -> dict[str, str]:
     """For each character with a meaning, here or in the standard, what stands for it."""
     names = dict(zip("|^~\\&", "FSRET", strict=True))
-    table = {ord(standard): f"\\{name}\\" for standard, name in names.items()}
-    table |= {ord(own): standard for own, standard in zip(given, "|^~\\&", strict=True)}
-    return table
+    table = {standard: f"\\{name}\\" for standard, name in names.items()}
+    return table | dict(zip(given, "|^~\\&", strict=True))
 
 
 _SHAPES = Memo(lambda line: _RUN.sub(b"x", line))
+
+
+def _labels(names: str) -> list[str]:
+    """`MSH\rOBX\rOBX` → `MSH[1]`, `OBX[1]`, `OBX[2]`."""
+    counts: dict[str, int] = {}
+    out = list[str]()
+    for name in names.split("\r"):
+        counts[name] = counts.get(name, 0) + 1
+        out.append(f"{name}[{counts[name]}]")
+    return out
+
+
+_LABELS = Memo(_labels)
 
 
 class Tree:
     """One message. Made in two steps: the text at once, the segments when a mapping says how wide they must be."""
 
     __slots__ = (
-        "_oul", "_shapes", "_specimen_first", "children", "merged", "names", "notes", "patients", "root", "text",
-        "used",
+        "_labels", "_oul", "_shapes", "_specimen_first", "_texts", "children", "merged", "names", "notes", "patients",
+        "root", "text", "used",
     )  # fmt: skip
 
     def __init__(self, text: str) -> None:
@@ -95,6 +132,8 @@ class Tree:
         self.merged: list[tuple[int, int]] = []
         self.used: list[int] = []
         self._shapes: list[bytes] | None = None
+        self._labels: list[str] | None = None
+        self._texts: dict[int, tuple[Fields, int, list[str]]] = {}
         self._oul = self._specimen_first = False
 
     def shapes(self) -> list[bytes]:
@@ -112,7 +151,13 @@ class Tree:
 
     def label(self, line: int) -> str:
         """`OBX[3]` for the third OBX."""
-        return f"{self.names[line]}[{self.names[: line + 1].count(self.names[line])}]"
+        return self.labels()[line]
+
+    def labels(self) -> list[str]:
+        """The labels of all lines."""
+        if self._labels is None:
+            self._labels = _LABELS["\r".join(self.names)]
+        return self._labels
 
     def parse(self, widths: Mapping[str, int]) -> Tree:
         """Segments into groups; each is widened to the fields its mapping reads."""
@@ -151,6 +196,8 @@ class Tree:
             else:
                 owner = number
                 patient, order, results = self._outside(name, fields, patient, order, results)
+        for first, at, texts in self._texts.values():
+            first[at] = "\\.br\\".join(texts)
         if self._has_parents():
             self._adopt()
         self._tell_apart()
@@ -201,17 +248,20 @@ class Tree:
         """Consecutive free-text rows of one item are one text of several lines."""
         if before[2:5] != fields[2:5]:
             return False
-        before[5] += "\\.br\\" + fields[5]
-        self.merged.append((fields[0], before[0]))
+        self._longer(before, 5, fields)
         return True
+
+    def _longer(self, first: Fields, at: int, fields: Fields) -> None:
+        """One more line of the text in a field of `first`; the lines are joined when all are there."""
+        self._texts.setdefault(first[0], (first, at, [first[at]]))[2].append(fields[at])
+        self.merged.append((fields[0], first[0]))
 
     def _note(self, owner: int, fields: Fields) -> None:
         first = self.notes.get(owner)
         if first is None:
             self.notes[owner] = fields
         elif len(fields) > 3 and len(first) > 3:
-            first[3] += "\\.br\\" + fields[3]
-            self.merged.append((fields[0], first[0]))
+            self._longer(first, 3, fields)
 
     def _tell_apart(self) -> None:
         """Rows of one order with the same item and sub-id: the second gets sub-id `#2`, so that none hides another."""

@@ -98,6 +98,6 @@ def _acknowledged(body: bytes, fault: GatewayError | None, now: datetime) -> tup
     try:
         peek = peek_v2(body)
     except GatewayError as error:
-        peek, fault = Peek.empty(), error
+        peek, fault = Peek.of_broken(body), error
     code = fault.ack[0] if fault else "AA"
     return peek, ack(peek, code, fault, now).decode(peek.charset, "replace"), code

@@ -7,7 +7,7 @@ from datetime import datetime
 import hl7
 import pytest
 
-from gateway.errors import GatewayError, MissingField, UnknownSource
+from gateway.errors import BrokenFrame, GatewayError, MissingField, TranslateError, UnknownSource
 from gateway.model.times import CHINA
 from gateway.translate.read_v2 import Peek, ack, peek_v2
 from tests.unit.translate.v2_messages import MSH, PID, message
@@ -69,5 +69,33 @@ def test_a_control_id_with_separators_in_it_is_escaped_again() -> None:
 
 
 def test_what_has_no_envelope_is_still_answered() -> None:
-    text = ack(Peek.empty(), "AR", UnknownSource(), NOW).decode()
+    text = ack(Peek.of_broken(b"nothing"), "AR", UnknownSource(), NOW).decode()
     assert text.startswith("MSH|^~\\&|") and "\rMSA|AR|" in text
+
+
+@pytest.mark.parametrize("field", ["P\\X0D0A\\MSA", "P\\.br\\MSA", "P\\F\\MSA"])
+def test_no_escape_in_the_envelope_can_put_a_segment_or_field_into_the_answer(field: str) -> None:
+    text = answer(message(PID, msh=MSH.replace("|P|2.5.1|", f"|{field}|2.5.1|")))
+    assert [row[:4] for row in text.split("\r")] == ["MSH|", "MSA|", ""]
+    assert text.split("|")[11] == "2.5.1"
+
+
+def test_a_separator_of_the_sender_s_own_is_escaped_where_it_is_data() -> None:
+    """`-` between components, and the answer speaks of `GW-INB-004`."""
+    body = message(PID).replace("^", "-")
+    text = answer(body, "AR", UnknownSource())
+    assert text.startswith("MSH|-~\\&|")
+    assert "GW\\S\\INB\\S\\004-" in text
+
+
+@pytest.mark.parametrize("head", ["MSH\r^~\\&\rA", "MSHx^~\\&xA", "MSH|LIS|H1|", "MSH｜^~\\&｜A", "MSH |^~\\&|"])
+def test_what_cannot_separate_is_no_separator(head: str) -> None:
+    with pytest.raises(TranslateError):
+        peek_v2(f"{head}\rPID|1\r".encode())
+
+
+@pytest.mark.parametrize("codec", ["utf-8", "gb18030"])
+def test_bytes_outside_a_frame_are_answered_by_their_number_in_their_charset(codec: str) -> None:
+    peek = Peek.of_broken(message(PID).replace("UNICODE UTF-8", "").encode(codec))
+    assert (peek.control_id, peek.charset) == ("C1", codec)
+    assert BrokenFrame("MLLP").sentence_zh() in ack(peek, "AR", BrokenFrame("MLLP"), NOW).decode(codec)

@@ -244,3 +244,16 @@ def test_the_envelope_is_read_without_a_mapping() -> None:
         "ADT^A08",
         "gb18030",
     )
+
+
+def test_a_text_broken_into_lines_inside_its_field_stays_whole() -> None:
+    (made,) = resources(oru("OBX|1|TX|A^所见||第一行\r\n第二行\r\n\r\n末行||||||F", "NTE|1||注"), "Observation")
+    assert (made["valueString"], made["status"], made["note"][0]["text"]) == ("第一行\n第二行\n末行", "final", "注")
+
+
+def test_a_field_of_ten_thousand_repetitions_is_a_few_lines_of_the_account() -> None:
+    many = "~".join(["13900000000"] * 10_000)
+    places = [one.place for one in draft(oru(K, pid=f"PID|1||A1||张三||19800101|M|||||||||{many}|{many}")).unused]
+    assert len([place for place in places if place.startswith("PID")]) <= 3
+    lost = [one.place for one in draft(oru(K, f"ZAB|{'|'.join('x' * 1_000)}")).unused if one.lost]
+    assert (lost[0], lost[-1], len(lost)) == ("ZAB[1]-1", "ZAB[1]-201", 201)
