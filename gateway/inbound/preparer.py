@@ -1,8 +1,8 @@
 """Preparing writes (`fhir_draft.py`): little of it here, in slices; much of it in a process of its own.
 
 The process is started when there is much to do for the first time: a large Bundle, or several single writes that come
-in one turn of the loop. It ends with the gateway. When it is lost at work, the work
-is given to a new one; work that costs two of them is refused, and never done here: it may be what they died of.
+in one turn of the loop. It ends with the gateway. When it is lost at work, the work is given to a new one; work that
+costs two of them is refused, and never done here: it may be what they died of.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Preparer:
                     told.set_result(None)
             if len(group) < FEW:
                 return
-            task = asyncio.create_task(process.begin())
+            task = asyncio.create_task(_begun(process))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -127,6 +127,10 @@ class _Lost(Exception):
     """The process ended."""
 
 
+class _NotStarted(Exception):
+    """There is no process to be had."""
+
+
 class _Apart:
     """The work on one Bundle, done again where the process was lost."""
 
@@ -134,18 +138,24 @@ class _Apart:
         self.body, self._process, self._line = body, process, _Line()
 
     async def entries(self) -> tuple[str, list[Entry]]:
-        return await self._twice(self._entries)
+        return await self._twice(self._entries, _Here(self.body).entries)
 
     async def ready(self, wanted: Sequence[Wanted], places: Places) -> list[Ready | None]:
         async def ask(line: _Line) -> list[Ready | None]:
             return await self._ready(line, wanted, places)
 
-        return await self._twice(ask)
+        async def here() -> list[Ready | None]:
+            return await _Here(self.body).ready(wanted, places)
 
-    async def _twice(self, ask: Callable[[_Line], Awaitable[T]]) -> T:
+        return await self._twice(ask, here)
+
+    async def _twice(self, ask: Callable[[_Line], Awaitable[T]], here: Callable[[], Awaitable[T]]) -> T:
         for _ in range(2):
             try:
                 return await ask(await self._begun())
+            except _NotStarted:
+                log.error("no preparing process can be started; large Bundles are prepared in the event loop")
+                return await here()
             except _Lost:
                 log.error("the preparing process was lost; a new one does its work again")
         raise NotPrepared()
@@ -196,6 +206,11 @@ class _Apart:
         self._line.drop()
 
 
+async def _begun(process: _Process) -> None:
+    with contextlib.suppress(_NotStarted):  # who has a large Bundle hears of it
+        await process.begin()
+
+
 async def _grouped(process: _Process, group: list[_Single]) -> None:
     work, at = _Apart(process, b"".join([body for *_, body, _ in group])), 0
     wanted: list[Wanted] = []
@@ -203,18 +218,25 @@ async def _grouped(process: _Process, group: list[_Single]) -> None:
         wanted.append(Wanted(at, at + len(body), member, type_, id_))
         at += len(body)
     try:
-        made: list[Ready | None] | NotPrepared = await work.ready(wanted, {})
+        made = await work.ready(wanted, {})
     except NotPrepared as fault:
-        made = fault
+        await _apart_again(process, group, fault)
+        return
     finally:
         work.drop()
-    for n, (*_, told) in enumerate(group):
-        if told.done():
-            continue
-        if isinstance(made, NotPrepared):
-            told.set_exception(NotPrepared())
-        else:
-            told.set_result(made[n])
+    for (*_, told), one in zip(group, made, strict=True):
+        if not told.done():
+            told.set_result(one)
+
+
+async def _apart_again(process: _Process, group: list[_Single], fault: NotPrepared) -> None:
+    """One of a group may be what the process died of; the others are not to suffer for it."""
+    half = len(group) // 2
+    if half:
+        await _grouped(process, group[:half])
+        await _grouped(process, group[half:])
+    elif not group[0][-1].done():
+        group[0][-1].set_exception(fault)
 
 
 def _pieces(all_: Sequence[T]) -> Iterable[Sequence[T]]:
@@ -276,10 +298,13 @@ class _Process:
         return self._writer is not None
 
     async def begin(self) -> None:
-        """Start it when it does not run."""
+        """Start it when it does not run. Raises _NotStarted."""
         async with self._starting:
             if self._writer is None:
-                await self._start()
+                try:
+                    await self._start()
+                except (OSError, asyncio.IncompleteReadError):
+                    raise _NotStarted from None
 
     async def line(self) -> _Line:
         """A new job; starts the process when none runs."""
@@ -296,7 +321,15 @@ class _Process:
             self._child = await asyncio.to_thread(
                 lambda: subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=fds)
             )
-        reader, self._writer = await asyncio.open_connection(sock=ours, limit=2**20)
+        reader, writer = await asyncio.open_connection(sock=ours, limit=2**20)
+        try:
+            await preparing.received(reader)  # its greeting: whatever becomes of it later, it can be started
+        except BaseException:
+            writer.close()
+            self._child.kill()
+            await asyncio.to_thread(self._child.wait)
+            raise
+        self._writer = writer
         self._reading = asyncio.create_task(self._read(reader, self._writer, self._child))
 
     async def _read(

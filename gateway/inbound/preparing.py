@@ -7,6 +7,7 @@ bytes. Jobs go on in turns, a few resources at a time, so that a small one does 
 
 | to it | | from it | |
 |---|---|---|---|
+| | | HELLO | it has begun to serve |
 | BODY | a piece of the job's bytes | | |
 | ENTRIES | read them as a Bundle | BUNDLE, ENTRIES … | its kind and number of entries, or its fault; then those |
 | PLACES | `fhir_draft.Places`, added to those before | | |
@@ -34,7 +35,7 @@ from ..store.index import keep_parameters
 from ..validate.structure import decode
 from .fhir_draft import Draft, Entry, Ready, Wanted, ready
 
-BODY, ENTRIES, PLACES, WANTED, DROP, BUNDLE, READY = range(7)
+BODY, ENTRIES, PLACES, WANTED, DROP, BUNDLE, READY, HELLO = range(8)
 PIECE = 32
 """Entries or resources in one message: some milliseconds of work."""
 HEAD = struct.Struct("!IBI")
@@ -119,6 +120,7 @@ async def received(reader: asyncio.StreamReader) -> tuple[int, int, bytes]:
 async def _serve(line: socket.socket) -> None:
     reader, writer = await asyncio.open_connection(sock=line, limit=2**20)
     jobs: dict[int, _Job] = {}
+    writer.write(HEAD.pack(0, HELLO, 0))
     while True:
         kind, number, data = await received(reader)
         if kind == DROP:

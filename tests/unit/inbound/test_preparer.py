@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from gateway.errors import BadParameter, NotPrepared, Unparseable
+from gateway.errors import BadParameter, Invalid, NotPrepared, Unparseable
 from gateway.inbound.fhir_draft import Entry, Ready, Wanted
-from gateway.inbound.preparer import APART_BYTES, Preparer
+from gateway.inbound.preparer import APART_BYTES, Preparer, _Process
 from gateway.model.resource import Json, dumps
 from tests.unit.fhir_site import Site, a_carded_patient, a_site, an_observation, without_id
 from tests.unit.inbound.test_fhir_write import a_bundle, an_entry
@@ -103,11 +103,47 @@ async def test_a_process_killed_at_work_is_replaced() -> None:
 
 
 async def test_work_that_costs_two_processes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "executable", "/bin/false")
+    start = _Process._start
+
+    async def started_and_killed(self: _Process) -> None:
+        await start(self)
+        assert self._child is not None
+        self._child.kill()
+
+    monkeypatch.setattr(_Process, "_start", started_and_killed)
     preparer = Preparer(1)
     try:
         with pytest.raises(NotPrepared):
-            await prepared(preparer, dumps(a_large_bundle()))
+            await prepared(preparer, dumps(a_large_bundle(count=2000)))
+    finally:
+        await preparer.close()
+
+
+async def test_without_a_process_to_be_had_the_work_is_done_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    preparer = Preparer(1)
+    try:
+        _, entries, made = await prepared(preparer, dumps(a_large_bundle()))
+        assert len(entries) == 300 and None not in made
+    finally:
+        await preparer.close()
+
+
+async def test_single_writes_of_one_turn_are_prepared_together() -> None:
+    preparer = Preparer(1)
+    body = dumps(without_id(an_observation("x")))
+    bad = body.replace(b'"status":"final",', b"")
+    try:
+        await prepared(preparer, dumps(a_large_bundle()))  # it runs
+        (process,) = preparer._apart
+        before = next(process._numbers)
+        found = await asyncio.gather(
+            *(preparer.one("m1", "Observation", f"o{n}", bad if n == 5 else body) for n in range(40)),
+            return_exceptions=True,
+        )
+        assert isinstance(found.pop(5), Invalid)
+        assert [one.put.id for one in found if isinstance(one, Ready)] == [f"o{n}" for n in range(40) if n != 5]
+        assert next(process._numbers) == before + 2  # one job for all of them
     finally:
         await preparer.close()
 
