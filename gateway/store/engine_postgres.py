@@ -42,6 +42,7 @@ from .postgres_writer import Committer
 from .postgres_zones import PostgresZones
 
 _RECORD = "src, member, local_number, patient, content, said_at, state"
+_MANY = 50_000  # persons remembered, about 100 bytes each
 
 
 class PostgresEngine:
@@ -52,6 +53,7 @@ class PostgresEngine:
         self.store_key = store_key
         self.pages: Pages | None = None  # other processes write too
         self.zones = PostgresZones(database)
+        self._persons: dict[int, int] = {}
         self._committer = Committer(database)
         self._names = Names()
         self._known = (0, 0)
@@ -144,9 +146,16 @@ class PostgresEngine:
         return {row.rid: row for row in await self._rows(sql, (list(rids), *values, *words))}
 
     async def person(self, fh: int) -> int | None:
-        """Person number of a Patient ever mentioned."""
-        found = await self.database.one("SELECT person FROM dir WHERE fh = %s", (fh,))
-        return found[0] if found else None
+        """Person number of a Patient ever mentioned; once given it stays, so it is asked once."""
+        known = self._persons.get(fh)
+        if known is None:
+            found = await self.database.one("SELECT person FROM dir WHERE fh = %s", (fh,))
+            if not found:
+                return None
+            if len(self._persons) > _MANY:
+                self._persons.clear()
+            known = self._persons[fh] = int(found[0])
+        return known
 
     async def survivors(self, fhs: Sequence[int]) -> dict[int, str]:
         """Ids of the Patients that replace superseded ones; every write about a person asks."""
