@@ -341,11 +341,17 @@ def _gzip(body: bytes) -> bytes:
 
 
 def _base_of(scope: Scope, headers: Mapping[str, str]) -> str:
-    host = headers.get("host", "")
-    if not _HOST.fullmatch(host):
+    found = _base_at(scope["scheme"], headers.get("host", ""))
+    if not found:
         server = scope.get("server") or ("localhost", None)
         host = f"{server[0]}:{server[1]}" if server[1] else str(server[0])
-    return f"{scope['scheme']}://{host}/fhir"
+        return f"{scope['scheme']}://{host}/fhir"
+    return found
+
+
+@lru_cache(256)
+def _base_at(scheme: str, host: str) -> str:
+    return f"{scheme}://{host}/fhir" if _HOST.fullmatch(host) else ""
 
 
 async def _body(receive: Receive) -> bytes:

@@ -11,7 +11,7 @@ from ..errors import NotSignedIn
 from ..model.context import AccessContext
 from ..model.directory import Directory
 from ..model.times import Clock
-from .scopes import Asked, Door, allow, for_request, standing
+from .scopes import Door, allow, for_request, standing
 from .signin import CSRF_HEADER, Session, Sessions, SignIn, check_csrf, cookie_value
 from .tokens import Credential, TokenBook
 
@@ -76,11 +76,16 @@ class Access:
         self, found: Credential, headers: Mapping[str, str], address: str, request_id: str = ""
     ) -> AccessContext:
         """The context of a known credential; purpose of use from `X-Purpose-Of-Use`."""
-        asked = Asked(address, request_id, headers.get("x-purpose-of-use", ""), headers.get("user-agent", "")[:120])
         known = self._standing.get(found.user)
         if known is None:  # the directory does not change while the process runs
             known = self._standing[found.user] = standing(found, self._directory)
-        return for_request(known, asked)
+        return for_request(
+            known,
+            purpose=headers.get("x-purpose-of-use", ""),
+            client=headers.get("user-agent", "")[:120],
+            address=address,
+            request_id=request_id,
+        )
 
     def address(self, peer: str, headers: Mapping[str, str]) -> str:
         """Where the request comes from; `X-Forwarded-For` counts only when a listed proxy sends it."""

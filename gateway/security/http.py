@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -188,8 +188,14 @@ def headers_of(scope: Scope) -> dict[str, str]:
     known: dict[str, str] | None = scope.get(_HEADERS)
     if known is not None:
         return known
+    sent = scope["headers"]
+    found = {name.decode("latin-1"): value.decode("latin-1") for name, value in sent}
+    return found if len(found) == len(sent) else _joined(sent)
+
+
+def _joined(sent: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     found: dict[str, str] = {}
-    for name, value in scope["headers"]:
+    for name, value in sent:
         key, text = name.decode("latin-1"), value.decode("latin-1")
         found[key] = f"{found[key]}, {text}" if key in found else text
     return found
@@ -215,11 +221,12 @@ async def send_answer(send: Send, answer: Answer, *, head: bool = False) -> None
 
     One with `more` has no length ahead. When it breaks off, so does the connection: nobody takes a part for the whole.
     """
-    headers = _raw(answer.headers)
-    if answer.status not in (204, 304):
-        headers = (*headers, (b"content-type", answer.media.encode("latin-1")))
+    if answer.status in (204, 304):
+        headers = _raw(answer.headers)
+    else:
+        headers = _raw((*answer.headers, ("content-type", answer.media)))
         if answer.more is None:
-            headers = (*headers, (b"content-length", str(len(answer.body)).encode()))
+            headers = (*headers, (b"content-length", b"%d" % len(answer.body)))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     if answer.more is None or head:
         await send({"type": "http.response.body", "body": b"" if head else answer.body})

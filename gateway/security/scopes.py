@@ -67,16 +67,6 @@ PURPOSES = frozenset({"TREAT", "ETREAT", "BTG", "HPAYMT", "HOPERAT", "PUBHLTH", 
 """v3-PurposeOfUse codes a caller may state."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """Facts of one request that go into its context."""
-
-    address: str = ""
-    request_id: str = ""
-    purpose: str = ""
-    client: str = ""
-
-
 def standing(found: Credential, directory: Directory) -> AccessContext:
     """What of a caller's context is the same in every request."""
     reach = REACH[found.role]
@@ -94,9 +84,9 @@ def standing(found: Credential, directory: Directory) -> AccessContext:
     )
 
 
-def for_request(who: AccessContext, asked: Asked) -> AccessContext:
+def for_request(who: AccessContext, *, purpose: str, client: str, address: str, request_id: str) -> AccessContext:
     """The standing context with the facts of one request. Raises BadParameter for an unknown purpose of use."""
-    if asked.purpose and asked.purpose not in PURPOSES:
+    if purpose and purpose not in PURPOSES:
         raise BadParameter("X-Purpose-Of-Use", "one of " + " ".join(sorted(PURPOSES)))
     return AccessContext(
         user=who.user,
@@ -104,14 +94,14 @@ def for_request(who: AccessContext, asked: Asked) -> AccessContext:
         role=who.role,
         member=who.member,
         alliance=who.alliance,
-        purpose=asked.purpose or who.purpose,
+        purpose=purpose or who.purpose,
         types=who.types,
         write_types=who.write_types,
         members=who.members,
         labels=who.labels,
-        client=asked.client,
-        address=asked.address,
-        request_id=asked.request_id,
+        client=client,
+        address=address,
+        request_id=request_id,
     )
 
 

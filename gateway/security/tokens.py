@@ -76,7 +76,7 @@ class TokenBook:
 
     def __init__(self, credentials: Iterable[Credential]) -> None:
         self._by_user = {one.user: one for one in credentials}
-        self._by_digest = {bytes.fromhex(one.digest): one for one in self._by_user.values() if one.digest}
+        self._by_digest = {one.digest: one for one in self._by_user.values() if one.digest}
 
     def by_token(self, token: str) -> Credential | None:
         """Whose token this is, or None.
@@ -84,9 +84,9 @@ class TokenBook:
         The lookup is on the hash, which a caller cannot steer, so its timing says nothing about a
         stored token; the comparison of what was found is constant in time as well.
         """
-        digest = hashlib.sha256(token.encode()).digest()
+        digest = token_digest(token)
         found = self._by_digest.get(digest)
-        if found is None or not hmac.compare_digest(bytes.fromhex(found.digest), digest):
+        if found is None or not hmac.compare_digest(found.digest, digest):
             return None
         return found
 
