@@ -4,17 +4,22 @@ Every figure stands beside a bare ASGI application that gives the same bytes on 
 same client in the same run; the gateway runs on its own HTTP server. Last, the p99 of a GET while somebody else holds
 the store's write lock for 5 s. µs: CPU of the server process a request, all threads, sealing of the audit log included.
 
-    python -m tests.bench.bench_http [--seconds 2] [--stored N]
+    python -m tests.bench.bench_http [--seconds 2] [--stored N] [--postgres]
+
+--postgres: the store on a server of its own, started for the run.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import tempfile
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import apsw
+import psycopg
 import uvloop
 
 from gateway.model.times import system_clock
@@ -22,6 +27,7 @@ from gateway.store.base import Plan
 from tests.bench.bench_store import Feed
 from tests.bench.http_load import Figures, Server, bare, load, serve
 from tests.bench.machine import machine
+from tests.contract.postgres import TestServer
 from tests.unit.fhir_site import TOKENS, Site, a_patient, a_site
 
 HOLD_S = 5.0
@@ -37,9 +43,9 @@ READ, CODED, NEWEST, WHOLE = "GET by id", "20 newest by patient and code", "100 
 
 
 # ---- the gateway's process ----------------------------------------------------------------------
-def _gateway(pipe: Connection, home: str, stored: int) -> None:
+def _gateway(pipe: Connection, place: str, stored: int) -> None:
     async def run() -> None:
-        async with a_site(Path(home), system_clock) as site:
+        async with a_site(place if "://" in place else Path(place), system_clock) as site:
             feed = Feed(max(200, stored // 300))
             paths = await _filled(site, feed, stored)
             pipe.send((paths, {path: await _body(site, path) for some in paths.values() for path in some}))
@@ -73,23 +79,20 @@ async def _body(site: Site, path: str) -> bytes:
 
 
 # ---- the run ------------------------------------------------------------------------------------
-def _store_file(home: Path) -> Path:
-    """The store's own file: the one that holds the rows, not the audit log."""
-    for path in sorted(home.glob("*.db")):
-        tables = apsw.Connection(str(path), apsw.SQLITE_OPEN_READONLY).execute("SELECT name FROM sqlite_master")
-        if ("dir",) in set(tables):
-            return path
-    raise SystemExit(f"no store file in {home}")
-
-
-def _while_locked(home: Path, server: Server, port: int, paths: list[str]) -> Figures:
-    """Reading while a foreign connection holds the write lock."""
-    blocker = apsw.Connection(str(_store_file(home)))
+@contextlib.contextmanager
+def _locked(place: str) -> Iterator[None]:
+    """A foreign connection holds the store's write lock."""
+    if "://" in place:
+        with psycopg.connect(place) as holder:
+            holder.execute("LOCK TABLE row IN SHARE ROW EXCLUSIVE MODE")
+            yield
+            holder.rollback()
+        return
+    blocker = apsw.Connection(f"{place}/store.db")
     blocker.set_busy_timeout(5000)
     blocker.execute("BEGIN IMMEDIATE")
-    found = load(server, port, paths, _HEADERS, seconds=HOLD_S, at_once=4)
+    yield
     blocker.execute("ROLLBACK")
-    return found
 
 
 def _line(what: str, ours: Figures, ceiling: Figures | None = None) -> None:
@@ -105,26 +108,30 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--seconds", type=float, default=2.0)
     arguments.add_argument("--stored", type=int, default=2_000)
+    arguments.add_argument("--postgres", action="store_true")
     chosen = arguments.parse_args()
     print(machine())
     with tempfile.TemporaryDirectory() as folder:
-        gateway = Server(_gateway, folder, chosen.stored)
-        paths, bodies = gateway.pipe.recv()
-        port = gateway.pipe.recv()
-        ceiling = Server(bare, bodies)
-        ceiling_port = ceiling.pipe.recv()
-        for what, at_once in ((READ, 64), (READ, 4), (CODED, 64), (NEWEST, 64), (WHOLE, 16)):
-            asked = paths[what]
-            load(gateway, port, asked, _HEADERS, seconds=0.5, at_once=at_once)
-            ours = load(gateway, port, asked, _HEADERS, seconds=chosen.seconds, at_once=at_once)
-            theirs = load(ceiling, ceiling_port, asked, _HEADERS, seconds=chosen.seconds, at_once=at_once)
-            _line(f"{what}, {at_once} connections", ours, theirs)
-        _line(
-            f"GET while a write transaction is held {HOLD_S:g} s",
-            _while_locked(Path(folder), gateway, port, paths[READ]),
-        )
-        gateway.stop()
-        ceiling.stop()
+        _measure(TestServer().schema() if chosen.postgres else folder, chosen.stored, chosen.seconds)
+
+
+def _measure(place: str, stored: int, seconds: float) -> None:
+    gateway = Server(_gateway, place, stored)
+    paths, bodies = gateway.pipe.recv()
+    port = gateway.pipe.recv()
+    ceiling = Server(bare, bodies)
+    ceiling_port = ceiling.pipe.recv()
+    for what, at_once in ((READ, 64), (READ, 4), (CODED, 64), (NEWEST, 64), (WHOLE, 16)):
+        asked = paths[what]
+        load(gateway, port, asked, _HEADERS, seconds=0.5, at_once=at_once)
+        ours = load(gateway, port, asked, _HEADERS, seconds=seconds, at_once=at_once)
+        theirs = load(ceiling, ceiling_port, asked, _HEADERS, seconds=seconds, at_once=at_once)
+        _line(f"{what}, {at_once} connections", ours, theirs)
+    with _locked(place):
+        held = load(gateway, port, paths[READ], _HEADERS, seconds=HOLD_S, at_once=4)
+    _line(f"GET while a write transaction is held {HOLD_S:g} s", held)
+    gateway.stop()
+    ceiling.stop()
 
 
 if __name__ == "__main__":
