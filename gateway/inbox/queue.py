@@ -10,10 +10,10 @@ from pathlib import Path
 
 from ..errors import InboxFull
 from ..settings import Inbox as Rules
-from ..store.inbox_base import Arrival, Claimed, Entry, Kept, Messages, Settled
+from ..store.inbox_base import Arrival, Claimed, Entry, Kept, Messages, Settled, newest
 from ..store.inbox_sqlite import SqliteInbox
 
-__all__ = ["Arrival", "Claimed", "Entry", "Inbox", "Kept", "Settled", "open_inbox"]
+__all__ = ["Arrival", "Claimed", "Entry", "Inbox", "Kept", "Settled", "newest", "open_inbox"]
 
 
 _LOOK_S = 1.0

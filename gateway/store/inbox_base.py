@@ -154,17 +154,6 @@ class Messages(Protocol):
     ) -> list[Entry]:
         """Newest first; `before` is a key to go on from."""
 
-    async def newest(
-        self,
-        sources: Collection[str],
-        *,
-        state: State | None = None,
-        reason: str = "",
-        before: str = "",
-        limit: int = 50,
-    ) -> list[Entry]:
-        """As `entries`, of several sources; each is read by its own index, however rarely it sends."""
-
     async def counts(self) -> dict[tuple[str, str], int]:
         """How many messages by (source, state)."""
 
@@ -189,6 +178,24 @@ def seq_of(key: str) -> int:
 
 
 _NO_TIME = (1 << 63) - 1
+
+
+async def newest(
+    messages: Messages,
+    sources: Collection[str],
+    *,
+    state: State | None = None,
+    reason: str = "",
+    before: str = "",
+    limit: int = 50,
+) -> list[Entry]:
+    """As `Messages.entries`, of several sources; each is read by its own index, however rarely it sends."""
+    found = [
+        entry
+        for source in sources
+        for entry in await messages.entries(state=state, source=source, reason=reason, before=before, limit=limit)
+    ]
+    return sorted(found, key=lambda entry: -seq_of(entry.key))[:limit]
 
 
 def waits_of(one: Settled) -> list[tuple[int, int, int]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -262,23 +262,6 @@ class PostgresInbox:
             values.append(seq_of(before))
         sql = f"SELECT {_ROW} FROM message WHERE {' AND '.join(where)} ORDER BY seq DESC LIMIT %s"
         return [_entry(row) for row in await self._select(sql, (*values, limit))]
-
-    async def newest(
-        self,
-        sources: Collection[str],
-        *,
-        state: State | None = None,
-        reason: str = "",
-        before: str = "",
-        limit: int = 50,
-    ) -> list[Entry]:
-        """As `entries`, of several sources; each is read by its own index, however rarely it sends."""
-        found = [
-            entry
-            for source in sources
-            for entry in await self.entries(state=state, source=source, reason=reason, before=before, limit=limit)
-        ]
-        return sorted(found, key=lambda entry: -seq_of(entry.key))[:limit]
 
     async def counts(self) -> dict[tuple[str, str], int]:
         """How many messages by (source, state); only indexes are read, never the messages that are done."""

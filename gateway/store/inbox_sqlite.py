@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -225,23 +225,6 @@ class SqliteInbox:
         """One message without its bytes."""
         rows = list(self._reader.execute(f"SELECT {_ROW} FROM message WHERE seq = ?", (seq_of(key),)))
         return _entry(rows[0]) if rows else None
-
-    async def newest(
-        self,
-        sources: Collection[str],
-        *,
-        state: State | None = None,
-        reason: str = "",
-        before: str = "",
-        limit: int = 50,
-    ) -> list[Entry]:
-        """As `entries`, of several sources; each is read by its own index, however rarely it sends."""
-        found = [
-            entry
-            for source in sources
-            for entry in await self.entries(state=state, source=source, reason=reason, before=before, limit=limit)
-        ]
-        return sorted(found, key=lambda entry: -seq_of(entry.key))[:limit]
 
     async def entries(
         self, *, state: State | None = None, source: str = "", reason: str = "", before: str = "", limit: int = 50

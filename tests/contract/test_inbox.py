@@ -15,7 +15,7 @@ from gateway.errors import InboxFull
 from gateway.inbox.queue import Inbox, open_inbox
 from gateway.model.outcome import State
 from gateway.settings import Inbox as Rules
-from gateway.store.inbox_base import Arrival, Kept, Messages, Settled
+from gateway.store.inbox_base import Arrival, Kept, Messages, Settled, newest
 
 AT = datetime(2026, 3, 20, 1, tzinfo=UTC)
 Open = Callable[[], Awaitable[Messages]]
@@ -220,7 +220,7 @@ async def test_entries_are_narrowed_by_state_source_and_reason(busy: Messages) -
 
 async def test_the_newest_of_several_sources_come_in_one_order(busy: Messages) -> None:
     async def keys(*sources: str, **rest: Any) -> list[str]:
-        return [entry.key for entry in await busy.newest(sources, **rest)]
+        return [entry.key for entry in await newest(busy, sources, **rest)]
 
     assert await keys("lis", "ris") == ["m5", "m4", "m3", "m1"]
     assert await keys("lis", "ris", limit=2) == ["m5", "m4"]

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from ...errors import BadParameter
 from ...inbox.groups import Group, groups, place_of
-from ...inbox.queue import Entry
+from ...inbox.queue import Entry, newest
 from ...model.directory import Directory
 from ...model.outcome import Finding, State
 from ..pages import moments
@@ -67,7 +67,7 @@ async def _of(desk: Desk, state: State) -> list[Entry]:
     messages, own = desk.parts.inbox.messages, desk.sources()
     if own is None:
         return await messages.entries(state=state, limit=SHOWN)
-    return await messages.newest(list(own), state=state, limit=SHOWN)
+    return await newest(messages, list(own), state=state, limit=SHOWN)
 
 
 def _cause(group: Group, directory: Directory, now: datetime) -> Cause:

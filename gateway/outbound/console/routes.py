@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from ...errors import BadParameter, NotFound, TooLarge
-from ...inbox.queue import Entry
+from ...inbox.queue import Entry, newest
 from ...model.directory import Source
 from ...model.message import RawMessage
 from ...model.outcome import Outcome, State
@@ -114,7 +114,7 @@ async def _entries(desk: Desk, asked: dict[str, str], limit: int) -> list[Entry]
     if own is None:
         return await messages.entries(state=state, source=asked["source"], reason=reason, before=before, limit=limit)
     wanted = [name for name in own if asked["source"] in ("", name)]
-    return await messages.newest(wanted, state=state, reason=reason, before=before, limit=limit)
+    return await newest(messages, wanted, state=state, reason=reason, before=before, limit=limit)
 
 
 def _shown_sources(desk: Desk) -> list[Source]:
