@@ -132,6 +132,50 @@ async def test_identical_conditional_creates_in_transactions_make_one(served: Se
             assert len(places) == 1
 
 
+async def test_pages_neither_lose_nor_repeat_while_both_processes_write(served: Served) -> None:
+    """Every page over a connection of its own, so that another process may answer it than the one before."""
+    done, walks = asyncio.Event(), list[tuple[str, dict[str, int]]]()
+
+    async def write(client: httpx.AsyncClient, lane: int) -> None:
+        for turn in range(12):
+            id_ = f"w{lane}-{turn % 5}"
+            body: Json = {"resourceType": "Basic", "id": id_, "code": {"text": f"{lane} {turn}"}}
+            answer = await client.put(f"/fhir/Basic/{id_}", json=body)
+            assert answer.status_code in (200, 201), answer.text
+            if turn % 4 == 3:
+                assert (await client.delete(f"/fhir/Basic/w{lane}-{(turn + 2) % 5}")).status_code == 204
+
+    async def walk(client: httpx.AsyncClient) -> None:
+        while not done.is_set() or not walks:
+            path, moment, found = "/fhir/Basic?_count=4", "", list[tuple[str, int]]()
+            while path:
+                bundle: Json = (await client.get(path)).json()
+                moment = moment or bundle["meta"]["lastUpdated"]
+                resources = [one["resource"] for one in bundle.get("entry", [])]
+                found += [(one["id"], int(one["meta"]["versionId"])) for one in resources]
+                path = next((str(one["url"]) for one in bundle["link"] if one["relation"] == "next"), "")
+            assert len(dict(found)) == len(found), "a resource came on two pages"
+            walks.append((moment, dict(found)))
+
+    async with served.client() as client:
+        pagers = [asyncio.create_task(walk(client)) for _ in range(2)]
+        await asyncio.gather(*(write(client, lane) for lane in range(6)))
+        done.set()
+        await asyncio.gather(*pagers)
+        past: Json = (await client.get("/fhir/Basic/_history?_count=1000")).json()
+    versions: dict[str, list[tuple[str, int | None]]] = {}
+    for one in reversed(past["entry"]):
+        said, gone = one["response"], one["request"]["method"] == "DELETE"
+        version = None if gone else int(said["etag"].strip('W/"'))
+        versions.setdefault(one["fullUrl"].rpartition("/")[2], []).append((said["lastModified"], version))
+    assert any(len(found) > 8 for _, found in walks), "no search had pages"
+    for moment, found in walks:
+        for id_, told in versions.items():
+            before = [version for at, version in told if at < moment][-1:] or [None]
+            possible = {*before, *(version for at, version in told if at == moment)}
+            assert found.get(id_) in possible, (id_, moment)
+
+
 async def test_a_worker_that_is_killed_is_replaced_and_nothing_acknowledged_is_lost(served: Served) -> None:
     acked: set[int] = set()
 
