@@ -42,6 +42,7 @@ ORDERED: frozenset[tuple[str, str]] = frozenset(
 
 _GRAM_TYPES = frozenset({"HumanName", "Address"})
 _NAME_CODES = frozenset({"family", "given", "phonetic"})
+_FURTHER = 4
 _TAGS = re.compile(r"<[^>]*>")
 
 
@@ -201,13 +202,22 @@ def _string(param: SearchParam, filter: Filter) -> CompiledFilter:
         raise BadParameter(filter.code, "nothing to search for", detail_zh="没有可查询的文字")
     postings: tuple[int, ...] | None = tuple(hash64(param.prefix, "~", text[:3]) for text in texts)
     number = param.number
+    also = _further(param, texts[0]) if tight and len(texts) == 1 else ()
     if filter.modifier == "":
-        return CompiledFilter(postings, lambda keys: any(n == number and t.startswith(texts) for n, t in keys.texts))
+        return CompiledFilter(
+            postings, lambda keys: any(n == number and t.startswith(texts) for n, t in keys.texts), also=also
+        )
     if not tight:
         postings = None  # only the start of ordinary texts is posted
     return CompiledFilter(
-        postings, lambda keys: any(n == number and any(text in t for text in texts) for n, t in keys.texts)
+        postings, lambda keys: any(n == number and any(text in t for text in texts) for n, t in keys.texts), also=also
     )
+
+
+def _further(param: SearchParam, text: str) -> tuple[tuple[int, ...], ...]:
+    """Postings of more of a name than its first three letters: many are called Wang, few Wang Xiulan."""
+    places = dict.fromkeys([*range(3, len(text) - 2, 3), len(text) - 3][:_FURTHER]) if len(text) > 3 else ()
+    return tuple((hash64(param.prefix, "~", text[at : at + 3]),) for at in places)
 
 
 def _tight(param: SearchParam) -> bool:
