@@ -42,6 +42,7 @@ from .outbound.fhir_routes import FhirDoor
 from .outbound.health import health_routes
 from .outbound.manual import manual_routes
 from .outbound.pages.routes import page_routes
+from .outbound.v2_query import V2Query
 from .pipeline import Parts, Pipeline, Work
 from .recognise.check import check as check_rules
 from .security.access import Access, request_id_of
@@ -83,7 +84,8 @@ class Gateway:
             mappings, partial(_mappings, shared.settings), _golden(shared.settings), shared.inbox, shared.clock,
             shared.settings.gateway.shadow,
         )  # fmt: skip
-        self.intake = Intake(shared.inbox, mappings, shared.clock, self._outcome)
+        ask = V2Query(shared.store, mappings, shared.clock).answer
+        self.intake = Intake(shared.inbox, mappings, shared.clock, self._outcome, ask)
         self.mllp = MllpDoor(self.intake, shared.settings.mllp)
         self.app = self._app()
         self.http_port = self.mllp_port = 0

@@ -494,6 +494,39 @@ class NumberReused(IdentityError):
     en = "The local number belongs to another resident: card, name and birth date or sex all changed."
 
 
+class QueryDenied(IdentityError):
+    """A source that may not query the person index."""
+
+    code = "GW-IDN-005"
+    issue = "forbidden"
+    http = 403
+    ack = ("AR", "207")
+    zh = "该来源没有查询主索引的权限，须由管理员在 source.yaml 中设 queries。"
+    en = "This source may not query the person index; its source.yaml has to say queries."
+
+
+class UnknownKey(IdentityError):
+    """A query names a number or an assigning authority nobody knows."""
+
+    code = "GW-IDN-006"
+    issue = "not-found"
+    http = 404
+    ack = ("AE", "204")
+    zh = "查询的号码或发号机构不认识。"
+    en = "The query names a number or an assigning authority that is not known:"
+
+
+class BadQuery(IdentityError):
+    """A query by parameters nobody can answer, or by too few."""
+
+    code = "GW-IDN-007"
+    issue = "value"
+    http = 400
+    ack = ("AE", "103")
+    zh = "查询条件不支持或不足。"
+    en = "The query parameters are not supported, or too few:"
+
+
 class StudyOfAnother(IdentityError):
     """An image of a known Study Instance UID under another patient."""
 

@@ -72,7 +72,9 @@ async def _body(request: Request) -> bytes:
 
 
 def _status(receipt: Receipt) -> int:
-    return receipt.error.http if receipt.error else 202
+    """A query is answered, everything else is kept first."""
+    done = 202 if receipt.kept.key else 200
+    return receipt.error.http if receipt.error else done
 
 
 def _again(receipt: Receipt) -> dict[str, str]:

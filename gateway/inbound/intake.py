@@ -38,6 +38,9 @@ _HEAD = 64 * 1024  # what is kept of a body above the limit
 _PATIENCE_S = 20.0  # how long a sender waits for the outcome
 Look = Callable[[str], Awaitable[bytes | None]]
 """The outcome of a message as JSON, None while it is open."""
+Ask = Callable[[bytes, Peek, Source], Awaitable[tuple[bytes, GatewayError | None]]]
+"""Answers a query: the response message, and what was wrong with the query."""
+QUERIES = ("QBP^Q22", "QBP^Q23")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +59,11 @@ class Receipt:
 class Intake:
     """The way from any door into the inbox."""
 
-    def __init__(self, inbox: Inbox, mappings: Mappings, clock: Clock, outcome: Look | None = None) -> None:
+    def __init__(
+        self, inbox: Inbox, mappings: Mappings, clock: Clock, outcome: Look | None = None, ask: Ask | None = None
+    ) -> None:
         self._inbox = inbox
+        self._ask = ask
         self._outcome = outcome
         self._mappings = mappings
         self._clock = clock
@@ -79,6 +85,9 @@ class Intake:
         except GatewayError as fault:
             return await self.broken(body, fault, source, name)
         source = source or self._by_sender.get((peek.msh3, peek.msh4))
+        if source is not None and self._ask and peek.kind in QUERIES and not _sender_fault(peek, source, line):
+            answer, wrong = await self._ask(body, peek, source)  # no message to keep: what it asked is in the audit
+            return Receipt(NOTHING, wrong, answer)
         error = self._v2_fault(peek, source, line)
         arrival = Arrival(
             source=source.name if source else "",
@@ -178,10 +187,8 @@ class Intake:
     def _v2_fault(self, peek: Peek, source: Source | None, line: Line | None) -> GatewayError | None:
         if source is None:
             return UnknownSource("MSH-3, MSH-4")
-        if line is not None and not line.may_speak_for(source.settings.get("certificate", "")):
-            return WrongCertificate("MSH-3, MSH-4")
-        if not peek.control_id:
-            return MissingField("MSH-10")
+        if fault := _sender_fault(peek, source, line):
+            return fault
         if not self._mappings.serves(source, peek.kind, peek.structure):
             return UnknownTrigger("MSH-9", peek.kind)
         return None
@@ -196,6 +203,13 @@ class Intake:
 def envelope(body: bytes) -> bytes:
     """So much of what is no message as tells whose it was and in which charset."""
     return body if len(body) <= _HEAD else body[:_HEAD].rpartition(b"\r")[0] or body[:_HEAD]
+
+
+def _sender_fault(peek: Peek, source: Source, line: Line | None) -> GatewayError | None:
+    """What is wrong with who sends, whatever is sent."""
+    if line is not None and not line.may_speak_for(source.settings.get("certificate", "")):
+        return WrongCertificate("MSH-3, MSH-4")
+    return None if peek.control_id else MissingField("MSH-10")
 
 
 def _without_time(body: bytes, peek: Peek) -> bytes:

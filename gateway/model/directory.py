@@ -16,6 +16,7 @@ class Source:
     control_id: whether the sender's message or document ids are unique for good (D23).
     report_mode: snapshot (a newer issue of a report is whole) or delta.
     wait_days: how long a message waits for what it presupposes (a merge for the numbers, a cancellation for the visit).
+    queries: whose residents the system may look up in the person index (QBP): nobody's, its member's, its alliances'.
     ack: when an HL7 v2 message is answered AA: kept, processed without error, or always.
     settings: what only one format needs (msh3, msh4, csv kind, PACS address, …).
     """
@@ -29,6 +30,7 @@ class Source:
     control_id: Literal["trusted", "untrusted"] = "trusted"
     report_mode: Literal["snapshot", "delta"] = "snapshot"
     wait_days: int = 7
+    queries: Literal["none", "own", "alliance"] = "none"
     ack: Literal["stored", "processed", "always_aa"] = "stored"
     settings: Mapping[str, str] = field(default_factory=dict)
 

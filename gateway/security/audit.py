@@ -37,6 +37,7 @@ KINDS: dict[str, tuple[str, str, str]] = {
     "page": (_TYPES, "rest", "RESTful Operation"),
     "console": (_TYPES, "rest", "RESTful Operation"),
     "export": (_DCM, "110106", "Export"),
+    "query": (_DCM, "110112", "Query"),
     "login": (_DCM, "110114", "User Authentication"),
     "merge": (_LIFECYCLE, "merge", "Merge Record Lifecycle Event"),
     "message": (_DCM, "110107", "Import"),

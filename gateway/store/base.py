@@ -175,7 +175,7 @@ class Done:
 class AuditRow(Struct, frozen=True, gc=False):
     """One audited event (IHE BALP is rendered from it). Never carries names or card numbers in clear.
 
-    action: C R U D E. kind: rest | export | login | merge | message | page. subtype: read, search, create, ….
+    action: C R U D E. kind: rest | export | login | merge | message | page | query. subtype: read, search, create, ….
     entities: "Observation/abc" or "Observation/abc/_history/2". query: the request as sent (searches).
     """
 

@@ -105,6 +105,7 @@ def _source() -> Json:
             "timezone": {"type": "string", "pattern": r"^[+-]\d{2}:\d{2}$"},
             "control_id": {"enum": ["trusted", "untrusted"]},
             "report_mode": {"enum": ["snapshot", "delta"]},
+            "queries": {"enum": ["none", "own", "alliance"]},
             "wait_days": {"type": "integer", "minimum": 0},
             "ack": {"enum": ["stored", "processed", "always_aa"]},
             "settings": {"type": "object", "additionalProperties": _SCALAR},

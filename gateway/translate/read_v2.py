@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -125,37 +125,48 @@ def ack(peek: Peek, code: str, error: GatewayError | None, now: datetime) -> byt
     Source: HL7 v2.4 §2.16.5, v2.5.1 §2.15.5; tables 0008, 0357.
     """
     old = peek.version.startswith(("2.1", "2.2", "2.3", "2.4"))
-    rows = [_msh(peek, now), _msa(peek, code, error, old=old)]
+    kind = f"ACK^{escaped(peek.trigger)}" if peek.trigger else "ACK"
+    if peek.trigger and not old:
+        kind += "^ACK"
+    rows = [_msa(peek, code, error, old=old)]
     if error is not None:
-        rows.append(_err_old(error) if old else _err(error))
-    text = "".join(f"{row}\r" for row in rows)
+        rows.append(_err_old(error) if old else error_segment(error))
+    return respond(peek, kind, rows, now)
+
+
+def respond(peek: Peek, kind: str, rows: Sequence[str], now: datetime) -> bytes:
+    """A message back to the sender of `peek`, in its charset and separators; rows: segments, escaped already."""
+    text = "".join(f"{row}\r" for row in (_msh(peek, kind, now), *rows))
     if peek.separators != "|^~\\&":
         text = _respelt(text, peek.separators)
     return charset.encode(text, peek.charset)
 
 
-def _msh(peek: Peek, now: datetime) -> str:
+def plain_text(body: bytes) -> str:
+    """The message as text with the separators `|^~\\&` and CR between segments. Raises TranslateError."""
+    return _text(body, "auto")[0]
+
+
+def _msh(peek: Peek, kind: str, now: datetime) -> str:
     stamp = now.astimezone(CHINA).strftime("%Y%m%d%H%M%S")
-    kind = f"ACK^{_escape(peek.trigger)}" if peek.trigger else "ACK"
-    if peek.trigger and not peek.version.startswith(("2.1", "2.2", "2.3", "2.4")):
-        kind += "^ACK"
     sent = (peek.msh5, peek.msh6, peek.msh3, peek.msh4)
-    fields = ["MSH", "^~\\&", *map(_escape, sent), stamp, "", kind, _escape(f"A{peek.control_id}"[:50])]
-    fields += [_escape(peek.processing), _escape(peek.version)]
+    fields = ["MSH", "^~\\&", *map(escaped, sent), stamp, "", kind, escaped(f"A{peek.control_id}"[:50])]
+    fields += [escaped(peek.processing), escaped(peek.version)]
     if peek.declared:
-        fields += ["", "", "", "", "", _escape(unescape(peek.declared))]
+        fields += ["", "", "", "", "", escaped(unescape(peek.declared))]
     return "|".join(fields)
 
 
 def _msa(peek: Peek, code: str, error: GatewayError | None, *, old: bool) -> str:
-    text = f"|{_escape(error.sentence_zh())}" if error is not None and old else ""
-    return f"MSA|{code}|{_escape(peek.control_id)}{text}"
+    text = f"|{escaped(error.sentence_zh())}" if error is not None and old else ""
+    return f"MSA|{code}|{escaped(peek.control_id)}{text}"
 
 
-def _err(error: GatewayError) -> str:
+def error_segment(error: GatewayError) -> str:
+    """ERR of v2.5 and later: place, table 0357, severity, our code, both texts."""
     severity = "E" if error.ack[0] != "AA" else "W"
-    own = f"{error.code}^{_escape(error.en)}^L"
-    zh, en = _escape(error.sentence_zh()), _escape(error.sentence_en())
+    own = f"{error.code}^{escaped(error.en)}^L"
+    zh, en = escaped(error.sentence_zh()), escaped(error.sentence_en())
     return f"ERR||{_location(error.place)}|{error.ack[1]}^^HL70357|{severity}|{own}||{en}|{zh}"
 
 
@@ -185,7 +196,8 @@ _SPECIAL = re.compile(r"[\\|^&~\r\n]")
 _ESCAPED = str.maketrans({"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "&": "\\T\\", "~": "\\R\\", "\r": " ", "\n": " "})
 
 
-def _escape(text: str) -> str:
+def escaped(text: str) -> str:
+    """Text for a field: what would separate is escaped, line ends are blanks."""
     return text.translate(_ESCAPED) if _SPECIAL.search(text) else text
 
 

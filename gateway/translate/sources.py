@@ -19,7 +19,7 @@ PROVIDES = frozenset({"visits", "labs", "imaging", "images", "medication", "docu
 LEVELS = ("tertiary", "secondary", "primary")
 MEMBER_KEYS = frozenset({"name", "short", "level", "provides", "sources"})
 SOURCE_KEYS = frozenset(
-    {"format", "title", "charset", "timezone", "control_id", "report_mode", "wait_days", "ack", "settings"}
+    {"format", "title", "charset", "timezone", "control_id", "report_mode", "wait_days", "queries", "ack", "settings"}
 )
 _ALLIANCE_KEYS = frozenset({"name", "lead", "members", "contains"})
 
@@ -90,6 +90,7 @@ def _source(member: str, name: str, node: Yaml) -> Source:
         ),
         report_mode=cast(Literal["snapshot", "delta"], _choice(node, "report_mode", ("snapshot", "delta"), "snapshot")),
         wait_days=_days(node),
+        queries=cast(Literal["none", "own", "alliance"], _choice(node, "queries", ("none", "own", "alliance"), "none")),
         ack=cast(
             Literal["stored", "processed", "always_aa"],
             _choice(node, "ack", ("stored", "processed", "always_aa"), "stored"),
