@@ -30,6 +30,7 @@ from .inbound.intake import Intake
 from .inbound.mllp import MllpDoor
 from .inbound.preparer import Preparer
 from .inbox.proof import Golden, MappingProof
+from .inbox.prune import Retention
 from .inbox.queue import open_inbox
 from .inbox.worker import Worker
 from .model.context import AccessContext
@@ -51,7 +52,7 @@ from .security.pressure import Pressure
 from .security.scopes import Door
 from .security.tokens import Credential, TokenBook, credential
 from .settings import Settings
-from .shared import Shared, drug_classes, pacs_of, rule_sheet
+from .shared import Shared, addresses_of, drug_classes, pacs_of, rule_sheet
 from .shipped import folders as folders_of
 from .store.index import keep_parameters
 from .store.resources import open_store
@@ -84,6 +85,7 @@ class Gateway:
             mappings, partial(_mappings, shared.settings), _golden(shared.settings), shared.inbox, shared.clock,
             shared.settings.gateway.shadow,
         )  # fmt: skip
+        self.proof.introduce = self._introduce
         ask = V2Query(shared.store, mappings, shared.clock).answer
         self.intake = Intake(shared.inbox, mappings, shared.clock, self._outcome, ask)
         self.mllp = MllpDoor(self.intake, shared.settings.mllp)
@@ -127,6 +129,19 @@ class Gateway:
         )
         await introduce(store, directory, ids)
         return cls(shared, mappings)
+
+    async def _introduce(self, new: Mappings) -> Callable[[], None]:
+        """Write down new members; gives what is left to do once the new mappings serve."""
+        shared, ranges = self.shared, new.ranges()
+        await introduce(shared.store, new.directory, shared.ids)
+
+        def adopt() -> None:
+            shared.ranges.become(ranges)
+            shared.pacs.allow(addresses_of(shared.directory))
+            for finding in check_rules(shared.sheet, shared.directory):
+                log.warning("%s %s %s", finding.code, finding.place, finding.en)
+
+        return adopt
 
     def _app(self) -> Guard:
         """The ASGI application: pure-ASGI rings around routes; FastAPI only carries them (D13)."""
@@ -183,8 +198,16 @@ class Gateway:
             if source is None:
                 raise ConfigError(f"folder: {folder.path}", f"unknown source {folder.source!r}")
             self._begin(FolderDoor(self.intake, source, Path(folder.path)).run())
+        if folders:
+            self._begin(self._retention().run())
         await self._listen(shared.http)
         settle_interpreter()
+
+    def _retention(self) -> Retention:
+        shared, settings = self.shared, self.settings
+        return Retention(
+            shared.inbox, shared.store, settings.keep, shared.clock, replay_days=settings.inbox.replay_days
+        )
 
     async def _listen(self, listener: socket.socket | None) -> None:
         http = self.settings.http

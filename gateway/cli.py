@@ -166,6 +166,12 @@ def _inbox(commands: Commands) -> None:
         if name == "replay":
             action.add_argument("keys", nargs="*", help="numbers of messages, like m12")
 
+    prune = _add(actions, "prune", "inbox_prune:run", "let go of originals past the days of [[keep]]")
+    prune.add_argument("--config", required=True, help="the gateway.toml whose rules and home count")
+    prune.add_argument("--dry-run", action="store_true", help="only say what would go")
+    prune.add_argument("--limit", type=_positive, default=1 << 40, help="look at so many messages at most")
+    prune.add_argument("--json", action="store_true", help="JSON lines")
+
 
 def _maps(commands: Commands) -> None:
     maps = commands.add_parser("map", help="write, check, test and explain mappings")

@@ -97,12 +97,14 @@ class Inbox:
     retry_s: how long a message is tried again after a passing fault of its own, then it is quarantined with this fault.
     waiting_mb, waiting_s: of messages without an outcome, bytes of all and age of the oldest, above which the doors
     ask senders to come again. 0 seconds: any age.
+    replay_days: originals younger than this are kept whatever `[[keep]]` says, so that they can be replayed.
     """
 
     attempts: int = 3
     retry_s: float = 3600.0
     waiting_mb: int = 4096
     waiting_s: float = 0.0
+    replay_days: int = 90
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,18 @@ class Folder:
 
 
 @dataclass(frozen=True, slots=True)
+class Keep:
+    """For how many days originals are kept; 0 = for ever. The first entry that fits a message decides.
+
+    source, kind: "" = all. kind: a format (`dicom`), a message type (`ADT`) or one event (`ADT^A08`).
+    """
+
+    source: str = ""
+    kind: str = ""
+    days: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything. `source` overrides settings of a mapping's source, e.g. `source.city_first_pacs.address`."""
 
@@ -149,4 +163,5 @@ class Settings:
     store: StoreUrl = field(default_factory=StoreUrl)
     token: tuple[Token, ...] = ()
     folder: tuple[Folder, ...] = ()
+    keep: tuple[Keep, ...] = ()
     source: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

@@ -147,9 +147,13 @@ class Shared:
 
 def pacs_of(directory: Directory, clock: Clock) -> Pacs:
     """The client for the members' picture archives; only addresses in the mappings or settings are allowed."""
-    addresses = tuple(s.settings["address"] for s in directory.sources.values() if s.settings.get("address"))
     client = httpx.AsyncClient(follow_redirects=False, trust_env=False, limits=httpx.Limits(max_connections=32))
-    return Pacs(PacsSettings(allowed=addresses), client, clock)
+    return Pacs(PacsSettings(allowed=addresses_of(directory)), client, clock)
+
+
+def addresses_of(directory: Directory) -> tuple[str, ...]:
+    """Base addresses of the members' picture archives."""
+    return tuple(s.settings["address"] for s in directory.sources.values() if s.settings.get("address"))
 
 
 def rule_sheet(folders: list[Path], name: str) -> RuleSheet:

@@ -115,5 +115,5 @@ def _fields(entry: Entry) -> dict[str, object]:
     return {
         "key": entry.key, "source": entry.source, "format": entry.format, "name": entry.name,
         "control": entry.control, "at": instant_text(entry.at), "state": entry.state.value,
-        "reason": entry.reason, "size": entry.size,
+        "reason": entry.reason, "size": entry.size, "held": entry.held,
     }  # fmt: skip

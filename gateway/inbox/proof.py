@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -20,13 +20,11 @@ from .kept import kept
 from .queue import Inbox
 
 log = logging.getLogger("gateway.mappings")
+Introduce = Callable[[Mappings], Awaitable[Callable[[], None]]]
+"""Writes down the members of new mappings; gives what the parts have to do once these serve."""
 Golden = Callable[[Mappings], "tuple[int, list[str]]"]
 """How many golden cases there are, and the names of those that differ."""
 
-_MEMBERS = (
-    "members, sources or alliances changed; they take effect when the gateway is started again",
-    "成员、来源或联盟变了（source.yaml、alliances.yaml），重启网关后才生效。",
-)
 _CASES = ("the result of this case differs from its expected.json", "这个用例的结果与 expected.json 不同。")
 _REFUSED = ("this message is processed now and would be refused", "这条消息现在能处理，换用新映射会被拒绝。")
 
@@ -56,6 +54,10 @@ class Proof:
         return not self.code
 
 
+async def _nobody(_: Mappings) -> Callable[[], None]:
+    return lambda: None
+
+
 class MappingProof:
     """Holds the mappings that serve; `attempt` tries those on disk. `last` is the newest attempt."""
 
@@ -64,6 +66,7 @@ class MappingProof:
     ) -> None:
         self.last: Proof | None = None
         self.tell_others: Callable[[], None] = lambda: None
+        self.introduce: Introduce = _nobody
         self._serving, self._load, self._golden = serving, load, golden
         self._inbox, self._clock, self._shadow = inbox, clock, shadow
         self._one = asyncio.Lock()
@@ -76,8 +79,7 @@ class MappingProof:
         async with self._one:
             proof, new = await self._prove(Proof(self._clock()))
             if proof.fit and switch and new is not None:
-                self._serving.become(new)
-                proof = replace(proof, switched=True)
+                proof = await self._switched(proof, new)
             self.last = proof
         if spread and proof.switched:
             self.tell_others()
@@ -85,13 +87,21 @@ class MappingProof:
             log.warning("mappings kept: %s %s %s", proof.code, proof.place, proof.en)
         return proof
 
+    async def _switched(self, proof: Proof, new: Mappings) -> Proof:
+        """New members are made known first: what cannot be written down keeps the old ones."""
+        try:
+            adopt = await self.introduce(new)
+        except GatewayError as fault:
+            return _failed(proof, fault)
+        self._serving.become(new)
+        adopt()
+        return replace(proof, switched=True)
+
     async def _prove(self, proof: Proof) -> tuple[Proof, Mappings | None]:
         try:
             new = await asyncio.to_thread(self._load)
         except GatewayError as fault:
             return _failed(proof, fault), None
-        if new.directory != self._serving.directory:
-            return _failed(proof, MappingUnfit("source.yaml", _MEMBERS[0], detail_zh=_MEMBERS[1])), None
         total, differing = await asyncio.to_thread(self._golden, new)
         proof = replace(proof, golden=total, differing=tuple(differing))
         if differing:

@@ -60,13 +60,17 @@ class Alliance:
     contains: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Directory:
-    """Everybody the gateway knows."""
+    """Everybody the gateway knows. Whoever holds it sees new members when it becomes another."""
 
     members: Mapping[str, Member]
     sources: Mapping[str, Source]
     alliances: Mapping[str, Alliance]
+
+    def become(self, other: Directory) -> None:
+        """Everybody of `other`; the mappings themselves never change, so what was taken from them can be told apart."""
+        self.members, self.sources, self.alliances = other.members, other.sources, other.alliances
 
     def member_of(self, source: str) -> str:
         """Member key of a source, "" when unknown."""

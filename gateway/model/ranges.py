@@ -37,9 +37,9 @@ class DeclaredRange:
         return (self.age_low is None or age >= self.age_low) and (self.age_high is None or age <= self.age_high)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class DeclaredRanges:
-    """All members' rows, found by member and LOINC."""
+    """All members' rows, found by member and LOINC. Whoever holds them sees new ones when they become others."""
 
     rows: Mapping[tuple[str, str], tuple[DeclaredRange, ...]] = field(default_factory=dict)
 
@@ -50,6 +50,10 @@ class DeclaredRanges:
         for row in rows:
             found.setdefault((row.member, row.loinc), []).append(row)
         return cls({key: tuple(value) for key, value in found.items()})
+
+    def become(self, other: DeclaredRanges) -> None:
+        """All rows of `other`."""
+        self.rows = other.rows
 
     def find(self, member: str, loinc: str, sex: str, age: int | None) -> DeclaredRange | None:
         """The member's interval for this analyte and person, None when it published none."""

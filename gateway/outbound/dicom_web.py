@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from urllib.parse import urlsplit
 
@@ -60,6 +60,11 @@ class Pacs:
     client: httpx.AsyncClient
     clock: Clock
     _seen: dict[str, tuple[datetime, bool]] = field(default_factory=dict)
+
+    def allow(self, addresses: tuple[str, ...]) -> None:
+        """From now on these base addresses, and no others."""
+        self.settings = replace(self.settings, allowed=addresses)
+        self._seen.clear()
 
     def allowed(self, address: str) -> bool:
         """True when the address lies at or below an allowed base: same scheme, host and port."""

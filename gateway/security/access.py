@@ -24,7 +24,7 @@ _requests = itertools.count(1)
 class Access:
     """Knows everybody who may ask. One per process; sessions are lost with it."""
 
-    __slots__ = ("_book", "_directory", "_standing", "sessions", "sign_in", "trusted_proxies")
+    __slots__ = ("_book", "_directory", "_known", "_standing", "sessions", "sign_in", "trusted_proxies")
 
     def __init__(
         self,
@@ -38,6 +38,7 @@ class Access:
         self._book = book
         self._directory = directory
         self._standing: dict[str, AccessContext] = {}
+        self._known = directory.alliances
         self.trusted_proxies = trusted_proxies
         self.sessions = Sessions(key, clock)
         self.sign_in = SignIn(book, self.sessions, clock)
@@ -76,8 +77,11 @@ class Access:
         self, found: Credential, headers: Mapping[str, str], address: str, request_id: str = ""
     ) -> AccessContext:
         """The context of a known credential; purpose of use from `X-Purpose-Of-Use`."""
+        if self._known is not self._directory.alliances:  # it has become another
+            self._known = self._directory.alliances
+            self._standing.clear()
         known = self._standing.get(found.user)
-        if known is None:  # the directory does not change while the process runs
+        if known is None:
             known = self._standing[found.user] = standing(found, self._directory)
         return for_request(
             known,

@@ -71,6 +71,7 @@ class Entry:
     reason: str
     outcome: str
     size: int
+    held: bool = True  # False once its bytes were let go
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,13 @@ class Messages(Protocol):
         """Set back parked messages whose time is over; returns how many there were."""
 
     async def reopen(self, keys: Iterable[str]) -> int:
-        """Set messages back to received (replay); returns how many there were."""
+        """Set messages back to received (replay), as far as their bytes are held; returns how many there were."""
+
+    async def old(self, before: datetime, after: str, limit: int) -> list[Entry]:
+        """Processed messages received before that and still with their bytes, oldest first; `after`: where to go on."""
+
+    async def forget(self, keys: Iterable[str]) -> int:
+        """Let the bytes of processed messages go; their rows stay. Returns how many there were."""
 
     async def open_count(self) -> int:
         """How many messages have no outcome yet, claimed or not."""

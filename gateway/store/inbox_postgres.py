@@ -53,7 +53,8 @@ from .postgres_sql import Bound
 
 _LOG = logging.getLogger(__name__)
 _RAW = "m.seq, m.source, m.format, b.bytes, m.at, m.name"
-_ROW = "seq, source, format, name, control, at, state, reason, outcome, size"
+_HELD = "EXISTS (SELECT FROM body WHERE body.seq = message.seq)"
+_ROW = f"seq, source, format, name, control, at, state, reason, outcome, size, {_HELD}"
 _LOOK_S = 1.0
 """How often a worker looks for claims of dead ones."""
 _GRACE_S = 5.0
@@ -80,7 +81,7 @@ _SETTLE = (
 )
 _REOPEN = (
     "UPDATE message SET state = 0, reason = %s, outcome = '' WHERE seq IN"
-    " (SELECT seq FROM message WHERE seq = ANY(%s::int8[]) ORDER BY seq FOR UPDATE)"
+    f" (SELECT seq FROM message WHERE seq = ANY(%s::int8[]) AND {_HELD} ORDER BY seq FOR UPDATE)"
 )
 _WAKE = (
     "UPDATE message SET state = 0, reason = %s, outcome = '' WHERE seq IN (SELECT seq FROM message WHERE seq IN"
@@ -224,6 +225,20 @@ class PostgresInbox:
         await self._change(_FORGET, (seqs,))
         return (await self._change(_REOPEN, (REPLAY, seqs))).rowcount
 
+    async def old(self, before: datetime, after: str, limit: int) -> list[Entry]:
+        """By number, which is about the order of arrival."""
+        sql = f"SELECT {_ROW} FROM message WHERE seq > %s AND state = 1 AND at < %s AND {_HELD} ORDER BY seq LIMIT %s"
+        low, late = seq_of(after) if after else 0, int(before.timestamp() * 1000)
+        return [_entry(row) for row in await self._select(sql, (low, late, limit))]
+
+    async def forget(self, keys: Iterable[str]) -> int:
+        """In one commit; a message set back meanwhile keeps its bytes."""
+        sql = (
+            "DELETE FROM body WHERE seq IN (SELECT seq FROM message WHERE seq = ANY(%s::int8[]) AND state = 1"
+            " ORDER BY seq FOR UPDATE)"
+        )
+        return (await self._change(sql, ([seq_of(key) for key in keys],))).rowcount
+
     async def open_count(self) -> int:
         """By the index of open messages."""
         return int((await self._select("SELECT count(*) FROM message WHERE state = 0", ()))[0][0])
@@ -295,9 +310,9 @@ class PostgresInbox:
 
 
 def _entry(row: Bound) -> Entry:
-    seq, source, format_, name, control, at, state, reason, outcome, size = row
+    seq, source, format_, name, control, at, state, reason, outcome, size, held = row
     received = datetime.fromtimestamp(at / 1000, UTC)
-    return Entry(key_of(seq), source, format_, name, control, received, STATES[state], reason, outcome, size)
+    return Entry(key_of(seq), source, format_, name, control, received, STATES[state], reason, outcome, size, held)
 
 
 async def _told(connection: Connection, settled: Sequence[Settled]) -> int:

@@ -48,7 +48,7 @@ CREATE TABLE IF NOT EXISTS message(
   twin INTEGER NOT NULL,          -- what makes two messages the same: control id, or content
   hash BLOB NOT NULL,             -- of the content
   size INTEGER NOT NULL,
-  body BLOB NOT NULL              -- zstd
+  body BLOB NOT NULL              -- zstd; empty once it was let go
 );
 CREATE INDEX IF NOT EXISTS message_twin ON message(twin);
 DROP INDEX IF EXISTS message_open;
@@ -72,7 +72,7 @@ _FEW: dict[State | None, str] = {
     State.PARKED: "INDEXED BY message_parked",
 }  # messages in these states are few among all, which the planner cannot know
 _RAW = "seq, source, format, body, at, name"
-_ROW = "seq, source, format, name, control, at, state, reason, outcome, size"
+_ROW = "seq, source, format, name, control, at, state, reason, outcome, size, body <> x''"
 
 
 _COLUMNS = "seq,source,format,name,control,at,state,reason,outcome,twin,hash,size,body"
@@ -201,6 +201,18 @@ class SqliteInbox:
         wanted = json.dumps([seq_of(key) for key in keys])
         return await self._writer.run(lambda db: _reopen(db, wanted))
 
+    async def old(self, before: datetime, after: str, limit: int) -> list[Entry]:
+        """By number, which is the order of arrival."""
+        sql = f"SELECT {_ROW} FROM message WHERE seq > ? AND state = 1 AND at < ? AND body <> x'' ORDER BY seq LIMIT ?"
+        rows = self._reader.execute(sql, (seq_of(after) if after else 0, int(before.timestamp() * 1000), limit))
+        return [_entry(row) for row in rows]
+
+    async def forget(self, keys: Iterable[str]) -> int:
+        """In one commit."""
+        seqs = numbers([seq_of(key) for key in keys])
+        sql = "UPDATE message SET body = x'' WHERE state = 1 AND body <> x'' AND seq IN carray(?)"
+        return await self._writer.run(lambda db: _changes(db, sql, seqs))
+
     async def open_count(self) -> int:
         """By the index of open messages."""
         sql = "SELECT count(*) FROM message INDEXED BY message_backlog WHERE state = 0"
@@ -218,7 +230,7 @@ class SqliteInbox:
     # ---- looking at them ---------------------------------------------------------------------
     async def raw(self, key: str) -> RawMessage | None:
         """One message with its bytes, exactly as received."""
-        rows = list(self._reader.execute(f"SELECT {_RAW} FROM message WHERE seq = ?", (seq_of(key),)))
+        rows = list(self._reader.execute(f"SELECT {_RAW} FROM message WHERE seq = ? AND body <> x''", (seq_of(key),)))
         return self._raw(*rows[0]) if rows else None
 
     async def entry(self, key: str) -> Entry | None:
@@ -304,19 +316,21 @@ def _wake(db: apsw.Connection, seqs: Sequence[int]) -> int:
 
 def _reopen(db: apsw.Connection, wanted: str) -> int:
     db.execute("DELETE FROM attempt WHERE seq IN (SELECT value FROM json_each(?))", (wanted,))
-    sql = "UPDATE message SET state=0, reason=?, outcome='' WHERE seq IN (SELECT value FROM json_each(?))"
+    sql = (
+        "UPDATE message SET state=0, reason=?, outcome='' WHERE body <> x'' AND seq IN (SELECT value FROM json_each(?))"
+    )
     return _changes(db, sql, REPLAY, wanted)
 
 
-def _changes(db: apsw.Connection, sql: str, *values: str) -> int:
+def _changes(db: apsw.Connection, sql: str, *values: Any) -> int:
     db.execute(sql, values)
     return int(db.changes())
 
 
 def _entry(row: tuple[apsw.SQLiteValue, ...]) -> Entry:
-    seq, source, format_, name, control, at, state, reason, outcome, size = row
+    seq, source, format_, name, control, at, state, reason, outcome, size, held = row
     received = datetime.fromtimestamp(int(str(at)) / 1000, UTC)
     return Entry(
         key_of(int(str(seq))), str(source), str(format_), str(name), str(control), received,
-        STATES[int(str(state))], str(reason), str(outcome), int(str(size)),
+        STATES[int(str(state))], str(reason), str(outcome), int(str(size)), bool(held),
     )  # fmt: skip

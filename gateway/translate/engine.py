@@ -86,7 +86,10 @@ class Mappings:
         return made
 
     def become(self, other: Mappings) -> None:
-        """Everything of `other`, in one step: whoever holds this object translates with it from the next message on."""
+        """Everything of `other`, in one step: whoever holds this object or its directory works with it from now on."""
+        known = self.directory
+        known.become(other.directory)
+        other.directory = known
         self.__dict__ = other.__dict__
 
     def check(self) -> None:

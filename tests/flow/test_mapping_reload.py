@@ -89,11 +89,62 @@ def test_a_golden_case_that_differs_keeps_the_old_map(running: Alliance, own: Pa
     assert "没有启用" in shown and "不同的用例：city_first_hospital/oru_r01/one" in shown
 
 
-def test_a_new_source_waits_for_a_restart_and_says_so(running: Alliance, own: Path) -> None:
-    source = own.with_name("source.yaml")
-    source.write_text(source.read_text(encoding="utf-8").replace("short: 市一院", "short: 市一"), encoding="utf-8")
+_NEW = """name: 新桥镇卫生院
+short: 新桥
+level: primary
+provides: [labs]
+sources:
+  xinqiao:
+    format: v2
+    settings: {msh3: HIS, msh4: XQ}
+"""
+
+
+def test_a_new_member_its_source_alliance_and_intervals_serve_without_a_restart(running: Alliance, own: Path) -> None:
+    sender = oru(5, 5, items=3, at="20260319083000").replace(b"|ESB|CITY1|", b"|HIS|XQ|")
+    assert b"MSA|AR|" in running.mllp(sender), "nobody knows this sender yet"
+    maps = own.parents[1]
+    (maps / "xinqiao").mkdir()
+    (maps / "xinqiao" / "source.yaml").write_text(_NEW, encoding="utf-8")
+    (maps / "xinqiao" / "ranges.csv").write_text(
+        "loinc,sex,age_low,age_high,unit,low,high,text\n2823-3,,,,mmol/L,3.5,5.3,3.5-5.3\n", encoding="utf-8"
+    )
+    known = Path("mappings/alliances.yaml").read_text(encoding="utf-8")
+    (maps / "alliances.yaml").write_text(
+        known.replace("township_health_centre]", "township_health_centre, xinqiao]", 1), encoding="utf-8"
+    )
     proof = running.run(running.gateway.proof.attempt(switch=True))
-    assert (proof.switched, proof.code) == (False, "GW-CFG-006") and "重启" in proof.zh
+    assert proof.switched, (proof.code, proof.place, proof.en)
+    assert b"MSA|AA|" in running.mllp(sender.replace(b"T00000005", b"T00000006"))
+    running.drain()
+    assert {one["status"] for one in running.of(card(5), "Observation")} == {"final"}
+    assert running.found("Organization", name="新桥镇卫生院")
+    assert "新桥镇卫生院" in running.client.get("/console/", headers=running.bearer("admin")).text or "xinqiao" in (
+        running.client.get("/console/", headers=running.bearer("admin")).text
+    )
+    assert running.gateway.shared.ranges.find("xinqiao", "2823-3", "", 40) is not None
+    assert running.gateway.directory.alliances_of("xinqiao")
+
+
+def test_wrong_intervals_and_members_without_a_name_keep_everything_as_it_was(running: Alliance, own: Path) -> None:
+    ranges = own.with_name("ranges.csv")
+    ranges.write_text("loinc,low\n", encoding="utf-8")
+    proof = running.run(running.gateway.proof.attempt(switch=True))
+    assert (proof.switched, proof.code) == (False, "GW-CFG-003") and "ranges.csv:1" in proof.place
+    ranges.unlink()
+    (own.parents[1] / "xinqiao").mkdir()
+    (own.parents[1] / "xinqiao" / "source.yaml").write_text("level: primary\n", encoding="utf-8")
+    proof = running.run(running.gateway.proof.attempt(switch=True))
+    assert (proof.switched, proof.code) == (False, "GW-CFG-003") and "xinqiao/source.yaml" in proof.place
+    assert "xinqiao" not in running.gateway.directory.members and statuses(running, 2) == {"final"}
+
+
+def test_a_source_taken_out_keeps_serving_while_its_messages_would_be_refused(running: Alliance, own: Path) -> None:
+    source = own.with_name("source.yaml")
+    text = source.read_text(encoding="utf-8")
+    source.write_text(text.replace("  city_first_hospital:", "  city_other:"), encoding="utf-8")
+    proof = running.run(running.gateway.proof.attempt(switch=True))
+    assert (proof.switched, proof.code) == (False, "GW-CFG-006") and statuses(running, 2) == {"final"}
 
 
 def test_only_operators_change_mappings(running: Alliance) -> None:
