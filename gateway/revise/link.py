@@ -2,7 +2,8 @@
 
 A report names its request, a document its report, a dispense its prescription by the number on paper: a reference with
 type and identifier. It gets the literal reference as soon as the resource with that number is there, and is about the
-same Patient. Source: FHIR R4 §2.3.0.2 (logical references).
+same Patient; a document that came before its report gets it when it is sent again.
+Source: FHIR R4 §2.3.0.2 (logical references).
 """
 
 from __future__ import annotations
@@ -22,14 +23,15 @@ _WAYS = (  # who names whom, and how it is searched by
     ("DiagnosticReport", "based-on", "ServiceRequest"),
     ("Appointment", "based-on", "ServiceRequest"),
     ("DocumentReference", "related", "ServiceRequest"),
-    ("DocumentReference", "related", "DiagnosticReport"),
     ("MedicationDispense", "prescription", "MedicationRequest"),
 )
 _NAMING = frozenset(one for one, _, _ in _WAYS)
 _NAMED = frozenset(one for _, _, one in _WAYS)
+"""Types that are looked for backwards. A report is not: it would cost each report a search that hardly ever finds."""
 _TEXT = rb'"((?:[^"\\]|\\.)*)"'
 _LOGICAL = re.compile(
-    rb'\{"type":"(%s)","identifier":\{"system":%s,"value":%s\}\}' % ("|".join(_NAMED).encode(), _TEXT, _TEXT)
+    rb'\{"type":"(%s|DiagnosticReport)","identifier":\{"system":%s,"value":%s\}\}'
+    % ("|".join(sorted(_NAMED)).encode(), _TEXT, _TEXT)
 )
 _SUBJECT = re.compile(rb'"(?:subject|actor)":\{"reference":"(Patient/[^"]+)"')
 _MOST = 200
