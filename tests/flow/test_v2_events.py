@@ -16,9 +16,10 @@ EVENTS = {case.name: case.body for case in cases(shipped("fixtures") / "events")
 
 
 def tell(alliance: Alliance, *names: str) -> None:
-    """The named events in order, each worked off before the next."""
+    """The events whose names begin so, in order, each worked off before the next."""
     for name in names:
-        assert b"MSA|AA|" in alliance.mllp(EVENTS[name]), name
+        whole = next(one for one in EVENTS if one.startswith(name))
+        assert b"MSA|AA|" in alliance.mllp(EVENTS[whole]), name
         alliance.drain()
 
 
@@ -104,6 +105,32 @@ def test_two_numbers_merge_and_later_messages_for_the_old_one_find_the_survivor(
     tell(empty, "adt_a40/merge")
     visit = one(empty, "Encounter", "visit", "MZ260316055")
     assert visit["subject"]["reference"] == f"Patient/{empty.person('990150198809260427')['id']}"
+
+
+def test_a_patient_given_another_number_keeps_what_came_under_the_old_one(empty: Alliance) -> None:
+    old = EVENTS["adt_a04/outpatient"].replace(b"B200102", b"B100999").replace(b"990150198809260427", b"")
+    empty.mllp(old.replace(b"|E00000", b"|G00000").replace(b"19880926", b"20240311"))
+    empty.drain()
+    tell(empty, "adt_a47/")
+    visit = one(empty, "Encounter", "visit", "MZ260316055")
+    assert visit["subject"]["reference"] == f"Patient/{empty.person('990150202403110153')['id']}"
+
+
+def test_allergies_told_anew_stand_and_a_late_message_brings_none_back(empty: Alliance) -> None:
+    tell(empty, "adt_a01/admission_in_full", "adt_a60/")
+
+    def states() -> dict[str, str]:
+        found = empty.of("990150196504170210", "AllergyIntolerance")
+        return {one["code"]["coding"][0]["code"]: one["verificationStatus"]["coding"][0]["code"] for one in found}
+
+    told = states()
+    assert (told["LXLS"], told["PEN"]) == ("entered-in-error", "confirmed")
+    lines = EVENTS["adt_a01/admission_in_full"].replace(b"|E00000", b"|J00000").split(b"\r")
+    lines[0] = lines[0].replace(b"ADT^A01^ADT_A01", b"ADT^A08^ADT_A01")
+    late = [lines[0], lines[1], lines[2], "AL1|1|DA|LXLS^链霉素^L|SV|皮疹".encode()]
+    empty.mllp(b"\r".join(late))
+    empty.drain()
+    assert states() == told
 
 
 def test_a_resident_whose_birth_date_was_deleted_gets_it_back(empty: Alliance) -> None:
