@@ -64,7 +64,7 @@ def backup(url: str, path: Path, progress: Progress) -> Manifest:
 
 
 def figures_of(url: str) -> dict[str, int]:
-    """Rows, current rows, persons, commits, and bytes by table with its indexes."""
+    """Rows, current rows, persons, commits, parked messages, originals let go, bytes by table with its indexes."""
     with connected(url) as (connection, names):
         _version(connection, names[STORE])
         found = connection.execute(
@@ -72,6 +72,13 @@ def figures_of(url: str) -> dict[str, int]:
             " (SELECT last_value FROM people), (SELECT coalesce(max(tx), 0) FROM tx)"
         ).fetchone()
         figures = dict(zip(("versions", "current", "persons", "commits"), found or (), strict=True))
+        inbox = Identifier(names[INBOX])
+        asked = SQL(
+            "SELECT (SELECT count(*) FROM {0}.message WHERE state = 3),"
+            " (SELECT count(*) FROM {0}.message) - (SELECT count(*) FROM {0}.body)"
+        ).format(inbox)
+        parked = connection.execute(asked).fetchone()
+        figures |= dict(zip(("parked messages", "originals let go"), parked or (), strict=True))
         for name, schema in names.items():
             for table in tables_of(connection, schema):
                 sql = "SELECT pg_total_relation_size(%s::regclass)"

@@ -55,6 +55,7 @@ DROP INDEX IF EXISTS message_open;
 CREATE INDEX IF NOT EXISTS message_backlog ON message(seq, at, size, reason) WHERE state = 0;
 CREATE INDEX IF NOT EXISTS message_stuck ON message(reason, seq) WHERE state = 2;
 CREATE INDEX IF NOT EXISTS message_parked ON message(reason, seq) WHERE state = 3;
+CREATE INDEX IF NOT EXISTS message_let_go ON message(seq) WHERE body = x'';
 CREATE INDEX IF NOT EXISTS message_source ON message(source);
 CREATE TABLE IF NOT EXISTS attempt(seq INTEGER PRIMARY KEY, tries INTEGER NOT NULL); -- suspects worked on
 CREATE TABLE IF NOT EXISTS awaited(
