@@ -175,7 +175,7 @@ def _asked(body: bytes, peek: Peek, who: AccessContext) -> _Asked:
     segments = {line[:3]: line.split("|") for line in reversed(plain_text(body).split("\r")) if line}
     asked = _Asked(peek, segments.get("QPD", ["QPD"]), who)
     quantity = part([*segments.get("RCP", []), "", "", ""][2], 1)
-    if quantity.isdigit() and int(quantity) > 0:
+    if quantity.isdecimal() and int(quantity) > 0:
         asked.quantity = min(int(quantity), _MOST)
     asked.pointer = part([*segments.get("DSC", []), "", ""][1], 1)
     return asked

@@ -101,7 +101,7 @@ def _source(member: str, name: str, node: Yaml) -> Source:
 
 def _days(node: Yaml) -> int:
     found = node.word("wait_days", "7")
-    if not (found.isdigit() and len(found) < 5):
+    if not (found.isdecimal() and len(found) < 5):
         raise (node.get("wait_days") or node).error(f"wait_days is {found!r}; it must be a number of days")
     return int(found)
 
