@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from importlib import import_module
 from typing import TypeAlias
 
 from . import __version__
 from .commands.talk import Exit, say
 from .errors import ConfigError, GatewayError, MissingFile
+from .model.times import parse_fhir
 
 _EXAMPLES = """examples:
   gateway demo                                   everything on loopback with twelve synthetic residents
@@ -132,10 +134,21 @@ def _messages(commands: Commands) -> None:
     send.add_argument(
         "--mllp", type=_address, default="127.0.0.1:2575", metavar="HOST:PORT", help="default: 127.0.0.1:2575"
     )
+    send.add_argument("--tls", action="store_true", help="over TLS; the server's certificate is checked")
+    send.add_argument("--ca", default="", metavar="FILE", help="PEM of the CA that signed the server's certificate")
+    send.add_argument("--cert", default="", metavar="FILE", help="PEM of the sender's own certificate")
+    send.add_argument("--key", default="", metavar="FILE", help="PEM of its key, when it is not in --cert")
     listen = _add(commands, "listen", "simulate:run_listen", "receive HL7 v2 over MLLP, print, acknowledge")
     listen.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1")
     listen.add_argument("--port", type=_port, default=2576, help="default: 2576; 0 takes a free one")
     listen.add_argument("--count", type=int, default=0, help="stop after so many messages")
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return parse_fhir(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no date or time like 2026-03-10 or 2026-03-10T08:00") from None
 
 
 def _inbox(commands: Commands) -> None:
@@ -159,6 +172,10 @@ def _inbox(commands: Commands) -> None:
             action.add_argument("--state", choices=("received", "processed", "quarantined", "parked"))
         action.add_argument("--source", default="", help="only this source")
         action.add_argument("--reason", default="", help="only this error code, like GW-TRN-003")
+        action.add_argument(
+            "--since", type=_moment, metavar="TIME", help="only what came then or later, 2026-03-10T08:00"
+        )
+        action.add_argument("--until", type=_moment, metavar="TIME", help="only what came before")
         if name == "list":
             action.add_argument("--limit", type=_positive, default=50, help="at most so many (default: 50)")
             continue

@@ -17,6 +17,8 @@ from ..model.times import instant_text
 from ..store.peek import outcome_of
 from .talk import Exit, emit, say
 
+_MOST = 100_000  # messages looked through
+
 
 def run(args: argparse.Namespace) -> int:
     """Dispatch."""
@@ -45,8 +47,9 @@ async def opened(home: str) -> AsyncIterator[Inbox]:
 
 async def _list(inbox: Inbox, args: argparse.Namespace) -> int:
     state = State(args.state) if args.state else None
-    entries = await inbox.messages.entries(state=state, source=args.source, reason=args.reason, limit=args.limit)
-    for entry in entries:
+    most = args.limit if args.since is None and args.until is None else _MOST
+    entries = await inbox.messages.entries(state=state, source=args.source, reason=args.reason, limit=most)
+    for entry in [one for one in entries if _in_time(one, args)][: args.limit]:
         if args.json:
             emit(_fields(entry))
         else:
@@ -67,10 +70,14 @@ async def _groups(inbox: Inbox, args: argparse.Namespace) -> int:
 
 
 async def _chosen(inbox: Inbox, args: argparse.Namespace) -> list[Entry]:
-    """Messages by state, source, reason and place of the fault, newest first."""
+    """Messages by state, source, reason, time of arrival and place of the fault, newest first."""
     state = State(args.state) if args.state else State.QUARANTINED
-    found = await inbox.messages.entries(state=state, source=args.source, reason=args.reason, limit=100_000)
-    return [one for one in found if args.place in ("", place_of(one))]
+    found = await inbox.messages.entries(state=state, source=args.source, reason=args.reason, limit=_MOST)
+    return [one for one in found if args.place in ("", place_of(one)) and _in_time(one, args)]
+
+
+def _in_time(entry: Entry, args: argparse.Namespace) -> bool:
+    return (args.since is None or entry.at >= args.since) and (args.until is None or entry.at < args.until)
 
 
 async def _show(inbox: Inbox, args: argparse.Namespace) -> int:
@@ -99,10 +106,10 @@ def _text(body: bytes) -> str:
 
 async def _replay(inbox: Inbox, args: argparse.Namespace) -> int:
     keys = list(args.keys)
-    if args.state or args.reason or args.source or args.place:
+    if any((args.state, args.reason, args.source, args.place, args.since, args.until)):
         keys += [entry.key for entry in await _chosen(inbox, args)]
     if not keys:
-        say("没有选中消息：给出编号，或 --state、--reason、--source、--place / nothing chosen")
+        say("没有选中消息：给出编号，或 --state、--reason、--source、--place、--since、--until / nothing chosen")
         return Exit.USAGE
     count = await inbox.replay(keys)
     if args.json:

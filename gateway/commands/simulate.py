@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import ssl
 from pathlib import Path
 
 from ..errors import InboundError
@@ -20,8 +21,19 @@ def run_send(args: argparse.Namespace) -> int:
     if not messages:
         say(f"{args.file}: 文件是空的，没有消息可发 / the file is empty")
         return Exit.USAGE
+    if not args.tls and (args.ca or args.cert or args.key):
+        say("--ca、--cert、--key 要与 --tls 一起用 / they go with --tls")
+        return Exit.USAGE
     try:
-        answers = asyncio.run(send(host, port, messages))
+        tls = _tls(args.ca, args.cert, args.key) if args.tls else None
+    except (OSError, ssl.SSLError) as fault:
+        say(f"证书或密钥读不了 / certificate or key cannot be read: {fault}")
+        return Exit.CONFIG
+    try:
+        answers = asyncio.run(send(host, port, messages, tls=tls))
+    except ssl.SSLError as fault:
+        say(f"{host}:{port}: TLS 没有建立，请核对双方证书与 CA / TLS failed: {fault.reason or fault}")
+        return Exit.UPSTREAM
     except (OSError, TimeoutError, asyncio.IncompleteReadError) as fault:
         say(f"{host}:{port}: 没有收到 MLLP 应答，请核对地址，网关是否在运行 / no answer ({type(fault).__name__})")
         return Exit.UPSTREAM
@@ -29,6 +41,13 @@ def run_send(args: argparse.Namespace) -> int:
         print(answer.decode(peek_v2(answer).charset, "replace").replace("\r", "\n").rstrip())
     accepted = all(b"|AA" in answer or b"|CA" in answer for answer in answers)
     return Exit.OK if accepted else Exit.PARTIAL
+
+
+def _tls(ca: str, certificate: str, key: str) -> ssl.SSLContext:
+    made = ssl.create_default_context(cafile=ca or None)
+    if certificate:
+        made.load_cert_chain(certificate, key or None)
+    return made
 
 
 def split_messages(body: bytes) -> list[bytes]:

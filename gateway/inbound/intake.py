@@ -18,6 +18,7 @@ from ..errors import (
     MissingField,
     NotYetProcessed,
     TooLarge,
+    TranslateError,
     UnknownSource,
     UnknownTrigger,
     WrongCertificate,
@@ -121,7 +122,11 @@ class Intake:
         """Every message kept by itself; one answer for all, in their order."""
         parts = split_batch(body)
         if len(parts) == 1:
-            parts = [body[max(body.find(b"MSH"), 0) :]]
+            start = body.find(b"MSH")
+            if start < 0:  # a batch of nothing, or in a charset of two bytes a letter
+                fault = TranslateError("MSH", "no message in this batch", detail_zh="批里没有消息。")
+                return await self.broken(body, fault, source, name)
+            parts = [body[start:]]
         receipts = [await self.v2(part, source, name, line) for part in parts]
         error = next((one.error for one in receipts if one.error), None)
         acks = [one.ack for one in receipts if one.ack]

@@ -24,6 +24,7 @@ from .tree_v2 import Tree, clean, separators, standard
 _STARTS = re.compile(rb"(?:^|[\r\n])(?=MSH.)")
 _HEADS = (b"MSH", b"FHS", b"BHS")
 _BEGINNING = re.compile(rb"[\x0b\xef\xbb\xbf\xff\xfe\0 \t\r\n]*(?:MSH|FHS|BHS|M\0S\0H)")
+_BEFORE = 200  # characters among which MSH-2 ends, whatever stands before MSH
 _NO_FIELDS = [""] * 18
 
 
@@ -66,7 +67,7 @@ class Peek:
 def peek_v2(body: bytes, configured: str = "auto") -> Peek:
     """The envelope, from the whole body's charset. Raises TranslateError when there is no MSH."""
     text, decoded = _text(body, configured)
-    raw = decoded.text.lstrip("\ufeff\x0b \t\r\n")
+    raw = clean(decoded.text[:_BEFORE])  # as it was sent, for its own separators
     end = raw.find(raw[3], 4)
     marks = raw[4 : end if end >= 0 else 8]
     head = text.partition("\r")[0].split("|", 18) + _NO_FIELDS

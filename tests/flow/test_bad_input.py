@@ -98,6 +98,13 @@ def test_the_same_message_again_gets_the_same_answer_and_changes_nothing(empty: 
     assert len(empty.run(empty.gateway.inbox.messages.entries())) == 1
 
 
+@pytest.mark.parametrize("body", [b"FHS|^~\\&|A\rBTS|0\r", "FHS|^~\\&|A\rMSH|^~\\&|".encode("utf-16-le")])
+def test_a_batch_without_a_message_is_refused_and_kept(empty: Alliance, body: bytes) -> None:
+    assert b"MSA|AE|" in empty.mllp(body) or b"MSA|AR|" in empty.mllp(body)
+    assert _reasons(empty) == ["GW-TRN-001"]
+    _good_passes(empty)
+
+
 def test_a_control_id_reused_for_other_content_is_kept_apart(empty: Alliance) -> None:
     empty.mllp(oru(1, 1))
     answer = empty.mllp(oru(2, 2, control="T00000001"))

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from gateway.cli import main
 from gateway.config import load
 from gateway.errors import BrokenFrame, ConfigError, InboxFull
 from gateway.inbound.mllp import MllpDoor, send
@@ -102,6 +103,21 @@ def test_a_hospital_with_its_own_certificate_is_served(secured: Alliance, keys: 
     assert b"MSA|AA|T00000001" in ask(port, oru(1, 1), context=shows(keys, "city-esb"))[0]
     secured.drain()
     assert secured.person(card(1))
+
+
+def test_a_vendor_tries_its_certificate_from_the_command_line(
+    secured: Alliance, keys: Path, door: Door, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    at = f"127.0.0.1:{door(secured, tls(keys))}"
+    (tmp_path / "report.hl7").write_bytes(oru(1, 1))
+    asked = ["send", str(tmp_path / "report.hl7"), "--mllp", at]
+    own = ["--cert", str(keys / "city-esb.pem"), "--key", str(keys / "city-esb.key")]
+    ca = ["--ca", str(keys / "ca.pem")]
+    assert main([*asked, "--tls", *ca, *own]) == 0
+    assert "MSA|AA|T00000001" in capfd.readouterr().out
+    assert main([*asked, "--tls", *own]) == 4, "a server whose CA is not known is not spoken to"
+    assert main([*asked, *own]) == 2
+    assert main([*asked, "--tls", *ca, "--cert", str(keys / "nobody.pem")]) == 3
 
 
 def test_another_hospitals_certificate_cannot_speak_for_it(secured: Alliance, keys: Path, door: Door) -> None:
@@ -214,6 +230,28 @@ def test_a_source_that_waits_for_processing_is_told_what_failed(patient: Allianc
     nameless = oru(2, 1).replace(b"|R00000002|", b"||").replace(b"|A00000002|", b"||")
     answer = patient.mllp(nameless)
     assert b"MSA|AE|T00000002" in answer and b"GW-TRN-002" in answer
+
+
+@pytest.fixture
+def insisting(tmp_path: Path) -> Iterator[Alliance]:
+    """A source whose system repeats for ever on anything but AA."""
+    member = tmp_path / "maps" / "city_first_hospital"
+    member.mkdir(parents=True)
+    written = Path("mappings/city_first_hospital/source.yaml").read_text(encoding="utf-8")
+    changed = written.replace("    format: v2\n", "    format: v2\n    ack: always_aa\n", 1)
+    (member / "source.yaml").write_text(changed, encoding="utf-8")
+    made = Alliance(tmp_path / "home", mappings=tmp_path / "maps")
+    yield made
+    made.close()
+
+
+def test_a_source_that_always_wants_aa_gets_it(insisting: Alliance) -> None:
+    assert b"MSA|AA|T00000001" in insisting.mllp(oru(1, 1))
+    answer = insisting.mllp(oru(2, 2, control="T00000001"))
+    assert b"MSA|AA|T00000001" in answer and b"ERR|" not in answer
+    insisting.drain()
+    entries = insisting.run(insisting.gateway.inbox.messages.entries())
+    assert [one.reason for one in entries] == ["GW-INB-005", ""], "kept apart all the same"
 
 
 # ---- batches, limits -------------------------------------------------------------------------------

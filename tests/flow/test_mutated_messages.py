@@ -28,7 +28,7 @@ from gateway.shipped import shipped
 from gateway.store.bodies import prepare
 from gateway.store.inbox_base import Messages
 from gateway.translate.engine import Mappings
-from gateway.translate.read_v2 import Peek
+from gateway.translate.read_v2 import Peek, peek_v2
 from tests.flow.mutations import mutated, originals
 from tests.unit.translate.v2_messages import NOW
 
@@ -110,7 +110,11 @@ def readable(frame: bytes, receipt: Receipt) -> None:
     if receipt.ack.startswith(b"BHS"):  # each message's own answer inside is in its charset
         assert _BATCH.fullmatch(receipt.ack), receipt.ack
         return
-    text = receipt.ack.decode(Peek.of_broken(envelope(frame)).charset)
+    try:
+        charset = (peek_v2(frame) if receipt.error is None else Peek.of_broken(frame)).charset
+        text = receipt.ack.decode(charset)
+    except (GatewayError, UnicodeDecodeError):  # what is no message is looked at as far as its envelope may reach
+        text = receipt.ack.decode(Peek.of_broken(envelope(frame)).charset)
     assert _ACK.fullmatch(text), text
     assert text.count("\r") in (2, 3), text
 

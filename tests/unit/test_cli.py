@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from gateway.cli import main
 from gateway.commands.talk import Exit
+from gateway.inbox.queue import Arrival, open_inbox
+from gateway.model.times import CHINA
 
 
 @pytest.mark.parametrize(
@@ -89,3 +93,24 @@ def test_several_workers_are_refused_without_postgresql(tmp_path: Path, capsys: 
     path.write_text(f'[gateway]\nhome = "{tmp_path}"\n')
     assert main(["serve", "--workers", "2", "--config", str(path)]) == Exit.CONFIG
     assert "--workers" in capsys.readouterr().err
+
+
+def test_messages_are_chosen_by_the_time_they_came(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async def kept() -> None:
+        inbox = await open_inbox(tmp_path)
+        for hour in (8, 9, 10):
+            at = datetime(2026, 3, 10, hour, tzinfo=CHINA)
+            await inbox.keep(Arrival("lis", "v2", f"MSH|{hour}".encode(), at, refused="GW-TRN-003"))
+        await inbox.close()
+
+    asyncio.run(kept())
+    chosen = ["--home", str(tmp_path), "--since", "2026-03-10T09:00", "--until", "2026-03-10T10:00"]
+    assert main(["inbox", "list", *chosen]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["m2"]
+    assert main(["inbox", "groups", *chosen, "--json"]) == 0
+    assert '"count":1' in capsys.readouterr().out.replace(" ", "")
+    assert main(["inbox", "replay", *chosen, "--json"]) == 0
+    assert '"replayed":1' in capsys.readouterr().out.replace(" ", "")
+    with pytest.raises(SystemExit) as ended:
+        main(["inbox", "list", "--home", str(tmp_path), "--since", "yesterday"])
+    assert ended.value.code == Exit.USAGE

@@ -99,3 +99,8 @@ def test_bytes_outside_a_frame_are_answered_by_their_number_in_their_charset(cod
     peek = Peek.of_broken(message(PID).replace("UNICODE UTF-8", "").encode(codec))
     assert (peek.control_id, peek.charset) == ("C1", codec)
     assert BrokenFrame("MLLP").sentence_zh() in ack(peek, "AR", BrokenFrame("MLLP"), NOW).decode(codec)
+
+
+@pytest.mark.parametrize("before", ["\ufeff\0", "\0\0", "\x0b \r\n"])
+def test_what_stands_before_msh_is_no_part_of_it(before: str) -> None:
+    assert peek_v2((before + message(PID)).encode()).separators == "|^~\\&"

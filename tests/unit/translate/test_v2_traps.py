@@ -89,7 +89,7 @@ def test_a_national_number_without_a_type_is_still_the_card() -> None:
     assert "urn:oid:2.16.156.10011.1.3" in {one["system"] for one in found["identifier"]}
 
 
-def test_a_segment_before_its_patient_belongs_to_it_and_one_after_results_does_not_move_them() -> None:
+def test_a_segment_before_its_patient_belongs_to_it() -> None:
     text = message("SCH|P1|F1", PID, "AIS|1||NFM^内分泌科|20260322090000||||15|MIN", kind="SIU^S12")
     (booked,) = resources(text, "Appointment")
     assert booked["participant"][0]["actor"] == {"reference": "Patient/@0"}
@@ -145,6 +145,13 @@ def test_a_pdf_is_the_printed_report_and_no_result() -> None:
     (report,) = resources(text, "DiagnosticReport")
     assert report["presentedForm"] == [{"contentType": "application/pdf", "data": "JVBERi0x", "title": "报告单"}]
     assert (len(report["result"]), lost(text)) == (1, [])
+
+
+def test_a_page_the_laboratory_keeps_is_the_printed_report_and_no_result() -> None:
+    text = oru(K, "OBX|2|RP|BGD^报告单||https://lis.h1.example/R1^LIS^Application^PDF||||||F")
+    (report,) = resources(text, "DiagnosticReport")
+    page = {"contentType": "application/pdf", "url": "https://lis.h1.example/R1", "title": "报告单"}
+    assert (report["presentedForm"], len(report["result"]), lost(text)) == ([page], 1, [])
 
 
 def test_data_that_is_not_base64_is_refused_with_its_place() -> None:
