@@ -72,8 +72,8 @@ _VERSION = (
     " CASE WHEN prev >> %(bits)s < %(shared)s THEN sign(prev)::int8 * (prev + %(seq)s)"
     " ELSE prev + (%(person)s << %(bits)s) END,"
     f" {_SEQ.format('r.')}, typ, member, acl, ver, flags, id || '-' || %(n)s,"
-    " (SELECT array_agg(CASE WHEN c.w IS NULL THEN hashint8extended(a.w, %(n)s) ELSE a.w END)"
-    " FROM unnest(tk) AS a(w) LEFT JOIN common c ON c.w = a.w), keys, body"
+    " coalesce((SELECT array_agg(CASE WHEN c.w IS NULL THEN hashint8extended(a.w, %(n)s) ELSE a.w END)"
+    " FROM unnest(tk) AS a(w) LEFT JOIN common c ON c.w = a.w), '{}'), keys, body"
     f" FROM version r WHERE {_ORIGINAL} ORDER BY hashint8extended(fh, %(n)s)"
 )
 _DIR = (
