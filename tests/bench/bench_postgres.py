@@ -185,7 +185,7 @@ def main() -> None:
         url = server.schema()
         with psycopg.connect(url) as db:
             version = db.info.server_version
-        print(machine() + f", PostgreSQL {version // 10_000}.{version % 10_000}, {args.stored:,} stored")
+        print(machine() + f", PostgreSQL {version // 10_000}.{version % 10_000}, {args.stored:,} stored", flush=True)
         uvloop.run(fill(url, args.stored))
         ceilings = {
             "bundles": _bare_copy(url), "singles": uvloop.run(_each(url, 16, 3, _bare_single)),
