@@ -73,7 +73,7 @@ async def undone(one: Campaign) -> None:
     await rest(one)
     await hold(one)
     tried = 0
-    for task in (await one.tasks("requested", tuple(Code)))[:12]:
+    for task in (await one.tasks("requested", tuple(Code)))[:4]:
         for candidate in reviews.candidates_of(task)[:1]:
             tried += await _there_and_back(
                 one, partial(one.post, f"/console/people/{task['id']}", verdict=f"same:{candidate}")
@@ -82,7 +82,7 @@ async def undone(one: Campaign) -> None:
     await begin(one)
     for resident in range(len(NAMES)):
         tried += await _there_and_back(one, partial(one.merge_numbers, resident, 0, 1))
-    assert tried > 2
+    assert tried > 1
     await rest(one)
     await hold(one)
 
@@ -109,7 +109,7 @@ def _equal(after: dict[Place, Json], before: dict[Place, Json]) -> None:
 
 
 async def test_merges_partings_and_their_undoing_under_load(url: str, tmp_path: Path) -> None:
-    await _campaign(url, tmp_path, rounds=1, acts=15, seed=11)
+    await _campaign(url, tmp_path, rounds=1, acts=10, seed=11)
 
 
 @pytest.mark.slow
