@@ -34,6 +34,7 @@ _SEPARATORS = re.compile(r"[!-/:-@\[-`{-~]+")  # what can be seen and is neither
 _BETWEEN = [chr(0xFDD0 + place) for place in range(10)]  # noncharacters
 _NONCHARACTERS = re.compile(f"[{_BETWEEN[0]}-{_BETWEEN[-1]}]")
 _CONTINUED = re.compile(r"\r+(?![ \t]*[A-Z][A-Z0-9]{2}(?:[|\r]|\Z))(?!\r)")
+_HEAD = re.compile(r"(?:[A-Z][A-Z0-9]{2}\|?)?")  # a segment's, or that of an empty line
 _STRAY = re.compile(r"[\x00\x0b\x1c]")
 
 _SHAPE = bytes(byte if byte in b"|^~\r" else ord("x") for byte in range(256))
@@ -57,7 +58,9 @@ def standard(text: str) -> str:
     Other separators are exchanged, data that looks like one is escaped. A line that is no segment goes on with the text
     of the line before it: some senders break lines inside a field. Raises ValueError when the first segment is no MSH.
     """
-    return _CONTINUED.sub(r"\\.br\\", _separated(text))
+    text = _separated(text)
+    heads = {line[:4] for line in text.split("\r")}
+    return text if all(map(_OPENS_LINE.__getitem__, heads)) else _CONTINUED.sub(r"\\.br\\", text)
 
 
 def _separated(text: str) -> str:
@@ -98,6 +101,7 @@ def _exchange(given: str) -> dict[str, str]:
     return table | dict(zip(given, "|^~\\&", strict=True))
 
 
+_OPENS_LINE = Memo(lambda head: _HEAD.fullmatch(head) is not None)
 _SHAPES = Memo(lambda line: _RUN.sub(b"x", line))
 
 
