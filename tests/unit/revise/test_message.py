@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from identity.memory import MemoryStore
-from identity.sqlite_store import SqliteStore
 
 from gateway.identity.workspace import Resolution
 from gateway.model import systems
@@ -20,6 +18,8 @@ from gateway.model.times import CHINA
 from gateway.revise import revise
 from gateway.store.base import Keys, Move, Put, src_of
 from gateway.store.resources import open_store
+from tests.unit.identity.memory import MemoryStore
+from tests.unit.identity.sqlite_store import SqliteStore
 
 NOON = datetime(2026, 3, 17, 12, tzinfo=CHINA)
 SOURCE = "urn:alliance-gateway:source:lis#{}"
