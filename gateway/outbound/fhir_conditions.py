@@ -183,11 +183,11 @@ def _check_reference(name: str, source: str, code: str, lookup: Lookup) -> None:
 
 
 def sort_keys(value: str, known: Mapping[str, Parameter]) -> tuple[tuple[str, bool], ...]:
-    """(code, descending) of each key. Raises KeyError with the code of an unknown one."""
+    """(code, descending) of each key, once: again it changes no order. Raises KeyError with an unknown code."""
     keys = []
     for part in value.split(","):
         code = part.strip().removeprefix("-")
         if known[code].kind in ("composite", "special") or code in _UNSORTED:
             raise BadParameter(f"_sort={code}", "this kind has no order", detail_zh="该类参数没有顺序。")
         keys.append((code, part.strip().startswith("-")))
-    return tuple(keys)
+    return tuple(dict.fromkeys(keys))

@@ -46,6 +46,15 @@ def test_sort_count_total_and_includes() -> None:
     )
 
 
+def test_a_sort_key_given_again_is_one() -> None:
+    keys = ",".join(["code", "-date"] * 300)
+    assert understood("Observation", f"_sort={keys},date").query.sort == (
+        ("code", False),
+        ("date", True),
+        ("date", False),
+    )
+
+
 @pytest.mark.parametrize("query", ["_summary=count", "_count=0", "_count=0&_totalMethod=count"])
 def test_counting_asks_for_a_total_and_no_rows(query: str) -> None:
     found = understood("Patient", query)
