@@ -29,7 +29,7 @@ from .model.directory import Source
 from .model.ids import Ids
 from .model.message import SUBJECT, Awaited, Draft, DraftResource, RawMessage, SourceRecord
 from .model.outcome import Finding, Outcome, State
-from .model.resource import Json
+from .model.resource import Json, type_and_id
 from .model.systems import source_uri
 from .model.times import CHINA, Clock
 from .revise import Revised, revise
@@ -161,7 +161,7 @@ class Pipeline:
         asked = sorted(numbers)
         rows = await store.records(asked) if asked else []
         lacking = [Awaited(f"{key[0]}|{key[1]}", "MRG-1") for key, row in zip(asked, rows, strict=True) if row is None]
-        wanted = [(ref.split("/")[0], ref.split("/")[1]) for ref, _ in draft.awaits]
+        wanted = [type_and_id(one.ref) for one in draft.awaits]
         there = {f"{one.type}/{one.id}" for one in await store.read_many(wanted, SYSTEM)} if wanted else set[str]()
         lacking += [one for one in draft.awaits if one.ref not in there]
         if lacking:

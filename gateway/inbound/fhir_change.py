@@ -222,8 +222,7 @@ class Planner:
         return Change(f"{type_}/{id_}", "C", "create", put, patients=patients, created=True)
 
     async def _person(self, who: AccessContext, id_: str, body: bytes) -> Change:
-        decode("Patient", body)  # a key given twice is lost in a dict
-        patient = plain(body)
+        patient = _person_in(body)
         decided = await self.parts.people.create(patient, who.member, id_)
         resolution = decided.resolution
         if not decided.known:
@@ -277,8 +276,7 @@ class Planner:
 
     async def _person_again(self, who: AccessContext, old: Resource, body: bytes, name: str) -> Change:
         """A Patient its own client wrote: the index hears what is new, the resource reads back as written."""
-        decode("Patient", body)
-        after = plain(body)
+        after = _person_in(body)
         changed = _changed(plain(old.body), after) if name == "patch" else None
         heard = await self.parts.people.rewrite(old.id, after, who.member, changed)
         own = ("Patient", old.id)
@@ -412,6 +410,12 @@ def _match(call: Call, old: Resource | None) -> None:
     versions = etag_versions(header)
     if (versions == ("*",) and not current) or (versions != ("*",) and str(current) not in versions):
         raise PreconditionFailed("If-Match", f"the current version is {current}", detail_zh=f"当前版本为 {current}。")
+
+
+def _person_in(body: bytes) -> Json:
+    """A Patient as dict, checked first: a key given twice would be lost in it. Raises Invalid, Unparseable."""
+    decode("Patient", body)
+    return plain(body)
 
 
 def _changed(before: Json, after: Json) -> frozenset[str]:

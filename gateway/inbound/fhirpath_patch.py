@@ -14,9 +14,8 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from ..errors import PatchFailed, Unparseable
+from ..model.json_fault import JSON_FAULTS
 from ..model.resource import Json, loads
 from ..validate.definitions import PRIMITIVES, Element, elements
 
@@ -52,7 +51,7 @@ def _operations(body: bytes) -> list[dict[str, Json]]:
     try:
         sent: Any = loads(body)
         found = [_parts(one) for one in sent["parameter"]]
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError, KeyError):
+    except (*JSON_FAULTS, TypeError, KeyError):
         raise Unparseable("Parameters") from None
     if sent.get("resourceType") != "Parameters" or not 0 < len(found) <= MAX_OPERATIONS:
         detail = f"Parameters with 1 to {MAX_OPERATIONS} operations"

@@ -17,6 +17,7 @@ import msgspec
 
 from ..model.context import SYSTEM
 from ..model.outcome import Outcome
+from ..model.resource import type_and_id
 from ..model.times import Clock
 from ..settings import Keep
 from ..store.base import Store
@@ -118,7 +119,6 @@ class Retention:
         return False
 
     async def _pointed_at(self, key: str, said: Outcome) -> bool:
-        refs = [(ref.partition("/")[0], ref.partition("/")[2]) for ref in said.resources]
-        wanted = [ref for ref in refs if ref[0] in _POINTING]
+        wanted = [ref for ref in map(type_and_id, said.resources) if ref[0] in _POINTING]
         mark = f'"Binary/{key}"'.encode()
         return any(mark in row.body for row in await self._store.read_many(wanted, SYSTEM)) if wanted else False

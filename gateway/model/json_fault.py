@@ -10,7 +10,7 @@ from ..errors import Unparseable
 
 JSON_FAULTS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What a decoder raises for a body that is no JSON, or not of the shape asked for."""
-NEW_LINE = b"\n"
+_NEW_LINE = b"\n"
 _AT = re.compile(r"(?:JSON is malformed: )?(.+?) \(byte (\d+)\)")
 _SHAPE = re.compile(r"(.+?)(?: - at `(.+)`)?")
 _ZH = {
@@ -48,5 +48,5 @@ def _not_text(body: bytes) -> int:
 def _place(body: bytes, at: int) -> str:
     """Counted from 1, the column in characters."""
     before = body[:at]
-    line = before[before.rfind(NEW_LINE) + 1 :]
-    return f"line {before.count(NEW_LINE) + 1}, column {len(line.decode(errors='replace')) + 1}"
+    line = before[before.rfind(_NEW_LINE) + 1 :]
+    return f"line {before.count(_NEW_LINE) + 1}, column {len(line.decode(errors='replace')) + 1}"

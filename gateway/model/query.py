@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from msgspec import Struct
@@ -39,6 +40,11 @@ class Has(Struct, frozen=True):
 
 
 Condition = Filter | Chain | Has
+
+
+def literal(text: str) -> str:
+    """A text as a search value that means just it: what would separate is escaped (FHIR R4 search.html#escaping)."""
+    return re.sub(r"([\\,|$])", r"\\\1", text)
 
 
 class Include(Struct, frozen=True):

@@ -23,6 +23,12 @@ def loads(body: bytes | str) -> Json:
     return cast(Json, _decoder.decode(body))
 
 
+def type_and_id(ref: str) -> tuple[str, str]:
+    """(type, id) of `Type/id`."""
+    type_, _, id_ = ref.partition("/")
+    return type_, id_
+
+
 def reference_id(reference: object, of_type: str) -> str:
     """The id in `Patient/abc` (or an absolute url ending so); "" when it points elsewhere."""
     if not isinstance(reference, dict):

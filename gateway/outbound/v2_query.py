@@ -11,13 +11,18 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
 from ..errors import BadQuery, GatewayError, QueryDenied, UnknownKey
+from ..identity.person import marked_unverified
 from ..model import systems
 from ..model.context import AccessContext, Role
 from ..model.directory import Directory, Source
-from ..model.query import Condition, Filter, Query
+from ..model.query import Condition, Filter, Query, literal
 from ..model.resource import Json, loads
+from ..model.rest import Seen
 from ..model.times import Clock
+from ..security.audit import audit_row, outcome_of
 from ..store.base import AuditRow, Store
 from ..translate.engine import Mappings
 from ..translate.functions_v2 import part
@@ -138,24 +143,15 @@ class V2Query:
 
     # ---- audit -----------------------------------------------------------------------------------
     def _audit(self, asked: _Asked, source: Source, fault: GatewayError | None) -> AuditRow:
-        who = asked.who
-        return AuditRow(
-            at=self._clock(), action="E", kind="query", subtype=asked.peek.kind, outcome=_outcome(fault),
-            user=who.user, display=who.display, role="source", member=who.member, purpose=who.purpose,
-            request_id=who.request_id, patients=tuple(asked.patients),
-            entities=tuple(f"Patient/{one}" for one in asked.patients),
-            query=" ".join(asked.used), detail=fault.code if fault else "",
-        )  # fmt: skip
+        people = tuple(asked.patients)
+        entities, detail = tuple(f"Patient/{one}" for one in people), fault.code if fault else ""
+        seen = Seen("E", asked.peek.kind, people, entities, " ".join(asked.used), detail)
+        row = audit_row(self._clock(), asked.who, seen, kind="query", outcome=outcome_of(fault))
+        return replace(row, role="source")
 
 
 _KNOWN = frozenset({3, 5, 7, 8, 13, 19})
 """Fields of PID that QPD-3 may name."""
-
-
-def _outcome(fault: GatewayError | None) -> str:
-    if fault is None:
-        return "0"
-    return "8" if fault.http >= 500 else "4"
 
 
 def _context(source: Source, directory: Directory, peek: Peek) -> AccessContext:
@@ -203,14 +199,13 @@ def _visible(patient: Json, who: AccessContext, wanted: frozenset[str]) -> list[
     """Numbers the caller may learn: those of its members, and proven cards."""
     members = who.members or frozenset[str]()
     own = {systems.local_number(one) for one in members} | {systems.ID_CARD, systems.HEALTH_CARD}
-    unproven = systems.EXT_UNVERIFIED
     return [
         one
         for one in patient.get("identifier", ())
         if one.get("value")
         and one.get("system") in own
         and (not wanted or one["system"] in wanted)
-        and not any(extension.get("url") == unproven for extension in one.get("extension", ()))
+        and not marked_unverified(one)
     ]
 
 
@@ -218,7 +213,7 @@ def _name(said: dict[tuple[int, int], str]) -> Iterable[Filter]:
     family, given = (said.get((5, place), "").strip("* ") for place in (1, 2))
     if family and given and not (family + given).isascii():
         family, given = family + given, ""
-    return [Filter("name", "string", (_escaped(one),)) for one in (family, given) if one]
+    return [Filter("name", "string", (literal(one),)) for one in (family, given) if one]
 
 
 def _birth(said: dict[tuple[int, int], str]) -> Iterable[Filter]:
@@ -231,7 +226,7 @@ def _birth(said: dict[tuple[int, int], str]) -> Iterable[Filter]:
 
 def _phone(said: dict[tuple[int, int], str]) -> Iterable[Filter]:
     value = said.get((13, 1), "")
-    return [Filter("phone", "token", (_escaped(value),))] if value else []
+    return [Filter("phone", "token", (literal(value),))] if value else []
 
 
 def _number(said: dict[tuple[int, int], str], domains: Domains) -> Iterable[Filter]:
@@ -246,11 +241,7 @@ def _number(said: dict[tuple[int, int], str], domains: Domains) -> Iterable[Filt
 
 
 def _token(system: str, value: str) -> str:
-    return f"{system}|{_escaped(value)}" if system else _escaped(value)
-
-
-def _escaped(text: str) -> str:
-    return re.sub(r"([\\,|$])", r"\\\1", text)
+    return f"{system}|{literal(value)}" if system else literal(value)
 
 
 def _rendered(asked: _Asked, fault: GatewayError | None, clock: Clock) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..model.context import SYSTEM
-from ..model.resource import Json, loads, reference_id
+from ..model.resource import Json, loads, reference_id, type_and_id
 from ..store.base import Resource, Store, Whole
 from .report import items_below
 from .version import references
@@ -39,7 +39,7 @@ async def _add_parts(store: Store, found: dict[str, Resource]) -> None:
     while level:
         bodies = {f"{row.type}/{row.id}": loads(row.body) for row in level}
         wanted = [ref for ref in dict.fromkeys(_parts(bodies.values())) if ref not in found]
-        level = await store.read_many([(ref.split("/")[0], ref.split("/")[1]) for ref in wanted], SYSTEM)
+        level = await store.read_many([type_and_id(ref) for ref in wanted], SYSTEM)
         found |= {f"{row.type}/{row.id}": row for row in level}
 
 

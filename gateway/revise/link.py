@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from ..model.context import SYSTEM
 from ..model.message import DraftResource
-from ..model.query import Filter, Query
+from ..model.query import Filter, Query, literal
 from ..model.resource import Json, dumps, loads
 from ..store.base import Resource, Store
 from .version import bare, kept, ref_of
@@ -103,17 +103,13 @@ async def now_there(store: Store, drafts: Sequence[DraftResource], stored: Itera
 
 async def _naming(store: Store, one: DraftResource) -> list[Resource]:
     numbers = [i for i in one.json.get("identifier", ()) if i.get("system") and i.get("value")]
-    values = tuple(f"{_escaped(i['system'])}|{_escaped(i['value'])}" for i in numbers)
+    values = tuple(f"{literal(i['system'])}|{literal(i['value'])}" for i in numbers)
     out: list[Resource] = []
     for naming, param, named in _WAYS if values else ():
         if named == one.type:
             asked = Query(naming, (Filter(param, "reference", values, "identifier"),), count=_MOST)
             out += (await store.search(asked, SYSTEM)).matches
     return out
-
-
-def _escaped(text: str) -> str:
-    return re.sub(r"([\\,|$])", r"\\\1", text)
 
 
 async def _towards(one: DraftResource, body: Json) -> Json | None:

@@ -14,7 +14,7 @@ from ..model.context import SYSTEM
 from ..model.message import DraftResource
 from ..model.outcome import Finding
 from ..model.query import Filter, Query
-from ..model.resource import Json, dumps, loads, reference_id
+from ..model.resource import Json, dumps, loads, reference_id, type_and_id
 from ..store.base import Move, Resource, Store
 from .carry import filed_with, subject_of
 from .document import orphaned_reports, plan_document, replaced_by
@@ -140,7 +140,7 @@ class _Desk:
                 return
 
     async def _read(self, refs: Iterable[str]) -> int:
-        wanted = [(ref.split("/")[0], ref.split("/")[1]) for ref in dict.fromkeys(refs) if ref not in self.bodies]
+        wanted = [type_and_id(ref) for ref in dict.fromkeys(refs) if ref not in self.bodies]
         found = await self.store.read_many(wanted, SYSTEM) if wanted else []
         for row in found:
             ref = f"{row.type}/{row.id}"

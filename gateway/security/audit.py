@@ -69,10 +69,16 @@ def audit_row(at: datetime, who: AccessContext, seen: Seen, *, kind: str = "rest
 
 
 def refused_row(at: datetime, who: AccessContext, seen: Seen, error: GatewayError, *, kind: str = "rest") -> AuditRow:
-    """The row for an interaction that failed: 4 for the caller's fault, 8 for ours; the code as its detail."""
-    outcome = FAILED if error.http >= 500 else REFUSED
+    """The row for an interaction that failed; the code as its detail."""
     told = Seen(seen.action, seen.subtype, seen.patients, seen.entities, seen.query, f"{error.code} {error.http}")
-    return audit_row(at, who, told, kind=kind, outcome=outcome)
+    return audit_row(at, who, told, kind=kind, outcome=outcome_of(error))
+
+
+def outcome_of(error: GatewayError | None) -> str:
+    """0, 4 for the caller's fault, 8 for ours."""
+    if error is None:
+        return SUCCESS
+    return FAILED if error.http >= 500 else REFUSED
 
 
 def anonymous_row(at: datetime, seen: Seen, error: GatewayError, *, address: str, request_id: str) -> AuditRow:

@@ -244,10 +244,14 @@ class PackedPlan(Struct, frozen=True):
     led: tuple[tuple[int, str], ...] = ()
 
 
+def puts_of(plan: PackedPlan) -> list[PackedPut]:
+    """All a plan writes, what it moves among it."""
+    return [*plan.puts, *(put for move in plan.moves for put in move.puts)]
+
+
 def names_of(plan: PackedPlan) -> set[str]:
     """Types and member keys a plan mentions: an engine knows them by small numbers."""
-    puts = [*plan.puts, *(put for move in plan.moves for put in move.puts)]
-    return {name for put in puts for name in (put.type, put.member)} | {one.member for one in plan.records}
+    return {name for put in puts_of(plan) for name in (put.type, put.member)} | {one.member for one in plan.records}
 
 
 class Replan(Exception):

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import apsw
 
 from ..errors import TooCostly
+from .aside import aside
 from .base import Committed, Kept, Move, SourceRecordRow, fh_of
 from .bodies import dictionary_hash, instant_of
 from .engine import (
@@ -437,11 +438,11 @@ class SqliteEngine:
     async def commit(self, plan: PackedPlan) -> Committed:
         """New names first, in a commit of their own; then the plan, grouped with whoever else waits."""
         large = len(plan.puts) > _LARGE  # then worked on beside the loop
-        new = (await asyncio.to_thread(names_of, plan) if large else names_of(plan)) - self._names.number.keys()
+        new = await aside(large, names_of, plan) - self._names.number.keys()
         if new:
             await self._writer.run(lambda db: self._names.learn(db, new))
             self._names.load(self._reader)
-        made = await asyncio.to_thread(ready, plan, self._names) if large else ready(plan, self._names)
+        made = await aside(large, ready, plan, self._names)
         work = self._writer.submit(Together(transaction, made, alone(made)))
         # First of its callbacks, so before anybody hears of the commit; and also when the caller went away meanwhile.
         work.add_done_callback(lambda done: self._told(plan, done))

@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from .base import Resource, fh_of
-from .engine import PackedPlan
+from .engine import PackedPlan, puts_of
 
 _BYTES = 32 * 1024 * 1024
 _PAGE_BYTES = 2_000  # of a page beside its bodies, about
@@ -55,7 +55,7 @@ class Pages:
         """Forget what a plan may have changed."""
         if not self._marked:
             return
-        for put in (*plan.puts, *(put for move in plan.moves for put in move.puts)):
+        for put in puts_of(plan):
             if put.fh in self._marked:
                 self._drop(tuple(self._marked[put.fh]))
             if not self._marked.keys().isdisjoint(put.words):

@@ -8,21 +8,18 @@ newest visible one can still appear (design-store §5).
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import ParamSpec, TypeVar
+from collections.abc import Sequence
 
 from ..errors import GatewayError
+from .aside import aside
 from .base import NO_TILL, Committed, src_of
-from .engine import DAY_MS, SEQ_BITS, SHARED_HOMES, PackedPlan, Replan
+from .engine import DAY_MS, SEQ_BITS, SHARED_HOMES, PackedPlan, Replan, puts_of
 from .packing import pack_written
 from .postgres_database import COMMIT, Connection, Database, run
-from .postgres_draft import Draft, Grounds, Head, Later, NewRow, Settled, State, grounds_of, puts_of
+from .postgres_draft import Draft, Grounds, Head, Later, NewRow, Settled, State, grounds_of
 from .postgres_sql import LONG_MS, number_of
 
-P = ParamSpec("P")
-T = TypeVar("T")
 Refused = GatewayError | Replan | Later
 Outcome = Committed | Refused
 _MANY = 200
@@ -76,19 +73,15 @@ class Group:
 
     async def run(self) -> list[Outcome]:
         """What became of each plan. Raises SerializationFailure or UniqueViolation when it must be decided again."""
-        on = await self._with_care(grounds_of, self._plans)
+        on = await aside(self._many, grounds_of, self._plans)
         base, floor, state = await self._load(on)
-        settled, values = await self._with_care(self._decide, on, state)
+        settled, values = await aside(self._many, self._decide, on, state)
         if state.plans:
             cursor = await run(self._db, _SETTLE, (self._database.lock(COMMIT), base, *values))
             base, floor = (await cursor.fetchall())[0]
             for move in [one.move for _, plan, _ in state.plans for one in plan.moves]:
                 await run(self._db, _FOLLOW, (move.to_patient, move.from_patient, list(move.srcs)))
         return [one.committed(base, floor) if isinstance(one, Settled) else one for one in settled]
-
-    async def _with_care(self, work: Callable[P, T], *values: P.args, **named: P.kwargs) -> T:
-        """In a thread when there is much to do, so that others are served meanwhile."""
-        return await asyncio.to_thread(work, *values, **named) if self._many else work(*values, **named)
 
     # ---- before ------------------------------------------------------------------------------
     async def _load(self, on: Grounds) -> tuple[int, int, State]:

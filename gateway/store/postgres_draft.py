@@ -15,7 +15,7 @@ from msgspec import Struct
 from ..errors import Conflict, StoreError
 from .base import NO_TILL, Committed, Delete, PackedPut, Written, fh_of, src_of
 from .bodies import instant_of
-from .engine import DELETED, SEQ_BITS, PackedPlan, Replan, home_of
+from .engine import DELETED, SEQ_BITS, PackedPlan, Replan, home_of, puts_of
 from .postgres_sql import SEQ_MASK, number_of
 
 
@@ -259,11 +259,6 @@ class Draft:
         owners.update({src_of(one.member, one.local_number): one.patient for one in self.plan.records})
         for move in (one.move for one in self.plan.moves):
             owners.update({src: move.to_patient for src in move.srcs if owners.get(src) == move.from_patient})
-
-
-def puts_of(plan: PackedPlan) -> list[PackedPut]:
-    """All a plan writes, what it moves among it."""
-    return [*plan.puts, *(put for move in plan.moves for put in move.puts)]
 
 
 def alone(plan: PackedPlan) -> bool:

@@ -12,10 +12,10 @@ from psycopg import errors
 
 from ..errors import Conflict
 from .base import Committed
-from .engine import PackedPlan
+from .engine import PackedPlan, puts_of
 from .postgres_commit import Group, Outcome
 from .postgres_database import Database, transaction, translated
-from .postgres_draft import Later, alone, puts_of
+from .postgres_draft import Later, alone
 
 _PLANS, _PUTS = 64, 2_000
 """The most one transaction takes; a larger plan goes alone."""

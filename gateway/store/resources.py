@@ -7,7 +7,6 @@ import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
 
 from msgspec import structs
 
@@ -15,6 +14,7 @@ from ..errors import ConfigError, Conflict, GatewayError
 from ..model.context import SYSTEM, AccessContext
 from ..model.query import Query
 from ..model.times import Clock
+from .aside import aside
 from .audit_log import AuditBook, AuditLog, encode_audit
 from .audit_sqlite import SqliteAudit
 from .base import (
@@ -75,8 +75,6 @@ _STEPS = 10
 _TOP = 1 << 62
 _MANY = 500
 """What is more than this is worked on in a thread."""
-S = TypeVar("S")
-T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
 
 
@@ -258,12 +256,12 @@ class ResourceStore:
         types = {put.type for put in plan.puts} | {gone.type for gone in plan.deletes}
         return PackedPlan(
             at=self._clock(),
-            puts=await _with_care(self._pack_all, plan.puts),
+            puts=await aside(len(plan.puts) > _MANY, self._pack_all, plan.puts),
             deletes=plan.deletes,
             records=plan.records,
             moves=tuple([await self._packed_move(move) for move in plan.moves]),
             unclaimed=tuple([await self._unclaimed(plan, *claim) for claim in plan.unclaimed]),
-            audits=await _with_care(_encoded, plan.audits),
+            audits=await aside(len(plan.audits) > _MANY, _encoded, plan.audits),
             done=tuple((one.raw_key, one.outcome) for one in plan.done),
             conditions=tuple(packed for one in plan.conditions for packed in _conditions(one, one.type in types)),
             once=plan.once,
@@ -279,7 +277,7 @@ class ResourceStore:
 
         With every step of the way there: a merge taken back before the commit leads nobody on.
         """
-        homes = await _with_care(_homes_of, plan.puts)
+        homes = await aside(len(plan.puts) > _MANY, _homes_of, plan.puts)
         superseded: dict[int, str] = {}
         for first in range(0, len(homes), _MANY):
             superseded |= await self._engine.survivors(homes[first : first + _MANY])
@@ -310,7 +308,8 @@ class ResourceStore:
         back = bool(await self._engine.survivors((fh_of("Patient", move.to_patient),)))
         moved = tuple([await self._moved(row, move, back) for row in rows])
         source = fh_of("Patient", move.from_patient)
-        return PackedMove(move, source, tuple(row.rid for row in rows), await _with_care(self._pack_all, moved))
+        packed = await aside(len(moved) > _MANY, self._pack_all, moved)
+        return PackedMove(move, source, tuple(row.rid for row in rows), packed)
 
     async def _moved(self, row: Row, move: Move, back: bool) -> Put:
         """A row on its way to another Patient. On the way back, what named the survivor before still does."""
@@ -395,11 +394,6 @@ class ResourceStore:
             await self.audit_log.close()
         finally:
             await self._engine.close()
-
-
-async def _with_care(work: Callable[[tuple[S, ...]], T], data: tuple[S, ...]) -> T:
-    """The work done; in a thread when there is much of it, so that others are served meanwhile."""
-    return await asyncio.to_thread(work, data) if len(data) > _MANY else work(data)
 
 
 def _encoded(rows: tuple[AuditRow, ...]) -> tuple[bytes, ...]:

@@ -26,12 +26,13 @@ def at_home(
     """Of the rows of a home below a key those that match, newest first."""
     first = person << SEQ_BITS
     top = min(below, first + SEQ_MASK + 1)
-    source, key, asked, tested = "row WHERE", "row.rid", (), match  # type: str, str, tuple[str, ...], Match
+    source, key = "row WHERE", "row.rid"
+    asked: tuple[str, ...] = ()
     if len(match.all) > 1 and _last(db, top) - first > _LONG_HOME:
         source, key = "post CROSS JOIN row ON row.rid = post.rowid WHERE post MATCH ? AND", "post.rowid"
-        asked, tested = (fts(Match(match.all)),), Match((), match.none, match.bits)
+        asked, match = (fts(Match(match.all)),), Match((), match.none, match.bits)
     where, values = sight_sql(sight, names)
-    also, words = match_sql(tested)
+    also, words = match_sql(match)
     sql = (
         f"SELECT row.rid FROM {source} {key} >= ? AND {key} < ? AND {where}{types_sql(types, names)}{also}"
         f" ORDER BY {key} DESC LIMIT ?"

@@ -13,7 +13,7 @@ from itertools import islice
 import apsw
 
 from .base import Committed, PackedPut, fh_of
-from .engine import LATEST, PackedPlan, Row, Sight, told_by_records
+from .engine import LATEST, PackedPlan, Row, Sight, puts_of, told_by_records
 from .sqlite_sql import WITH_BODY, Names, numbers
 
 _BYTES = 32 * 1024 * 1024  # of rows remembered
@@ -109,7 +109,7 @@ class Known:
 
     def told(self, plan: PackedPlan) -> None:
         """Drop what a plan may have changed."""
-        for put in (*plan.puts, *(put for move in plan.moves for put in move.puts)):
+        for put in puts_of(plan):
             self._changed(put.fh)
             if not self._away.keys().isdisjoint(put.words):
                 self._moved_in(put)

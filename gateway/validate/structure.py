@@ -152,7 +152,7 @@ def _replace(owner: Any, attr: str) -> bool:
 def _type_of(body: bytes) -> str:
     try:
         return _head.decode(body).resourceType
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except JSON_FAULTS:
         return ""
 
 

@@ -283,17 +283,21 @@ class Campaign:
         return answer.status_code == 303
 
     # ---- the platform
+    async def _pages(self, path: str) -> AsyncIterator[Json]:
+        """The Bundles from an address on, by their next links."""
+        while path:
+            bundle = loads((await self.ask("platform", "GET", path)).content)
+            yield bundle
+            path = _next(bundle)
+
     async def pull(self) -> None:
         """Every version since the last time, by history."""
         since = self._since["history"]
-        path = "/fhir/_history?_count=50" + (f"&_since={since}" if since else "")
         moment = ""
-        while path:
-            bundle = loads((await self.ask("platform", "GET", path)).content)
+        async for bundle in self._pages("/fhir/_history?_count=50" + (f"&_since={since}" if since else "")):
             moment = moment or bundle["meta"]["lastUpdated"]
             for entry in bundle.get("entry", ()):
                 self._pulled(entry)
-            path = _next(bundle)
         self._since["history"] = moment.replace("+", "%2B")
 
     def _pulled(self, entry: Json) -> None:
@@ -307,26 +311,21 @@ class Campaign:
     async def pull_updated(self) -> None:
         """Current Observations changed since the last time, by search."""
         since = self._since["search"]
-        path = "/fhir/Observation?_count=50" + (f"&_lastUpdated=ge{since}" if since else "")
         moment = ""
-        while path:
-            bundle = loads((await self.ask("platform", "GET", path)).content)
+        async for bundle in self._pages("/fhir/Observation?_count=50" + (f"&_lastUpdated=ge{since}" if since else "")):
             moment = moment or bundle["meta"]["lastUpdated"]
             for entry in bundle.get("entry", ()):
                 self.ledger.updated[entry["resource"]["id"]] = int(entry["resource"]["meta"]["versionId"])
-            path = _next(bundle)
         self._since["search"] = moment.replace("+", "%2B")
 
     async def walk(self) -> None:
         """All Observations in pages, while others write."""
-        walk, path = Walk("", []), f"/fhir/Observation?_count={self.luck.choice((3, 7, 20))}"
-        while path:
-            bundle = loads((await self.ask("platform", "GET", path)).content)
+        walk = Walk("", [])
+        async for bundle in self._pages(f"/fhir/Observation?_count={self.luck.choice((3, 7, 20))}"):
             walk.moment = walk.moment or bundle["meta"]["lastUpdated"]
             assert bundle["meta"]["lastUpdated"] == walk.moment
             found = [one["resource"] for one in bundle.get("entry", ())]
             walk.found += [(one["id"], int(one["meta"]["versionId"])) for one in found]
-            path = _next(bundle)
             await asyncio.sleep(0)
         self.ledger.walks.append(walk)
 

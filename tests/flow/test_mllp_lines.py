@@ -214,14 +214,7 @@ def test_enhanced_mode_refuses_with_ce_or_cr(empty: Alliance) -> None:
 @pytest.fixture
 def patient(tmp_path: Path) -> Iterator[Alliance]:
     """The city hospital waits for the outcome of each message."""
-    member = tmp_path / "maps" / "city_first_hospital"
-    member.mkdir(parents=True)
-    written = Path("mappings/city_first_hospital/source.yaml").read_text(encoding="utf-8")
-    changed = written.replace("    format: v2\n", "    format: v2\n    ack: processed\n", 1)
-    (member / "source.yaml").write_text(changed, encoding="utf-8")
-    made = Alliance(tmp_path / "home", mappings=tmp_path / "maps")
-    yield made
-    made.close()
+    yield from _acknowledging(tmp_path, "processed")
 
 
 def test_a_source_that_waits_for_processing_is_told_what_failed(patient: Alliance) -> None:
@@ -235,10 +228,15 @@ def test_a_source_that_waits_for_processing_is_told_what_failed(patient: Allianc
 @pytest.fixture
 def insisting(tmp_path: Path) -> Iterator[Alliance]:
     """A source whose system repeats for ever on anything but AA."""
+    yield from _acknowledging(tmp_path, "always_aa")
+
+
+def _acknowledging(tmp_path: Path, when: str) -> Iterator[Alliance]:
+    """An alliance whose city hospital is acknowledged by this policy."""
     member = tmp_path / "maps" / "city_first_hospital"
     member.mkdir(parents=True)
     written = Path("mappings/city_first_hospital/source.yaml").read_text(encoding="utf-8")
-    changed = written.replace("    format: v2\n", "    format: v2\n    ack: always_aa\n", 1)
+    changed = written.replace("    format: v2\n", f"    format: v2\n    ack: {when}\n", 1)
     (member / "source.yaml").write_text(changed, encoding="utf-8")
     made = Alliance(tmp_path / "home", mappings=tmp_path / "maps")
     yield made

@@ -100,7 +100,7 @@ def _record_text(key: tuple[str, str], directory: Directory) -> str:
     return f"{member.name if member else key[0]} {key[1]}"
 
 
-_UNVERIFIED = "（未核验）"
+_CARD = "居民身份证"
 _OWN_TO_EACH = ("本地号",)  # two numbers for one person are the rule, no hint of a difference
 
 
@@ -111,27 +111,29 @@ def _agreement(one: Json, other: Json) -> int:
 
 def _rows(patients: list[Json], directory: Directory) -> tuple[tuple[str, tuple[Cell, ...]], ...]:
     facts = [_facts(patient, directory) for patient in patients]
-    return tuple((label, _cells(label, [one[label] for one in facts])) for label in (facts[0] if facts else {}))
+    remarks = [{_CARD: "（未核验）"} if card_of(one) and not has_verified_card(one) else {} for one in patients]
+    return tuple(
+        (label, _cells(label, [one[label] for one in facts], [one.get(label, "") for one in remarks]))
+        for label in (facts[0] if facts else {})
+    )
 
 
-def _cells(label: str, texts: list[str]) -> tuple[Cell, ...]:
+def _cells(label: str, texts: list[str], remarks: list[str]) -> tuple[Cell, ...]:
+    """Facts side by side; what is remarked of one makes it no other fact."""
     compared = texts[0] if label not in _OWN_TO_EACH else ""
-    return tuple(Cell(text or "未知", bool(text and compared and _bare(text) != _bare(compared))) for text in texts)
-
-
-def _bare(text: str) -> str:
-    """A number is the same number whether or not it was verified."""
-    return text.removesuffix(_UNVERIFIED)
+    return tuple(
+        Cell((text or "未知") + remark, bool(text and compared and text != compared))
+        for text, remark in zip(texts, remarks, strict=True)
+    )
 
 
 def _facts(patient: Json, directory: Directory) -> dict[str, str]:
-    card = card_of(patient)
     phones = [str(one.get("value", "")) for one in patient.get("telecom", ()) if one.get("system", "phone") == "phone"]
     return {
         "姓名": name_of(patient),
         "性别": SEXES.get(patient.get("gender", ""), ""),
         "出生日期": str(patient.get("birthDate", "")),
-        "居民身份证": card + ("" if not card or has_verified_card(patient) else _UNVERIFIED),
+        _CARD: card_of(patient),
         "电话": "、".join(phones),
         "住址": village(patient),
         "本地号": "；".join(_local_numbers(patient, directory)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from ...identity.person import marked_unverified
 from ...model import systems
 from ...model.resource import Json
 from . import moments
@@ -64,17 +65,13 @@ def name_of(patient: Json) -> str:
 def card_of(patient: Json) -> str:
     """The identity card number, verified before unverified; "" when there is none. Only for masking and tails."""
     cards = [i for i in patient.get("identifier", ()) if i.get("system") == systems.ID_CARD and i.get("value")]
-    cards.sort(key=lambda card: not _verified(card))
+    cards.sort(key=marked_unverified)
     return str(cards[0]["value"]) if cards else ""
 
 
 def has_verified_card(patient: Json) -> bool:
     """True when an identity card without the mark of doubt stands in the record."""
-    return any(i.get("system") == systems.ID_CARD and _verified(i) for i in patient.get("identifier", ()))
-
-
-def _verified(identifier: Json) -> bool:
-    return not any(e.get("url") == systems.EXT_UNVERIFIED for e in identifier.get("extension", ()))
+    return any(i.get("system") == systems.ID_CARD and not marked_unverified(i) for i in patient.get("identifier", ()))
 
 
 def masked(card: str) -> str:
