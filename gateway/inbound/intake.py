@@ -41,7 +41,7 @@ Look = Callable[[str], Awaitable[bytes | None]]
 """The outcome of a message as JSON, None while it is open."""
 Ask = Callable[[bytes, Peek, Source], Awaitable[tuple[bytes, GatewayError | None]]]
 """Answers a query: the response message, and what was wrong with the query."""
-QUERIES = ("QBP^Q22", "QBP^Q23")
+QUERIES = ("QBP^Q22", "QBP^Q23", "QCN^J01")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,14 @@ class Intake:
         receipts = [await self.v2(part, source, name, line) for part in parts]
         error = next((one.error for one in receipts if one.error), None)
         acks = [one.ack for one in receipts if one.ack]
-        return Receipt(receipts[0].kept, error, batch_ack(body, acks, self._clock()))
+        owed = [one.later for one in receipts if one.later is not None]
+        later = self._batch_later(body, owed) if owed else None
+        return Receipt(receipts[0].kept, error, batch_ack(body, acks, self._clock()), later)
+
+    async def _batch_later(self, body: bytes, owed: Sequence[Awaitable[bytes]]) -> bytes:
+        """The application acknowledgements of a batch, in their order, in one batch again."""
+        acks = [said for one in owed if (said := await one)]
+        return batch_ack(body, acks, self._clock()) if acks else b""
 
     async def _receipt(self, peek: Peek, source: Source | None, kept: Kept, error: GatewayError | None) -> Receipt:
         if enhanced(peek):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from ..errors import BadQuery, GatewayError, QueryDenied, UnknownKey
+from ..errors import BadQuery, GatewayError, MissingField, QueryDenied, UnknownKey
 from ..identity.person import marked_unverified
 from ..model import systems
 from ..model.context import AccessContext, Role
@@ -26,13 +26,14 @@ from ..security.audit import audit_row, outcome_of
 from ..store.base import AuditRow, Store
 from ..translate.engine import Mappings
 from ..translate.functions_v2 import part
-from ..translate.read_v2 import Peek, error_segment, escaped, plain_text, respond
+from ..translate.read_v2 import Peek, ack, error_segment, escaped, plain_text, respond
 from .v2_reply import Domains, pid, pid_without_name, qak
 
 _MOST = 100
 _USUAL = 25
 _BIRTH = re.compile(r"(\d{4})-?(\d\d)?-?(\d\d)?")
 _PARAMETER = re.compile(r"@?PID\.(\d+)(?:\.(\d+))?(?:\.\d+)?")
+_CANCEL = "QCN^J01"
 _ANSWERS = {"QBP^Q22": "RSP^K22^RSP_K21", "QBP^Q23": "RSP^K23^RSP_K23"}
 
 
@@ -61,6 +62,8 @@ class V2Query:
 
     async def answer(self, body: bytes, peek: Peek, source: Source) -> tuple[bytes, GatewayError | None]:
         """RSP^K22 or RSP^K23 in the charset of the query, and why nobody was found where that is a fault."""
+        if peek.kind == _CANCEL:
+            return self._cancelled(body, peek, source)
         directory = self._mappings.directory
         asked = _asked(body, peek, _context(source, directory, peek))
         fault: GatewayError | None = None
@@ -77,6 +80,18 @@ class V2Query:
             asked.rows, asked.patients, asked.status, asked.shown, asked.more = [], [], error.ack[0], -1, False
         await self._store.disclose(self._audit(asked, source, fault))
         return _rendered(asked, fault, self._clock), fault
+
+    def _cancelled(self, body: bytes, peek: Peek, source: Source) -> tuple[bytes, GatewayError | None]:
+        """ACK of a query given up (v2.5 §5.4.6): nothing is held for one, its pointer says all there is to go on from.
+
+        QID-1 is the tag of the query.
+        """
+        fault: GatewayError | None = None
+        if source.queries == "none":
+            fault = QueryDenied("MSH-9", peek.kind)
+        elif not part([*_segments(body).get("QID", []), "", ""][1], 1):
+            fault = MissingField("QID[1]-1")
+        return ack(peek, fault.ack[0] if fault else "AA", fault, self._clock()), fault
 
     # ---- QBP^Q22 ---------------------------------------------------------------------------------
     async def _candidates(self, asked: _Asked, domains: Domains, source: Source) -> None:
@@ -167,8 +182,13 @@ def _context(source: Source, directory: Directory, peek: Peek) -> AccessContext:
     )  # fmt: skip
 
 
+def _segments(body: bytes) -> dict[str, list[str]]:
+    """The first segment of each name, its fields."""
+    return {line[:3]: line.split("|") for line in reversed(plain_text(body).split("\r")) if line}
+
+
 def _asked(body: bytes, peek: Peek, who: AccessContext) -> _Asked:
-    segments = {line[:3]: line.split("|") for line in reversed(plain_text(body).split("\r")) if line}
+    segments = _segments(body)
     asked = _Asked(peek, segments.get("QPD", ["QPD"]), who)
     quantity = part([*segments.get("RCP", []), "", "", ""][2], 1)
     if quantity.isdecimal() and int(quantity) > 0:

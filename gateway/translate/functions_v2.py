@@ -279,7 +279,7 @@ def identifiers(setting: Setting, options: Mapping[str, str]) -> Call:
         return {**own, "value": number, **assigner}
 
     def make(field: str, card: str = "", alternate: str = "") -> Value:
-        out = [of(repeat) for repeat in field.split("~")]
+        out = [of(repeat) for repeat in dict.fromkeys(field.split("~"))]
         out += [_bare_card(other) for other in (card, alternate) if other]
         return _distinct([entry for entry in out if entry]) or None
 

@@ -29,26 +29,22 @@ _DRUGS = frozenset({"RXE", "RXD", "RXA"})  # likewise, where no ORC stands befor
 _MAY_OPEN = _OPENERS | _DRUGS | {"ORC", "SPM"}
 _SPECIMEN_FIRST = re.compile(r"\|OUL\^R2[23]\b|\|OUL\^[^|]*\^OUL_R2[23]\b")
 _FREE_TEXT = frozenset({"TX", "FT", "TXT"})
-_BREAKS = re.compile(r"\r\n?|\n")
 _SEPARATORS = re.compile(r"[!-/:-@\[-`{-~]+")  # what can be seen and is neither letter nor digit
 _BETWEEN = [chr(0xFDD0 + place) for place in range(10)]  # noncharacters
 _NONCHARACTERS = re.compile(f"[{_BETWEEN[0]}-{_BETWEEN[-1]}]")
-_CONTINUED = re.compile(r"\r+(?![ \t]*[A-Z][A-Z0-9]{2}(?:[|\r]|\Z))(?!\r)")
+_CONTINUED = re.compile(r"(?<!\r)\r++(?![ \t]*+[A-Z][A-Z0-9]{2}(?:[|\r]|\Z))")  # a run of line ends is tried once
 _HEAD = re.compile(r"(?:[A-Z][A-Z0-9]{2}\|?)?")  # a segment's, or that of an empty line
-_STRAY = re.compile(r"[\x00\x0b\x1c]")
 
 _SHAPE = bytes(byte if byte in b"|^~\r" else ord("x") for byte in range(256))
 _WITHOUT = b" \t" + bytes(range(0x80, 0xC0))  # blanks, and what follows the first byte of a character
-_RUN = re.compile(rb"x+")
 _BLANKS = [[""] * count for count in range(100)]
 
 
 def clean(text: str) -> str:
     """Text with CR between segments, without framing bytes, NULs and a BOM."""
-    if "\n" in text:
-        text = _BREAKS.sub("\r", text)
-    if "\0" in text or "\x0b" in text or "\x1c" in text:
-        text = _STRAY.sub("", text)
+    text = text.replace("\r\n", "\r").replace("\n", "\r")
+    for stray in "\0\x0b\x1c":
+        text = text.replace(stray, "")
     return text.strip("\ufeff \t\r")
 
 
@@ -102,7 +98,16 @@ def _exchange(given: str) -> dict[str, str]:
 
 
 _OPENS_LINE = Memo(lambda head: _HEAD.fullmatch(head) is not None)
-_SHAPES = Memo(lambda line: _RUN.sub(b"x", line))
+
+
+def _shape(line: bytes) -> bytes:
+    """Every run of `x` as one: halved until none is left, which reads the line about twice."""
+    while b"xx" in line:
+        line = line.replace(b"xx", b"x")
+    return line
+
+
+_SHAPES = Memo(_shape)
 
 
 def _labels(names: str) -> list[str]:

@@ -130,6 +130,17 @@ def test_another_hospitals_certificate_cannot_speak_for_it(secured: Alliance, ke
     assert entry.reason == "GW-INB-024"
 
 
+def test_another_hospitals_certificate_asks_nothing_for_it(secured: Alliance, keys: Path, door: Door) -> None:
+    port = door(secured, tls(keys))
+    assert b"MSA|AA" in ask(port, oru(1, 1), context=shows(keys, "city-esb"))[0]
+    secured.drain()
+    head = "MSH|^~\\&|ESB|CITY1|GATEWAY|ALLIANCE|20260320||QBP^Q22^QBP_Q21|K1|P|2.5"
+    query = f"{head}\rQPD|IHE PDQ Query|T1|@PID.19^{card(1)}\rRCP|I\r".encode()
+    assert b"\rPID|" in ask(port, query, context=shows(keys, "city-esb"))[0]
+    refused = ask(port, query, context=shows(keys, "county-lis"))[0]
+    assert b"MSA|AR|K1" in refused and b"GW-INB-024" in refused and b"PID|" not in refused
+
+
 def test_a_sender_bound_to_no_certificate_is_not_served_over_tls(empty: Alliance, keys: Path, door: Door) -> None:
     port = door(empty, tls(keys))
     assert b"GW-INB-024" in ask(port, oru(1, 1), context=shows(keys, "city-esb"))[0]
@@ -209,6 +220,15 @@ def test_enhanced_mode_answers_only_what_was_asked_for(empty: Alliance) -> None:
 def test_enhanced_mode_refuses_with_ce_or_cr(empty: Alliance) -> None:
     stranger = with_wishes(oru(1, 1), "ER", "").replace(b"|ESB|CITY1|", b"|X|Y|")
     assert b"MSA|C" in frames(empty.gateway.mllp_port, stranger, 1)[0]
+
+
+def test_what_came_of_the_messages_of_a_batch_is_said_in_a_batch(empty: Alliance) -> None:
+    head = b"BHS|^~\\&|ESB|CITY1|GW|YLT|20260320||||B78\r"
+    told = b"".join(with_wishes(oru(number, number), "AL", wish) for number, wish in ((1, "AL"), (2, "ER"), (3, "AL")))
+    accept, application = frames(empty.gateway.mllp_port, head + told + b"BTS|3\r", 2)
+    assert accept.count(b"MSA|CA|") == 3 and accept.endswith(b"BTS|3\r")
+    said = [row for row in application.decode().split("\r") if row[:3] in ("MSA", "BTS")]
+    assert said == ["MSA|AA|T00000001", "MSA|AA|T00000003", "BTS|2"]
 
 
 @pytest.fixture

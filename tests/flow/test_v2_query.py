@@ -95,8 +95,32 @@ def test_a_long_answer_comes_in_pages(empty: Alliance) -> None:
         answer = ask(empty, qpd, *more)
         seen.add(segment(answer, "PID"))
         pointer = segment(answer, "DSC").split("|")[1] if place < 2 else ""
+        assert len(pointer) <= 180, "DSC-1 is an ST"
     assert len(seen) == 3 and segment(answer, "DSC") == ""
     assert "AE" in ask(empty, qpd, "RCP|I|1^RD", "DSC|made-up|I")[1]
+
+
+def test_a_page_holds_a_hundred_at_most(empty: Alliance) -> None:
+    head = "MSH|^~\\&|ESB|CITY1|GATEWAY|ALLIANCE|20260319||ADT^A28^ADT_A05|P{}|P|2.5"
+    told = [f"{head.format(one)}\rPID|1||P{one}^^^CITY1^MR||王{one}||19880101|F\r" for one in range(102)]
+    assert empty.mllp(("BHS|^~\\&|ESB|CITY1\r" + "".join(told) + "BTS|102\r").encode()).count(b"MSA|AA") == 102
+    empty.drain()
+    answer = ask(empty, "@PID.5.1^王~@PID.7^1988", "RCP|I|1000^RD")
+    assert sum(one.startswith("PID|") for one in answer) == 100
+    assert segment(answer, "QAK") == "QAK|T1|OK|IHE PDQ Query||100"
+    pointer = segment(answer, "DSC").split("|")[1]
+    rest = ask(empty, "@PID.5.1^王~@PID.7^1988", "RCP|I|1000^RD", f"DSC|{pointer}|I")
+    assert sum(one.startswith("PID|") for one in rest) == 2 and not segment(rest, "DSC")
+
+
+def test_a_query_that_is_cancelled_is_acknowledged(known: Alliance) -> None:
+    head = "MSH|^~\\&|ESB|CITY1|GATEWAY|ALLIANCE|20260320||QCN^J01^QCN_J01|K9|P|2.5"
+    answer = known.mllp(f"{head}\rQID|T1|IHE PDQ Query\r".encode()).decode().split("\r")
+    assert "|ACK^J01^ACK|" in answer[0] and answer[1] == "MSA|AA|K9"
+    nameless = known.mllp(f"{head}\rQID||IHE PDQ Query\r".encode()).decode()
+    assert "MSA|AE|K9" in nameless and "|QID^1^1^1|101^" in nameless
+    stranger = head.replace("|ESB|CITY1|", "|LIS|XZYY|")
+    assert "MSA|AR|K9" in known.mllp(f"{stranger}\rQID|T1|IHE PDQ Query\r".encode()).decode()
 
 
 def test_who_may_not_ask_is_refused_and_the_refusal_is_written_down(known: Alliance) -> None:
