@@ -14,7 +14,7 @@ from ..model.rest import PATCH_FORMATS, Answer, accepts_json, etag_versions
 from ..model.times import instant_text
 from .fhir_audit import PARAMETERS as AUDIT_PARAMETERS
 from .fhir_conditions import Parameter
-from .fhir_parts import FhirParts
+from .fhir_parts import FhirParts, Level
 
 _MAX_BASES = 16
 _READ = ("read", "vread", "history-instance", "history-type", "search-type")
@@ -73,6 +73,7 @@ def _rest(parts: FhirParts) -> Json:
     }
     writes = ("transaction", "batch") if parts.write is not None else ()
     rest["interaction"] = [{"code": code} for code in (*writes, "history-system", "search-system")]
+    rest["operation"] = _operations(parts, "", "system")
     rest["searchParam"] = [{"name": "_type", "type": "token"}, *_common(parts)]
     rest["compartment"] = [f"http://hl7.org/fhir/CompartmentDefinition/{name}" for name in ("patient", "encounter")]
     return rest
@@ -96,7 +97,7 @@ def _resource(parts: FhirParts, type_: str, reverse: list[str]) -> Json:
     references = [key for key, one in parts.lookup(type_).items() if one.kind == "reference"]
     found |= _unless_empty("searchInclude", ["*", *(f"{type_}:{key}" for key in sorted(references))])
     found |= _unless_empty("searchRevInclude", ["*", *reverse] if reverse else [])
-    return found | _unless_empty("operation", _operations(parts, type_))
+    return found | _unless_empty("operation", _operations(parts, type_, "instance", "type"))
 
 
 def _entry(type_: str, interactions: tuple[str, ...], parameters: Mapping[str, Parameter]) -> Json:
@@ -122,16 +123,18 @@ def _pointing_at(parts: FhirParts) -> dict[str, list[str]]:
     return found
 
 
-def _operations(parts: FhirParts, type_: str) -> list[Json]:
-    return [
-        {
-            "name": one.code.lstrip("$"),
-            "definition": one.definition,
-            "documentation": f"{type_}/{'' if one.on_type else '{id}/'}{one.code}：{one.documentation}",
-        }
-        for one in parts.operations
-        if one.type in (type_, "") and (parts.write is not None or not one.code.startswith("$meta-"))
-    ]
+_ADDRESSES = {"instance": "{type}/{id}/", "type": "{type}/", "system": "/"}
+
+
+def _operations(parts: FhirParts, type_: str, *levels: Level) -> list[Json]:
+    """The operations asked at these levels, each with the addresses it answers at."""
+    found = []
+    for one in parts.operations:
+        at = [_ADDRESSES[level].replace("{type}", type_) + one.code for level in levels if level in one.levels]
+        if at and one.type in (type_, "") and (parts.write is not None or not one.code.startswith("$meta-")):
+            said = f"{'、'.join(at)}：{one.documentation}"
+            found.append({"name": one.code.lstrip("$"), "definition": one.definition, "documentation": said})
+    return found
 
 
 def _unless_empty(name: str, values: list[str] | list[Json]) -> Json:

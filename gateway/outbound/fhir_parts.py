@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Literal
 
 from ..model.context import AccessContext
 from ..model.rest import Answer, Call, prefer
@@ -32,6 +33,11 @@ class On:
     within: str = ""
 
     @property
+    def level(self) -> Level:
+        """Of what an operation is asked."""
+        return "instance" if self.id else "type" if self.type else "system"
+
+    @property
     def place(self) -> str:
         """`Patient/1`, `Patient`, `Patient/1/*` or "" for the whole system."""
         if self.within:
@@ -51,15 +57,16 @@ class Original:
 Originals = Callable[[str, AccessContext], Awaitable[Original | None]]
 """The original under a raw key, None when there is none or the caller may not have it."""
 
+Level = Literal["instance", "type", "system"]
 Handler = Callable[["FhirParts", Call, On], Awaitable[Answer]]
 Write = Callable[[Call, On], Awaitable[Answer]]
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One named operation on one instance. `definition`: canonical of its OperationDefinition. type: "" = every type.
+    """One named operation. `definition`: canonical of its OperationDefinition. type: "" = every type.
 
-    parameters: query parameters it knows. on_type: it is asked of the type, not of an instance.
+    parameters: query parameters it knows. levels: of what it is asked.
     """
 
     code: str
@@ -68,7 +75,7 @@ class Operation:
     definition: str
     parameters: frozenset[str] = frozenset()
     documentation: str = ""
-    on_type: bool = False
+    levels: tuple[Level, ...] = ("instance",)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,8 @@ from msgspec import Struct
 from ..errors import BadParameter, TooCostly, UnknownParameter
 from ..model.outcome import Finding
 from ..model.query import Condition, Filter, Include, Query, Total
+from ..model.resource import loads
+from ..model.rest import Call
 from .fhir_conditions import Lookup, Parameter, bare, condition, includes, is_linked, sort_keys
 
 MAX_COUNT = 1000
@@ -98,6 +100,19 @@ def pairs(query: str) -> list[tuple[str, str]]:
         return parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=200)
     except (UnicodeDecodeError, ValueError) as fault:
         raise BadParameter("query", type(fault).__name__) from fault
+
+
+def given_to(call: Call) -> list[tuple[str, str]]:
+    """What an operation is given: parameters of the address, and of a Parameters resource sent."""
+    given = pairs(call.query)
+    if call.method != "POST" or not call.body:
+        return given
+    try:
+        sent = loads(call.body).get("parameter") or []
+        values = [(str(one["name"]), next(str(v) for k, v in one.items() if k.startswith("value"))) for one in sent]
+    except (ValueError, AttributeError, TypeError, KeyError, StopIteration) as fault:
+        raise BadParameter("body", "Parameters with simple values", detail_zh="应为取简单值的 Parameters。") from fault
+    return [*given, *values]
 
 
 def query_text(given: tuple[tuple[str, str], ...]) -> str:

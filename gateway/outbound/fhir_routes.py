@@ -73,6 +73,11 @@ _READS: dict[str, Handler] = {
     "search-type": fhir_search.search,
     "search-system": fhir_search.search,
 }
+_LEVELS = {
+    "instance": ("one resource", "单个资源"),
+    "type": ("the type", "类型"),
+    "system": ("the whole system", "整个系统"),
+}
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _WRITES = frozenset({"create", "update", "patch", "delete", "batch"})
 
@@ -214,13 +219,15 @@ class FhirDoor:
         return _READS.get(on.name, _not_supported)
 
     def _operation(self, on: On) -> Handler:
-        for one in self._parts.operations:
-            if one.code == on.operation and one.type in (on.type, "") and bool(on.id) != one.on_type:
+        named = [one for one in self._parts.operations if one.code == on.operation and one.type in (on.type, "")]
+        for one in named:
+            if on.level in one.levels:
                 return one.handler
         place = f"{on.place}/{on.operation}"[:120]
-        if any(one.code == on.operation and one.type in (on.type, "") for one in self._parts.operations):
-            level, level_zh = ("the type", "类型") if on.id else ("one resource", "单个资源")
-            raise NotSupported(place, f"asked of {level} only", detail_zh=f"只能对{level_zh}使用。")
+        if named:
+            levels = " or ".join(_LEVELS[one][0] for one in named[0].levels)
+            levels_zh = "或".join(_LEVELS[one][1] for one in named[0].levels)
+            raise NotSupported(place, f"asked of {levels} only", detail_zh=f"只能对{levels_zh}使用。")
         raise NotSupported(place, "no such operation", detail_zh="没有这个操作。")
 
     async def _note(self, row: AuditRow) -> None:
@@ -263,6 +270,8 @@ def classify(method: str, path: str, types: frozenset[str]) -> On:
         raise NotSupported("/fhir", method)
     if steps == ["_search"] and method in ("GET", "POST"):
         return On("search-system")
+    if len(steps) == 1 and steps[0].startswith("$") and method in ("GET", "POST"):
+        return On("operation", operation=steps[0])
     if steps[0] not in types:
         raise NotFound(f"/fhir/{steps[0][:64]}", "no such resource type", detail_zh="没有这种资源类型。")
     found = _compartment(method, steps, types) or _typed(method, steps)
@@ -299,7 +308,7 @@ def _typed(method: str, steps: list[str]) -> On | None:
         return On("search-type", type_) if method in ("POST", "GET") else None
     if rest == ["_history"] and method == "GET":
         return On("history-type", type_)
-    if rest[0].startswith("$") and len(rest) == 1 and method == "GET":
+    if rest[0].startswith("$") and len(rest) == 1 and method in ("GET", "POST"):
         return On("operation", type_, operation=rest[0])
     if rest[0].startswith(("$", "_")):
         return None

@@ -13,14 +13,13 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from ...errors import BadParameter
-from ...model.resource import loads
 from ...model.rest import Answer, Call, Part, Seen
 from ...store.base import Resource, Whole, WholePage
 from ...store.index_dates import date_range
 from ..fhir_answers import bundle, current, entries, outcome_entry, patients_of
 from ..fhir_pages import Token, closed, count_of, opened, token_of
 from ..fhir_parts import FhirParts, On, Operation
-from ..fhir_query import pairs, query_text, shape_of
+from ..fhir_query import given_to, pairs, query_text, shape_of
 from ..fhir_search import merged_finding, survivor_of
 
 _PARAMETERS = frozenset({"_type", "_since", "_count", "_page"})
@@ -32,7 +31,7 @@ _END = b"]}"
 
 async def everything(parts: FhirParts, call: Call, on: On) -> Answer:
     """A searchset Bundle. `_type`, `_since`, `start` and `end` narrow it, `_count` gives pages."""
-    given = _given(call)
+    given = given_to(call)
     shape_of(given, _known(on), parts.rules(call))
     page = dict(given).get("_page")
     token = await _first(parts, call, on, given) if page is None else _further(parts, call, on, page)
@@ -43,19 +42,6 @@ async def everything(parts: FhirParts, call: Call, on: On) -> Answer:
     if _in_parts(token, found):
         return _streamed(parts, call, on, token, asked, found)
     return _page(parts, call, on, token, found)
-
-
-def _given(call: Call) -> list[tuple[str, str]]:
-    """Parameters of the address, and of a Parameters resource sent."""
-    given = pairs(call.query)
-    if call.method != "POST" or not call.body:
-        return given
-    try:
-        sent = loads(call.body).get("parameter") or []
-        values = [(str(one["name"]), next(str(v) for k, v in one.items() if k.startswith("value"))) for one in sent]
-    except (ValueError, AttributeError, TypeError, KeyError, StopIteration) as fault:
-        raise BadParameter("body", "Parameters with simple values", detail_zh="应为取简单值的 Parameters。") from fault
-    return [*given, *values]
 
 
 def _known(on: On) -> frozenset[str]:

@@ -15,7 +15,7 @@ from ...model.rest import Answer, Call, Seen
 from ...store.base import Resource
 from ..fhir_answers import bundle, entry, patients_of
 from ..fhir_parts import FhirParts, On, Operation
-from ..fhir_query import MAX_COUNT, pairs, parse, query_text
+from ..fhir_query import MAX_COUNT, given_to, parse, query_text
 
 _MAX = 100
 _PAGES = 20
@@ -23,7 +23,7 @@ _PAGES = 20
 
 async def lastn(parts: FhirParts, call: Call, on: On) -> Answer:
     """A searchset Bundle, newest first within each code. `max` of each (default 1); needs a patient or subject."""
-    given = pairs(call.query)
+    given = given_to(call)
     most = _most(dict(given).get("max", "1"))
     asked = [(name, value) for name, value in given if name != "max"]
     parsed = parse("Observation", asked, parts.lookup, parts.rules(call))
@@ -44,7 +44,7 @@ async def lastn(parts: FhirParts, call: Call, on: On) -> Answer:
     shown = kept.shown()
     own = f"{call.base}/{on.type}/$lastn?{query_text(tuple(given))}"
     body = bundle("searchset", [entry(one, call.base, "match") for one in shown], links=[("self", own)], at=page.at)
-    said = f"Observation/$lastn?{call.query}"
+    said = f"Observation/$lastn?{query_text(tuple(given))}"
     return Answer(200, body, seen=Seen("E", "operation", patients_of(shown), (), said, f"{len(shown)} matches"))
 
 
@@ -91,5 +91,5 @@ LASTN = Operation(
     "http://hl7.org/fhir/OperationDefinition/Observation-lastn",
     frozenset({"max"}),
     "居民每个项目最近的结果；max 为每项条数，可加 category、code、date 等条件。",
-    on_type=True,
+    levels=("type",),
 )

@@ -156,32 +156,38 @@ async def test_every_writing_interaction_is_answered_where_declared_and_nowhere_
 
 
 # ---- operations --------------------------------------------------------------------------------
-def operations(types: dict[str, Json]) -> dict[tuple[str, str], str]:
-    """(type, name) → where it is asked: instance or type."""
+def operations(type_: str, listed: Json) -> dict[str, set[str]]:
+    """Name of each operation → the levels it says it is asked at."""
+    addresses = {"instance": f"{type_}/{{id}}/$", "type": f"{type_}/$"} if type_ else {"system": "/$"}
     return {
-        (type_, one["name"]): "instance" if "{id}" in one["documentation"] else "type"
-        for type_, resource in types.items()
-        for one in resource.get("operation", ())
+        one["name"]: {
+            level
+            for address in one["documentation"].partition("：")[0].split("、")
+            for level, start in addresses.items()
+            if address == start + one["name"]
+        }
+        for one in listed.get("operation", ())
     }
 
 
-async def test_every_operation_is_answered_at_its_level_and_nowhere_else(site: Site) -> None:
-    _, types = await declared(site)
-    known = operations(types)
-    codes = sorted({name for _, name in known})
+async def test_every_operation_is_answered_at_its_levels_and_nowhere_else(site: Site) -> None:
+    rest, types = await declared(site)
+    known = {type_: operations(type_, resource) for type_, resource in types.items()}
+    codes = sorted({name for names in known.values() for name in names})
     assert {"everything", "lastn", "meta", "meta-add", "meta-delete", "recognition", "alerts"} == set(codes)
     async with site.as_("admin") as http:
         for type_ in types:
             for name in codes:
-                levels = {
+                statuses = {
                     "instance": await _asked(http, f"{type_}/none/${name}", name),
-                    "type": await _asked(http, f"{type_}/${name}?patient=x", name),
+                    "type": await _asked(http, f"{type_}/${name}{'?patient=x' * (name == 'lastn')}", name),
                 }
-                where = known.get((type_, name), "")
-                for level, status in levels.items():
-                    assert (status != 405) if level == where else (status == 405), (type_, name, level, status)
+                for level, status in statuses.items():
+                    assert (status != 405) == (level in known[type_].get(name, ())), (type_, name, level, status)
+        system = operations("", rest)
+        assert system == {"meta": {"system"}}
         for name in (*codes, "validate", "expand", "export"):
-            assert (await http.get(f"/fhir/${name}")).status_code in (404, 405)
+            assert (await _asked(http, f"${name}", name) == 200) == (name in system), name
 
 
 async def _asked(http: httpx.AsyncClient, path: str, name: str) -> int:
@@ -206,5 +212,5 @@ async def test_a_gateway_that_only_reads_declares_no_writing(site: Site) -> None
     assert not {"create", "update", "patch", "delete"} & {
         c["code"] for one in types.values() for c in one["interaction"]
     }
-    assert not {"meta-add", "meta-delete"} & {name for _, name in operations(types)}
+    assert not {"meta-add", "meta-delete"} & {name for one in types for name in operations(one, types[one])}
     assert (await site.post("Basic", {"resourceType": "Basic"})).status_code == 405
