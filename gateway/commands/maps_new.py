@@ -36,7 +36,7 @@ rules: []
 ignore: []
 #  - {field: OBX-17, because: 检验系统在此重复仪器名}
 """
-_TABLE = "from,name,unit,specimen,system,code,display\n"
+_TABLE = "from,name,unit,specimen,system,code,display,valid-from\n"
 
 
 def new(args: argparse.Namespace) -> int:

@@ -10,12 +10,13 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, MappingError, MissingFile
-from ..translate.codes import parse_table
-from ..translate.concept_map import concept_map
+from ..translate.codes import VALID_FROM, parse_table
+from ..translate.concept_map import concept_maps
 from ..translate.map_schema import schemas
 from ..translate.strict_yaml import read_utf8
 from .talk import Exit, emit, say
@@ -39,7 +40,9 @@ def export_xlsx(args: argparse.Namespace) -> int:
             sheet.append(row)
         for row in sheet.iter_rows():
             for cell in row:
-                cell.number_format = "@"  # a code such as 0102 keeps its zeros
+                cell.number_format = "@"  # a code such as 0102 keeps its zeros, in the rows to come as well
+        for number in range(1, len(rows[0]) + 1):
+            sheet.column_dimensions[sheet.cell(1, number).column_letter].number_format = "@"
         sheet.freeze_panes = "A2"
         index.append([sheet.title, relative, len(rows) - 1])
     if not count:
@@ -71,16 +74,16 @@ def import_xlsx(args: argparse.Namespace) -> int:
 
 
 def conceptmap(args: argparse.Namespace) -> int:
-    """One ConceptMap a line, or a file each below --out."""
+    """One ConceptMap a table and period: a line each, or a file each below --out."""
     for relative, path in _tables(args):
         member = relative.partition("/")[0]
-        made = concept_map(path.stem, read_utf8(path, relative), "" if member == "_base" else member)
-        if args.out:
-            Path(args.out).mkdir(parents=True, exist_ok=True)
-            text = json.dumps(made, ensure_ascii=False, indent=2)
-            (Path(args.out) / f"{made['id']}.json").write_text(text + "\n", encoding="utf-8")
-        else:
-            emit(made)
+        for made in concept_maps(path.stem, read_utf8(path, relative), "" if member == "_base" else member):
+            if args.out:
+                Path(args.out).mkdir(parents=True, exist_ok=True)
+                text = json.dumps(made, ensure_ascii=False, indent=2)
+                (Path(args.out) / f"{made['id']}.json").write_text(text + "\n", encoding="utf-8")
+            else:
+                emit(made)
     return Exit.OK
 
 
@@ -123,17 +126,22 @@ def _csv(sheet: Any, place: str) -> str:
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
     width = 0
+    days: list[bool] = []
     for number, row in enumerate(sheet.iter_rows(values_only=True), 1):
-        cells = [_text(cell, f"{place}:{number}") for cell in row]
+        days = days or [cell == VALID_FROM for cell in row]
+        cells = [_text(cell, f"{place}:{number}", day=day) for cell, day in zip(row, days, strict=False)]
         width = width or len([cell for cell in cells if cell])
         if any(cells):
             writer.writerow(cells[:width])
     return out.getvalue()
 
 
-def _text(cell: object, place: str) -> str:
+def _text(cell: object, place: str, *, day: bool) -> str:
+    """day: the column holds days, which Excel makes dates of."""
     if cell is None or isinstance(cell, str):
         return cell or ""
+    if day and isinstance(cell, datetime):
+        return cell.date().isoformat()
     raise MappingError(place, f"{cell!r} is a number or a date; format the column as text, so that 0102 stays 0102")
 
 

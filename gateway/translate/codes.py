@@ -4,16 +4,21 @@
 - concept table: `from,name,unit,specimen,system,code,display`: one row a standard code; several spellings of
   one key are separated by `|`; `unit` (UCUM) and `specimen` (B S U F A P) say when the row applies.
 - units: `from,to,item`: printed spelling → UCUM; `item` = `counted`: only for items whose rows name this unit.
+
+Each may have `valid-from`: from that day on the row stands in for earlier rows of its key (and code system).
 """
 
 from __future__ import annotations
 
 import csv
+import difflib
 import hashlib
 import io
+import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date
 from pathlib import Path
 
 from ..errors import MappingError
@@ -78,11 +83,26 @@ class Table:
     concepts: Mapping[str, tuple[ConceptRow, ...]] = field(default_factory=dict)
     counted: Mapping[str, str] = field(default_factory=dict)  # units only for items counted in them
     digest: str = ""  # of the text it was read from; part of the version of every map that sees it
+    later: tuple[tuple[str, Table], ...] = ()  # the whole table as it is from a day on, in the order of days
+
+    @property
+    def days(self) -> tuple[str, ...]:
+        """Days (`2026-07-01`) from which on it says something else."""
+        return tuple(day for day, _ in self.later)
+
+    def at(self, day: str) -> Table:
+        """The table in force on a day; on "" the rows without a day."""
+        found = next((table for since, table in reversed(self.later) if since <= day), self)
+        return replace(found, later=self.later) if self.later else self
 
     def over(self, base: Table | None) -> Table:
-        """This table's keys, then those of `base` that are not in it."""
+        """This table's keys, then those of `base` that are not in it, day by day."""
         if base is None:
             return self
+        days = sorted({*self.days, *base.days})
+        return replace(self._over(base), later=tuple((day, self.at(day)._over(base.at(day))) for day in days))
+
+    def _over(self, base: Table) -> Table:
         return Table(
             self.name,
             {**base.values, **self.values},
@@ -146,23 +166,73 @@ def read_table(path: Path, *, shown_as: str = "") -> Table:
     return parse_table(read_utf8(path, shown_as or path.name), shown_as or path.name, path.stem)
 
 
+VALID_FROM = "valid-from"
+_VALUES = ("from", "to", "equivalence", "item", "note", VALID_FROM)
+_CONCEPTS = ("from", "name", "unit", "specimen", "system", "code", "display", "equivalence", "note", VALID_FROM)
+_DAY = re.compile(r"(\d{4})[-/](\d\d?)[-/](\d\d?)")  # Excel writes 2026/7/1
+
+
 def parse_table(text: str, place: str, name: str) -> Table:
     """CSV text as table; the header decides its kind."""
     reader = csv.DictReader(io.StringIO(text, newline=""))
-    columns = set(reader.fieldnames or ())
+    columns = reader.fieldnames or ()
     rows = [(reader.line_num, row) for row in reader]
     for line, row in rows:
         if None in row or any(cell is None for cell in row.values()):
             raise MappingError(f"{place}:{line}", "this row has another number of columns than the header")
-    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    if {"from", "system", "code"} <= columns:
-        return replace(_concept_table(name, place, rows), digest=digest)
-    if {"from", "to"} <= columns:
-        return replace(_value_table(name, place, rows), digest=digest)
-    raise MappingError(f"{place}:1", "the header needs `from,to` or `from,…,system,code`")
+    concepts = {"from", "system", "code"} <= set(columns)
+    if not concepts and not {"from", "to"} <= set(columns):
+        raise MappingError(f"{place}:1", "the header needs `from,to` or `from,…,system,code`")
+    _check_columns(columns, _CONCEPTS if concepts else _VALUES, place)
+    days = sorted({valid_from(row, f"{place}:{line}") for line, row in rows} | {""})
+    digest, build = hashlib.sha256(text.encode()).hexdigest()[:16], _concept_table if concepts else _value_table
+    first, *later = [replace(build(name, place, in_force(rows, day)), digest=digest) for day in days]
+    return replace(first, later=tuple(zip(days[1:], later, strict=True)))
 
 
-Rows = Iterable[tuple[int, dict[str, str]]]
+def _check_columns(columns: Sequence[str], known: Sequence[str], place: str) -> None:
+    """Further columns are notes; one that only looks like a known column is a slip, whose content would be lost."""
+    for column in columns:
+        near = difflib.get_close_matches(column.strip().lower().replace("_", "-"), known, 1, 0.75)
+        if column not in known and near:
+            raise MappingError(f"{place}:1", f"the column {column!r} is unknown; did you mean {near[0]!r}?")
+
+
+def valid_from(row: Mapping[str, str], place: str) -> str:
+    """From which day on a row counts, as `2026-07-01`; "" for one that counts since ever."""
+    cell = row.get(VALID_FROM, "").strip()
+    if not cell:
+        return ""
+    try:
+        if found := _DAY.fullmatch(cell):
+            return date(*map(int, found.groups())).isoformat()
+    except ValueError:
+        pass
+    raise MappingError(place, f"valid-from is {cell!r}; write a day, like 2026-07-01")
+
+
+Rows = Sequence[tuple[int, dict[str, str]]]  # line, cells
+
+
+def in_force(rows: Rows, day: str) -> Rows:
+    """Those in force on a day, in their order; for a spelling (and code system) only the newest."""
+    newest: dict[tuple[str, ...], str] = {}
+    for line, row in rows:
+        since = valid_from(row, f":{line}")
+        for _, about in _about(row) if since <= day else ():
+            newest[about] = max(since, newest.get(about, ""))
+    out = []
+    for line, row in rows:
+        since = valid_from(row, "")
+        if kept := [spelling for spelling, about in _about(row) if newest.get(about) == since]:
+            out.append((line, row | {"from": "|".join(kept)}))
+    return out
+
+
+def _about(row: Mapping[str, str]) -> list[tuple[str, tuple[str, ...]]]:
+    """Each spelling of a row, and what another row must share with it to take its place."""
+    system, item = row.get("system", ""), row.get("item", "")
+    return [(part.strip(), (key_of(part), system, item)) for part in row["from"].split("|") if part.strip()]
 
 
 def _value_table(name: str, place: str, rows: Rows) -> Table:

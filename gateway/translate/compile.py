@@ -7,9 +7,8 @@ neighbours that walk the same nodes share their loops.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -19,16 +18,18 @@ from .expressions import WHOLE, Elements, Expressions
 from .formats import Emit, Format, Session
 from .functions import Setting
 from .json_code import is_constant, literal
-from .mapping import SPECIAL_TARGETS, Map, Rule
+from .mapping import Map, Rule
 from .memo import MemoOfTexts, NotedJson, NotedText
 from .names import Names
+from .periods import Finder, finders
+from .plan import Planned, plan_of, resets
+from .reads import Noting
 from .recurring import Row, around, for_all, plain_number
 from .run import Run
 from .strict_yaml import Yaml, nested
 
 RunMap = Callable[[Any, Run], None]
 LANGUAGE = "1"  # part of every mapping's version: changes when the same rules would make something else
-_WORD = re.compile(r"[a-z][a-z0-9_]*")
 
 
 @dataclass(frozen=True)
@@ -42,23 +43,13 @@ class Compiled:
     ignore: Mapping[str, str]
     source: str
     make_traced: Callable[[], RunMap]
+    days: tuple[str, ...] = ()  # from which on one of its code tables says something else
+    where: tuple[Finder, ...] = ()  # where a message says its day
 
     @cached_property
     def traced(self) -> RunMap:
         """As `run`, and it notes where every value stood."""
         return self.make_traced()
-
-
-@dataclass(frozen=True, slots=True)
-class _Planned:
-    """A rule with its loop steps and the numbers of the loops it stands in (the same number = the same loop)."""
-
-    rule: Rule
-    bit: int
-    chain: tuple[str, ...]
-    loops: tuple[int, ...]
-    words: frozenset[str]  # every text in the rule, and the $names inside conditions
-    referred: Mapping[str, frozenset[str]]  # rules it names under `ref` and under `refs`
 
 
 def version_of(found: Map, setting: Setting) -> str:
@@ -70,15 +61,20 @@ def version_of(found: Map, setting: Setting) -> str:
 
 def compile_map(found: Map, form: Format, setting: Setting, elements: Elements | None = None) -> Compiled:
     """The map as functions. Raises MappingError with file and line."""
+    version = version_of(found, setting)
+    tables = Noting(setting.tables)
+    setting = replace(setting, tables=tables)
     fast, session, text = _function(found, form, setting, elements, traced=False)
     return Compiled(
         found.name,
-        version_of(found, setting),
+        version,
         session,
         fast,
         dict(found.ignore),
         text,
         lambda: _function(found, form, setting, elements, traced=True)[0],
+        tuple(sorted({day for name in tables.seen for day in setting.tables[name].days})),
+        finders(found, form.finder),
     )
 
 
@@ -112,8 +108,8 @@ class _Writer:
         self.emit = Emit()
         self._map = found
         self._session = session
-        self._plan = _plan(found, session)
-        self._resets = _resets(self._plan)
+        self._plan = plan_of(found, session)
+        self._resets = resets(self._plan)
         self._traced = traced
         self._names = Names()
         self._open = self._names.open
@@ -147,7 +143,7 @@ class _Writer:
             self.emit.line(f"m.said({self._write.text(self._map.said)})")
 
     # ---- loops ----------------------------------------------------------------------------------
-    def _move_to(self, planned: _Planned) -> None:
+    def _move_to(self, planned: Planned) -> None:
         shared = 0
         while shared < min(len(self._open), len(planned.loops)) and self._open[shared] == planned.loops[shared]:
             shared += 1
@@ -185,7 +181,7 @@ class _Writer:
             self.emit.line(f"{name} = {empty}")
 
     # ---- rules ----------------------------------------------------------------------------------
-    def _rule(self, planned: _Planned) -> None:
+    def _rule(self, planned: Planned) -> None:
         rule, write = planned.rule, self._write
         write.bit = planned.bit
         when = rule.node.get("when")
@@ -203,11 +199,11 @@ class _Writer:
         with self.emit.inside(f"if {condition}:"):
             self._body(planned)
 
-    def _alone(self, planned: _Planned) -> bool:
+    def _alone(self, planned: Planned) -> bool:
         innermost = planned.loops[-1]
         return sum(innermost in other.loops for other in self._plan) == 1
 
-    def _body(self, planned: _Planned) -> None:
+    def _body(self, planned: Planned) -> None:
         rule, node = planned.rule, planned.rule.node
         if not any(node.get(key) for key in ("to", "keep", "warn", "document")):
             raise node.error(f"rule {rule.name!r} does nothing: no inherited rule has this name, and it has no `to`")
@@ -411,85 +407,3 @@ def _joined(parts: list[str]) -> str:
 
 def _set_of(rule: Rule) -> Yaml:
     return rule.node.get("set") or Yaml({}, rule.node.place)
-
-
-def _plan(found: Map, session: Session) -> list[_Planned]:
-    """Rules with their loops: a loop number is shared by neighbours with the same outer steps."""
-    out: list[_Planned] = []
-    count, steps, loops = 0, tuple[str, ...](), tuple[int, ...]()
-    for number, rule in enumerate(found.rules):
-        _check_names(rule)
-        try:
-            chain = session.chain(rule.each)
-        except ValueError as error:
-            raise rule.node.error(f"each: {error}") from error
-        shared = 0
-        while shared < min(len(steps), len(chain)) and steps[shared] == chain[shared]:
-            shared += 1
-        fresh = tuple(range(count + 1, count + 1 + len(chain) - shared))
-        count += len(fresh)
-        steps, loops = chain, loops[:shared] + fresh
-        named = {key: _named(rule, key) for key in ("ref", "refs")}
-        out.append(_Planned(rule, number, chain, loops, _texts(rule), named))
-    return out
-
-
-def _check_names(rule: Rule) -> None:
-    if not _WORD.fullmatch(rule.name):
-        raise rule.node.error(f"a rule's name is lower-case letters, digits and _: {rule.name!r}")
-    if rule.to and rule.to not in SPECIAL_TARGETS and not rule.to.isalpha():
-        raise rule.node.error(f"{rule.to!r} is no resource type")
-    keep = rule.node.get("keep")
-    for name, node in (keep.fields() if keep else {}).items():
-        if not _WORD.fullmatch(name):
-            raise node.error(f"a kept value's name is lower-case letters, digits and _: {name!r}")
-
-
-def _resets(plan: list[_Planned]) -> dict[int, list[tuple[str, str]]]:
-    """For each loop (0 = the message): local names to empty at the start of its body.
-
-    A name lives in the innermost loop that its maker and everybody who uses it share.
-    """
-    out: dict[int, list[tuple[str, str]]] = {}
-    kept = dict.fromkeys(name for planned in plan for name in _kept_names(planned.rule))
-    for name in kept:
-        lives = [p.loops for p in plan if name in _kept_names(p.rule) or f"${name}" in p.words]
-        out.setdefault(_deepest(lives), []).append((f"kept_{name}", "''"))
-    for planned in plan:
-        if not planned.rule.to or planned.rule.to in SPECIAL_TARGETS:
-            continue
-        name = planned.rule.name
-        for key, local, empty in (("ref", f"r_{name}", "b''"), ("refs", f"l_{name}", "[]")):
-            users = [p.loops for p in plan if name in p.referred[key]]
-            if not users:
-                continue
-            out.setdefault(_deepest([planned.loops, *users]), []).append((local, empty))
-    return out
-
-
-def _deepest(paths: list[tuple[int, ...]]) -> int:
-    shared = paths[0]
-    for path in paths[1:]:
-        while path[: len(shared)] != shared:
-            shared = shared[:-1]
-    return shared[-1] if shared else 0
-
-
-def _kept_names(rule: Rule) -> list[str]:
-    keep = rule.node.get("keep")
-    return list(keep.fields()) if keep else []
-
-
-def _texts(rule: Rule) -> frozenset[str]:
-    words: set[str] = set()
-    for node in rule.node.walk():
-        if isinstance(node.value, str):
-            words.add(node.value)
-            words.update(re.findall(r"\$[a-z][a-z0-9_]*", node.value))
-    return frozenset(words)
-
-
-def _named(rule: Rule, key: str) -> frozenset[str]:
-    found = (node.get(key) for node in rule.node.walk())
-    values = (item.value for node in found if node is not None for item in node.items())
-    return frozenset(value for value in values if isinstance(value, str))

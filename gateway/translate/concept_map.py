@@ -1,7 +1,8 @@
 """A code table as FHIR ConceptMap, so that a platform's engineer reads with FHIR tools what a hospital's codes became.
 
 Source: FHIR R4 ConceptMap. An empty `equivalence` is `equivalent`; a row for an item with several standard codes
-gives several targets.
+gives several targets. A table with days (`valid-from`) is one ConceptMap a period: the same url, `version` its first
+day, and the R4 extension `resource-effectivePeriod`.
 """
 
 from __future__ import annotations
@@ -9,31 +10,51 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable
+from datetime import date, timedelta
 
 from ..model import systems
 from ..model.resource import Json
-from .codes import full_system
+from .codes import full_system, in_force, valid_from
 
 _URL = "urn:alliance-gateway:conceptmap:"
+_PERIOD = "http://hl7.org/fhir/StructureDefinition/resource-effectivePeriod"
 
 
-def concept_map(name: str, text: str, member: str = "") -> Json:
-    """The ConceptMap of a table's CSV text. member "": a table everybody shares."""
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    columns, rows = set(reader.fieldnames or ()), list(reader)
-    owner = member or "base"
-    source = systems.local_codes(member, name) if member else f"{_URL}{owner}:{name}:source"
-    groups = _concepts(rows) if {"system", "code"} <= columns else {f"{_URL}{owner}:{name}:target": _values(rows)}
+def concept_maps(name: str, text: str, member: str = "") -> list[Json]:
+    """The ConceptMaps of a table's CSV text, one a period. member "": a table everybody shares."""
+    rows = list(enumerate(csv.DictReader(io.StringIO(text, newline="")), 2))
+    days = sorted({valid_from(row, name) for _, row in rows} | {""})
+    made = [
+        _concept_map(name, [row for _, row in in_force(rows, day)], member or "base", _period(day, till))
+        for day, till in zip(days, [*days[1:], ""], strict=True)
+    ]
+    return [one for one in made if one["group"]]
+
+
+def _concept_map(name: str, rows: list[dict[str, str]], owner: str, period: Json) -> Json:
+    source = systems.local_codes(owner, name) if owner != "base" else f"{_URL}{owner}:{name}:source"
+    dated = f"-{period['start']}" if "start" in period else ""
+    about: Json = {"extension": [{"url": _PERIOD, "valuePeriod": period}]} if period else {}
+    concepts = any({"system", "code"} <= row.keys() for row in rows)
+    groups = _concepts(rows) if concepts else {f"{_URL}{owner}:{name}:target": _values(rows)} if rows else {}
     return {
         "resourceType": "ConceptMap",
-        "id": f"{owner}-{name}".replace("_", "-")[:64],
+        "id": f"{owner}-{name}".replace("_", "-")[: 64 - len(dated)] + dated,
+        **about,
         "url": f"{_URL}{owner}:{name}",
+        **({"version": period["start"]} if "start" in period else {}),
         "name": f"{owner}_{name}",
         "status": "active",
         "group": [
             {"source": source, "target": target, "element": _elements(found)} for target, found in groups.items()
         ],
     }
+
+
+def _period(day: str, next_day: str) -> Json:
+    """From a day to the last before the next change; {} for a table without days."""
+    last = (date.fromisoformat(next_day) - timedelta(days=1)).isoformat() if next_day else ""
+    return {key: text for key, text in (("start", day), ("end", last)) if text}
 
 
 _Pair = tuple[str, Json]

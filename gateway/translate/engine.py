@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from .expressions import Elements
 from .formats import Document, Format
 from .functions import Setting
 from .mapping import Library, Map
+from .periods import day_of
 from .rows import RowFormat
 from .run import Run, Trace
 from .serving import Served, served
@@ -62,7 +64,7 @@ class Mappings:
         self._elements = elements
         self._formats: dict[str, Format] = {form.name: form for form in _formats()}
         self._maps: dict[str, Maps] = {}
-        self._compiled: dict[tuple[str, str, str], Compiled] = {}
+        self._compiled: dict[tuple[str, str, str, str], Compiled] = {}
         self._organizations: dict[tuple[int, str], bytes] = {}
         self._served: dict[tuple[str, str, str], Served | None] = {}
         self._known: dict[tuple[str, str, str, str, str, str], tuple[Compiled, Served]] = {}
@@ -145,17 +147,19 @@ class Mappings:
                     own[kind], out[kind] = name, found
         return out
 
-    def _compile(self, source: Source, form: str, found: Map) -> Compiled:
-        key = (source.member, source.timezone, found.name)
+    def _compile(self, source: Source, form: str, found: Map, day: str = "") -> Compiled:
+        """A map with its code tables as they are from a day on; "": the rows that are valid since ever."""
+        key = (source.member, source.timezone, found.name, day)
         if key not in self._compiled:
-            setting = self._setting(source)
+            setting = self._setting(source, day)
             self._compiled[key] = compile_map(found, self._formats[form], setting, self._elements)
         return self._compiled[key]
 
-    def _setting(self, source: Source) -> Setting:
+    def _setting(self, source: Source, day: str = "") -> Setting:
         member = self.directory.members.get(source.member)
         names = self.library.table_names(source.member)
-        tables = {name: table for name in names if (table := self.library.table(source.member, name)) is not None}
+        known = ((name, self.library.table(source.member, name)) for name in names)
+        tables = {name: table.at(day) if day else table for name, table in known if table is not None}
         return Setting(source.member, member.name if member else "", source.timezone, tables)
 
     def compiled(self, source: Source, form: str, kind: str, structure: str = "") -> Compiled:
@@ -182,12 +186,36 @@ class Mappings:
         document = form.read(raw, source)
         compiled, by = self._serving(source, raw.format, document.kind, document.facts.get("structure", ""))
         document.findings += by.findings
-        return form, document, compiled
+        return form, document, self._in_force(compiled, raw, source, document.root) if compiled.days else compiled
+
+    def _in_force(self, compiled: Compiled, raw: RawMessage, source: Source, root: Any) -> Compiled:
+        """The map with the table rows in force on the day a message, or a row of a file, tells of."""
+        if not compiled.days:
+            return compiled
+        day = day_of(root, compiled.where, source.timezone, raw.received_at)
+        since = max((one for one in compiled.days if one <= day), default="")
+        return self._compile(source, raw.format, self._map_of(compiled, raw, source), since)
+
+    def _portions(
+        self, raw: RawMessage, source: Source, form: Format, document: Document, compiled: Compiled
+    ) -> list[tuple[Compiled, Any]]:
+        """What runs on what: the whole message; of a file whose rows may be of different days, row by row."""
+        parts = form.parts(document) if compiled.days and isinstance(form, RowFormat) else []
+        chosen = [(self._in_force(compiled, raw, source, part.root), part.root) for part in parts]
+        return chosen or [(compiled, document.root)]
+
+    def _map_of(self, compiled: Compiled, raw: RawMessage, source: Source) -> Map:
+        return next(one for one in self._maps_of(source, raw.format).values() if one.name == compiled.name)
 
     def serving(self, raw: RawMessage, source: Source) -> Map:
         """The map that serves a message, as rules. Raises a TranslateError."""
         *_, compiled = self._opened(raw, source)
-        return next(one for one in self._maps_of(source, raw.format).values() if one.name == compiled.name)
+        return self._map_of(compiled, raw, source)
+
+    def day(self, raw: RawMessage, source: Source) -> str:
+        """The day whose rows of dated code tables count for a message. Raises a TranslateError."""
+        _, document, compiled = self._opened(raw, source)
+        return day_of(document.root, compiled.where, source.timezone, raw.received_at)
 
     # ---- translating ----------------------------------------------------------------------------
     def translate(self, raw: RawMessage, source: Source, ids: Ids, now: datetime) -> Draft:
@@ -196,13 +224,14 @@ class Mappings:
         now: the time of arrival; it stands for the message's own time when the message has none, and
         clinical times more than a day after it are refused.
         """
-        form, document, compiled = self._opened(raw, source)
+        opened = form, document, compiled = self._opened(raw, source)
         run = self._run(source, ids, now)
         try:
-            compiled.run(document.root, run)
+            for one, root in self._portions(raw, source, *opened):
+                one.run(root, run)
         except (ValueError, TranslateError) as error:
             run = self._run(source, ids, now)
-            if not _in_parts(form, document, compiled, compiled.run, run):
+            if not _in_parts(form, document, partial(self._in_force, compiled, raw, source), run):
                 if isinstance(error, TranslateError):
                     raise
                 raise self._explained(raw, source, compiled, ids, now) from None
@@ -210,13 +239,14 @@ class Mappings:
 
     def trace(self, raw: RawMessage, source: Source, ids: Ids, now: datetime) -> tuple[Draft, list[Trace]]:
         """As `translate`, and where every element came from (D26)."""
-        form, document, compiled = self._opened(raw, source)
+        opened = form, document, compiled = self._opened(raw, source)
         run = self._run(source, ids, now)
         try:
-            compiled.traced(document.root, run)
+            for one, root in self._portions(raw, source, *opened):
+                one.traced(root, run)
         except (ValueError, TranslateError) as error:
             place, run = run.at[0], self._run(source, ids, now)
-            if not _in_parts(form, document, compiled, compiled.traced, run):
+            if not _in_parts(form, document, partial(self._in_force, compiled, raw, source), run, traced=True):
                 raise (
                     error if isinstance(error, TranslateError) else BadValue(place, _without_data(str(error)))
                 ) from None
@@ -294,7 +324,7 @@ def _formats() -> tuple[Format, ...]:
 
 
 def _in_parts(
-    form: Format, document: Document, compiled: Compiled, function: Callable[[Any, Run], None], run: Run
+    form: Format, document: Document, serving: Callable[[Any], Compiled], run: Run, *, traced: bool = False
 ) -> bool:
     """Run each row of a file alone: what one row holds wrong is a finding, and the other rows go on.
 
@@ -303,9 +333,9 @@ def _in_parts(
     parts = form.parts(document) if isinstance(form, RowFormat) else []
     good = 0
     for part in parts:
-        mark = run.mark()
+        mark, compiled = run.mark(), serving(part.root)
         try:
-            function(part.root, run)
+            (compiled.traced if traced else compiled.run)(part.root, run)
             good += 1
         except (ValueError, TranslateError) as error:
             run.back_to(mark)

@@ -14,7 +14,7 @@ from ..model.directory import Source
 from ..model.ids import Ids
 from ..model.message import RawMessage
 from ..model.resource import dumps, loads
-from .codes import key_of
+from .codes import key_of, valid_from
 from .engine import Mappings
 from .mapping import Library
 from .run import Read, Trace
@@ -55,6 +55,7 @@ def origins(
     """
     _, traces = mappings.trace(raw, source, ids, now)
     rules = {one.name: one for one in mappings.serving(raw, source).rules}
+    day = mappings.day(raw, source)
     head, *tail = path.split(".")
     out = []
     for trace in traces:
@@ -65,8 +66,10 @@ def origins(
         value = _deep(trace, head, tail)
         if value is None:
             continue
-        rows = tuple(_rows(mappings.library, source.member, reads, trace.value))
-        out.append(Origin(path, dumps(value).decode(), trace.rule, node.place if node else trace.line, reads, rows))
+        text = dumps(value).decode()
+        made = (tuple(_rows(mappings.library, source.member, reads, one, day)) for one in (text, trace.value))
+        line = node.place if node else trace.line
+        out.append(Origin(path, text, trace.rule, line, reads, next(filter(None, made), ())))
     return out
 
 
@@ -119,21 +122,26 @@ def _deep(trace: Trace, head: str, tail: list[str]) -> Any:
     return value
 
 
-def _rows(library: Library, member: str, reads: tuple[Read, ...], value: str) -> Iterator[TableRow]:
+def _rows(library: Library, member: str, reads: tuple[Read, ...], value: str, day: str) -> Iterator[TableRow]:
     """Rows that know a text that was read and whose target stands in the value; the first file that has any."""
     for read in reads:
         keys = {key_of(part) for _, _, raw in read.inputs for part in (raw, *_PARTS.split(raw)) if part.strip()}
         for name in read.tables:
             for shown, path in library.table_files(member, name):
-                found = list(_matching(read_utf8(path, shown), shown, keys, value))
+                found = _matching(read_utf8(path, shown), shown, keys, value, day)
                 yield from found
                 if found:
                     break
 
 
-def _matching(text: str, shown: str, keys: set[str], value: str) -> Iterator[TableRow]:
+def _matching(text: str, shown: str, keys: set[str], value: str, day: str) -> list[TableRow]:
+    """Of rows that say the same from different days on, the one in force."""
     reader = csv.DictReader(io.StringIO(text, newline=""))
+    found: dict[tuple[str, str], tuple[str, TableRow]] = {}
     for row in reader:
-        target = row.get("code") or row.get("to") or ""
-        if target and f'"{target}"' in value and keys & {key_of(part) for part in row["from"].split("|")}:
-            yield TableRow(f"{shown}:{reader.line_num}", tuple((key, text) for key, text in row.items() if text))
+        target, place = row.get("code") or row.get("to") or "", f"{shown}:{reader.line_num}"
+        since, about = valid_from(row, place), (row.get("system", ""), target)
+        hit = target and f'"{target}"' in value and keys & {key_of(part) for part in row["from"].split("|")}
+        if hit and since <= day and since >= found.get(about, ("",))[0]:
+            found[about] = since, TableRow(place, tuple((key, text) for key, text in row.items() if text))
+    return [row for _, row in found.values()]

@@ -165,6 +165,9 @@ class Format(Protocol):
     def session(self) -> Session:
         """A path compiler for one mapping."""
 
+    def finder(self, path: str) -> Callable[[Any], str]:
+        """Of a document's root: the first text at the path wherever it stands, without counting as read."""
+
     def unused(self, document: Document, session: Any, ignore: Mapping[str, str]) -> tuple[Unused, ...]:
         """Populated fields nobody read, after the mapping ran; `ignore` is path → reason."""
 
@@ -259,6 +262,10 @@ class NodeFormat:
 
     def place(self, path: str) -> Placer:
         """See NodePaths."""
+        raise NotImplementedError
+
+    def finder(self, path: str) -> Callable[[Any], str]:
+        """See Format."""
         raise NotImplementedError
 
     def unused(self, document: Document, session: Any, ignore: Mapping[str, str]) -> tuple[Unused, ...]:

@@ -58,6 +58,7 @@ def _map() -> Json:
         "extends": _WORDS,
         "for": _WORDS,
         "source": _TEXT,
+        "happened": _WORDS,
         "rules": {"type": "array", "items": rule},
         "remove": {"type": "array", "items": _TEXT},
         "ignore": {

@@ -13,7 +13,7 @@ from ..errors import MappingError
 from .codes import Table, read_table
 from .strict_yaml import Yaml, load
 
-MAP_KEYS = frozenset({"format", "serves", "extends", "for", "source", "said", "rules", "remove", "ignore"})
+MAP_KEYS = frozenset({"format", "serves", "extends", "for", "source", "said", "happened", "rules", "remove", "ignore"})
 RULE_KEYS = frozenset(
     {
         "rule",
@@ -67,12 +67,14 @@ class Map:
     rules: tuple[Rule, ...]
     ignore: tuple[tuple[str, str], ...]
     said: Yaml | None
+    happened: tuple[Yaml, ...]  # where its clinical time stands; the first that holds one counts
     place: str
 
     def canon(self) -> object:
         """Content for hashing, without places."""
         said = self.said.canon() if self.said else None
-        return [self.format, self.serves, [(r.name, r.node.canon()) for r in self.rules], self.ignore, said]
+        happened = [one.canon() for one in self.happened]
+        return [self.format, self.serves, [(r.name, r.node.canon()) for r in self.rules], self.ignore, said, happened]
 
 
 class Library:
@@ -138,12 +140,13 @@ class Library:
         rules, ignore = self._merged(name)
         return Map(
             name=name,
-            format=self._inherited(name, "format", ()),
+            format=form.text() if (form := self._nearest(name, "format")) else "",
             serves=node.words("serves"),
             sources=node.words("for"),
             rules=tuple(rules.values()),
             ignore=tuple(ignore.items()),
-            said=self._said(name),
+            said=self._nearest(name, "said"),
+            happened=tuple((self._nearest(name, "happened") or Yaml([], node.place)).items()),
             place=node.place,
         )
 
@@ -153,16 +156,11 @@ class Library:
             raise node.error(f"{name} extends itself: {' → '.join((*seen, name))}")
         yield from node.words("extends")
 
-    def _inherited(self, name: str, key: str, seen: tuple[str, ...]) -> str:
-        found = self.yaml(f"{name}.yaml").word(key)
+    def _nearest(self, name: str, key: str, seen: tuple[str, ...] = ()) -> Yaml | None:
+        """The map's own key, else that of the first map it extends that has it."""
+        found = self.yaml(f"{name}.yaml").get(key)
         for parent in () if found else self._parents(name, seen):
-            found = found or self._inherited(parent, key, (*seen, name))
-        return found
-
-    def _said(self, name: str, seen: tuple[str, ...] = ()) -> Yaml | None:
-        found = self.yaml(f"{name}.yaml").get("said")
-        for parent in () if found else self._parents(name, seen):
-            found = found or self._said(parent, (*seen, name))
+            found = found or self._nearest(parent, key, (*seen, name))
         return found
 
     def _line(self, name: str, seen: tuple[str, ...] = ()) -> list[str]:

@@ -14,10 +14,11 @@ from functools import cache
 
 from .formats import Access, Emit
 from .functions_v2 import part
-from .tree_v2 import ORDER_SEGMENTS, ROOT_SEGMENTS
+from .tree_v2 import ORDER_SEGMENTS, ROOT_SEGMENTS, Tree
 
 _PATH = re.compile(r"(parent/)?([A-Z][A-Z0-9]{2})-(\d+)(?:\[(\d+)\])?(?:\.(\d+)(?:\.(\d+))?)?")
 _SEGMENT = re.compile(r"[A-Z][A-Z0-9]{2}")
+_FORM = "not of the form SEG-field.component.subcomponent, SEG-field[repetition]"
 _CHILD = "OBR>"
 _NOTHING = ("", '""')
 
@@ -168,7 +169,7 @@ class V2Session:
         """One field or component from the nearest segment."""
         found = _PATH.fullmatch(path)
         if not found:
-            raise ValueError("not of the form SEG-field.component.subcomponent, SEG-field[repetition]")
+            raise ValueError(_FORM)
         parent, segment, number, repeat, component, sub = found.groups()
         position = int(number)
         whole = whole and component is None
@@ -205,6 +206,22 @@ class V2Session:
             if segment == "NTE" or scope.kind == _kind_of(segment):
                 return scope.bound.setdefault(segment, f"s{scope.level}_{segment}"), inner
         raise ValueError(f"{segment} is not within reach here; walk it with `each: {segment}` or `keep` its value")
+
+
+def first_in(path: str) -> Callable[[Tree], str]:
+    """Of a message: the first text at a path, whichever segment of that name holds it. ValueError for no path."""
+    found = _PATH.fullmatch(path)
+    if not found or found[1]:
+        raise ValueError(_FORM)
+    _, segment, field, repeat, component, sub = found.groups()
+    head, at = f"{segment}|", int(field) - (segment in ("MSH", "FHS", "BHS"))
+    pick, prepare = _Repetition(int(repeat or 1)), _component(int(component or 1), int(sub or 1))
+
+    def first(tree: Tree) -> str:
+        rows = (line.split("|") for line in tree.text.split("\r") if line.startswith(head))
+        return next((text for row in rows if at < len(row) and (text := prepare(pick(row[at])))), "")
+
+    return first
 
 
 def _kind_of(segment: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -18,7 +18,7 @@ from .formats import Document
 from .functions_v2 import part, unescape
 from .loss_v2 import Loss
 from .memo import Memo
-from .paths_v2 import V2Session
+from .paths_v2 import V2Session, first_in
 from .tree_v2 import Tree, clean, separators, standard
 
 _STARTS = re.compile(rb"(?:^|[\r\n])(?=MSH.)")
@@ -243,6 +243,10 @@ class V2Format:
     def session(self) -> V2Session:
         """A path compiler for one mapping."""
         return V2Session()
+
+    def finder(self, path: str) -> Callable[[Tree], str]:
+        """See Format."""
+        return first_in(path)
 
     def unused(self, document: Document, session: Any, ignore: Mapping[str, str]) -> tuple[Unused, ...]:
         """Fields nobody read."""

@@ -11,7 +11,7 @@ from .functions import Function, Setting
 from .strict_yaml import Yaml
 
 
-class _Noting(dict[str, Table]):
+class Noting(dict[str, Table]):
     """Tables that note which of them are asked for."""
 
     def __init__(self, tables: Mapping[str, Table]) -> None:
@@ -27,7 +27,7 @@ def read_line(
     node: Yaml, function: Function, setting: Setting, options: Mapping[str, str], inputs: Mapping[str, Access]
 ) -> str:
     """`m.read(file:line, path, tables, inputs)`; the tables are those the function asks for when it is made."""
-    tables = _Noting(setting.tables)
+    tables = Noting(setting.tables)
     function.make(replace(setting, tables=tables), options)
     written = node.fields()
     seen = "".join(f"({name!r}, {at.place}, {at.code}), " for name, at in inputs.items() if name in written)

@@ -105,6 +105,11 @@ class RowFormat(NodeFormat):
 
         return where
 
+    def finder(self, path: str) -> Callable[[Any], str]:
+        """The first cell of that name, in the document row or below."""
+        name, _ = _split(path)
+        return lambda root: next((text for row, _ in _with_first(root) if (text := row.cells.get(name, ""))), "")
+
     def parts(self, document: Document) -> list[Part]:
         """Rows that may stand alone when another of them is wrong; [] when the message stands or falls as one."""
         return []

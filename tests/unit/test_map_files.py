@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 
 import openpyxl
@@ -10,7 +11,7 @@ import pytest
 
 from gateway.cli import main
 from gateway.shipped import shipped
-from gateway.translate.concept_map import concept_map
+from gateway.translate.concept_map import concept_maps
 
 
 def test_a_new_member_compiles_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -49,6 +50,10 @@ def test_an_edited_sheet_changes_its_table_alone_and_a_wrong_one_changes_nothing
     assert main(["map", "import-xlsx", book, "--mappings", into]) == 0
     table = Path(into, "county_people_hospital/codes/exam_items.csv")
     assert table.read_text(encoding="utf-8").splitlines()[-1] == "0102,腹部CT平扫,,,LOINC,36424-0,腹部CT平扫"
+    sheet["H1"], sheet["H2"] = "valid-from", datetime(2026, 7, 1)  # Excel makes a date of a day
+    opened.save(book)
+    assert main(["map", "import-xlsx", book, "--mappings", into]) == 0
+    assert table.read_text(encoding="utf-8").splitlines()[1].endswith(",2026-07-01")
     before = table.read_bytes()
     sheet.append([102, "数字", "", "", "LOINC", "1-1", ""])  # Excel took the zero away
     opened.save(book)
@@ -57,7 +62,7 @@ def test_an_edited_sheet_changes_its_table_alone_and_a_wrong_one_changes_nothing
 
 
 def test_a_value_table_becomes_a_concept_map_with_its_equivalences() -> None:
-    made = concept_map("status", "from,to,equivalence,note\nF|final,final,equal,x\nZ,,unmatched,\n")
+    (made,) = concept_maps("status", "from,to,equivalence,note\nF|final,final,equal,x\nZ,,unmatched,\n")
     (group,) = made["group"]
     assert [one["code"] for one in group["element"]] == ["F", "final", "Z"]
     assert group["element"][0]["target"] == [{"code": "final", "equivalence": "equal", "comment": "x"}]

@@ -83,6 +83,11 @@ def test_printed_units_have_their_ucum_code(printed: str, code: str) -> None:
         ("from,to\na,1,2\n", 2, "columns"),
         ("a,b\n1,2\n", 1, "header"),
         ("from,name,unit,specimen,system,code,display\nA,a,,,LOINK,1,a\n", 2, "LOINK"),
+        ("from,to,valid-from\na,1,\na,2,2026-02-30\n", 3, "valid-from"),
+        ("from,to,valid-from\na,1,1 March\n", 2, "like 2026-07-01"),
+        ("from,to,valid-from\na,1,2026-02-01\na,2,2026/2/1\n", 3, "twice"),
+        ("from,to,valid_from\na,1,2026-02-01\n", 1, "did you mean 'valid-from'"),
+        ("from,to,equivalance\na,1,\n", 1, "did you mean 'equivalence'"),
     ],
 )
 def test_faults_name_file_and_line(text: str, line: int, said: str) -> None:

@@ -1,0 +1,50 @@
+"""Which rows of dated code tables are in force for a message: those of the day on which what it tells happened.
+
+The day is that of the first of the map's `happened` (then `said`) which holds a time that is not in the future, in the
+source's zone; without any it is the day of arrival. Decision note 0044.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from ..model.times import fhir_from_ts, parse_fhir, parse_offset
+from .functions import stamp
+from .mapping import Map
+
+Finder = Callable[[Any], str]
+"""From a message's root: the first text at a path, "" when there is none. Nothing counts as read by it."""
+_AHEAD = timedelta(days=1)
+
+
+def finders(found: Map, finder: Callable[[str], Finder]) -> tuple[Finder, ...]:
+    """Where to look for the day. Raises MappingError with file and line."""
+    said = (found.said.get("first") or found.said).items() if found.said else []
+    out = []
+    for node in (*found.happened, *said):
+        try:
+            out.append(finder(node.text()))
+        except ValueError as error:
+            raise node.error(f"happened: {error}") from error
+    return tuple(out)
+
+
+def day_of(root: Any, where: Sequence[Finder], zone: str, received: datetime) -> str:
+    """`2026-07-01`."""
+    for find in where:
+        if day := _day(find(root), zone, received + _AHEAD):
+            return day
+    return received.astimezone(parse_offset(zone)).date().isoformat()
+
+
+def _day(text: str, zone: str, latest: datetime) -> str:
+    try:
+        said = fhir_from_ts(stamp(text), zone)
+        at = parse_fhir(said)
+        if at > latest:
+            return ""
+        return at.astimezone(parse_offset(zone)).date().isoformat() if "T" in said else f"{said}-01-01"[:10]
+    except (ValueError, OverflowError):
+        return ""
