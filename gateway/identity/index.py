@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from ..errors import NumberReused
+from ..errors import Conflict, NumberReused
 from ..model import systems
 from ..model.directory import Directory
 from ..model.ids import Ids
@@ -187,6 +187,19 @@ class PersonIndex:
             await self._rematch(desk, person, record, verdict, said_at)
         made = desk.render([key])
         return _as_written(made, patient) if made.patients[0] == patient_id else made
+
+    async def forget(self, patients: Sequence[str]) -> Resolution:
+        """What goes with Patients that are deleted: all their source records said. Who is sent again begins anew.
+
+        Raises Conflict for one of a merge, which only its undoing takes apart.
+        """
+        desk = self.workspace()
+        for one in patients:
+            person = await desk.person(one)
+            if person.survivor or person.replaces:
+                raise Conflict(f"Patient/{one}", "undo the merge first", detail_zh="该居民与他人合并过，请先撤销合并。")
+            desk.forget(person)
+        return desk.render(())
 
     async def current(self, member: str, local_number: str) -> str:
         """Patient id a local number stands for now, "" when nobody sent it."""

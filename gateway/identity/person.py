@@ -104,6 +104,12 @@ def removed(record: Record, keys: Iterable[str]) -> Record:
     return replace(record, content={**record.content, "_removed": gone}) if gone else record
 
 
+def forgotten(record: Record) -> Record:
+    """The record once its Patient is deleted: where it came from, and whose card it is not."""
+    kept: Json = {key: record.content[key] for key in ("_door", "_disowned") if key in record.content}
+    return replace(record, content=kept, provisional=False)
+
+
 _NO_CARD = CardVerdict(False, "", "", "none")
 
 

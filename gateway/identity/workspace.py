@@ -23,7 +23,7 @@ from ..store.base import Move, Put, RecordPut, SourceRecordRow, Store, src_of
 from ..store.bodies import prepare
 from . import reviews
 from .match import Candidate, Code, Review, traits
-from .person import Names, Record, compose, content_bytes, record_from, retired
+from .person import Names, Record, compose, content_bytes, forgotten, record_from, retired
 
 Key = tuple[str, str]
 _PAGE = 200
@@ -151,7 +151,8 @@ class Workspace:
             return self._people[patient_id]
         found = await self._store.read("Patient", patient_id, SYSTEM)
         stored = loads(found.body) if found is not None and found.body else {}
-        person = Person(patient_id, found.version if found else 0, found.member if found else "", stored=stored)
+        version = found.version if found is not None and not found.deleted else 0
+        person = Person(patient_id, version, found.member if found else "", stored=stored)
         for link in stored.get("link", ()):
             other = reference_id(link.get("other"), "Patient")
             if link.get("type") == "replaced-by":
@@ -179,6 +180,12 @@ class Workspace:
         person.touched = True
         self._records[record.key], self._home[record.key] = record, person.id
         self._changed.add(record.key)
+
+    def forget(self, person: Person) -> None:
+        """The records of a person who goes say nothing any more."""
+        for record in person.records.values():
+            self._records[record.key] = forgotten(record)
+            self._changed.add(record.key)
 
     def move(self, keys: Iterable[Key], origin: Person, target: Person) -> None:
         """Records and everything known through them go from one person to another; an emptied one retires."""
@@ -316,9 +323,9 @@ class Workspace:
     async def read_task(self, task_id: str) -> tuple[Json, int, str]:
         """(body without id and meta, version, member) of a stored Task; ({}, 0, "") when absent."""
         found = await self._store.read("Task", task_id, SYSTEM)
-        if found is None:
+        if found is None or found.deleted:
             return {}, 0, ""
-        return _bare(loads(found.body)) if found.body else {}, found.version, found.member
+        return _bare(loads(found.body)), found.version, found.member
 
     async def _task(self, key: Key, code: str) -> _Task:
         task_id = reviews.task_id(self.ids, code, key)

@@ -347,26 +347,19 @@ class Planner:
         if len(found) > self.parts.deletes:
             raise PreconditionFailed(f"{aim.type}?…", "several matches", detail_zh="条件匹配到多条。")
         _match(call, found[0] if found else None)
-        deletes: list[Delete] = []
-        patients: list[str] = []
         for one in found:
             _own(call.who, one)
-            if not one.deleted:
-                deletes.append(Delete(one.type, one.id, one.version))
-                patients.append(await self._parted(one))
-        place = f"{aim.type}/{aim.id or found[0].id}" if aim.id or found else ""
-        about = tuple(dict.fromkeys(filter(None, patients)))
-        return Change(place, "D", "delete", deletes=tuple(deletes), patients=about, conditions=conditions)
-
-    async def _parted(self, gone: Resource) -> str:
-        """The Patient a resource is about. Raises Conflict for a Patient who has records."""
-        if gone.type == "Patient":
-            found = await self.parts.store.everything(gone.id, SYSTEM)
-            if any(one.type != "Patient" for one in found):
-                raise Conflict(
-                    f"Patient/{gone.id}", "the person has records", detail_zh="该居民还有记录，不能删除。"
-                )  # fmt: skip
-        return subject_of(gone.type, gone.id, gone.body)
+        there = [one for one in found if not one.deleted]
+        people = [one.id for one in there if one.type == "Patient"]
+        return Change(
+            f"{aim.type}/{aim.id or found[0].id}" if aim.id or found else "",
+            "D",
+            "delete",
+            deletes=tuple(Delete(one.type, one.id, one.version) for one in there),
+            resolution=await self.parts.people.forget(people) if people else NOBODY,
+            patients=tuple(dict.fromkeys(filter(None, (subject_of(one.type, one.id, one.body) for one in there)))),
+            conditions=conditions,
+        )
 
 
 async def _next(who: AccessContext, old: Resource, content: Content) -> tuple[Put | PackedPut, str]:

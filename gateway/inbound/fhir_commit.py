@@ -15,7 +15,7 @@ from ..identity.workspace import Moved, Resolution, puts_of
 from ..model.context import AccessContext
 from ..model.rest import Answer, Call, Seen
 from ..security.audit import audit_row, refused_row
-from ..store.base import AuditRow, Committed, Condition, Delete, Once, PackedPut, Plan, Put, hash64
+from ..store.base import AuditRow, Committed, Condition, Delete, Occupied, Once, PackedPut, Plan, Put, hash64
 from .fhir_change import NOBODY, Aim, Change, Planner, WriteParts
 from .fhir_reply import answer_of
 from .turns import Pace, Turnstile
@@ -77,6 +77,8 @@ class Committer:
                 once = Once(key, digest, await asyncio.to_thread(_packed, changes)) if key else None
                 whole = await self._whole(call.who, changes, subtype, once)
                 return changes, await self.parts.store.commit(whole), False
+            except Occupied:
+                raise
             except Conflict as fault:
                 if not changes and not isinstance(fault, Moved):
                     raise  # what the request itself runs into, and will again

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from ..errors import Conflict
 from ..model.context import AccessContext
 from ..model.query import Query
 
@@ -225,10 +226,15 @@ class Once:
     said: bytes
 
 
+class Occupied(Conflict):
+    """A Patient to be deleted has records, however often it is tried."""
+
+
 class Plan(Struct, frozen=True):
     """One transaction as data. Order: preconditions, records, moves, puts, deletes, audit, done.
 
     puts: those their maker has not packed, the store packs.
+    deletes: a Patient only while no other current resource lies with them, else it is Occupied.
     unclaimed: identifiers that no current resource may hold but those this plan puts over an expected version:
     (type, system, value).
     once: a second plan under the same key is a Conflict; its caller then reads the kept answer.

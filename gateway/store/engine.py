@@ -7,7 +7,7 @@ into its SQL, so no row can be reached that the caller may not know of (design-s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 import msgspec
 from msgspec import Struct
 
-from .base import Committed, Delete, Kept, Move, Once, PackedPut, RecordPut, SourceRecordRow
+from .base import Committed, Delete, Kept, Move, Occupied, Once, PackedPut, RecordPut, SourceRecordRow, fh_of
 
 if TYPE_CHECKING:
     from .pages import Pages
@@ -224,10 +224,27 @@ class PackedCondition:
     writes: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Vacant:
+    """A Patient with whom nothing may lie: their id and fh, and the posting of what lies in their compartment."""
+
+    id: str
+    fh: int
+    word: int
+
+    def refuse(self, plan: PackedPlan, lying: Iterable[int]) -> None:
+        """Raises Occupied. lying: fhs of current resources in their home or compartment, Patients left out."""
+        gone = {fh_of(one.type, one.id) for one in plan.deletes}
+        new = any(put.home == self.fh or self.word in put.words for put in puts_of(plan) if put.type != "Patient")
+        if new or not gone.issuperset(lying):
+            raise Occupied(f"Patient/{self.id}", "the person has records", detail_zh="该居民还有记录，不能删除。")
+
+
 class PackedPlan(Struct, frozen=True):
     """One transaction, ready. `audits` are encoded AuditRows; `done` (raw key, outcome).
 
     led: superseded Patients whose writes were led on, as (fh, id of the one next in place); it must still be so.
+    vacant: Patients it deletes; when they are there, no other current resource that it leaves may lie with them.
     """
 
     at: datetime
@@ -242,6 +259,7 @@ class PackedPlan(Struct, frozen=True):
     once: Once | None = None
     rests: tuple[tuple[int, str], ...] = ()
     led: tuple[tuple[int, str], ...] = ()
+    vacant: tuple[Vacant, ...] = ()
 
 
 def puts_of(plan: PackedPlan) -> list[PackedPut]:

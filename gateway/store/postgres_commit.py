@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from ..errors import GatewayError
 from .aside import aside
 from .base import NO_TILL, Committed, src_of
-from .engine import DAY_MS, SEQ_BITS, SHARED_HOMES, PackedPlan, Replan, puts_of
+from .engine import DAY_MS, DELETED, SEQ_BITS, SHARED_HOMES, PackedPlan, Replan, puts_of
 from .packing import pack_written
 from .postgres_database import COMMIT, Connection, Database, run
 from .postgres_draft import Draft, Grounds, Head, Later, NewRow, Settled, State, grounds_of
@@ -56,6 +56,13 @@ MOVABLE = (
     f" AND r.typ <> {number_of('Patient')}"
 )
 """Current rows of source records in one Patient's home, Patients left out."""
+_LYING = " UNION ".join(
+    f"SELECT r.fh FROM {source} AND r.till_tx = {NO_TILL} AND r.flags & {DELETED} = 0"
+    f" AND r.typ <> {number_of('Patient')}"
+    for source in (
+        "dir d JOIN version r ON r.person = d.person WHERE d.fh = %s", "version r WHERE r.tk @> ARRAY[%s]::int8[]"
+    )
+) + " LIMIT %s"  # fmt: skip
 _FOLLOW = "UPDATE record SET patient = %s WHERE patient = %s AND src = ANY(%s::int8[])"
 _SETTLE = f"SELECT base, floor FROM settle({', '.join(['%s'] * 26)})"
 
@@ -87,6 +94,7 @@ class Group:
     async def _load(self, on: Grounds) -> tuple[int, int, State]:
         """The newest transaction, asked first, and what the plans rest on."""
         moves = [move for plan in self._plans for move in plan.moves]
+        vacant = [(one.fh, one.word, len(plan.deletes) + 1) for plan in self._plans for one in plan.vacant]
         since = max(int(plan.at.timestamp() * 1000) for plan in self._plans) - DAY_MS
         async with self._db.pipeline():
             last = await run(self._db, LAST)
@@ -103,6 +111,7 @@ class Group:
                 await run(self._db, _OWNERS, (on.srcs,)),
             ]
             movable = [await run(self._db, MOVABLE, (move.source, list(move.move.srcs))) for move in moves]
+            lying = [await run(self._db, _LYING, bound) for bound in vacant]
         base, floor = (await last.fetchone()) or (0, 0)
         people, seqs, found, holders, survivors, carried, claimed, answered, owners = [
             await one.fetchall() for one in asked
@@ -114,6 +123,7 @@ class Group:
         state = State(
             heads, {person: seq or 0 for person, seq in seqs}, iter([SHARED_HOMES + row[0] for row in people]), held,
             dict(survivors), [{row[0] for row in await one.fetchall()} for one in movable],
+            [[row[0] for row in await one.fetchall()] for one in lying],
             dict(carried), dict(claimed), {row[0] for row in answered}, dict(owners), frozenset(heads),
         )  # fmt: skip
         return base, floor, state

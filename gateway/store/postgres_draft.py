@@ -78,9 +78,10 @@ class State:
 
     known: directory entries there are. seqs: last seq by home. people: person numbers ready to be given. holders:
     identifier hash -> current, not deleted (fh, version). survivors: who stands for superseded Patients. movable: row
-    keys by move, in the plan's order. carried: identifier hash -> newest transaction that wrote a resource which
-    carries it. claimed: criteria hash -> last transaction under them. answered: Idempotency-Keys in use. owners:
-    Patient by source record. claiming: criteria the plans claim, by transaction. closing: row key -> (tx, at).
+    keys by move, in the plan's order. lying: what lies with a Patient that is deleted, likewise. carried: identifier
+    hash -> newest transaction that wrote a resource which carries it. claimed: criteria hash -> last transaction under
+    them. answered: Idempotency-Keys in use. owners: Patient by source record. claiming: criteria the plans claim, by
+    transaction. closing: row key -> (tx, at).
     """
 
     heads: dict[int, Head]
@@ -89,6 +90,7 @@ class State:
     holders: dict[int, list[tuple[int, int]]]
     survivors: dict[int, str]
     movable: list[set[int]]
+    lying: list[list[int]]
     carried: dict[int, int]
     claimed: dict[int, int]
     answered: set[int]
@@ -161,6 +163,9 @@ class Draft:
         for move, found in zip(self.plan.moves, self.state.movable, strict=False):
             if found != set(move.rids):
                 raise Replan
+        for one, lying in zip(self.plan.vacant, self.state.lying, strict=False):
+            if self._head(one.fh).live:
+                one.refuse(self.plan, lying)
 
     def _answers_stand(self) -> None:
         """What was asked before the plan was made would still be answered alike."""
@@ -262,8 +267,8 @@ class Draft:
 
 
 def alone(plan: PackedPlan) -> bool:
-    """Who leads to whom changes: such a plan shares its transaction with no other."""
-    return bool(plan.moves) or any(put.survivor for put in plan.puts)
+    """Who leads to whom changes, or with whom nothing may lie: the plan shares its transaction with no other."""
+    return bool(plan.moves or plan.vacant) or any(put.survivor for put in plan.puts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,7 @@ from .engine import (
     Replan,
     Row,
     Unclaimed,
+    Vacant,
 )
 from .engine_sqlite import SqliteEngine
 from .opened import Opened
@@ -267,6 +268,7 @@ class ResourceStore:
             once=plan.once,
             rests=plan.rests,
             led=led,
+            vacant=tuple(_vacant(gone.id) for gone in plan.deletes if gone.type == "Patient"),
         )
 
     def _pack_all(self, puts: tuple[Put | PackedPut, ...]) -> tuple[PackedPut, ...]:
@@ -398,6 +400,10 @@ class ResourceStore:
 
 def _encoded(rows: tuple[AuditRow, ...]) -> tuple[bytes, ...]:
     return tuple([encode_audit(row) for row in rows])
+
+
+def _vacant(patient: str) -> Vacant:
+    return Vacant(patient, fh_of("Patient", patient), hash64("compartment", "Patient", patient))
 
 
 def _home(put: Put | PackedPut) -> int:

@@ -16,9 +16,9 @@ from msgspec import Struct
 from ..errors import Conflict, StoreError
 from .base import NO_TILL, Committed, Delete, PackedPut, RecordPut, Written, fh_of, src_of
 from .bodies import instant_of
-from .engine import DAY_MS, DELETED, SEQ_BITS, SHARED_HOMES, PackedPlan, Replan, home_of
+from .engine import DAY_MS, DELETED, SEQ_BITS, SHARED_HOMES, Match, PackedPlan, Replan, home_of
 from .packing import pack_written, short_words
-from .sqlite_sql import LONG_MS, SEQ_MASK, Names, fts_words, insert, numbers
+from .sqlite_sql import LONG_MS, SEQ_MASK, Names, fts, fts_words, insert, numbers
 
 
 @dataclass(slots=True)
@@ -74,7 +74,7 @@ def alone(work: ReadyPlan) -> bool:
     Plans that only put, delete and note share one transaction's statements; each keeps its number and its answer.
     """
     plan = work.plan
-    asks = plan.moves or plan.unclaimed or plan.conditions or plan.once
+    asks = plan.moves or plan.unclaimed or plan.conditions or plan.once or plan.vacant
     return bool(asks or any(put.type == "Patient" for put in plan.puts))
 
 
@@ -189,6 +189,11 @@ class _Transaction:
         for move in plan.moves:
             if self._movable(move.source, move.move.srcs) != set(move.rids):
                 raise Replan
+        for patient in plan.vacant:
+            if (head := self.heads.get(patient.fh)) is not None and head.live:
+                first = head.rid >> SEQ_BITS << SEQ_BITS
+                bound = (first, first | SEQ_MASK, fts(Match(((patient.word,),))), len(plan.deletes) + 1)
+                patient.refuse(plan, [fh for (fh,) in self.db.execute(_LYING, bound)])
 
     def _expect(self, type_: str, id_: str, fh: int, expect: int) -> None:
         head = self.heads.get(fh)
@@ -343,6 +348,11 @@ _CLAIMED = "SELECT 1 FROM criteria WHERE h = ? AND tx > ?"
 _CARRIED = (
     "SELECT 1 FROM ident JOIN dir ON dir.fh = ident.fh JOIN row ON row.rid = dir.rid"
     " WHERE ident.h = ? AND row.from_tx > ? LIMIT 1"
+)
+_CURRENT = f"till_tx = {NO_TILL} AND flags & {DELETED} = 0 AND typ <> (SELECT no FROM name WHERE text = 'Patient')"
+_LYING = (
+    f"SELECT fh FROM row WHERE rid BETWEEN ? AND ? AND {_CURRENT} UNION"
+    f" SELECT fh FROM post JOIN row ON row.rid = post.rowid WHERE post MATCH ? AND {_CURRENT} LIMIT ?"
 )
 MOVABLE = (
     "SELECT rid FROM row WHERE rid BETWEEN ? AND ? AND till_tx = ? AND flags = 0"
