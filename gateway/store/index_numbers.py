@@ -15,7 +15,7 @@ from .base import Keys, hash64
 from .index_dates import FIRST, LAST, date_range
 from .index_filter import CompiledFilter, allow, always, split_escaped
 from .index_params import SearchParam
-from .index_units import UCUM
+from .index_units import MOST_TENS, UCUM
 from .index_values import base_unit
 
 PREFIXES = ("eq", "ne", "gt", "ge", "lt", "le", "sa", "eb", "ap")
@@ -139,6 +139,6 @@ def _written(filter: Filter, digits: str) -> tuple[Fraction, Fraction]:
         exponent = exact.as_tuple().exponent
     except InvalidOperation:
         exponent = "n"
-    if not isinstance(exponent, int) or abs(exponent) > 300 or len(digits) > 320:
+    if not isinstance(exponent, int) or max(abs(exponent), abs(exact.adjusted()), len(digits)) > MOST_TENS:
         raise BadParameter(filter.code, "not a number", detail_zh="不是数字")
     return Fraction(exact), Fraction(5) * Fraction(10) ** (exponent - 1)

@@ -12,6 +12,10 @@ from fractions import Fraction
 from functools import lru_cache
 
 UCUM = "http://unitsofmeasure.org"
+MOST_TENS = 240
+"""A number of more digits before or after its point is no measurement; times any unit here it is still a float."""
+_LONG = 100  # characters; no unit of medicine has so many
+_LEAST, _MOST = Fraction(1, 10**60), Fraction(10**60)  # what a unit may be worth
 _TENS = {
     "Y": 24, "Z": 21, "E": 18, "P": 15, "T": 12, "G": 9, "M": 6, "k": 3, "h": 2, "da": 1, "d": -1, "c": -2, "m": -3,
     "u": -6, "n": -9, "p": -12, "f": -15, "a": -18, "z": -21, "y": -24,
@@ -48,7 +52,7 @@ _PIECE = re.compile(r"(10[*^]|\d+(?!\*|\^)|(?:[^\d./{}\[\]+\-()]|\[[^\]]*\])+)?(
 def canonical(code: str) -> tuple[Fraction, str] | None:
     """(what one of this unit is worth in base units, the base units as text); None for a unit not known here."""
     factor, powers = Fraction(1), dict[str, int]()
-    sign, rest = 1, code
+    sign, rest = 1, code if len(code) < _LONG else ""
     if rest.startswith("/"):
         sign, rest = -1, rest[1:]
     while True:
@@ -61,6 +65,8 @@ def canonical(code: str) -> tuple[Fraction, str] | None:
             powers[base] = powers.get(base, 0) + sign * power
         rest = rest[match.end() :]
         if not rest:
+            if not _LEAST < factor < _MOST:
+                return None
             return factor, ".".join(f"{base}{power}" for base, power in sorted(powers.items()) if power)
         if rest[0] not in "./":
             return None

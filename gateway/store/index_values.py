@@ -9,6 +9,7 @@ uri `value`. A quantity stands under `system|code`, under its bare unit, and und
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Context, Decimal
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
@@ -17,9 +18,10 @@ from .base import fh_of, hash64
 from .index_dates import FIRST, LAST, date_range
 from .index_params import SearchParam
 from .index_text import grams, is_chinese, mixed_forms, normal, normal_name, pinyin_forms, split_surname, starts
-from .index_units import UCUM, canonical
+from .index_units import MOST_TENS, UCUM, canonical
 
 _LIMIT = 32_768
+_SHORT = Context(prec=40)
 _codes: dict[tuple[str, str | None, str | None], tuple[int, ...]] = {}
 _plain: dict[tuple[str, Any], int] = {}
 _references: dict[tuple[str, str], tuple[int, tuple[int, int]] | None] = {}
@@ -256,9 +258,20 @@ def _quantity(t: Target, g: Gathered, v: Any) -> None:
     for unit in unit_hashes(v.system, v.code, v.unit):
         g.numbers.append((t.number, unit, value))
     base = base_unit(v.code) if v.system == UCUM and v.code else None
-    if base is not None:  # one division of whole numbers: rounded once, and a fifth of a Fraction's time
-        over, under = v.value.as_integer_ratio()
-        g.numbers.append((t.number, base[1], over * base[0].numerator / (under * base[0].denominator)))
+    if base is not None:
+        g.numbers.append((t.number, base[1], _times(v.value, base[0])))
+
+
+def _times(value: Decimal, worth: Fraction) -> float:
+    """The product, by one division of whole numbers: rounded once, and a fifth of a Fraction's time.
+
+    What is beyond all measure (1e999999999, 1e-999999999) is infinite or nothing: its whole numbers would take minutes,
+    as those of a million digits would.
+    """
+    if not -MOST_TENS < value.adjusted() < MOST_TENS:
+        return float(value)
+    over, under = _SHORT.plus(value).as_integer_ratio()
+    return over * worth.numerator / (under * worth.denominator)
 
 
 def unit_hashes(system: str | None, code: str | None, unit: str | None) -> tuple[int, ...]:

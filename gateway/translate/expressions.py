@@ -390,15 +390,17 @@ class Expressions:
 
         def write() -> str:
             self._inner = True
-            self.emit.line(f"{out}_ = []")
+            self.emit.line(f"{out}_ = []; {out}n = 0")
             steps = tuple(step.text() for step in fields["each"].items())
             for step in steps:
                 self._enter(step, fields["each"])
+            self.emit.line(f"{out}n += 1")
             with self._perhaps():
                 made = self.named(self.json(fields["set"], path))
             self.emit.line(f"if {made}: {out}_.append({made})")
             for _ in steps:
                 self.session.leave(self.emit)
+            self.emit.line(f"if {out}n > 99: m.walked({out}n)")
             self.emit.line(f"{out} = b'[' + b','.join({out}_) + b']' if {out}_ else b''")
             return out
 
@@ -444,6 +446,7 @@ class Expressions:
         found = self.emit.temp()
         joined = parts[0] if len(parts) == 1 else f"b','.join(filter(None, ({', '.join(parts)})))"
         self.emit.line(f"{found} = {joined}")
+        self.emit.line(f"if len({found}) > 10_000: m.walked(len({found}) // 70)")  # bytes of a reference
         return self._conditional(node, lambda: f"(b'[' + {found} + b']' if {found} else b'')")
 
     def _references(self, name: str) -> str:

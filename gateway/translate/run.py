@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NoReturn
 
-from ..errors import FutureDate, MissingField
+from ..errors import FutureDate, MissingField, TooLarge
 from ..model.ids import Ids
 from ..model.message import Awaited, DraftResource, MergeRequest, SourceRecord
 from ..model.outcome import Finding
@@ -16,6 +16,7 @@ from .functions import stamp
 from .memo import NotedJson, NotedText
 
 _NEAR = timedelta(hours=16)
+_WALKED = 10_000  # entries of long lists in one message
 _AHEAD = timedelta(days=1)  # clocks of analysers differ; a whole day ahead is a wrong date
 
 
@@ -67,6 +68,8 @@ class Run:
         self.at = ("", "")
         self.reads: list[Read] = []
         self._numbers: dict[str, int] = {}  # local number → its place in records
+        self._lines: dict[str, set[str]] = {}  # of texts `kept` gave
+        self._walked = 0
         self._zone = zone
         self._latest = now + _AHEAD
 
@@ -123,10 +126,20 @@ class Run:
         if parse_fhir(text.decode().strip('"')) > self._latest:
             raise FutureDate(place)
 
-    @staticmethod
-    def kept(before: str, more: str) -> str:
+    def kept(self, before: str, more: str) -> str:
         """Kept texts one below another, each once."""
-        return before if not more or more in before.split("\n") else f"{before}\n{more}"
+        lines = self._lines.pop(before, None) or set(before.split("\n"))
+        if more and more not in lines:
+            lines.add(more)
+            before = f"{before}\n{more}"
+        self._lines[before] = lines
+        return before
+
+    def walked(self, entries: int) -> None:
+        """One more long list. Raises TooLarge where lists of a message multiply each other."""
+        self._walked += entries
+        if self._walked > _WALKED:
+            raise TooLarge(detail=f"> {_WALKED} in lists of one message")
 
     def number_of(self, local_number: str) -> int:
         """The number `patient` will give the record."""

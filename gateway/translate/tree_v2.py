@@ -37,6 +37,7 @@ _HEAD = re.compile(r"(?:[A-Z][A-Z0-9]{2}\|?)?")  # a segment's, or that of an em
 
 _SHAPE = bytes(byte if byte in b"|^~\r" else ord("x") for byte in range(256))
 _WITHOUT = b" \t" + bytes(range(0x80, 0xC0))  # blanks, and what follows the first byte of a character
+_NOBODY = ("", "\r")  # the parent of an order that names none
 _BLANKS = [[""] * count for count in range(100)]
 
 
@@ -298,24 +299,22 @@ class Tree:
         """Orders whose OBR-26 names a result of an earlier order move below that result."""
         for patient in self.patients:
             stay: list[Group] = []
+            results: dict[tuple[str, str], int] = {}  # (item, sub-id or "" for any) -> line of its latest result
             for order in patient["orders"]:
-                parent = _parent_of(order, stay)
+                parent = results.get(_parent_of(order))
                 if parent is None:
                     stay.append(order)
+                    for obx in reversed(order.get("OBX", ())):  # the first of an order, of the latest order
+                        item = part(obx[3], 1)
+                        results[item, obx[4]] = results[item, ""] = obx[0]
                 else:
-                    self.children.setdefault(parent[0], []).append(order)
+                    self.children.setdefault(parent, []).append(order)
             patient["orders"] = stay
 
 
-def _parent_of(order: Group, earlier: list[Group]) -> Fields | None:
-    obr = order["OBR"][0] if "OBR" in order else None
-    if obr is None or len(obr) <= 26 or not obr[26]:
-        return None
-    # OBR-26: parent's OBX-3 as subcomponents, parent's OBX-4 (sub-id), first text of parent's OBX-5.
-    item, sub_id = obr[26].split("^")[0].split("&")[0], part(obr[26], 2)
-    for group in reversed(earlier):
-        for obx in group.get("OBX", ()):
-            if part(obx[3], 1) == item and (obx[4] == sub_id or not sub_id):
-                found: Fields = obx
-                return found
-    return None
+def _parent_of(order: Group) -> tuple[str, str]:
+    """Item and sub-id of OBR-26: parent's OBX-3 as subcomponents, its OBX-4, first text of its OBX-5."""
+    obr = order["OBR"][0] if "OBR" in order else []
+    if len(obr) <= 26 or not obr[26]:
+        return _NOBODY
+    return obr[26].split("^")[0].split("&")[0], part(obr[26], 2)

@@ -11,6 +11,7 @@ import os
 import re
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -61,7 +62,6 @@ class Door:
     """One message after the other through everything."""
 
     mappings: Mappings
-    spent: Counter[str] = field(default_factory=Counter)
     worst: tuple[float, int, str] = (0.0, 0, "")
     said: Counter[str] = field(default_factory=Counter)
 
@@ -71,8 +71,8 @@ class Door:
         self._ids = Ids(b"mutation" * 4)
         self._sandbox = self.mappings.directory.sources["sandbox"]
 
-    async def take(self, seed: int, how: str, body: bytes) -> None:
-        """Everything one frame causes; its answers are looked at after the clock stopped."""
+    async def take(self, seed: int, how: str, body: bytes) -> float:
+        """Seconds of everything one frame causes; its answers are looked at after the clock stopped."""
         self._shelf.last.clear()
         began = time.thread_time()
         receipts = [
@@ -82,12 +82,12 @@ class Door:
         for arrival in self._shelf.last:
             self.work_off(arrival)
         took = time.thread_time() - began
-        self.spent[how] += int(took * 1e6)
         self.worst = max(self.worst, (took, seed, how))
         for frame, receipt in receipts:
             readable(frame, receipt)
             if receipt.later is not None:
                 readable(frame, Receipt(receipt.kept, ack=await receipt.later))
+        return took
 
     def work_off(self, arrival: Arrival) -> None:
         """Translate, check and pack, as the pipeline does; what cannot be is refused with its reason."""
@@ -147,6 +147,58 @@ def test_two_thousand_mutated_messages(mappings: Mappings) -> None:
     door = asyncio.run(campaign(mappings, int(os.environ.get("SEED", "1")) * 10_000_000, 2_000))
     assert door.said["translated"] > 500, door.said
     assert door.worst[0] < 4 * _LIMIT_S, door.worst  # beside other tests; the campaign holds the limit itself
+
+
+_HEAD = "MSH|^~\\&|ESB|CITY1|GATEWAY|ALLIANCE|20260318090000||{}|L1|P|2.5.1||||||UNICODE UTF-8\rPID|1||L1^^^CITY1^MR"
+_LONG: dict[str, Callable[[int], str]] = {
+    "empty lines": lambda n: _HEAD.format("ADT^A01") + "\rno segment" + "\r" * 20 * n + "PV1|1|I|||||||||||||||||Z1\r",
+    "visits and diagnoses": lambda n: (
+        _HEAD.format("ADT^A01") + "".join(f"\rPV1|1|I|||||||||||||||||Z{i}\rDG1|1||I{i}^x" for i in range(n // 4))
+    ),
+    "results and their isolates": lambda n: (
+        _HEAD.format("ORU^R01")
+        + "".join(f"\rOBR|{i}||F{i}|B^b{'|' * 22}B{i}^{i}\rOBX|1|ST|A{i}^a^L|{i}|+||||||F" for i in range(n))
+    ),
+    "organisms": lambda n: (
+        _HEAD.format("ORU^R01")
+        + "\rOBR|1||F1|B^b"
+        + "".join(f"\rOBX|{i}|CE|ORG^细菌^L|{i}|{i}^o{i}^L||||||F" for i in range(n))
+    ),
+    "three texts kept": lambda n: (
+        _HEAD.format("SIU^S12")
+        + "\rSCH|S1|S1"
+        + "".join(f"\rAIS|{i}||{i}^x^L|20260318{i:06d}||{i}|{i}" for i in range(n))
+    ),
+    "documents and their lines": lambda n: (
+        _HEAD.format("MDM^T02") + "".join(f"\rTXA|1|CN|TX|||||||||D{i}\rOBX|1|TX|A{i}^a||x" for i in range(n // 4))
+    ),
+    "numbers of one person": lambda n: _HEAD.format("ADT^A28") + "".join(f"~N{i}^^^CITY1^MR" for i in range(4 * n)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", _LONG)
+def test_four_times_as_long_a_message_takes_about_four_times_as_long(mappings: Mappings, name: str) -> None:
+    def cost(size: int) -> float:
+        door, body = Door(mappings), _LONG[name](size).encode()
+        return min(asyncio.run(door.take(0, name, body)) for _ in range(3))
+
+    short, long = cost(200), cost(800)
+    assert long < 9 * short, f"{short * 1e3:.1f} ms, {long * 1e3:.1f} ms"
+
+
+@pytest.mark.parametrize("name", ["visits and diagnoses", "documents and their lines"])
+def test_lists_that_multiply_each_other_are_refused(mappings: Mappings, name: str) -> None:
+    door = Door(mappings)
+    asyncio.run(door.take(0, "", _LONG[name](4 * 300).encode()))
+    assert door.said == {"GW-INB-003": 1}
+
+
+@pytest.mark.parametrize("value", ["9" * 400, "1" * 1_000_000, "0." + "0" * 400 + "1"])
+def test_a_number_of_many_digits_is_kept_as_text(mappings: Mappings, value: str) -> None:
+    door = Door(mappings)
+    body = f"{_HEAD.format('ORU^R01')}\rOBR|1||F1|B^b\rOBX|1|NM|K^k^L||{value}|mg/L|||||F\r"
+    assert asyncio.run(door.take(0, "", body.encode())) < 1
+    assert door.said == {"translated": 1}
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from gateway.store.base import Keys, hash64, param_number
 from gateway.store.index import ORDERED, UNSUPPORTED, CompiledFilter, compile_filter, extract, params, sort_key
 from gateway.store.index_filter import Whole
 from gateway.store.index_params import check_types
+from gateway.store.index_units import UCUM
 from gateway.validate.definitions import resource_types
 from gateway.validate.structure import decode
 
@@ -233,6 +235,7 @@ def test_last_updated_is_decided_on_the_version() -> None:
         ("date", "", ""),
         ("value-quantity", "abc", ""),
         ("value-quantity", "1e99999", ""),
+        ("value-quantity", "9" * 320, ""),
         ("value-quantity", "NaN", ""),
         ("value-quantity", "5|mmol", ""),
         ("code", "K", "in"),
@@ -245,6 +248,23 @@ def test_last_updated_is_decided_on_the_version() -> None:
 def test_a_value_or_modifier_that_cannot_be_is_refused(code: str, value: str, modifier: str) -> None:
     with pytest.raises(BadParameter):
         compiled("Observation", code, value, modifier=modifier)
+
+
+@pytest.mark.parametrize(
+    ("value", "unit"),
+    [
+        ("1e400", "mg/L"), ("9" * 400, "mg/L"), ("1e999999999", "mg/L"), ("-1e-999999999", "mg/L"),
+        ("7" * 1_000_000, "mg/L"), ("1." + "7" * 1_000_000, "mg/L"), ("1e239", "10*24.10*24.10*24"), ("1", "9" * 5_000),
+        ("1", "m99"), ("1", "mg." * 100_000 + "g"),
+    ],
+)  # fmt: skip
+def test_no_number_or_unit_takes_long_or_fails_to_be_indexed(value: str, unit: str) -> None:
+    quantity = f'{{"value":{value},"system":"{UCUM}","code":"{unit}"}}'
+    body = json.dumps(OBSERVATION | {"valueQuantity": "Q"}).replace('"Q"', quantity)
+    made = decode("Observation", body.encode())
+    began = time.thread_time()
+    extract("Observation", made, "o1")
+    assert time.thread_time() - began < 0.2
 
 
 def test_an_unknown_parameter_names_the_nearest() -> None:
