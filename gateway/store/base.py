@@ -61,6 +61,10 @@ def label_bits(security: object) -> int:
     return bits
 
 
+Wording = tuple[int, str, int]
+"""Parameter number, normalised text, posting."""
+
+
 class Keys(Struct, frozen=True, gc=False):
     """What searching needs to know of one version; made by `store/index.py`.
 
@@ -68,6 +72,8 @@ class Keys(Struct, frozen=True, gc=False):
     refs: (param number, fh of target). dates: (param number, first ms, last ms), epoch UTC.
     numbers: (param number, unit hash, value). texts: (param number, normalised text).
     present: which parameters have a value at all, as bits (`index_params.presence`).
+    wordings: (param number, normalised text, posting): the words of codes, and what every row carries that says so.
+    patients: fhs of the Patients it refers to. Neither of these two is kept with a row.
     """
 
     tokens: tuple[int, ...] = ()
@@ -76,6 +82,8 @@ class Keys(Struct, frozen=True, gc=False):
     numbers: tuple[tuple[int, int, float], ...] = ()
     texts: tuple[tuple[int, str], ...] = ()
     present: int = 0
+    wordings: tuple[Wording, ...] = ()
+    patients: tuple[int, ...] = ()
 
 
 def param_number(code: str) -> int:
@@ -110,7 +118,7 @@ class PackedPut(Struct, frozen=True, array_like=True, gc=False):
 
     same: hash of the canonical content. home: fh of the Patient whose person it lies with, 0 = a shared home.
     words: postings. idents: hashes of identifiers. survivor: id of the Patient that replaces this one.
-    dates, texts: what goes into the ordered tables.
+    dates, texts: what goes into the ordered tables. away: fhs of Patients it refers to but does not lie with.
     """
 
     type: str
@@ -129,6 +137,8 @@ class PackedPut(Struct, frozen=True, array_like=True, gc=False):
     texts: tuple[tuple[int, str], ...]
     keys: bytes
     body: bytes
+    wordings: tuple[Wording, ...]
+    away: tuple[int, ...]
     survivor: str = ""
 
 

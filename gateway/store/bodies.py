@@ -212,8 +212,14 @@ def pack_put(put: Put, codec: Codec) -> PackedPut:
         same=_same(put, content, meta), expect=put.expect,
         words=tuple(set(put.keys.tokens)), idents=tuple(identifier_hashes(put.type, content)),
         dates=ordered_dates(put.type, put.keys), texts=ordered_texts(put.type, put.keys),
-        keys=pack_keys(put.keys), body=codec.pack(b"%b\n%b" % (put.meta, _typed_first(put))), survivor=survivor,
+        keys=pack_keys(put.keys), body=codec.pack(b"%b\n%b" % (put.meta, _typed_first(put))),
+        wordings=put.keys.wordings, away=away_of(put.keys, home), survivor=survivor,
     )  # fmt: skip
+
+
+def away_of(keys: Keys, home: int) -> tuple[int, ...]:
+    """Patients a resource refers to, but those it lies with."""
+    return tuple([fh for fh in keys.patients if fh != home])
 
 
 def ordered_dates(type_: str, keys: Keys) -> tuple[tuple[int, int, int], ...]:

@@ -19,6 +19,7 @@ from .packing import present_of, unpack_keys
 
 Check = Callable[[list[Row]], Awaitable[list[Row]]]
 """The rows, of some in hand, that agree with what lies behind a chain or `_has`."""
+Words = tuple[tuple[int, ...], ...]
 _FOREVER = (-(1 << 62), 1 << 62)
 
 
@@ -30,6 +31,9 @@ class Links(Protocol):
 
     async def expanded(self, type_: str, one: Filter) -> Filter:
         """A filter by value set or by hierarchy as the codes it means."""
+
+    async def worded(self, type_: str, one: Filter) -> tuple[int, ...] | None:
+        """Postings any of which a match of a `:text` filter carries; None where there are too many, or none to tell."""
 
     async def chain(self, type_: str, one: Chain, sight: Sight) -> tuple[int, ...] | Check:
         """Postings any of which a match carries, or a check where they would be too many."""
@@ -121,9 +125,11 @@ async def compiled(
     """All conditions (AND) on one type. within: `Patient/x`, the compartment a match lies in. Not to be changed."""
     plain = tuple([await _settled(type_, one, links) for one in conditions if isinstance(one, Filter)])
     inside = await _surviving(within, links) if within.startswith("Patient/") else within
+    words = [await links.worded(type_, one) for one in plain if one.modifier == "text"]
+    worded = tuple([one for one in words if one is not None])
     if len(plain) == len(conditions):
-        return _ready(type_, plain, inside)
-    out = _plain(type_, plain, inside)
+        return _ready(type_, plain, inside, worded)
+    out = _plain(type_, plain, inside, worded)
     for one in conditions:
         if not isinstance(one, Filter):
             await _link(out, type_, one, links, sight)
@@ -151,8 +157,8 @@ async def _surviving(patient: str, links: Links) -> str:
     return f"Patient/{survivor}" if survivor else patient
 
 
-def _plain(type_: str, filters: tuple[Filter, ...], within: str) -> Compiled:
-    out = Compiled()
+def _plain(type_: str, filters: tuple[Filter, ...], within: str, worded: Words) -> Compiled:
+    out = Compiled(all=list(worded))
     for one in filters:
         _add(out, type_, one)
     if within:
@@ -164,9 +170,9 @@ def _plain(type_: str, filters: tuple[Filter, ...], within: str) -> Compiled:
 
 
 @lru_cache(2048)
-def _ready(type_: str, filters: tuple[Filter, ...], within: str) -> Compiled:
+def _ready(type_: str, filters: tuple[Filter, ...], within: str, worded: Words) -> Compiled:
     """The same question comes again and again."""
-    return _plain(type_, filters, within).finished()
+    return _plain(type_, filters, within, worded).finished()
 
 
 forgets.append(_ready.cache_clear)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 import msgspec
 from msgspec import Struct
 
-from .base import Committed, Delete, Kept, Move, Occupied, Once, PackedPut, RecordPut, SourceRecordRow, fh_of
+from .base import Committed, Delete, Kept, Move, Occupied, Once, PackedPut, RecordPut, SourceRecordRow, Wording, fh_of
 
 if TYPE_CHECKING:
     from .pages import Pages
@@ -77,13 +77,27 @@ def told_by_records(sight: Sight, row: Row) -> bool:
 
 def sees(sight: Sight, row: Row) -> bool:
     """What an engine's SQL says of a current row, for a row in hand (design-store §9); not `told_by_records`."""
+    return (sight.types is None or row.type in sight.types) and allows(sight, row.member, row.acl, row.flags)
+
+
+def allows(sight: Sight, member: str, acl: int, flags: int) -> bool:
+    """The same of any row with this member, these labels and flags, whatever its type."""
     hidden = (0 if sight.retired else RETIRED) | (0 if sight.deleted else DELETED)
     return (
-        not row.flags & hidden
-        and (sight.types is None or row.type in sight.types)
-        and (sight.members is None or not row.member or row.member in sight.members)
-        and (sight.labels == -1 or not row.acl & ~sight.labels)
+        not flags & hidden
+        and (sight.members is None or not member or member in sight.members)
+        and (sight.labels == -1 or not acl & ~sight.labels)
     )
+
+
+def tallied(sizes: Iterable[tuple[str, int, int, int]], sight: Sight) -> int:
+    """Of rows (member, labels, flags, how many) those a caller sees."""
+    return sum([live for member, acl, flags, live in sizes if allows(sight, member, acl, flags)])
+
+
+def by_records(type_: str, sight: Sight) -> bool:
+    """Whether source records decide which rows of a type are seen: a caller limited to members asks for Patients."""
+    return type_ == "Patient" and sight.members is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +202,8 @@ class Indexed(NamedTuple):
     words: tuple[int, ...]
     dates: tuple[tuple[int, int, int], ...]
     texts: tuple[tuple[int, str], ...]
+    wordings: tuple[Wording, ...]
+    away: tuple[int, ...]
     keys: bytes
     before: bytes
 
@@ -357,6 +373,15 @@ class Engine(Protocol):
     async def size(self, type_: str) -> int:
         """About how many versions of a type there are."""
 
+    async def tally(self, type_: str, sight: Sight) -> tuple[int, int] | None:
+        """How many resources of a type a caller sees now, at no cost a row, and as of which transaction.
+
+        None when what a caller sees depends on more than the row.
+        """
+
+    async def wordings(self, type_: str, param: int, start: str, limit: int) -> list[int] | None:
+        """Postings one of which every row carries that has a code in words beginning so; None for more than `limit`."""
+
     async def first_tx(self, at_ms: int) -> int:
         """The first transaction at or after an instant; one above the newest when there is none."""
 
@@ -380,13 +405,14 @@ class Engine(Protocol):
         *,
         types: Sequence[str],
         limit: int,
-        also: Match = NOTHING,
-        outside: int | None = None,
     ) -> list[Row] | None:
         """Rows found by postings, in no order and without bodies; None when there are more postings than `limit`.
 
-        match: looked up, `match.all` is not empty. also: tested on the rows found. outside: leave out this home.
+        `match.all` is not empty.
         """
+
+    async def away(self, fh: int, person: int, sight: Sight, *, types: Sequence[str], match: Match) -> list[Row]:
+        """Rows that refer to a Patient but lie outside this home of theirs, in no order and without bodies."""
 
     async def count(self, type_: str, sight: Sight, match: Match, between: tuple[int, int]) -> int:
         """How many rows match, of those with first ≤ tx ≤ last of `between`."""

@@ -10,21 +10,35 @@ import secrets
 from collections.abc import Sequence
 from datetime import datetime
 
-from .base import NO_TILL, Committed, Kept, Move, SourceRecordRow, fh_of
+from .base import Committed, Kept, Move, SourceRecordRow, fh_of
 from .bodies import dictionary_hash, instant_of
-from .engine import LATEST, NOTHING, SEQ_BITS, Indexed, Match, PackedPlan, Placed, Row, Sight, Span, names_of
-from .index_text import sortable
-from .packing import kept_answer, unpack_keys
+from .engine import (
+    LATEST,
+    NOTHING,
+    SEQ_BITS,
+    Indexed,
+    Match,
+    PackedPlan,
+    Placed,
+    Row,
+    Sight,
+    Span,
+    by_records,
+    names_of,
+    puts_of,
+    tallied,
+)
+from .packing import kept_answer
 from .pages import Pages
 from .postgres_commit import LAST, MOVABLE
-from .postgres_database import Connection, Database, open_database, run, transaction, translated
+from .postgres_database import Database, open_database, run, transaction, translated
 from .postgres_reads import SharedReads
 from .postgres_sql import (
     BY_RID,
-    LONG_MS,
     NEWEST,
     OLDEST,
     SEQ_MASK,
+    TYPES,
     WITH_BODY,
     WITHOUT_BODY,
     Bound,
@@ -37,6 +51,7 @@ from .postgres_sql import (
     split,
     types_sql,
 )
+from .postgres_upkeep import indexed, purge
 from .postgres_walk import OrderedWalk
 from .postgres_writer import Committer
 from .postgres_zones import PostgresZones
@@ -91,8 +106,28 @@ class PostgresEngine:
 
     async def size(self, type_: str) -> int:
         """Kept by the commits."""
-        found = await self.database.one("SELECT n FROM size WHERE typ = %s", (number_of(type_),))
-        return found[0] if found else 0
+        found = await self.database.one("SELECT sum(n)::int8 FROM size WHERE typ = %s", (number_of(type_),))
+        return (found[0] or 0) if found else 0
+
+    async def tally(self, type_: str, sight: Sight) -> tuple[int, int] | None:
+        """Kept by the commits."""
+        if by_records(type_, sight):
+            return None
+        sql = "SELECT member, acl, flags, live, (SELECT max(tx) FROM tx) FROM size WHERE typ = %s"
+        found = await self.database.select(sql, (number_of(type_),))
+        if any(row[0] not in self._names.text for row in found):
+            await self.learn()
+        total = tallied([(self._names.text[row[0]], *row[1:4]) for row in found], sight)
+        return total, found[0][4] if found else sight.as_of
+
+    async def wordings(self, type_: str, param: int, start: str, limit: int) -> list[int] | None:
+        """By the table of words."""
+        sql = (
+            "SELECT DISTINCT word FROM wording WHERE typ = %s AND param = %s AND text >= %s AND text < %s || '\\xff'"
+            " LIMIT %s"
+        )
+        found = await self.database.select(sql, (number_of(type_), param, start.encode(), start.encode(), limit + 1))
+        return [row[0] for row in found] if len(found) <= limit else None
 
     async def first_tx(self, at_ms: int) -> int:
         """By the index of instants: they never go back while numbers go up."""
@@ -215,7 +250,7 @@ class PostgresEngine:
     ) -> list[Row]:
         """Type by type along (type, transaction), merged by the server."""
         sql = (
-            f"SELECT r.* FROM size CROSS JOIN LATERAL (SELECT {WITH_BODY} FROM version r JOIN dir d ON d.fh = r.fh"
+            f"SELECT r.* FROM {TYPES} CROSS JOIN LATERAL (SELECT {WITH_BODY} FROM version r JOIN dir d ON d.fh = r.fh"
             " JOIN version h ON h.person = d.person AND h.seq = d.seq WHERE r.typ = size.typ"
             " AND r.from_tx BETWEEN %s AND %s AND r.till_tx >= %s AND (r.from_tx, r.person, r.seq) < (%s, %s, %s)"
             f"{head_sql(sight)} {NEWEST} LIMIT %s) AS r(rid, from_tx) WHERE {sizes_sql(types, sight)}"
@@ -250,17 +285,23 @@ class PostgresEngine:
         *,
         types: Sequence[str],
         limit: int,
-        also: Match = NOTHING,
-        outside: int | None = None,
     ) -> list[Row] | None:
         """Rows by the GIN index, or along the table where the server knows that nearly all rows match."""
         where, values = sight_sql(sight)
-        asked, words = match_sql(Match(match.all + also.all, match.none + also.none))
-        elsewhere = "" if outside is None else " AND r.person <> %s"
-        sql = f"SELECT {WITHOUT_BODY} FROM version r WHERE {where}{asked}{types_sql(types)}{elsewhere} LIMIT %s"
-        bound = (*values, *words, *(() if outside is None else (outside,)), limit + 1)
-        rows = await self._rows(sql, bound)
+        asked, words = match_sql(Match(match.all, match.none))
+        sql = f"SELECT {WITHOUT_BODY} FROM version r WHERE {where}{asked}{types_sql(types)} LIMIT %s"
+        rows = await self._rows(sql, (*values, *words, limit + 1))
         return None if len(rows) > limit else rows
+
+    async def away(self, fh: int, person: int, sight: Sight, *, types: Sequence[str], match: Match) -> list[Row]:
+        """By the table of them."""
+        where, values = sight_sql(sight)
+        also, words = match_sql(match)
+        sql = (
+            f"SELECT {WITHOUT_BODY} FROM away a JOIN version r ON r.person = a.person AND r.seq = a.seq"
+            f" WHERE a.fh = %s AND a.person <> %s AND {where}{also}{types_sql(types)}"
+        )
+        return await self._rows(sql, (fh, person, *values, *words))
 
     async def count(self, type_: str, sight: Sight, match: Match, between: tuple[int, int]) -> int:
         """Counted by the server."""
@@ -284,7 +325,7 @@ class PostgresEngine:
         """Type by type along (type, transaction), merged by the server."""
         where, values = sight_sql(sight)
         sql = (
-            f"SELECT r.* FROM size CROSS JOIN LATERAL (SELECT {WITH_BODY} FROM version r WHERE r.typ = size.typ"
+            f"SELECT r.* FROM {TYPES} CROSS JOIN LATERAL (SELECT {WITH_BODY} FROM version r WHERE r.typ = size.typ"
             f" AND r.from_tx > %s AND r.from_tx <= %s AND {where} {OLDEST} LIMIT %s) AS r(rid, from_tx)"
             " ORDER BY r.from_tx, r.rid LIMIT %s"
         )
@@ -343,6 +384,7 @@ class PostgresEngine:
         if new:
             await self._introduce(new)
         done = await self._committer.commit(plan)
+        self.database.wordings.told(puts_of(plan))
         self._heard(done.tx, round(done.at.timestamp() * 1000))
         return done
 
@@ -358,18 +400,14 @@ class PostgresEngine:
         """Postings and ordered entries of versions closed before an instant."""
         with translated():
             async with transaction(self.database.writing) as connection:
-                found = await run(connection, _OLD, (int(before.timestamp() * 1000), limit))
-                old = await found.fetchall()
-                if old:
-                    await _purge(connection, old)
-        return len(old)
+                return await purge(connection, int(before.timestamp() * 1000), limit)
 
     async def indexed(self, fresh: Sequence[Indexed]) -> None:
         """All in one transaction, each row locked while it changes."""
         with translated():
             async with transaction(self.database.writing) as connection:
                 for one in fresh:
-                    await _indexed(connection, one)
+                    await indexed(connection, one)
                 await run(connection, "DELETE FROM zone")
         self.zones.forget()
 
@@ -416,60 +454,3 @@ async def open_engine(url: str) -> PostgresEngine:
 def _record(row: Bound) -> SourceRecordRow:
     src, member, local_number, *rest = row
     return SourceRecordRow(src, member, local_number.decode(), *rest)
-
-
-_OLD = (
-    "WITH old AS (SELECT at, person, seq FROM closed WHERE at < %s ORDER BY at, person, seq LIMIT %s"
-    " FOR UPDATE SKIP LOCKED), gone AS (DELETE FROM closed c USING old"
-    " WHERE c.at = old.at AND c.person = old.person AND c.seq = old.seq)"
-    " SELECT r.person, r.seq, r.typ, r.keys FROM old JOIN version r ON r.person = old.person AND r.seq = old.seq"
-)
-
-
-async def _indexed(connection: Connection, one: Indexed) -> None:
-    person, seq = split(one.rid)
-    sql = "UPDATE version SET tk = %s::int8[], keys = %s WHERE person = %s AND seq = %s AND till_tx = %s RETURNING typ"
-    found = await (await run(connection, sql, (list(one.words), one.keys, person, seq, NO_TILL))).fetchone()
-    if found is None:
-        return
-    await _unordered(connection, [(person, seq, found[0], one.before)])
-    for param, lo, hi in one.dates:
-        row = (found[0], param, lo, hi, person, seq, int(hi - lo > LONG_MS))
-        await run(connection, "INSERT INTO date_order VALUES(%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING", row)
-    for param, text in one.texts:
-        line = (found[0], param, person, seq, text.encode())
-        await run(connection, "INSERT INTO text_order VALUES(%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING", line)
-
-
-async def _purge(connection: Connection, old: list[Bound]) -> None:
-    await run(connection, _DROP_WORDS, tuple(list(column) for column in zip(*[row[:2] for row in old], strict=True)))
-    await _unordered(connection, old)
-
-
-async def _unordered(connection: Connection, old: list[Bound]) -> None:
-    """Take rows (person, seq, typ, keys) out of the ordered tables."""
-    dates: list[Bound] = []
-    texts: list[Bound] = []
-    for person, seq, typ, packed in old:
-        keys = unpack_keys(packed)
-        dates += [(typ, param, int(hi - lo > LONG_MS), lo, person, seq) for param, lo, hi in keys.dates]
-        texts += [(typ, param, sortable(text).encode(), person, seq) for param, text in keys.texts]
-    for sql, rows in ((_DROP_DATES, dates), (_DROP_TEXTS, texts)):
-        if rows:
-            await run(connection, sql, tuple(list(column) for column in zip(*rows, strict=True)))
-
-
-_DROP_WORDS = (
-    "UPDATE version r SET tk = '{}' FROM unnest(%s::int8[], %s::int4[]) AS a(person, seq)"
-    " WHERE r.person = a.person AND r.seq = a.seq"
-)
-_DROP_DATES = (
-    "DELETE FROM date_order o USING unnest(%s::int4[], %s::int4[], %s::int4[], %s::int8[], %s::int8[], %s::int4[])"
-    " AS a(typ, param, long, lo, person, seq) WHERE o.typ = a.typ AND o.param = a.param AND o.long = a.long"
-    " AND o.lo = a.lo AND o.person = a.person AND o.seq = a.seq"
-)
-_DROP_TEXTS = (
-    "DELETE FROM text_order o USING unnest(%s::int4[], %s::int4[], %s::bytea[], %s::int8[], %s::int4[])"
-    " AS a(typ, param, text, person, seq) WHERE o.typ = a.typ AND o.param = a.param AND o.text = a.text"
-    " AND o.person = a.person AND o.seq = a.seq"
-)

@@ -32,20 +32,22 @@ from .engine import (
     Row,
     Sight,
     Span,
+    by_records,
     names_of,
+    puts_of,
     sees,
+    tallied,
 )
 from .packing import kept_answer
 from .pages import Pages
 from .sqlite_commit import MOVABLE, alone, movable_values, ready, transaction
 from .sqlite_file import only_one, prepared, refuse_unsafe
-from .sqlite_keys import at_home, posted, posted_outside
+from .sqlite_keys import at_home, away, counted, posted, worded
 from .sqlite_known import Known
 from .sqlite_sql import (
     WITH_BODY,
     WITHOUT_BODY,
     Names,
-    fts,
     head_sql,
     match_sql,
     numbers,
@@ -55,13 +57,12 @@ from .sqlite_sql import (
 from .sqlite_upkeep import indexed, purge
 from .sqlite_walk import OrderedWalk
 from .sqlite_zones import SqliteZones
+from .wordings import Wordings
 from .writer import GroupWriter, Together, connect
 
 T = TypeVar("T")
 _EMPTY = (0, 0, 0)
 _LARGE = 1_000  # puts of a plan
-_FEW = 64
-"""Rows of a person outside their home that are worth remembering."""
 _CHART = 2_000
 """Rows of one home that are read through what is remembered; more are read past it."""
 SECONDS = 5.0
@@ -84,6 +85,7 @@ class SqliteEngine:
         self._names = Names()
         self._names.load(self._reader)
         self._pages = Pages()
+        self._wordings = Wordings()
         self.zones = SqliteZones(self._reader, self._writer, self._names, self._apart)
         self._known = Known(self._names, *self._one("SELECT tx, at FROM tx ORDER BY tx DESC LIMIT 1"))
         self.store_key: bytes = self._one("SELECT value FROM meta WHERE name = 'key'")[0]
@@ -131,7 +133,20 @@ class SqliteEngine:
 
     async def size(self, type_: str) -> int:
         """Kept by the commits."""
-        return int(self._one("SELECT n FROM size WHERE typ = ?", self._names.number.get(type_, -1))[0])
+        return int(self._one("SELECT ifnull(sum(n), 0) FROM size WHERE typ = ?", self._names.number.get(type_, -1))[0])
+
+    async def tally(self, type_: str, sight: Sight) -> tuple[int, int] | None:
+        """Kept by the commits."""
+        if by_records(type_, sight):
+            return None
+        sql = "SELECT member, acl, flags, live, (SELECT max(tx) FROM tx) FROM size WHERE typ = ?"
+        found = list(self._reader.execute(sql, (self._names.number.get(type_, -1),)))
+        total = tallied([(self._names.text[row[0]], *row[1:4]) for row in found], sight)
+        return total, found[0][4] if found else sight.as_of
+
+    async def wordings(self, type_: str, param: int, start: str, limit: int) -> list[int] | None:
+        """By the table of words."""
+        return worded(self._reader, self._names.number.get(type_, -1), param, start, limit)
 
     async def first_tx(self, at_ms: int) -> int:
         """By halving: instants never go back while numbers go up."""
@@ -314,27 +329,18 @@ class SqliteEngine:
         *,
         types: Sequence[str],
         limit: int,
-        also: Match = NOTHING,
-        outside: int | None = None,
     ) -> list[Row] | None:
-        """FTS5 gives the keys; the rows are then fetched by key. In a thread unless the answer lies around one home."""
+        """FTS5 gives the keys; the rows are then fetched by key. In a thread."""
 
         def read(db: apsw.Connection) -> list[Row] | None:
-            rids = posted(db, match, limit) if outside is None else self._away(match, outside, limit)
-            return None if len(rids) > limit else self._found(db, rids, sight, types, also)
+            rids = posted(db, match, limit)
+            return None if len(rids) > limit else self._found(db, rids, sight, types, NOTHING)
 
-        return read(self._reader) if outside is not None else await self._apart(read)
+        return await self._apart(read)
 
-    def _away(self, match: Match, person: int, limit: int) -> list[int]:
-        """Keys of rows outside a home; for most persons there are none, and that is remembered."""
-        word = match.all[0][0] if len(match.all) == len(match.all[0]) == 1 and not match.none else None
-        kept = self._known.away(word, person) if word is not None else None
-        if kept is not None:
-            return kept
-        found = posted_outside(self._reader, match, person, limit)
-        if word is not None and len(found) <= _FEW:
-            self._known.keep_away(word, person, found)
-        return found
+    async def away(self, fh: int, person: int, sight: Sight, *, types: Sequence[str], match: Match) -> list[Row]:
+        """By the table of them; for most persons there are none."""
+        return self._found(self._reader, away(self._reader, fh, person), sight, types, match)
 
     def _found(
         self, db: apsw.Connection, rids: list[int], sight: Sight, types: Sequence[str], also: Match
@@ -350,18 +356,8 @@ class SqliteEngine:
         return self._rows(db, sql, (numbers(rids), *values, *words))
 
     async def count(self, type_: str, sight: Sight, match: Match, between: tuple[int, int]) -> int:
-        """By postings where there are some, else along the rows of the type."""
-        where, values = sight_sql(sight, self._names)
-        if match.all:
-            source = "post CROSS JOIN row ON row.rid = post.rowid WHERE post MATCH ? AND row.from_tx BETWEEN ? AND ?"
-            bound: tuple[Any, ...] = (fts(match), *between, *values)
-        else:
-            test, words = match_sql(match)
-            where += test
-            source = "row INDEXED BY row_tx WHERE row.typ = ? AND row.from_tx BETWEEN ? AND ?"
-            bound = (self._names.number.get(type_, -1), *between, *values, *words)
-        sql = f"SELECT count(*) FROM {source} AND {where}{types_sql((type_,), self._names)}"
-        return await self._apart(lambda db: int(next(iter(db.execute(sql, bound)))[0]))
+        """In a thread."""
+        return await self._apart(lambda db: counted(db, self._names, type_, sight, match, between))
 
     async def identified(self, h: int, sight: Sight) -> list[Row]:
         """By the directory of identifiers."""
@@ -442,7 +438,7 @@ class SqliteEngine:
         if new:
             await self._writer.run(lambda db: self._names.learn(db, new))
             self._names.load(self._reader)
-        made = await aside(large, ready, plan, self._names)
+        made = await aside(large, ready, plan, self._names, self._wordings)
         work = self._writer.submit(Together(transaction, made, alone(made)))
         # First of its callbacks, so before anybody hears of the commit; and also when the caller went away meanwhile.
         work.add_done_callback(lambda done: self._told(plan, done))
@@ -458,6 +454,7 @@ class SqliteEngine:
             self._known.told(plan)
         if not work.cancelled() and not work.exception():
             self._known.heard(work.result())
+            self._wordings.told(puts_of(plan))
 
     async def purge(self, before: datetime, limit: int) -> int:
         """Postings and ordered entries of versions closed before an instant."""

@@ -68,6 +68,8 @@ def extract(resource_type: str, resource: Struct, resource_id: str, meta: Mappin
         tuple(gathered.numbers),
         tuple(gathered.texts),
         present,
+        tuple(dict.fromkeys(gathered.wordings)),
+        tuple(set(gathered.patients)),
     )
 
 

@@ -1,9 +1,10 @@
 """From one FHIR value to its keys: what a row is found by (design-store §2, §11).
 
 Every function takes (parameter, gathered, value) and adds to `gathered`. Hash parts, always after `Type|code`:
-token `value`, `system, value`, `system, ""`, `type, system, code, value` of an Identifier · string `~, gram` and
-`=, text as sent` · reference `ref, Type, id`, `url, address`, and those of its identifier as token after `idn` ·
-uri `value`. A quantity stands under `system|code`, under its bare unit, and under its UCUM base units.
+token `value`, `system, value`, `system, ""`, `type, system, code, value` of an Identifier, `words, text` of words that
+come without a code · string `~, gram` and `=, text as sent` · reference `ref, Type, id`, `url, address`, and those of
+its identifier as token after `idn` · uri `value`. A quantity stands under `system|code`, under its bare unit, and under
+its UCUM base units.
 """
 
 from __future__ import annotations
@@ -14,23 +15,34 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
-from .base import fh_of, hash64
+from .base import Wording, fh_of, hash64
 from .index_dates import FIRST, LAST, date_range
 from .index_params import SearchParam
-from .index_text import grams, is_chinese, mixed_forms, normal, normal_name, pinyin_forms, split_surname, starts
+from .index_text import (
+    grams,
+    is_chinese,
+    mixed_forms,
+    normal,
+    normal_name,
+    pinyin_forms,
+    sortable,
+    split_surname,
+    starts,
+)
 from .index_units import MOST_TENS, UCUM, canonical
 
 _LIMIT = 32_768
 _SHORT = Context(prec=40)
 _codes: dict[tuple[str, str | None, str | None], tuple[int, ...]] = {}
 _plain: dict[tuple[str, Any], int] = {}
-_references: dict[tuple[str, str], tuple[int, tuple[int, int]] | None] = {}
+_references: dict[tuple[str, str], tuple[int, tuple[int, int], bool] | None] = {}
+_wordings: dict[tuple[str, str | None, str | None, str], Wording] = {}
 
 
 class Gathered:
     """Keys of one row while they are collected."""
 
-    __slots__ = ("dates", "numbers", "present", "refs", "texts", "tokens")
+    __slots__ = ("dates", "numbers", "patients", "present", "refs", "texts", "tokens", "wordings")
 
     def __init__(self) -> None:
         self.present = 0
@@ -39,6 +51,8 @@ class Gathered:
         self.dates: list[tuple[int, int, int]] = []
         self.numbers: list[tuple[int, int, float]] = []
         self.texts: list[tuple[int, str]] = []
+        self.wordings: list[Wording] = []
+        self.patients: list[int] = []
 
 
 class Target:
@@ -74,21 +88,46 @@ def _coding(t: Target, g: Gathered, v: Any) -> None:
             _codes.clear()
         found = _codes[key] = code_tokens(*key)
     g.tokens += found
+    if v.display is not None:
+        _said(t, g, v, v.display)
 
 
 def _concept(t: Target, g: Gathered, v: Any) -> None:
     for coding in v.coding or ():
         key = (t.prefix, coding.system, coding.code)
         found = _codes.get(key)
-        if found is None:
+        if found is None or coding.display is not None:
             _coding(t, g, coding)
         else:
             g.tokens += found
+    if v.text is not None:
+        _said(t, g, next((coding for coding in v.coding or () if coding.code), None), v.text)
+
+
+def _said(t: Target, g: Gathered, coding: Any, text: str) -> None:
+    """Words of a code: every row with them carries its posting; with no code there, one of their own."""
+    system, code = (coding.system, coding.code) if coding is not None else (None, None)
+    key = (t.prefix, system, code, text)
+    found = _wordings.get(key)
+    if found is None:
+        if len(_wordings) > _LIMIT:
+            _wordings.clear()
+        plain = normal(text)
+        word = code_tokens(t.prefix, system, code)[1] if code else hash64(t.prefix, "words", plain)
+        found = _wordings[key] = (t.number, sortable(plain), word)
+    g.wordings.append(found)
+    if not code:
+        g.tokens.append(found[2])
 
 
 def _identifier(t: Target, g: Gathered, v: Any) -> None:
     g.tokens += code_tokens(t.prefix, v.system, v.value)
-    if v.type is not None and v.value:
+    if v.type is None:
+        return
+    for text in (v.type.text, *(coding.display for coding in v.type.coding or ())):
+        if text is not None:
+            _said(t, g, None, text)
+    if v.value:
         g.tokens += [
             hash64(t.prefix, "type", coding.system or "", coding.code, v.value)
             for coding in v.type.coding or ()
@@ -200,17 +239,23 @@ def _reference(t: Target, g: Gathered, v: Any) -> None:
         if found is None:
             _address_token(t, g, text)
         else:
-            g.tokens.append(found[0])
-            g.refs.append(found[1])
+            _pointing(g, *found)
     if v.identifier is not None:
         g.tokens += code_tokens(t.idn, v.identifier.system, v.identifier.value)
 
 
-def _reference_keys(t: Target, text: str) -> tuple[int, tuple[int, int]] | None:
+def _reference_keys(t: Target, text: str) -> tuple[int, tuple[int, int], bool] | None:
     type_, id_ = target_of(text)
     if not type_:
         return None
-    return hash64(t.prefix, "ref", type_, id_), (t.number, fh_of(type_, id_))
+    return hash64(t.prefix, "ref", type_, id_), (t.number, fh_of(type_, id_)), type_ == "Patient"
+
+
+def _pointing(g: Gathered, word: int, ref: tuple[int, int], to_patient: bool) -> None:
+    g.tokens.append(word)
+    g.refs.append(ref)
+    if to_patient:
+        g.patients.append(ref[1])
 
 
 def _address_token(t: Target, g: Gathered, text: str) -> None:
@@ -222,8 +267,7 @@ def _canonical(t: Target, g: Gathered, v: str) -> None:
     if target_of(v)[0]:
         found = _reference_keys(t, v)
         if found is not None:
-            g.tokens.append(found[0])
-            g.refs.append(found[1])
+            _pointing(g, *found)
         return
     g.tokens.append(hash64(t.prefix, "url", v))
     if "|" in v:

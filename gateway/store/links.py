@@ -15,6 +15,9 @@ from ..model.query import Chain, Condition, Filter, Has
 from .base import hash64, param_number
 from .compiled import Check, Compiled, compiled
 from .engine import SEQ_BITS, Engine, Match, Row, Sight
+from .index import params
+from .index_filter import unescaped
+from .index_text import normal, sortable
 from .judge import Judge
 from .packing import unpack_keys
 from .terms import Terms
@@ -48,6 +51,20 @@ class StoreLinks:
     async def expanded(self, type_: str, one: Filter) -> Filter:
         """`:in`, `:not-in`, `:above`, `:below` as codes."""
         return await self._terms.expanded(type_, one)
+
+    async def worded(self, type_: str, one: Filter) -> tuple[int, ...] | None:
+        """By the words of codes that are stored."""
+        param = params(type_).get(one.code)
+        starts = [sortable(normal(unescaped(value))) for value in one.values]
+        if param is None or not param.routes or not all(starts):
+            return None
+        out: dict[int, None] = {}
+        for start in starts:
+            found = await self._engine.wordings(type_, param.number, start, FEW)
+            if found is None:
+                return None
+            out |= dict.fromkeys(found)
+        return tuple(out) if len(out) <= FEW else None
 
     # ---- forward -----------------------------------------------------------------------------
     async def chain(self, type_: str, one: Chain, sight: Sight) -> tuple[int, ...] | Check:
@@ -105,13 +122,13 @@ class StoreLinks:
 
     def _pointed(self, one: Has, what: Compiled, sight: Sight) -> Check:
         """Each row is asked for by itself, for most pages are full soon; after `PATIENCE` of them all are gathered."""
-        asked = 0
+        asked, enough = 0, 1 if what.matched else CHART
         all_of_them: frozenset[int] | None = None
 
         async def somebody(row: Row) -> bool:
             word = hash64(f"{one.type}|{one.code}", "ref", row.type, row.id)
-            match = Match((*what.all, (word,)), tuple(what.none))
-            told = await of_theirs(row, word, match) if row.type == "Patient" else None
+            match = Match((*what.match.all, (word,)), what.match.none, what.match.bits)
+            told = await of_theirs(row, match) if row.type == "Patient" else None
             if told is not None:
                 return told
             rows = await self._engine.hits(match, sight, types=(one.type,), limit=TO_ONE)
@@ -119,21 +136,18 @@ class StoreLinks:
                 return await newest(match)
             return bool(await self._judge.judged(what, what.fitting(rows), sight, 1))
 
-        async def of_theirs(row: Row, word: int, match: Match) -> bool | None:
+        async def of_theirs(row: Row, match: Match) -> bool | None:
             """By a Patient's home, then what lies elsewhere; None when that is too much to look at."""
             person = row.rid >> SEQ_BITS
             rows = await self._engine.home(
-                person, sight, types=(one.type,), match=match, below=_TOP, limit=CHART, bodies=False
+                person, sight, types=(one.type,), match=match, below=_TOP, limit=enough, bodies=False
             )
             if await self._judge.judged(what, what.fitting(rows), sight, 1):
                 return True
-            theirs = Match(((word,),))
-            away = (
-                await self._engine.hits(theirs, sight, types=(one.type,), limit=TO_ONE, also=match, outside=person)
-                if len(rows) < FEW
-                else None
-            )
-            return None if away is None else bool(await self._judge.judged(what, what.fitting(away), sight, 1))
+            if len(rows) == enough:
+                return None
+            away = await self._engine.away(row.fh, person, sight, types=(one.type,), match=match)
+            return bool(await self._judge.judged(what, what.fitting(away), sight, 1))
 
         async def newest(match: Match) -> bool:
             # one so often pointed to (a hospital) is mostly told by a few rows; no is said only when all were seen

@@ -64,7 +64,7 @@ _LYING = " UNION ".join(
     )
 ) + " LIMIT %s"  # fmt: skip
 _FOLLOW = "UPDATE record SET patient = %s WHERE patient = %s AND src = ANY(%s::int8[])"
-_SETTLE = f"SELECT base, floor FROM settle({', '.join(['%s'] * 26)})"
+_SETTLE = f"SELECT base, floor FROM settle({', '.join(['%s'] * 28)})"
 
 
 class Group:
@@ -150,7 +150,7 @@ class Group:
             packed("dir", [entry for entry, known in entries if not known]),
             packed("dir", [entry for entry, known in entries if known]),
             *self._index([row for row in rows if row.shown and row.put]),
-            packed("size", Counter(row.head.typ for row in rows).items()),
+            packed("size", _sizes(rows, state.gone)),
             packed("fresh", {row.head.member: row.at for row in rows}.items()),
             *self._beside(state),
         )
@@ -158,6 +158,8 @@ class Group:
     def _index(self, rows: list[NewRow]) -> tuple[object, ...]:
         dates: list[tuple[int, ...]] = []
         texts: list[tuple[object, ...]] = []
+        aways: list[tuple[int, ...]] = []
+        wordings: dict[tuple[object, ...], None] = {}
         idents: dict[tuple[int, int], int] = {}
         led: dict[int, str] = {}
         for row in rows:
@@ -167,6 +169,9 @@ class Group:
                 (head.typ, param, lo, hi, head.person, head.seq, int(hi - lo > LONG_MS)) for param, lo, hi in put.dates
             ]
             texts += [(head.typ, param, head.person, head.seq, text.encode()) for param, text in put.texts]
+            aways += [(fh, head.person, head.seq) for fh in put.away]
+            new = self._database.wordings.new(put)
+            wordings |= {(word, head.typ, param, text.encode()): None for param, text, word in new}
             idents.update({(h, row.fh): head.person for h in put.idents})
             if put.type == "Patient":
                 led[row.fh] = put.survivor
@@ -174,6 +179,8 @@ class Group:
         return (
             packed("date_order", dates),
             packed("text_order", texts),
+            packed("away", aways),
+            packed("wording", wordings),
             packed("ident", [(*key, person) for key, person in idents.items()]),
             [fh for fh, survivor in led.items() if not survivor],
             packed("survivor", [one for one in led.items() if one[1]]),
@@ -197,6 +204,18 @@ class Group:
                 if plan.once is not None
             ]),
         )  # fmt: skip
+
+
+def _sizes(rows: Sequence[NewRow], gone: Sequence[Head]) -> list[tuple[int, ...]]:
+    """How many versions more there are, and how many more current ones, by type, member, labels and flags."""
+    added = Counter(map(_kind, [row.head for row in rows]))
+    live = Counter(map(_kind, [row.head for row in rows if row.till == NO_TILL]))
+    live.subtract(map(_kind, gone))
+    return [(added[kind], live[kind], *kind) for kind in added.keys() | live.keys()]
+
+
+def _kind(head: Head) -> tuple[int, int, int, int]:
+    return head.typ, head.member, head.acl, head.flags
 
 
 def _version(row: NewRow) -> tuple[object, ...]:

@@ -23,6 +23,7 @@ from .postgres_arrays import ArrayDumper
 from .postgres_migrate import migrate
 from .postgres_records import TABLES, Packed, PackedDumper, RowType, row_types
 from .postgres_sql import Bound
+from .wordings import Wordings
 
 Connection = psycopg.AsyncConnection[Any]
 
@@ -49,6 +50,7 @@ class Database:
     def __init__(self, url: str, lock_space: int) -> None:
         self._space = lock_space
         self._types: dict[str, RowType] = {}
+        self.wordings = Wordings()
         self.reading = pool(url, _READERS, "store-reading", _READ_LIMIT_MS)
         self.writing = pool(url, _WRITERS, "store-writing", 0)
         self.auditing = pool(url, _AUDITORS, "store-auditing", 0)

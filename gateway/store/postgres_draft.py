@@ -81,7 +81,7 @@ class State:
     keys by move, in the plan's order. lying: what lies with a Patient that is deleted, likewise. carried: identifier
     hash -> newest transaction that wrote a resource which carries it. claimed: criteria hash -> last transaction under
     them. answered: Idempotency-Keys in use. owners: Patient by source record. claiming: criteria the plans claim, by
-    transaction. closing: row key -> (tx, at).
+    transaction. closing: row key -> (tx, at). gone: what was current before.
     """
 
     heads: dict[int, Head]
@@ -101,6 +101,7 @@ class State:
     claiming: dict[int, int] = field(default_factory=dict)
     rows: dict[tuple[int, int], NewRow] = field(default_factory=dict)
     closing: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
+    gone: list[Head] = field(default_factory=list)
     idents: set[int] = field(default_factory=set)
     touched: set[int] = field(default_factory=set)
     instants: list[int] = field(default_factory=list)
@@ -122,6 +123,7 @@ class Draft:
         self.seqs: dict[int, int] = {}
         self.rows: dict[tuple[int, int], NewRow] = {}
         self.closing: list[tuple[int, int]] = []
+        self.gone: list[Head] = []
 
     def settle(self) -> Settled:
         """Decide and keep it in the state. Raises Conflict, Replan, Later, StoreError, having kept nothing."""
@@ -217,6 +219,7 @@ class Draft:
             pending = self.rows.get((head.person, head.seq))
             if pending is None:
                 self.closing.append((head.person, head.seq))
+                self.gone.append(head)
             else:  # replaced within its own transaction: nobody ever sees it, so nothing of it is indexed
                 pending.till, pending.shown = self.tx, False
         self.rows[fresh.person, fresh.seq] = NewRow(fresh, fh, self.tx, NO_TILL, self.at, prev, put)
@@ -248,10 +251,12 @@ class Draft:
         state.touched.update(self.heads)
         state.seqs.update(self.seqs)
         state.rows.update(self.rows)
-        for place in self.closing:
+        for place, head in zip(self.closing, self.gone, strict=True):
             state.closing[place] = (self.tx, self.at)
             if earlier := state.rows.get(place):
                 earlier.till = self.tx
+            else:
+                state.gone.append(head)
         state.idents.update(h for row in self.rows.values() if row.shown and row.put for h in row.put.idents)
         state.claiming.update({one.h: self.tx for one in self.plan.conditions if one.claims and one.writes})
         if self.plan.once is not None:

@@ -16,7 +16,8 @@ from .postgres_arrays import longs
 
 TABLES = {
     "version": "qqqqqqqqiiiiiitwbb", "closed": "qqi", "dir": "qqii", "date_order": "iiqqqii", "text_order": "iiqib",
-    "ident": "qqq", "survivor": "qt", "size": "iq", "fresh": "iq", "source_record": "qtbtbtt", "done": "tqb",
+    "away": "qqi", "wording": "qiib",
+    "ident": "qqq", "survivor": "qt", "size": "qqiiii", "fresh": "iq", "source_record": "qtbtbtt", "done": "tqb",
     "effect": "qqb", "record_owner": "qt",
     "criteria": "qqq", "answer": "qqqbbb",
 }  # fmt: skip

@@ -103,6 +103,10 @@ def _of_members(members: frozenset[str], row: str) -> str:
     return f"({_among(f'{row}.member', members | {''})} OR {_among(f'{row}.typ', ('Patient',))} AND {known})"
 
 
+TYPES = "(SELECT DISTINCT typ FROM size) AS size"
+"""Every type stored."""
+
+
 def sizes_sql(types: Sequence[str], sight: Sight) -> str:
     """Condition on `size`, which has a row for every type stored: those asked for, or all the sight allows."""
     if types:

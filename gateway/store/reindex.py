@@ -9,16 +9,17 @@ from collections.abc import Callable
 
 import msgspec
 
+from ..model.subject import subject_of
 from ..validate.definitions import resource_types
 from ..validate.shapes import struct
-from .base import NO_TILL
-from .bodies import Codec, json_of, open_body, ordered_dates, ordered_texts
+from .base import NO_TILL, fh_of
+from .bodies import Codec, away_of, json_of, open_body, ordered_dates, ordered_texts
 from .engine import NOTHING, Engine, Indexed, Row, Sight
 from .index import extract
 from .index_own import digest
 from .packing import pack_keys
 
-INDEX = 3
+INDEX = 4
 """One higher with every release that keeps more, or other, keys of a resource."""
 _NOTE = "index_version"
 _AT_ONCE = 200
@@ -67,5 +68,10 @@ def _fresh(row: Row, codec: Codec) -> Indexed:
     opened = open_body(row, codec)
     made = msgspec.json.decode(opened.body, type=struct(row.type))
     keys = extract(row.type, made, row.id, json_of(opened.meta))
+    patient = subject_of(row.type, row.id, opened.body)
     dates, texts = ordered_dates(row.type, keys), ordered_texts(row.type, keys)
-    return Indexed(row.rid, row.type, tuple(set(keys.tokens)), dates, texts, pack_keys(keys), row.keys)
+    home = row.fh if row.type == "Patient" else fh_of("Patient", patient) if patient else 0
+    return Indexed(
+        row.rid, row.type, tuple(set(keys.tokens)), dates, texts, keys.wordings, away_of(keys, home), pack_keys(keys),
+        row.keys,
+    )  # fmt: skip

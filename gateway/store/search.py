@@ -13,7 +13,6 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Hashable
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from typing import Any
 
 from msgspec.structs import replace
@@ -26,9 +25,10 @@ from .base import NO_TILL, Page, param_number
 from .bodies import instant_of, json_of
 from .compiled import Compiled, compiled
 from .cursor import Cursor, Cursors
-from .engine import SEQ_BITS, Engine, Match, Row, Sight, Span
+from .engine import SEQ_BITS, Engine, Row, Sight, Span
 from .includes import includes
 from .index import ORDERED, sort_key
+from .job import Job, between, in_time
 from .judge import Judge
 from .links import Follow, StoreLinks
 from .opened import Opened
@@ -36,16 +36,13 @@ from .order import Order
 from .packing import unpack_keys
 from .pages import Kept
 from .terms import Terms
+from .totals import GATHER, Overtaken, Totals
 from .zones import Windows
 
-GATHER = 20_000
-"""Rows that may be gathered and sorted by age; beyond, a search walks."""
 SORTED = 10_000
 """Rows that may be sorted by a value (design-store §11)."""
 WALKED = 200_000
 """Rows a walk may look at for one page."""
-SECONDS = 5.0
-"""How long a page may take."""
 ALONG_S = 3.0
 """How long what goes along with it is looked for, from the beginning of the page."""
 NOW = NO_TILL - 1
@@ -55,37 +52,15 @@ _LAST = (-_TOP, -_TOP)
 _NEWEST, _ORDER, _MISSING, _CUT = "n", "o", "m", "c"
 _WALKS = (_ORDER, _MISSING)
 _CHUNK = 200
+_TRIES = 3
 _REMEMBERED, _LATELY_S = 2_000, 60.0
 """How many questions are known to have many answers, and how long each."""
-_SAMPLE = 2_000
 _EVERYTHING = Sight(NOW, None, None, -1, retired=False)
 
 
 def sight_of(who: AccessContext, as_of: int, *, retired: bool = True, deleted: bool = False) -> Sight:
     """What a caller sees at a moment."""
     return Sight(as_of, who.types, who.members, who.labels, retired, deleted)
-
-
-@dataclass(slots=True)
-class _Job:
-    """One page being made."""
-
-    query: Query
-    what: Compiled
-    sight: Sight
-    cursor: Cursor | None = None
-    person: int | None = None
-    rows: list[Row] = field(default_factory=list)
-    place: tuple[Any, ...] = ()
-    until: float = field(default_factory=lambda: time.monotonic() + SECONDS)
-
-    @property
-    def wanted(self) -> int:
-        return self.query.count + 1
-
-    @property
-    def newest_first(self) -> bool:
-        return not self.query.sort or self.query.sort == (("_lastUpdated", True),)
 
 
 class Searcher:
@@ -97,10 +72,20 @@ class Searcher:
         self._many: dict[Hashable, tuple[int, float]] = {}
         self._judge = Judge(engine, opened)
         self._order = Order(self._judge)
+        self._totals = Totals(engine, self._judge, self._gathered, self._walk)
         self._links = StoreLinks(engine, self._judge, self._all_of, follow, Terms(self._canonical))
 
     async def run(self, query: Query, who: AccessContext) -> Page:
         """One page. Raises BadParameter, UnknownParameter, TooCostly, ExpiredPage."""
+        for _ in range(_TRIES):
+            try:
+                return await self._run(query, who)
+            except Overtaken:
+                await asyncio.sleep(0)
+        return await self._run(query, who, walking=True)
+
+    async def _run(self, query: Query, who: AccessContext, *, walking: bool = False) -> Page:
+        """walking: count along the rows rather than be overtaken by commits once more."""
         now, began = int(self._clock().timestamp() * 1000), time.monotonic()
         cursor = self._cursors.read(query, now) if query.cursor else None
         top, at = await self._engine.moment()
@@ -114,7 +99,7 @@ class Searcher:
         if kept is not None:
             link = self._link(query, Cursor(as_of, int(at.timestamp() * 1000), now, kept.place))
             return Page(kept.matches, (), link, None, as_of, at)
-        total = await self._totals(jobs, query, cursor)
+        total = await self._totals.of(jobs, query, walking=walking) if cursor is None else None
         for job in jobs if query.count > 0 else ():
             await self._fill(job)
         rows, place = _merged(jobs, query)
@@ -131,7 +116,7 @@ class Searcher:
     def _link(self, query: Query, cursor: Cursor) -> str:
         return self._cursors.write(query, cursor) if cursor.place else ""
 
-    async def _job(self, query: Query, sight: Sight, cursor: Cursor | None) -> _Job | None:
+    async def _job(self, query: Query, sight: Sight, cursor: Cursor | None) -> Job | None:
         """None when nothing can match."""
         if sight.types is not None and query.type not in sight.types:
             return None
@@ -141,11 +126,11 @@ class Searcher:
         if what.impossible:
             return None
         person = await self._engine.person(what.patient) if what.patient and not query.types else None
-        return _Job(query, what, sight, cursor, person)
+        return Job(query, what, sight, cursor, person)
 
     async def _all_of(self, type_: str, what: Compiled, sight: Sight, limit: int) -> list[Row] | None:
         """For the far side of a chain: all rows that match and fit, not yet judged."""
-        job = _Job(Query(type_, count=limit), what, sight)
+        job = Job(Query(type_, count=limit), what, sight)
         job.person = await self._engine.person(what.patient) if what.patient else None
         return await self._gathered(job, limit)
 
@@ -154,11 +139,11 @@ class Searcher:
         bare, _, version = url.partition("|")
         filters = (Filter("url", "uri", (bare,)),) + ((Filter("version", "token", (version,)),) if version else ())
         what = await compiled(type_, filters, self._links, _EVERYTHING)
-        job = _Job(Query(type_, filters, count=1), what, _EVERYTHING)
+        job = Job(Query(type_, filters, count=1), what, _EVERYTHING)
         await self._fill(job)
         return json_of(self._opened.one(job.rows[0]).body) if job.rows else None
 
-    async def _fill(self, job: _Job) -> None:
+    async def _fill(self, job: Job) -> None:
         if job.person is not None and job.newest_first:
             await self._person_page(job)
             return
@@ -174,7 +159,7 @@ class Searcher:
         else:
             await self._walked_page(job)
 
-    async def _worth(self, job: _Job, way: str) -> int:
+    async def _worth(self, job: Job, way: str) -> int:
         """How many rows to gather at most: where walking to a page of this size begins to cost less.
 
         Gathering takes about 2 µs a hit; walking 0.5 µs a row, and meets (size / hits) rows for each it wants.
@@ -185,7 +170,7 @@ class Searcher:
         return min(GATHER, max(200, int((0.25 * job.wanted * size) ** 0.5)))
 
     # ---- one person --------------------------------------------------------------------------
-    async def _person_page(self, job: _Job) -> None:
+    async def _person_page(self, job: Job) -> None:
         """Home and elsewhere, merged by age. Place: "p", (tx, rid) of the last row given, last home row given."""
         _, tx, rid, below = job.cursor.place if job.cursor else ("p", _TOP, _TOP, _TOP)
         away = [row for row in await self._elsewhere(job) if (row.tx, row.rid) < (tx, rid) and job.what.fits(row)]
@@ -204,33 +189,30 @@ class Searcher:
             if len(home) < size:
                 break
             below = home[-1].rid
-            self._in_time(job)
+            in_time(job)
         self._place_person(job)
 
-    def _place_person(self, job: _Job) -> None:
+    def _place_person(self, job: Job) -> None:
         given = job.rows[: job.query.count]
         if given:
             kept = job.cursor.place[3] if job.cursor else _TOP
             below = next((row.rid for row in reversed(given) if row.rid >> SEQ_BITS == job.person), kept)
             job.place = ("p", given[-1].tx, given[-1].rid, below)
 
-    async def _home(self, job: _Job, below: int, limit: int, *, bodies: bool) -> list[Row]:
+    async def _home(self, job: Job, below: int, limit: int, *, bodies: bool) -> list[Row]:
         assert job.person is not None
         types = (job.query.type,)
         return await self._engine.home(
             job.person, job.sight, types=types, match=job.what.match, below=below, limit=limit, bodies=bodies
         )
 
-    async def _elsewhere(self, job: _Job) -> list[Row]:
-        found = await self._engine.hits(
-            Match((job.what.person_words,)), job.sight, types=(job.query.type,), limit=GATHER,
-            also=job.what.match, outside=job.person,
-        )  # fmt: skip
-        if found is None:
-            raise TooCostly(job.query.type)
-        return found
+    async def _elsewhere(self, job: Job) -> list[Row]:
+        assert job.person is not None
+        return await self._engine.away(
+            job.what.patient, job.person, job.sight, types=(job.query.type,), match=job.what.match
+        )
 
-    async def _gathered_soon(self, job: _Job, limit: int) -> list[Row] | None:
+    async def _gathered_soon(self, job: Job, limit: int) -> list[Row] | None:
         """As `_gathered`; where there were too many lately, none is looked at again just to find that out."""
         if not job.newest_first or job.person is not None or job.what.among is not None:
             return await self._gathered(job, limit)
@@ -246,7 +228,7 @@ class Searcher:
         return found
 
     # ---- gathered ----------------------------------------------------------------------------
-    async def _gathered(self, job: _Job, limit: int) -> list[Row] | None:
+    async def _gathered(self, job: Job, limit: int) -> list[Row] | None:
         """All rows that fit, not judged, in no order; None when there are more than `limit` to look at."""
         types = (job.query.type,)
         if job.what.among is not None:
@@ -262,7 +244,7 @@ class Searcher:
             found = await self._whole_type(job, limit)
         return None if found is None else job.what.fitting(found)
 
-    async def _among(self, job: _Job, limit: int) -> list[Row] | None:
+    async def _among(self, job: Job, limit: int) -> list[Row] | None:
         """Rows of resources known by their fh."""
         fhs = list(job.what.among or ())
         if len(fhs) > limit:
@@ -272,7 +254,7 @@ class Searcher:
         match = job.what.match
         return list((await self._engine.rows([row.rid for row in mine], job.sight, match)).values()) if match else mine
 
-    async def _whole_type(self, job: _Job, limit: int) -> list[Row] | None:
+    async def _whole_type(self, job: Job, limit: int) -> list[Row] | None:
         """Every row of a small type that matches; None where walking an ordered table serves better."""
         walks = len(job.query.sort) == 1 and (job.query.type, job.query.sort[0][0]) in ORDERED
         if walks or await self._engine.size(job.query.type) > 2 * limit:
@@ -283,11 +265,11 @@ class Searcher:
         )  # fmt: skip
         return None if len(rows) > limit else rows
 
-    def _span(self, job: _Job) -> Span | None:
+    def _span(self, job: Job) -> Span | None:
         known = {param_number(code) for type_, code in ORDERED if type_ == job.query.type}
         return next((span for span in job.what.spans if span.param in known), None)
 
-    async def _in_span(self, job: _Job, limit: int) -> list[Row] | None:
+    async def _in_span(self, job: Job, limit: int) -> list[Row] | None:
         span = self._span(job)
         assert span is not None
         placed = await self._engine.ordered(
@@ -295,7 +277,7 @@ class Searcher:
         )
         return None if len(placed) > limit else list({one.row.rid: one.row for one in placed}.values())
 
-    async def _cut_newest(self, job: _Job, rows: list[Row]) -> None:
+    async def _cut_newest(self, job: Job, rows: list[Row]) -> None:
         """The newest, going on after the last row given. Place as that of a walk, which may take over."""
         after = job.cursor.place[1:] if job.cursor else (_TOP, _TOP)
         ordered = [row for row in rows if (row.tx, row.rid) < tuple(after)]
@@ -303,7 +285,7 @@ class Searcher:
         await self._take(job, ordered, 0)
         self._place_newest(job, _NEWEST)
 
-    async def _cut(self, job: _Job, rows: list[Row]) -> None:
+    async def _cut(self, job: Job, rows: list[Row]) -> None:
         """Sort all, go on after the last row given. Place: "c", rid."""
         ordered = await self._order.sorted(job.query, rows, job.sight)
         start = 0
@@ -314,35 +296,31 @@ class Searcher:
         given = job.rows[: job.query.count]
         job.place = (_CUT, given[-1].rid) if given else ()
 
-    async def _take(self, job: _Job, ordered: list[Row], start: int) -> None:
+    async def _take(self, job: Job, ordered: list[Row], start: int) -> None:
         while len(job.rows) < job.wanted and start < len(ordered):
             part = ordered[start : start + max(job.wanted - len(job.rows), _CHUNK if job.what.late else 8)]
             start += len(part)
             job.rows += await self._judged(job, part)
-            self._in_time(job)
+            in_time(job)
 
-    def _place_newest(self, job: _Job, way: str) -> None:
+    def _place_newest(self, job: Job, way: str) -> None:
         given = job.rows[: job.query.count]
         if given:
             job.place = (way, given[-1].tx, given[-1].rid)
 
-    async def _judged(self, job: _Job, rows: list[Row]) -> list[Row]:
+    async def _judged(self, job: Job, rows: list[Row]) -> list[Row]:
         """As many as the page still wants."""
         return await self._judge.judged(job.what, rows, job.sight, job.wanted - len(job.rows))
 
-    def _in_time(self, job: _Job) -> None:
-        if time.monotonic() > job.until:
-            raise TooCostly(job.query.type, f"more than {SECONDS:.0f} s")
-
     # ---- walked ------------------------------------------------------------------------------
-    async def _walked_page(self, job: _Job) -> None:
+    async def _walked_page(self, job: Job) -> None:
         if job.newest_first or job.query.sort == (("_lastUpdated", False),):
             await self._newest_page(job, not job.newest_first)
         else:
             await self._ordered_page(job)
 
     async def _newest_page(
-        self, job: _Job, ascending: bool, but: Callable[[Row], bool] = lambda row: True, mark: str = _NEWEST
+        self, job: Job, ascending: bool, but: Callable[[Row], bool] = lambda row: True, mark: str = _NEWEST
     ) -> None:
         """Along transactions. Place: "n", tx, rid."""
         place = job.cursor.place if job.cursor else ()
@@ -358,7 +336,7 @@ class Searcher:
         self._place_newest(job, mark)
 
     async def _walk(
-        self, job: _Job, size: int, after: tuple[int, int] | None = None, *, ascending: bool = False
+        self, job: Job, size: int, after: tuple[int, int] | None = None, *, ascending: bool = False
     ) -> AsyncGenerator[list[Row]]:
         """Rows that match along transactions, at most `size` a step; stretches without any are passed over."""
         seen = 0
@@ -377,14 +355,14 @@ class Searcher:
                     break
                 inside = (rows[-1].tx, rows[-1].rid)
 
-    async def _windows(self, job: _Job, ascending: bool) -> list[tuple[int, int]]:
-        between, windows = await self._between(job), Windows(job.what)
+    async def _windows(self, job: Job, ascending: bool) -> list[tuple[int, int]]:
+        bounds, windows = await between(self._engine, job), Windows(job.what)
         if not windows.tell:
-            return [between]
-        found = windows.among(await self._engine.zones.of(job.query.type), between)
+            return [bounds]
+        found = windows.among(await self._engine.zones.of(job.query.type), bounds)
         return found if ascending else found[::-1]
 
-    async def _ordered_page(self, job: _Job) -> None:
+    async def _ordered_page(self, job: Job) -> None:
         """Along an ordered table, then the rows that have no value there. Place: "o", value, rid, then "m", …"""
         code, descending = job.query.sort[0]
         by_keys = sort_key(job.query.type, code)
@@ -412,71 +390,25 @@ class Searcher:
             await self._newest_page(job, False, lambda row: by_keys(unpack_keys(row.keys))[0] == 0, _MISSING)
             self._place_ordered(job, by_keys, with_value)
 
-    def _place_ordered(self, job: _Job, by_keys: Callable[[Any], tuple[int, Any]], with_value: int) -> None:
+    def _place_ordered(self, job: Job, by_keys: Callable[[Any], tuple[int, Any]], with_value: int) -> None:
         given = job.rows[: job.query.count]
         if given and len(given) <= with_value:
             job.place = (_ORDER, by_keys(unpack_keys(given[-1].keys))[1], given[-1].rid)
 
-    def _table(self, job: _Job, code: str) -> Span:
+    def _table(self, job: Job, code: str) -> Span:
         number = param_number(code)
         known = next((span for span in job.what.spans if span.param == number), None)
         return known or Span("text" if code == "name" else "date", number)
 
-    async def _bounded(self, job: _Job, seen: int) -> int:
+    async def _bounded(self, job: Job, seen: int) -> int:
         if seen > WALKED:
             raise TooCostly(job.query.type, f"more than {WALKED} resources to look at for one page")
-        self._in_time(job)
+        in_time(job)
         await asyncio.sleep(0)
         return seen
 
-    # ---- totals ------------------------------------------------------------------------------
-    async def _totals(self, jobs: list[_Job], query: Query, cursor: Cursor | None) -> int | None:
-        if query.total == "none" or cursor is not None:
-            return None
-        count = self._total if query.total == "accurate" else self._estimate
-        total = 0
-        for job in jobs:
-            total += await count(job)
-            self._in_time(job)
-        return total
 
-    async def _total(self, job: _Job) -> int:
-        """The number of matches. Raises TooCostly when only looking at each of too many rows could tell."""
-        rows = await self._gathered(job, GATHER)
-        if rows is not None:
-            return len(await self._judge.judged(job.what, rows, job.sight, len(rows))) if job.what.late else len(rows)
-        if not job.what.counted:
-            return await self._walked_total(job)
-        return await self._engine.count(job.query.type, job.sight, job.what.match, await self._between(job))
-
-    async def _estimate(self, job: _Job) -> int:
-        """Exact where that is cheap; else as many of all rows as of the newest ones, or a bound where none is near."""
-        rows = await self._gathered(job, _SAMPLE)
-        if rows is not None:
-            return len(await self._judge.judged(job.what, rows, job.sight, len(rows))) if job.what.late else len(rows)
-        newest = await self._engine.newest(
-            job.query.type, job.sight, match=Match(), between=(0, _TOP), after=None, limit=_SAMPLE, ascending=False
-        )
-        fitting = await self._judge.among(job.what, newest, job.sight, len(newest))
-        size = await self._engine.size(job.query.type)
-        return max(len(fitting), size * len(fitting) // max(len(newest), 1))
-
-    async def _walked_total(self, job: _Job) -> int:
-        total = 0
-        async for rows in self._walk(job, 10 * _CHUNK):
-            fitting = job.what.fitting(rows)
-            judged = await self._judge.judged(job.what, fitting, job.sight, len(fitting)) if job.what.late else fitting
-            total += len(judged)
-        return total
-
-    async def _between(self, job: _Job) -> tuple[int, int]:
-        """Transactions outside which no row matches."""
-        low, high = job.what.updated
-        first = await self._engine.first_tx(low) if low > -_TOP else 0
-        return first, await self._engine.first_tx(high + 1) - 1 if high < _TOP else _TOP
-
-
-def _lasting(query: Query, jobs: list[_Job], who: AccessContext) -> bool:
+def _lasting(query: Query, jobs: list[Job], who: AccessContext) -> bool:
     """Whether a page can only change by rows that carry its postings, and by its own (and not by source records)."""
     if len(jobs) != 1 or query.cursor or query.types or query.includes or query.total != "none" or not query.count:
         return False
@@ -485,12 +417,12 @@ def _lasting(query: Query, jobs: list[_Job], who: AccessContext) -> bool:
     return bool(what.all and not (what.checks or what.among or what.instants or told))
 
 
-def _marks(job: _Job) -> tuple[int, ...]:
+def _marks(job: Job) -> tuple[int, ...]:
     """Words one of which every match carries, and the resources on the page and next to it."""
     return (*(job.what.person_words or min(job.what.all, key=len)), *(row.fh for row in job.rows))
 
 
-def _merged(jobs: list[_Job], query: Query) -> tuple[list[Row], tuple[Any, ...]]:
+def _merged(jobs: list[Job], query: Query) -> tuple[list[Row], tuple[Any, ...]]:
     """Rows of all jobs in one order, and the place after the last one given."""
     if len(jobs) == 1 and not query.types:
         return jobs[0].rows, jobs[0].place

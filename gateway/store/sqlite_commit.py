@@ -14,11 +14,12 @@ import apsw
 from msgspec import Struct
 
 from ..errors import Conflict, StoreError
-from .base import NO_TILL, Committed, Delete, PackedPut, RecordPut, Written, fh_of, src_of
+from .base import NO_TILL, Committed, Delete, PackedPut, RecordPut, Wording, Written, fh_of, src_of
 from .bodies import instant_of
 from .engine import DAY_MS, DELETED, SEQ_BITS, SHARED_HOMES, Match, PackedPlan, Replan, home_of
 from .packing import pack_written, short_words
 from .sqlite_sql import LONG_MS, SEQ_MASK, Names, fts, fts_words, insert, numbers
+from .wordings import Wordings
 
 
 @dataclass(slots=True)
@@ -48,6 +49,7 @@ class ReadyPut(Struct, frozen=True):
     member: int
     fts: str
     words: bytes
+    wordings: tuple[Wording, ...]
 
 
 class ReadyPlan(Struct, frozen=True):
@@ -58,12 +60,13 @@ class ReadyPlan(Struct, frozen=True):
     moved: tuple[tuple[ReadyPut, ...], ...]
 
 
-def ready(plan: PackedPlan, names: Names) -> ReadyPlan:
+def ready(plan: PackedPlan, names: Names, wordings: Wordings) -> ReadyPlan:
     """Turn words into what the tables take; all names are known by now."""
 
     def one(put: PackedPut) -> ReadyPut:
         words = fts_words(put.words) if put.words else ""
-        return ReadyPut(put, names.number[put.type], names.number[put.member], words, short_words(put.words))
+        new = wordings.new(put)
+        return ReadyPut(put, names.number[put.type], names.number[put.member], words, short_words(put.words), new)
 
     return ReadyPlan(plan, tuple(map(one, plan.puts)), tuple(tuple(map(one, move.puts)) for move in plan.moves))
 
@@ -99,6 +102,7 @@ class _Transaction:
         self.rows: dict[int, list[object]] = {}  # new rows by rid
         self.posted: dict[int, ReadyPut] = {}
         self.closing: list[tuple[int, int, int]] = []  # (tx, rid, instant)
+        self.gone: list[_Head] = []  # their heads
 
     def run(self) -> list[Committed | Exception]:
         """An answer a plan. A plan that does not hold leaves no trace; any other fault undoes them all."""
@@ -246,7 +250,7 @@ class _Transaction:
 
     def _replace(self, fh: int, head: _Head, fresh: _Head, person: int, words: bytes, keys: bytes, body: bytes) -> None:
         if head.version:
-            self._close(head.rid)
+            self._close(head)
         fresh.rid = self._next_rid(person)
         self.rows[fresh.rid] = [
             fresh.rid, self.tx, NO_TILL, fresh.typ, fresh.flags, fresh.member, fresh.acl, fresh.version, self.at, fh,
@@ -256,10 +260,12 @@ class _Transaction:
         self.touched.add(fh)
         self.fresh[fresh.member] = self.at
 
-    def _close(self, rid: int) -> None:
+    def _close(self, head: _Head) -> None:
+        rid = head.rid
         pending = self.rows.get(rid)
         if pending is None:
             self.closing.append((self.tx, rid, self.at))
+            self.gone.append(head)
         else:  # replaced before it could be seen: nobody ever finds it, so nothing of it is indexed
             pending[2] = self.tx
             self.posted.pop(rid, None)
@@ -307,13 +313,19 @@ class _Transaction:
         insert(db, "INSERT OR REPLACE INTO dir VALUES", directory)
         self._index()
         insert(db, "INSERT OR REPLACE INTO fresh VALUES", list(self.fresh.items()))
-        kinds = Counter(row[3] for row in self.rows.values())
-        for typ, count in kinds.items():
-            db.execute("INSERT INTO size VALUES(?1, ?2) ON CONFLICT(typ) DO UPDATE SET n = n + ?2", (typ, count))
+        for kind, (more, live) in self._sizes().items():
+            db.execute(_GROWN, (*kind, more, live))
         audits = [(tx, audit) for tx, plan in self.noted for audit in plan.audits]
         insert(db, "INSERT INTO effect(tx, row) VALUES", audits)
         done = [(key, tx, outcome) for tx, plan in self.noted for key, outcome in plan.done]
         insert(db, "INSERT OR REPLACE INTO done VALUES", done)
+
+    def _sizes(self) -> dict[tuple[object, ...], tuple[int, int]]:
+        """By type, member, labels and flags: how many versions more there are, and how many more current ones."""
+        added = Counter((row[3], row[5], row[6], row[4]) for row in self.rows.values())
+        live = Counter((row[3], row[5], row[6], row[4]) for row in self.rows.values() if row[2] == NO_TILL)
+        live.subtract((head.typ, head.member, head.acl, head.flags) for head in self.gone)
+        return {kind: (added[kind], live[kind]) for kind in added.keys() | live.keys()}
 
     def _beside(self, plan: PackedPlan, written: list[Written]) -> None:
         """What later plans are held against: claims of criteria, and the answer under an Idempotency-Key."""
@@ -334,6 +346,9 @@ class _Transaction:
         insert(db, "INSERT OR IGNORE INTO date_order VALUES", dates)
         texts = [(one.typ, param, text, rid) for rid, one in posted for param, text in one.put.texts]
         insert(db, "INSERT OR IGNORE INTO text_order VALUES", texts)
+        insert(db, "INSERT INTO away VALUES", [(fh, rid) for rid, one in posted for fh in one.put.away])
+        wordings = [(one.typ, *wording) for _, one in posted for wording in one.wordings]
+        insert(db, "INSERT OR IGNORE INTO wording VALUES", wordings)
         idents = [(h, one.put.fh) for _, one in posted for h in one.put.idents]
         insert(db, "INSERT OR IGNORE INTO ident VALUES", idents)
         patients = [one.put for _, one in posted if one.put.type == "Patient"]
@@ -344,6 +359,10 @@ class _Transaction:
             insert(db, "INSERT OR REPLACE INTO survivor VALUES", retired)
 
 
+_GROWN = (
+    "INSERT INTO size VALUES(?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT DO UPDATE SET n = n + excluded.n, live = live + excluded.live"
+)
 _CLAIMED = "SELECT 1 FROM criteria WHERE h = ? AND tx > ?"
 _CARRIED = (
     "SELECT 1 FROM ident JOIN dir ON dir.fh = ident.fh JOIN row ON row.rid = dir.rid"

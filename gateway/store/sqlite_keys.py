@@ -1,14 +1,16 @@
-"""Keys of rows in the SQLite engine: a person's home from its end, and what postings find."""
+"""Keys of rows in the SQLite engine: a person's home from its end, what lies outside it, and what postings find."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import apsw
 
 from .engine import SEQ_BITS, Match, Sight
 from .sqlite_sql import SEQ_MASK, Names, fts, match_sql, sight_sql, types_sql
 
+_LAST_LETTER = "\U0010ffff"
 _LONG_HOME = 800
 """Rows of a home that are tested one by one sooner than two words are looked up in the postings of everybody."""
 
@@ -50,9 +52,28 @@ def posted(db: apsw.Connection, match: Match, limit: int) -> list[int]:
     return [row[0] for row in found]
 
 
-def posted_outside(db: apsw.Connection, match: Match, person: int, limit: int) -> list[int]:
-    """By postings, those of one home left out."""
-    sql = "SELECT rowid FROM post WHERE post MATCH ? AND rowid"
-    query, first = fts(match), person << SEQ_BITS
-    found = [row[0] for row in db.execute(f"{sql} < ? LIMIT ?", (query, first, limit + 1))]
-    return found + [row[0] for row in db.execute(f"{sql} > ? LIMIT ?", (query, first | SEQ_MASK, limit + 1))]
+def counted(db: apsw.Connection, names: Names, type_: str, sight: Sight, match: Match, between: tuple[int, int]) -> int:
+    """How many rows match, by postings where there are some, else along the rows of the type."""
+    where, values = sight_sql(sight, names)
+    if match.all:
+        source = "post CROSS JOIN row ON row.rid = post.rowid WHERE post MATCH ? AND row.from_tx BETWEEN ? AND ?"
+        bound: tuple[Any, ...] = (fts(match), *between, *values)
+    else:
+        test, words = match_sql(match)
+        where += test
+        source = "row INDEXED BY row_tx WHERE row.typ = ? AND row.from_tx BETWEEN ? AND ?"
+        bound = (names.number.get(type_, -1), *between, *values, *words)
+    sql = f"SELECT count(*) FROM {source} AND {where}{types_sql((type_,), names)}"
+    return int(next(iter(db.execute(sql, bound)))[0])
+
+
+def away(db: apsw.Connection, fh: int, person: int) -> list[int]:
+    """Of rows that refer to a Patient those outside a home."""
+    return [row[0] for row in db.execute("SELECT rid FROM away WHERE fh = ?", (fh,)) if row[0] >> SEQ_BITS != person]
+
+
+def worded(db: apsw.Connection, typ: int, param: int, start: str, limit: int) -> list[int] | None:
+    """Postings of rows with a code in words beginning so; None for more than `limit`."""
+    sql = "SELECT DISTINCT word FROM wording WHERE typ = ? AND param = ? AND text >= ? AND text < ? LIMIT ?"
+    found = [row[0] for row in db.execute(sql, (typ, param, start, start + _LAST_LETTER, limit + 1))]
+    return found if len(found) <= limit else None

@@ -12,7 +12,7 @@ from itertools import islice
 
 import apsw
 
-from .base import Committed, PackedPut, fh_of
+from .base import Committed, fh_of
 from .engine import LATEST, PackedPlan, Row, Sight, puts_of, told_by_records
 from .sqlite_sql import WITH_BODY, Names, numbers
 
@@ -33,7 +33,6 @@ class Known:
         self._head_bytes = 0
         self._survivors: dict[int, str] = {}  # by fh of a Patient, "" for one who stands for himself
         self._persons: dict[int, int] = {}  # by fh of a Patient: a number once given stays
-        self._away: dict[int, tuple[int, list[int]]] = {}  # by a word: a home, and what carries the word outside it
 
     # ---- rows --------------------------------------------------------------------------------
     def rows(self, db: apsw.Connection, rids: Sequence[int]) -> list[Row]:
@@ -90,17 +89,6 @@ class Known:
         """Who reads for these; all are remembered."""
         return {fh: id_ for fh in fhs if (id_ := self._survivors[fh])}
 
-    def away(self, word: int, person: int) -> list[int] | None:
-        """Keys of rows that carry a word outside a home, where they are remembered."""
-        kept = self._away.get(word)
-        return kept[1] if kept is not None and kept[0] == person else None
-
-    def keep_away(self, word: int, person: int, rids: list[int]) -> None:
-        """Remember them."""
-        if len(self._away) > _MANY:
-            self._away.clear()
-        self._away[word] = person, rids
-
     # ---- commits -----------------------------------------------------------------------------
     def heard(self, done: Committed) -> None:
         """From now on what is read is read as of this commit."""
@@ -111,8 +99,6 @@ class Known:
         """Drop what a plan may have changed."""
         for put in puts_of(plan):
             self._changed(put.fh)
-            if not self._away.keys().isdisjoint(put.words):
-                self._moved_in(put)
         for gone in plan.deletes:
             self._changed(fh_of(gone.type, gone.id))
 
@@ -120,18 +106,11 @@ class Known:
         self._heads.pop(fh, None)
         self._survivors.pop(fh, None)
 
-    def _moved_in(self, put: PackedPut) -> None:
-        home = self._persons.get(put.home)
-        for word in self._away.keys() & put.words:
-            if self._away[word][0] != home:
-                del self._away[word]
-
     def clear(self) -> None:
         """Forget all that a commit could change."""
         self._heads.clear()
         self._head_bytes = 0
         self._survivors.clear()
-        self._away.clear()
 
     def indexed(self) -> None:
         """Rows were indexed anew: their keys and their postings are others."""

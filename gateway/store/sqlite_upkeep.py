@@ -38,11 +38,14 @@ def indexed(db: apsw.Connection, names: Names, fresh: Sequence[Indexed]) -> None
         dates = [(typ, param, int(hi - lo > LONG_MS), lo, rid, hi) for param, lo, hi in one.dates]
         insert(db, "INSERT OR IGNORE INTO date_order VALUES", dates)
         insert(db, "INSERT OR IGNORE INTO text_order VALUES", [(typ, param, text, rid) for param, text in one.texts])
+        insert(db, "INSERT OR IGNORE INTO wording VALUES", [(typ, *wording) for wording in one.wordings])
+        insert(db, "INSERT OR IGNORE INTO away VALUES", [(fh, rid) for fh in one.away])
 
 
 def _unordered(db: apsw.Connection, typ: int, rid: int, packed: bytes) -> None:
-    """Take a row out of the ordered tables."""
+    """Take a row out of the ordered tables, and from beside Patients it refers to."""
     keys = unpack_keys(packed)
+    db.executemany("DELETE FROM away WHERE fh=? AND rid=?", [(fh, rid) for fh in {fh for _, fh in keys.refs}])
     dates = [(typ, param, int(hi - lo > LONG_MS), lo, rid) for param, lo, hi in keys.dates]
     db.executemany("DELETE FROM date_order WHERE typ=? AND param=? AND long=? AND lo=? AND rid=?", dates)
     texts = [(typ, param, sortable(text), rid) for param, text in keys.texts]

@@ -13,7 +13,8 @@ from .bodies import instant_of
 from .engine import NOTHING, RETIRED, SEQ_BITS, Engine, Match, Row, Sight
 from .opened import Opened
 from .packing import unpack_keys
-from .search import GATHER, sight_of
+from .search import sight_of
+from .totals import GATHER
 
 _TOP = 1 << 62
 _LAST = (-_TOP, -_TOP)
@@ -69,10 +70,14 @@ class Records:
 
     async def _away(self, asked: Whole, person: int | None, fh: int, sight: Sight) -> list[Row]:
         """Newest first, without bodies."""
-        inside = Match(((hash64("compartment", asked.type, asked.id),),))
-        found = await self._engine.hits(inside, sight, types=tuple(asked.types), limit=GATHER, outside=person)
+        inside, types = Match(((hash64("compartment", asked.type, asked.id),),)), tuple(asked.types)
+        found = (
+            await self._engine.hits(inside, sight, types=types, limit=GATHER)
+            if person is None
+            else await self._engine.away(fh, person, sight, types=types, match=inside)
+        )
         if found is None:
-            raise TooCostly(f"{asked.type}/{asked.id}", f"more than {GATHER} resources outside the record's own place")
+            raise TooCostly(f"{asked.type}/{asked.id}", f"more than {GATHER} resources")
         return sorted((row for row in found if _fits(asked, row, fh)), key=_age, reverse=True)
 
     async def _filled(self, rows: list[Row], sight: Sight) -> list[Row]:

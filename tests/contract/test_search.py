@@ -10,7 +10,10 @@ import gateway.store.search as search_module
 from gateway.errors import BadParameter, ExpiredPage, TooCostly, UnknownParameter
 from gateway.model.context import SYSTEM
 from gateway.model.query import Filter, Include, Query
+from gateway.model.resource import dumps
 from gateway.store.base import Delete, Plan
+from gateway.store.bodies import prepare
+from gateway.store.judge import Judge
 from gateway.store.resources import ResourceStore
 from tests.contract.clinic import ids, observation, of, organization, patient, where
 from tests.contract.conftest import Site
@@ -170,6 +173,29 @@ async def test_critical_results_are_found_by_interpretation(store: ResourceStore
         ((where("interpretation", "token", "true", modifier="missing"),), ["o4"]),
     ):
         assert sorted(await every_page(store, Query("Observation", filters, count=1))) == expected
+
+
+async def test_words_of_a_code_lead_to_its_resources_alone(
+    store: ResourceStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at: list[str] = []
+    opened = Judge.opened
+    monkeypatch.setattr(Judge, "opened", lambda self, row: looked_at.append(row.id) or opened(self, row))
+    coding = {"system": "urn:x", "code": "K", "display": "Potassium"}
+    said = ({"coding": [coding]}, {"coding": [coding], "text": "Kalium"}, {"text": "Kalzium"}, {"text": "钠"})
+    for n, code in enumerate(said):
+        body = {"resourceType": "Observation", "id": f"o{n}", "status": "final", "code": code}
+        await store.commit(Plan(puts=(prepare("Observation", f"o{n}", dumps(body)),)))
+
+    async def asked(text: str) -> list[str]:
+        looked_at.clear()
+        filters = (where("code", "token", text, modifier="text"),)
+        return ids((await store.search(Query("Observation", filters), SYSTEM)).matches)
+
+    assert await asked("potass") == ["o1", "o0"]
+    assert await asked("KAL") == ["o2", "o1"]
+    assert await asked("Kalz") == ["o2"] == looked_at
+    assert await asked("Natrium") == [] == looked_at
 
 
 async def test_identifiers_are_found_exactly(store: ResourceStore) -> None:

@@ -49,6 +49,14 @@ CREATE TABLE text_order(
   PRIMARY KEY(typ, param, text, person, seq)
 );
 
+-- Rows that refer to a Patient but lie outside that Patient's home. fh: of the Patient.
+CREATE TABLE away(fh int8 NOT NULL, person int8 NOT NULL, seq int4 NOT NULL, PRIMARY KEY(fh, person, seq));
+
+-- The words of codes, for `:text`: UTF-8. word: a posting every row carries that has the words. None is ever deleted.
+CREATE TABLE wording(
+  word int8 NOT NULL, typ int4 NOT NULL, param int4 NOT NULL, text bytea NOT NULL, PRIMARY KEY(typ, param, text, word)
+);
+
 -- Rows closed at an instant, waiting until no page can look at them any more; then their postings go.
 CREATE TABLE closed(at int8 NOT NULL, person int8 NOT NULL, seq int4 NOT NULL, PRIMARY KEY(at, person, seq));
 
@@ -65,8 +73,13 @@ CREATE TABLE survivor(fh int8 PRIMARY KEY, id text NOT NULL);
 -- Messages settled, written with their effect.
 CREATE TABLE done(raw_key text PRIMARY KEY, tx int8 NOT NULL, outcome bytea NOT NULL);
 
--- Versions by type: what a search weighs its ways with. Newest instant by member.
-CREATE TABLE size(typ int4 PRIMARY KEY, n int8 NOT NULL) WITH (fillfactor = 50);
+-- How many versions there are, and how many of them are current, by all that decides whether a caller sees one: what
+-- a search weighs its ways with, and what counts are made of.
+CREATE TABLE size(
+  n int8 NOT NULL, live int8 NOT NULL, typ int4 NOT NULL, member int4 NOT NULL, acl int4 NOT NULL, flags int4 NOT NULL,
+  PRIMARY KEY(typ, member, acl, flags)
+) WITH (fillfactor = 50);
+-- Newest instant by member.
 CREATE TABLE fresh(member int4 PRIMARY KEY, at int8 NOT NULL) WITH (fillfactor = 50);
 
 -- Audit rows of effects, in the transaction of the effect.

@@ -19,7 +19,7 @@ CREATE TYPE record_owner AS (src int8, patient text);
 CREATE FUNCTION settle(
   turn int8, seen int8, rests int8[], claims int8[], criteria int8[], owners record_owner[],
   homes int8[], lasts int8[], instants int8[], rows version[], ended closed[], endings int8[], born dir[], placed dir[],
-  dates date_order[], texts text_order[], idents ident[], standing int8[], led survivor[], sizes size[], newest fresh[],
+  dates date_order[], texts text_order[], aways away[], wordings wording[], idents ident[], standing int8[], led survivor[], sizes size[], newest fresh[],
   records source_record[], audits effect[], settled done[], claimed criteria[], answers answer[]
 ) RETURNS TABLE(base int8, floor int8) LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
@@ -71,6 +71,8 @@ BEGIN
       FROM unnest(dates) AS a LEFT JOIN unnest(grown, upto, growth) AS s(person, last, more) ON s.person = a.person);
     texts := ARRAY(SELECT ROW(a.typ, a.param, a.person, a.seq + coalesce(s.more, 0), a.text)::text_order
       FROM unnest(texts) AS a LEFT JOIN unnest(grown, upto, growth) AS s(person, last, more) ON s.person = a.person);
+    aways := ARRAY(SELECT ROW(a.fh, a.person, a.seq + coalesce(s.more, 0))::away
+      FROM unnest(aways) AS a LEFT JOIN unnest(grown, upto, growth) AS s(person, last, more) ON s.person = a.person);
   END IF;
 
   INSERT INTO tx SELECT base + n, greatest(floor, a.at) FROM unnest(instants) WITH ORDINALITY AS a(at, n);
@@ -83,7 +85,8 @@ BEGIN
     INSERT INTO version SELECT a.person, base + a.from_tx, CASE a.till_tx WHEN open THEN open ELSE base + a.till_tx END,
       greatest(floor, a.at), a.fh, a.src, a.same, a.prev, a.seq, a.typ, a.member, a.acl, a.ver, a.flags, a.id, a.tk,
       a.keys, a.body FROM unnest(rows) AS a;
-    INSERT INTO size AS s SELECT * FROM unnest(sizes) ON CONFLICT (typ) DO UPDATE SET n = s.n + excluded.n;
+    INSERT INTO size AS s SELECT * FROM unnest(sizes)
+      ON CONFLICT (typ, member, acl, flags) DO UPDATE SET n = s.n + excluded.n, live = s.live + excluded.live;
     INSERT INTO fresh SELECT a.member, greatest(floor, a.at) FROM unnest(newest) AS a
       ON CONFLICT (member) DO UPDATE SET at = excluded.at;
   END IF;
@@ -98,6 +101,12 @@ BEGIN
   END IF;
   IF cardinality(texts) > 0 THEN
     INSERT INTO text_order SELECT * FROM unnest(texts) ON CONFLICT DO NOTHING;
+  END IF;
+  IF cardinality(aways) > 0 THEN
+    INSERT INTO away SELECT * FROM unnest(aways);
+  END IF;
+  IF cardinality(wordings) > 0 THEN
+    INSERT INTO wording SELECT * FROM unnest(wordings) ON CONFLICT DO NOTHING;
   END IF;
   IF cardinality(idents) > 0 THEN
     INSERT INTO ident AS i SELECT * FROM unnest(idents)

@@ -48,6 +48,15 @@ CREATE TABLE text_order(
   PRIMARY KEY(typ, param, text, rid)
 ) WITHOUT ROWID;
 
+-- Rows that refer to a Patient but lie outside that Patient's home. fh: of the Patient.
+CREATE TABLE away(fh INTEGER NOT NULL, rid INTEGER NOT NULL, PRIMARY KEY(fh, rid)) WITHOUT ROWID;
+
+-- The words of codes, for `:text`. word: a posting every row carries that has the words. None is ever deleted.
+CREATE TABLE wording(
+  typ INTEGER NOT NULL, param INTEGER NOT NULL, text TEXT NOT NULL, word INTEGER NOT NULL,
+  PRIMARY KEY(typ, param, text, word)
+) WITHOUT ROWID;
+
 -- Rows closed at an instant, waiting until no page can look at them any more; then their postings go.
 CREATE TABLE closed(at INTEGER NOT NULL, rid INTEGER NOT NULL, PRIMARY KEY(at, rid)) WITHOUT ROWID;
 
@@ -64,8 +73,12 @@ CREATE TABLE survivor(fh INTEGER PRIMARY KEY, id TEXT NOT NULL);
 -- Messages settled, written with their effect.
 CREATE TABLE done(raw_key TEXT PRIMARY KEY, tx INTEGER NOT NULL, outcome BLOB NOT NULL) WITHOUT ROWID;
 
--- Versions by type: what a search weighs its ways with.
-CREATE TABLE size(typ INTEGER PRIMARY KEY, n INTEGER NOT NULL);
+-- How many versions there are, and how many of them are current, by all that decides whether a caller sees one: what
+-- a search weighs its ways with, and what counts are made of.
+CREATE TABLE size(
+  typ INTEGER NOT NULL, member INTEGER NOT NULL, acl INTEGER NOT NULL, flags INTEGER NOT NULL,
+  n INTEGER NOT NULL, live INTEGER NOT NULL, PRIMARY KEY(typ, member, acl, flags)
+) WITHOUT ROWID;
 
 -- Newest instant by member.
 CREATE TABLE fresh(member INTEGER PRIMARY KEY, at INTEGER NOT NULL);
