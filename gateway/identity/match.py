@@ -46,7 +46,7 @@ class Candidate:
     active: bool  # False: provisional; merged persons are no candidates
 
     @staticmethod
-    def of(patient_id: str, patient: Json, today: date) -> Candidate:
+    def of(patient_id: str, patient: Json, today: date, *, active: bool) -> Candidate:
         """The candidate a Patient is."""
         return Candidate(
             id=patient_id,
@@ -54,7 +54,7 @@ class Candidate:
             name=name_of(patient),
             birth=str(patient.get("birthDate", "")),
             sex=str(patient.get("gender", "")),
-            active=patient.get("active") is not False,
+            active=active,
         )
 
     def same_traits(self, record: Record) -> bool:

@@ -7,13 +7,15 @@ Pure. A record's stored content is its Patient elements plus members no FHIR ele
 - `_refused`: elements of the newest message that contradict the record's verified card and were kept out;
 - `_door`: set when the record came through the FHIR interface, so its number is no local number: `fhir` for a
   create, `steward` for an update, whose elements stand above every feed's (design-store §8);
+- `active`, `link` (refer, seealso): what a client said of the Patient, not of the resident: it counts for the one the
+  record is named by;
 - `_removed`: elements a patch over FHIR took away, so that no feed brings them back;
 - `_disowned`: card numbers a steward found to be another person's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
@@ -24,7 +26,7 @@ from ..model.times import instant_text, parse_fhir
 from .normalise import CardVerdict, has_han, is_mothers, verify_card
 
 _OWN = ("_said", "_refused", "_door", "_disowned", "_removed")
-_NEVER = frozenset({"resourceType", "id", "meta", "text", "active", "link", "implicitRules", "contained", *_OWN})
+_NEVER = frozenset({"resourceType", "id", "meta", "text", "active", "link", "implicitRules", *_OWN})
 _FHIR_ORDER = (
     "identifier active name telecom gender birthDate deceased address maritalStatus multipleBirth photo contact "
     "communication generalPractitioner managingOrganization link"
@@ -136,7 +138,13 @@ def marked_unverified(identifier: Json) -> bool:
 def first_content(patient: Json, *, door: str = "") -> Json:
     """The content of a record nobody sent before."""
     parts = {slot: value for slot, value in _slots(patient).items() if not _empty(value)}
-    return _assemble(parts, {}, "", {"_door": door} if door else {})
+    return _assemble(parts, {}, "", {"_door": door} | _of_patient(patient) if door else {})
+
+
+def _of_patient(patient: Json) -> Json:
+    links = [one for one in patient.get("link", ()) if one.get("type") not in ("replaces", "replaced-by")]
+    found = {"active": patient.get("active"), "link": links}
+    return {key: value for key, value in found.items() if not _empty(value)}
 
 
 def overlay(stored: Record, patient: Json, said_at: datetime, today: date) -> Record:
@@ -246,16 +254,19 @@ class Names:
     owner: Json | None = None
 
 
-def compose(records: Iterable[Record], names: Names, today: date) -> Json:
+def compose(records: Iterable[Record], names: Names, today: date, own: str = "") -> Json:
     """The Patient these records make: verified and later statements first, every number an identifier.
 
-    The same records give the same bytes in any order. No `id`, no `meta`.
+    The same records give the same bytes in any order. No `id`, no `meta`. own: the id, for what clients said of it.
     """
     ranked = sorted(records, key=lambda r: r.key)
     ranked.sort(key=lambda r: parse_fhir(r.said_at), reverse=True)
     ranked.sort(key=lambda r: not r.card(today).verified)
     patient: Json = {"resourceType": "Patient", "identifier": _identifiers(ranked, names, today)}
-    patient["active"] = not all(r.provisional for r in ranked)
+    told = _told_of(ranked, own)
+    patient["active"] = told.get("active", not provisional(ranked))
+    if "link" in told:
+        patient["link"] = told["link"]
     for key, value in _elements(ranked, today):
         patient[key] = value
     if names.owner and "managingOrganization" not in patient:
@@ -263,6 +274,18 @@ def compose(records: Iterable[Record], names: Names, today: date) -> Json:
     if not patient["identifier"]:
         del patient["identifier"]
     return patient
+
+
+def _told_of(records: Sequence[Record], own: str) -> Json:
+    """What clients said of the Patient itself: a steward before its creator, then the last word."""
+    theirs = [r for r in records if r.local_number == own and "_door" in r.content]
+    theirs.sort(key=lambda r: (r.content["_door"] == "steward", parse_fhir(r.said_at)))
+    return {key: r.content[key] for r in theirs for key in ("active", "link") if key in r.content}
+
+
+def provisional(records: Collection[Record]) -> bool:
+    """True for a person all of whose records are in doubt."""
+    return bool(records) and all(record.provisional for record in records)
 
 
 def _elements(ranked: Sequence[Record], today: date) -> list[tuple[str, Any]]:

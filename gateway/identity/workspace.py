@@ -23,7 +23,7 @@ from ..store.base import Move, Put, RecordPut, SourceRecordRow, Store, src_of
 from ..store.bodies import prepare
 from . import reviews
 from .match import Candidate, Code, Review, traits
-from .person import Names, Record, compose, content_bytes, forgotten, record_from, retired
+from .person import Names, Record, compose, content_bytes, forgotten, provisional, record_from, retired
 
 Key = tuple[str, str]
 _PAGE = 200
@@ -267,10 +267,15 @@ class Workspace:
     def _candidates(self, found: dict[str, Json]) -> list[Candidate]:
         gone = {p.id for p in self._people.values() if p.survivor}
         return [
-            Candidate.of(one, patient, self.today)
+            Candidate.of(one, patient, self.today, active=not self._in_doubt(one, patient))
             for one, patient in found.items()
             if one not in gone and not any(link.get("type") == "replaced-by" for link in patient.get("link", ()))
         ]
+
+    def _in_doubt(self, patient_id: str, patient: Json) -> bool:
+        if person := self._people.get(patient_id):
+            return provisional(person.records.values())
+        return _PROVISIONAL in patient.get("meta", {}).get("tag", ())
 
     def claim(self, card: str) -> None:
         """The commit fails when somebody else came to hold this card meanwhile."""
@@ -368,7 +373,7 @@ class Workspace:
                     patient=person.id,
                     src=0,  # a person is nobody's row: moving a source record must not move the person
                     member=person.owner,
-                    meta=_meta(person.stored, provisional=not person.survivor and body.get("active") is False),
+                    meta=_meta(person.stored, doubted=not person.survivor and provisional(person.records.values())),
                 )
             )
         return out
@@ -378,10 +383,10 @@ class Workspace:
             return retired(person.stored, person.survivor)
         if person.written:
             return person.written
-        body = compose(person.records.values(), self._names(person.owner), self.today)
+        body = compose(person.records.values(), self._names(person.owner), self.today, person.id)
         if person.replaces:
             links = [{"other": {"reference": f"Patient/{one}"}, "type": "replaces"} for one in person.replaces]
-            body["link"] = links
+            body["link"] = [*links, *body.get("link", ())]
         return body
 
     def _names(self, owner: str) -> Names:
@@ -408,11 +413,11 @@ class Workspace:
         ]
 
 
-def _meta(stored: Json, *, provisional: bool) -> Json:
+def _meta(stored: Json, *, doubted: bool) -> Json:
     """Profiles, tags and labels as they are, with the tag of a provisional Patient or without it."""
     kept = {key: value for key, value in stored.get("meta", {}).items() if key not in ("versionId", "lastUpdated")}
     tags = [one for one in kept.get("tag", ()) if one != _PROVISIONAL]
-    tags += [_PROVISIONAL] if provisional else []
+    tags += [_PROVISIONAL] if doubted else []
     return {key: value for key, value in (kept | {"tag": tags}).items() if value}
 
 

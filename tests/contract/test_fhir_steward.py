@@ -11,10 +11,10 @@ import pytest_asyncio
 from gateway.identity.index import PersonIndex
 from gateway.identity.workspace import puts_of
 from gateway.model.ids import Ids
-from gateway.model.message import SourceRecord
+from gateway.model.message import MergeRequest, SourceRecord
 from gateway.model.resource import Json
 from gateway.store.base import Plan
-from tests.unit.fhir_site import CARD_SYSTEM, DIRECTORY, Site, a_site, an_observation, code_of
+from tests.unit.fhir_site import CARD_SYSTEM, DIRECTORY, Site, a_site, an_observation, code_of, matches
 
 SYSTEM_M1 = "urn:oid:1.2.3.1"
 CARD = "990101197109020332"
@@ -26,8 +26,10 @@ async def door(url: str) -> AsyncIterator[Site]:
         yield made
 
 
-async def fed(door: Site, name: str, phone: str, hours: int = 0) -> str:
-    """The Patient after member m1's system said this."""
+async def fed(
+    door: Site, name: str, phone: str, hours: int = 0, number: str = "1", retired: str = "", **more: Any
+) -> str:
+    """The Patient after member m1's system said this; retired: a number that is one with it from now on."""
     index = PersonIndex(door.store, Ids(door.store.store_key), door.clock, DIRECTORY)
     patient: Json = {
         "identifier": [{"system": SYSTEM_M1, "value": "1"}],
@@ -35,9 +37,10 @@ async def fed(door: Site, name: str, phone: str, hours: int = 0) -> str:
         "gender": "male",
         "birthDate": "1971-09-02",
         "telecom": [{"system": "phone", "value": phone}],
-    }
+    } | more
     said_at = door.clock() + timedelta(hours=hours)
-    made = await index.resolve([SourceRecord("m1", "1", patient, said_at)])
+    merges = [MergeRequest(0, "m1", retired)] if retired else []
+    made = await index.resolve([SourceRecord("m1", number, patient, said_at)], merges)
     plan = Plan(tuple(puts_of(made)), records=made.records, moves=made.moves, unclaimed=made.unclaimed)
     await door.store.commit(plan)
     return made.patients[0]
@@ -100,6 +103,43 @@ async def test_what_a_patch_removed_no_feed_brings_back_until_it_is_set_again(do
     await door.patch(f"Patient/{person}", [{"op": "add", "path": "/telecom", "value": phone}])
     await fed(door, "陈明", "13800000004", hours=3)
     assert (await read(door, person))["telecom"] == phone
+
+
+async def test_a_patient_a_steward_put_out_of_use_stays_so_and_still_holds_their_card(door: Site) -> None:
+    card = {"identifier": [{"system": CARD_SYSTEM, "value": CARD}]}
+    person = await fed(door, "陈明", "13800000001", **card)
+    answer = await door.patch(f"Patient/{person}", [{"op": "replace", "path": "/active", "value": False}])
+    assert answer.status_code == 200
+    await fed(door, "陈明", "13800000002", hours=1, **card)
+    stored = await read(door, person)
+    assert (stored["active"], stored["telecom"][0]["value"]) == (False, "13800000002")
+    assert "tag" not in stored["meta"] and matches((await door.get("Patient?name=陈明")).json()) == [
+        f"Patient/{person}"
+    ]
+    assert await fed(door, "陈明", "13800000003", number="2", **card) == person
+    assert await fed(door, "陈明", "13800000003", number="3") != person
+    await door.patch(f"Patient/{person}", [{"op": "replace", "path": "/active", "value": True}])
+    await fed(door, "陈明", "13800000004", hours=2, **card)
+    assert (await read(door, person))["active"] is True
+
+
+async def test_whoever_an_unused_patient_is_merged_into_stays_in_use(door: Site) -> None:
+    person, other = await fed(door, "陈明", "13800000001"), await fed(door, "王芳", "13800000002", number="2")
+    assert (await door.patch(f"Patient/{person}", [{"op": "replace", "path": "/active", "value": False}])).is_success
+    assert await fed(door, "王芳", "13800000003", number="2", hours=1, retired="1") == other
+    assert (await read(door, other))["active"] is True and (await read(door, person))["active"] is False
+
+
+async def test_what_a_steward_contained_and_pointed_to_stays(door: Site) -> None:
+    person = await fed(door, "陈明", "13800000001")
+    kept: Json = {"contained": [{"resourceType": "Organization", "id": "o", "name": "村卫生室"}],
+            "managingOrganization": {"reference": "#o"}}  # fmt: skip
+    kept["link"] = [{"other": {"reference": "Patient/brother"}, "type": "seealso"}]
+    written = {"resourceType": "Patient", "id": person, "name": [{"text": "陈鸣"}], **kept}
+    assert (await door.put(f"Patient/{person}", written)).status_code == 200
+    await fed(door, "陈明", "13800000002", hours=1)
+    stored = await read(door, person)
+    assert {key: stored[key] for key in kept} == kept and stored["telecom"][0]["value"] == "13800000002"
 
 
 async def test_labels_tags_and_profiles_of_a_patient_survive_feeds_and_merges(door: Site) -> None:
