@@ -36,7 +36,7 @@ LANGUAGE = "1"  # part of every mapping's version: changes when the same rules w
 class Compiled:
     """One map ready to run on documents of its format. `traced` is compiled when it is first asked for."""
 
-    name: str
+    map: Map
     version: str
     session: Any
     run: RunMap
@@ -66,7 +66,7 @@ def compile_map(found: Map, form: Format, setting: Setting, elements: Elements |
     setting = replace(setting, tables=tables)
     fast, session, text = _function(found, form, setting, elements, traced=False)
     return Compiled(
-        found.name,
+        found,
         version,
         session,
         fast,

@@ -194,7 +194,7 @@ class Mappings:
             return compiled
         day = day_of(root, compiled.where, source.timezone, raw.received_at)
         since = max((one for one in compiled.days if one <= day), default="")
-        return self._compile(source, raw.format, self._map_of(compiled, raw, source), since)
+        return self._compile(source, raw.format, compiled.map, since)
 
     def _portions(
         self, raw: RawMessage, source: Source, form: Format, document: Document, compiled: Compiled
@@ -204,13 +204,10 @@ class Mappings:
         chosen = [(self._in_force(compiled, raw, source, part.root), part.root) for part in parts]
         return chosen or [(compiled, document.root)]
 
-    def _map_of(self, compiled: Compiled, raw: RawMessage, source: Source) -> Map:
-        return next(one for one in self._maps_of(source, raw.format).values() if one.name == compiled.name)
-
     def serving(self, raw: RawMessage, source: Source) -> Map:
         """The map that serves a message, as rules. Raises a TranslateError."""
         *_, compiled = self._opened(raw, source)
-        return self._map_of(compiled, raw, source)
+        return compiled.map
 
     def day(self, raw: RawMessage, source: Source) -> str:
         """The day whose rows of dated code tables count for a message. Raises a TranslateError."""

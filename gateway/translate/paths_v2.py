@@ -214,12 +214,17 @@ def first_in(path: str) -> Callable[[Tree], str]:
     if not found or found[1]:
         raise ValueError(_FORM)
     _, segment, field, repeat, component, sub = found.groups()
-    head, at = f"{segment}|", int(field) - (segment in ("MSH", "FHS", "BHS"))
+    head, at = f"\r{segment}|", int(field) - (segment in ("MSH", "FHS", "BHS"))
     pick, prepare = _Repetition(int(repeat or 1)), _component(int(component or 1), int(sub or 1))
 
     def first(tree: Tree) -> str:
-        rows = (line.split("|") for line in tree.text.split("\r") if line.startswith(head))
-        return next((text for row in rows if at < len(row) and (text := prepare(pick(row[at])))), "")
+        whole, begin = f"\r{tree.text}\r", 0
+        while (begin := whole.find(head, begin)) >= 0:
+            row = whole[begin + 1 : whole.index("\r", begin + 1)].split("|", at + 1)
+            if at < len(row) and (text := prepare(pick(row[at]))):
+                return text
+            begin += 1
+        return ""
 
     return first
 

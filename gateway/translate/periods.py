@@ -7,16 +7,18 @@ source's zone; without any it is the day of arrival. Decision note 0044.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ..model.times import fhir_from_ts, parse_fhir, parse_offset
 from .functions import stamp
 from .mapping import Map
+from .memo import MemoOfTexts
 
 Finder = Callable[[Any], str]
 """From a message's root: the first text at a path, "" when there is none. Nothing counts as read by it."""
 _AHEAD = timedelta(days=1)
+_NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 def finders(found: Map, finder: Callable[[str], Finder]) -> tuple[Finder, ...]:
@@ -34,17 +36,21 @@ def finders(found: Map, finder: Callable[[str], Finder]) -> tuple[Finder, ...]:
 def day_of(root: Any, where: Sequence[Finder], zone: str, received: datetime) -> str:
     """`2026-07-01`."""
     for find in where:
-        if day := _day(find(root), zone, received + _AHEAD):
-            return day
+        if text := find(root):
+            at, day = _DAY[text, zone]
+            if at <= received + _AHEAD:
+                return day
     return received.astimezone(parse_offset(zone)).date().isoformat()
 
 
-def _day(text: str, zone: str, latest: datetime) -> str:
+def _told(text: str, zone: str) -> tuple[datetime, str]:
+    """An instant and its day in the zone; what is no time lies in no message's past."""
     try:
         said = fhir_from_ts(stamp(text), zone)
         at = parse_fhir(said)
-        if at > latest:
-            return ""
-        return at.astimezone(parse_offset(zone)).date().isoformat() if "T" in said else f"{said}-01-01"[:10]
+        return at, at.astimezone(parse_offset(zone)).date().isoformat() if "T" in said else f"{said}-01-01"[:10]
     except (ValueError, OverflowError):
-        return ""
+        return _NEVER, ""
+
+
+_DAY = MemoOfTexts(lambda key: _told(*key))

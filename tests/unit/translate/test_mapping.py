@@ -214,4 +214,4 @@ def test_the_examples_of_the_readme_compile(text: str, tmp_path: Path) -> None:
     loaded = Mappings.load([tmp_path, shipped("mappings")], check=False)
     source = loaded.directory.sources["example"]
     for kind in Library([tmp_path, shipped("mappings")]).map("example/map").serves:
-        assert loaded.compiled(source, form[1], kind).name == "example/map"
+        assert loaded.compiled(source, form[1], kind).map.name == "example/map"
