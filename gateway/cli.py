@@ -151,6 +151,13 @@ def _moment(text: str) -> datetime:
         raise argparse.ArgumentTypeError(f"{text!r} is no date or time like 2026-03-10 or 2026-03-10T08:00") from None
 
 
+def _place(parser: argparse.ArgumentParser) -> None:
+    """The flags that say whose messages and store."""
+    parser.add_argument("--home", default=".demo", help="the gateway's home folder (default: .demo)")
+    parser.add_argument("--config", default="", help="settings file that names home or database, instead")
+    parser.add_argument("--url", default="", help="postgresql://… of the database, instead")
+
+
 def _inbox(commands: Commands) -> None:
     inbox = _add(commands, "inbox", "inbox:run", "what was received and what became of it")
     actions = inbox.add_subparsers(dest="action", required=True, metavar="action")
@@ -161,7 +168,7 @@ def _inbox(commands: Commands) -> None:
         ("replay", "process again"),
     ):
         action = actions.add_parser(name, help=text)
-        action.add_argument("--home", default=".demo", help="the gateway's home folder (default: .demo)")
+        _place(action)
         action.add_argument("--json", action="store_true", help="JSON lines")
         if name == "show":
             action.add_argument("key", help="number of the message, like m12")
@@ -172,14 +179,14 @@ def _inbox(commands: Commands) -> None:
             action.add_argument("--state", choices=("received", "processed", "quarantined", "parked"))
         action.add_argument("--source", default="", help="only this source")
         action.add_argument("--reason", default="", help="only this error code, like GW-TRN-003")
+        action.add_argument("--mapping-version", default="", help="only what this version of a mapping was tried on")
         action.add_argument(
             "--since", type=_moment, metavar="TIME", help="only what came then or later, 2026-03-10T08:00"
         )
         action.add_argument("--until", type=_moment, metavar="TIME", help="only what came before")
+        action.add_argument("--place", default="", help="only with the fault at this place, like OBX-5")
         if name == "list":
             action.add_argument("--limit", type=_positive, default=50, help="at most so many (default: 50)")
-            continue
-        action.add_argument("--place", default="", help="only with the fault at this place, like OBX-5")
         if name == "replay":
             action.add_argument("keys", nargs="*", help="numbers of messages, like m12")
 
@@ -199,7 +206,7 @@ def _maps(commands: Commands) -> None:
         parser.add_argument("--mappings", default="", help="own mapping folder")
         parser.add_argument("--json", action="store_true", help="JSON lines")
         if kept:
-            parser.add_argument("--home", default=".demo", help="the gateway's home folder (default: .demo)")
+            _place(parser)
         return parser
 
     action("check", "maps:check", "compile every mapping; errors with file and line")
@@ -259,9 +266,7 @@ def _rest(commands: Commands) -> None:
         ("restore", "a backup into an empty home or schema, verified"),
     ):
         action = actions.add_parser(name, help=text)
-        action.add_argument("--home", default=".demo", help="the gateway's home folder (default: .demo)")
-        action.add_argument("--config", default="", help="settings file that names home or database, instead")
-        action.add_argument("--url", default="", help="postgresql://… of the database, instead")
+        _place(action)
         if name in ("backup", "restore"):
             action.add_argument("file", help="the backup file")
         action.add_argument("--json", action="store_true", help="JSON lines")

@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import ClassVar, Self
 
-from .model.outcome import Finding
+from .model.outcome import Finding, Outcome, State
 from .model.resource import Json
 
 
@@ -28,6 +28,8 @@ class GatewayError(Exception):
     retry: ClassVar[bool] = False  # True: the same bytes may pass later
     zh: ClassVar[str] = "网关内部错误，已记录。"
     en: ClassVar[str] = "Internal error; it was recorded."
+    kind: str = ""  # of the message it happened to, `ORU^R01`, as far as known
+    mapping: str = ""  # version of the mapping that was tried on that message
 
     def __init__(self, place: str = "", detail: str = "", *, detail_zh: str = "") -> None:
         self.place = place
@@ -59,9 +61,18 @@ class GatewayError(Exception):
         """The same in English."""
         return _sentence(self.en, self.place, self.detail, "at ")
 
+    def about(self, kind: str, mapping: str) -> Self:
+        """The same fault, of a message of this kind under this version of its mapping."""
+        self.kind, self.mapping = kind, mapping
+        return self
+
     def finding(self) -> Finding:
         """As a finding of severity error, for the outcome kept beside the raw message."""
         return Finding(self.code, "error", self.place, self.sentence_zh(), self.sentence_en())
+
+    def refusal(self, key: str, state: State = State.QUARANTINED) -> Outcome:
+        """As the outcome of a message that made nothing because of it."""
+        return Outcome(key, state, self.kind, self.mapping, (self.finding(),))
 
     def operation_outcome(self) -> Json:
         """FHIR R4 OperationOutcome with one issue."""

@@ -99,7 +99,7 @@ class Pipeline:
             try:
                 work = self._read(raw)
             except GatewayError as fault:
-                refused.append(Outcome(raw.key, State.QUARANTINED, findings=(fault.finding(),)))
+                refused.append(fault.refusal(raw.key))
                 continue
             if works and _same_study(works[-1], work):
                 works[-1] = replace(
@@ -119,6 +119,13 @@ class Pipeline:
 
     async def finish(self, work: Work) -> list[Outcome]:
         """Commit one piece of work. Raises GatewayError when it cannot be stored."""
+        try:
+            return await self._finished(work)
+        except GatewayError as fault:
+            fault.about(work.draft.kind, work.draft.mapping)
+            raise
+
+    async def _finished(self, work: Work) -> list[Outcome]:
         last = Conflict(work.draft.kind)
         for _ in range(_TRIES):
             try:

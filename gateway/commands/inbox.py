@@ -5,19 +5,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
 
-from ..errors import ConfigError
-from ..inbox.groups import groups, place_of
-from ..inbox.queue import Entry, Inbox, open_inbox
+from ..inbox.groups import groups, place_of, version_of
+from ..inbox.queue import Entry
 from ..model.outcome import State
 from ..model.times import instant_text
-from ..store.peek import outcome_of
+from .beside import Beside, beside
 from .talk import Exit, emit, say
 
 _MOST = 100_000  # messages looked through
+_PAGE = 500
+_CHOICES = ("state", "reason", "source", "place", "mapping_version", "since", "until")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -27,65 +25,62 @@ def run(args: argparse.Namespace) -> int:
 
 async def _run(args: argparse.Namespace) -> int:
     action = {"list": _list, "show": _show, "groups": _groups, "replay": _replay}[args.action]
-    async with opened(args.home) as inbox:
-        return await action(inbox, args)
+    async with beside(args) as at:
+        return await action(at, args)
 
 
-@asynccontextmanager
-async def opened(home: str) -> AsyncIterator[Inbox]:
-    """The inbox of a home folder. Raises ConfigError where no gateway ever ran: a look must not make one."""
-    if not (Path(home) / "inbox.db").is_file():
-        raise ConfigError(
-            f"--home {home}", "no inbox.db there", detail_zh="那里没有 inbox.db，请用 --home 指明网关的数据目录。"
-        )
-    inbox = await open_inbox(Path(home))
-    try:
-        yield inbox
-    finally:
-        await inbox.close()
-
-
-async def _list(inbox: Inbox, args: argparse.Namespace) -> int:
-    state = State(args.state) if args.state else None
-    most = args.limit if args.since is None and args.until is None else _MOST
-    entries = await inbox.messages.entries(state=state, source=args.source, reason=args.reason, limit=most)
-    for entry in [one for one in entries if _in_time(one, args)][: args.limit]:
+async def _list(at: Beside, args: argparse.Namespace) -> int:
+    for entry in (await _chosen(at, args))[: args.limit]:
         if args.json:
             emit(_fields(entry))
         else:
-            at = instant_text(entry.at)[:19]
-            print(f"{entry.key:>8}  {at}  {entry.state:<11} {entry.reason:<10} {entry.source}  {entry.name}")
+            when = instant_text(entry.at)[:19]
+            print(f"{entry.key:>8}  {when}  {entry.state:<11} {entry.reason:<10} {entry.source}  {entry.name}")
     return Exit.OK
 
 
-async def _groups(inbox: Inbox, args: argparse.Namespace) -> int:
-    for one in groups(await _chosen(inbox, args)):
+async def _groups(at: Beside, args: argparse.Namespace) -> int:
+    for one in groups(await _chosen(at, args)):
         first, last = instant_text(one.first), instant_text(one.last)
         if args.json:
-            emit({**{name: getattr(one, name) for name in ("source", "code", "place", "count", "sample")},
+            emit({**{name: getattr(one, name) for name in ("source", "code", "place", "count", "sample", "mappings")},
                   "first": first, "last": last})  # fmt: skip
         else:
-            print(f"{one.count:>7}  {one.code}  {first[:19]} – {last[:19]}  {one.sample:>8}  {one.source}  {one.place}")
+            print(f"{one.count:>7}  {one.code}  {first[:19]} – {last[:19]}  {one.sample:>8}  {one.source}  {one.place}"
+                  f"  {' '.join(one.mappings)}".rstrip())  # fmt: skip
     return Exit.OK
 
 
-async def _chosen(inbox: Inbox, args: argparse.Namespace) -> list[Entry]:
-    """Messages by state, source, reason, time of arrival and place of the fault, newest first."""
-    state = State(args.state) if args.state else State.QUARANTINED
-    found = await inbox.messages.entries(state=state, source=args.source, reason=args.reason, limit=_MOST)
-    return [one for one in found if args.place in ("", place_of(one)) and _in_time(one, args)]
+async def _chosen(at: Beside, args: argparse.Namespace) -> list[Entry]:
+    """Messages by state, source, reason, time of arrival, place of the fault and mapping version, newest first."""
+    state = State(args.state) if args.state else None
+    narrow = args.place or args.mapping_version or args.since or args.until
+    most = _MOST if narrow or args.action != "list" else args.limit
+    entries = await at.inbox.messages.entries(state=state, source=args.source, reason=args.reason, limit=most)
+    found = [one for one in entries if args.place in ("", place_of(one)) and _in_time(one, args)]
+    return await _of_version(at, found, args.mapping_version) if args.mapping_version else found
+
+
+async def _of_version(at: Beside, entries: list[Entry], version: str) -> list[Entry]:
+    """Those the mapping of this version was tried on, whatever came of it."""
+    found = []
+    for begin in range(0, len(entries), _PAGE):
+        page = entries[begin : begin + _PAGE]
+        done = await (await at.store()).done([one.key for one in page if not one.outcome])
+        found += [one for one in page if version_of(one.outcome or done.get(one.key)) == version]
+    return found
 
 
 def _in_time(entry: Entry, args: argparse.Namespace) -> bool:
     return (args.since is None or entry.at >= args.since) and (args.until is None or entry.at < args.until)
 
 
-async def _show(inbox: Inbox, args: argparse.Namespace) -> int:
-    entry, raw = await inbox.messages.entry(args.key), await inbox.messages.raw(args.key)
+async def _show(at: Beside, args: argparse.Namespace) -> int:
+    entry, raw = await at.inbox.messages.entry(args.key), await at.inbox.messages.raw(args.key)
     if entry is None or raw is None:
         say(f"{args.key}: 没有这条消息 / no such message")
         return Exit.USAGE
-    outcome = entry.outcome or (outcome_of(Path(args.home), entry.key) or b"").decode()
+    outcome = entry.outcome or (await (await at.store()).done([entry.key])).get(entry.key)
     fields = _fields(entry) | {"outcome": json.loads(outcome) if outcome else None}
     if args.json:
         emit(fields | {"body": _text(raw.body)})
@@ -104,14 +99,16 @@ def _text(body: bytes) -> str:
         return body.decode("gb18030", "replace")
 
 
-async def _replay(inbox: Inbox, args: argparse.Namespace) -> int:
+async def _replay(at: Beside, args: argparse.Namespace) -> int:
     keys = list(args.keys)
-    if any((args.state, args.reason, args.source, args.place, args.since, args.until)):
-        keys += [entry.key for entry in await _chosen(inbox, args)]
+    if any(getattr(args, name) for name in _CHOICES):
+        args.state = args.state or State.QUARANTINED.value
+        keys += [entry.key for entry in await _chosen(at, args)]
     if not keys:
-        say("没有选中消息：给出编号，或 --state、--reason、--source、--place、--since、--until / nothing chosen")
+        flags = "、".join(f"--{name.replace('_', '-')}" for name in _CHOICES)
+        say(f"没有选中消息：给出编号，或 {flags} / nothing chosen")
         return Exit.USAGE
-    count = await inbox.replay(keys)
+    count = await at.inbox.replay(keys)
     if args.json:
         emit({"asked": len(keys), "replayed": count})
     say(f"{count} / {len(keys)} 条消息等待重新处理 / messages will be processed again")

@@ -7,35 +7,27 @@ import asyncio
 from pathlib import Path
 
 from ..config import load
-from ..errors import ConfigError
 from ..inbox.prune import Pruned, Retention
-from ..inbox.queue import open_inbox
 from ..model.times import system_clock
-from ..store.resources import open_store
+from .beside import beside
 from .talk import Exit, emit, say
 
 
 def run(args: argparse.Namespace) -> int:
-    """With the rules of `--config`; what it names is not open in another process on SQLite."""
+    """With the rules of `--config`, beside a running gateway or without one."""
     return asyncio.run(_run(args))
 
 
 async def _run(args: argparse.Namespace) -> int:
     settings = load(Path(args.config))
-    home = Path(settings.gateway.home)
-    if not settings.store.url and not (home / "inbox.db").is_file():
-        raise ConfigError(f"gateway.home {home}", "no inbox.db there", detail_zh="那里没有 inbox.db。")
-    store = await open_store(settings.store.url or f"sqlite:///{home.absolute()}", clock=system_clock)
-    inbox = await open_inbox(home, settings.store.url, settings.inbox)
-    try:
-        rules = Retention(inbox, store, settings.keep, system_clock, replay_days=settings.inbox.replay_days)
+    async with beside(args) as at:
+        rules = Retention(
+            at.inbox, await at.store(), settings.keep, system_clock, replay_days=settings.inbox.replay_days
+        )
         if rules.idle:
             say("配置里没有 [[keep]] 规则，原文永久保存 / no rule lets anything go")
             return Exit.OK
         _tell(await rules.all(dry=args.dry_run, most=args.limit), args)
-    finally:
-        await inbox.close()
-        await store.close()
     return Exit.OK
 
 

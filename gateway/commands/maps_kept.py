@@ -5,28 +5,27 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 
-from ..errors import GatewayError
+from ..errors import GatewayError, UnknownSource
 from ..inbox.kept import kept
 from ..model.ids import Ids
 from ..model.message import RawMessage
 from ..model.outcome import Finding
-from ..model.times import instant_text, system_clock
+from ..model.times import instant_text
 from ..security import redact
-from ..store.peek import key_of, messages_of
 from ..translate.compare import Change, changes, grouped
 from ..translate.engine import Mappings
 from ..translate.explain import Origin, origins
 from ..translate.gaps import Gaps
 from ..translate.run import Trace
-from .inbox import opened
+from .beside import beside, settings_of
 from .maps import GOLDEN_KEY
 from .talk import Exit, emit, say
-from .translate import folders_of, mappings_of, source_of
+from .translate import mappings_of, source_of
 
 
 def explain(args: argparse.Namespace) -> int:
@@ -35,12 +34,12 @@ def explain(args: argparse.Namespace) -> int:
 
 
 async def _explain(args: argparse.Namespace) -> int:
-    home, mappings = Path(args.home), mappings_of(args.mappings)
+    mappings = _mappings(args)
     reference, path = args.resource, args.element.removeprefix(args.resource.partition("/")[0] + ".")
-    async with opened(args.home) as inbox:
-        ids = Ids(key_of(home))
-        for key in [args.message] if args.message else messages_of(home, reference):
-            raw = await inbox.messages.raw(key)
+    async with beside(args) as at:
+        ids = Ids((await at.store()).store_key)
+        for key in [args.message] if args.message else await (await at.store()).messages_of(reference):
+            raw = await at.inbox.messages.raw(key)
             found = _origins(mappings, raw, ids, reference, path) if raw else []
             if raw and found:
                 for one in found:
@@ -48,6 +47,11 @@ async def _explain(args: argparse.Namespace) -> int:
                 return Exit.OK
     say(f"{reference} {path}: 保存的消息都没有产生这个元素 / no kept message made this element")
     return Exit.PARTIAL
+
+
+def _mappings(args: argparse.Namespace, named: str = "mappings") -> Mappings:
+    """Those of the flag, else those the settings file of `--config` names, else the shipped ones alone."""
+    return mappings_of(getattr(args, named) or settings_of(args).gateway.mappings)
 
 
 def _origins(mappings: Mappings, raw: RawMessage, ids: Ids, reference: str, path: str) -> list[Origin]:
@@ -82,9 +86,8 @@ def _show(raw: RawMessage, reference: str, one: Origin) -> None:
 
 def diff(args: argparse.Namespace) -> int:
     """What other mappings would make of the newest kept messages; exit 5 when one would be refused."""
-    old = mappings_of(args.old)
-    new = Mappings.load(folders_of(args.mappings), check=False)
-    raws = asyncio.run(_newest(args.home, args.source, args.last))
+    old, new = _mappings(args, "old"), mappings_of(args.mappings)
+    raws = asyncio.run(_newest(args))
     found = list(changes(old, new, raws, Ids(GOLDEN_KEY)))
     for line in _lines(found, as_json=args.json, full=args.full):
         print(line)
@@ -93,9 +96,9 @@ def diff(args: argparse.Namespace) -> int:
     return Exit.PARTIAL if any(one.what == "refused" for one in found) else Exit.OK
 
 
-async def _newest(home: str, source: str, most: int) -> list[RawMessage]:
-    async with opened(home) as inbox:
-        return [raw async for raw in kept(inbox, source, most)]
+async def _newest(args: argparse.Namespace) -> list[RawMessage]:
+    async with beside(args) as at:
+        return [raw async for raw in kept(at.inbox, args.source, args.last)]
 
 
 def _lines(found: list[Change], *, as_json: bool, full: bool) -> Iterator[str]:
@@ -111,7 +114,8 @@ def _lines(found: list[Change], *, as_json: bool, full: bool) -> Iterator[str]:
 
 def gaps(args: argparse.Namespace) -> int:
     """Unmapped codes, unknown units and unused fields over everything the inbox holds, the most frequent first."""
-    ranked = asyncio.run(_missed(args)).ranked()
+    missed, unread = asyncio.run(_missed(args))
+    ranked = missed.ranked()
     for gap in ranked:
         if args.json:
             about = {"kind": gap.kind, "source": gap.source, "what": gap.en, "place": gap.place, "count": gap.count}
@@ -120,22 +124,28 @@ def gaps(args: argparse.Namespace) -> int:
             print(f"{gap.count:>7}  {gap.kind:<5}  {gap.source}  {gap.newest}  {gap.en}  {gap.sample}".rstrip())
     lost = sum(gap.kind == "field" for gap in ranked)
     say(f"{len(ranked) - lost} 个未映射代码或单位，{lost} 个未用字段 / unmapped codes and units, unused fields")
+    for (source, code), count in sorted(unread.items()):
+        say(f"没有计入 / not counted: {count} × {source} {code} {GatewayError.of(code).zh}")
     return Exit.OK
 
 
-async def _missed(args: argparse.Namespace) -> Gaps:
-    mappings, found = mappings_of(args.mappings), Gaps()
-    async with opened(args.home) as inbox:
-        async for raw in kept(inbox, args.source):
-            _count(found, raw, mappings)
-    return found
+async def _missed(args: argparse.Namespace) -> tuple[Gaps, Counter[tuple[str, str]]]:
+    """What is missing, and how many messages of which source could not be translated, by code."""
+    mappings, found, unread = _mappings(args), Gaps(), Counter[tuple[str, str]]()
+    async with beside(args) as at:
+        async for raw in kept(at.inbox, args.source):
+            try:
+                _count(found, raw, mappings)
+            except GatewayError as fault:
+                unread[raw.source, fault.code] += 1
+    return found, unread
 
 
 def _count(found: Gaps, raw: RawMessage, mappings: Mappings) -> None:
-    try:
-        draft, traces = mappings.trace(raw, source_of(mappings, raw.source), Ids(GOLDEN_KEY), system_clock())
-    except GatewayError:
-        return
+    source = mappings.directory.sources.get(raw.source)
+    if source is None:
+        raise UnknownSource(raw.source)
+    draft, traces = mappings.trace(raw, source, Ids(GOLDEN_KEY), raw.received_at)
     found.add(raw.source, raw.key, draft.findings, draft.unused, partial(_sample, _inputs(traces)))
 
 

@@ -6,28 +6,26 @@ import argparse
 import asyncio
 from pathlib import Path
 
-from ..config import load
-from ..errors import ConfigError
 from ..inbox.queue import open_inbox
 from ..model.times import system_clock
-from ..settings import Settings
 from ..shipped import folders
 from ..store import backup_sqlite
 from ..store.archive import Manifest
 from ..store.index import keep_parameters
 from ..store.peek import stats
 from ..store.resources import open_store
+from .beside import home_of, must_be_there, settings_of, url_of
 from .talk import Exit, bytes_done, counted, emit, say
 
 
 def run(args: argparse.Namespace) -> int:
     """Dispatch."""
-    settings = load(Path(args.config)) if args.config else Settings()
+    settings = settings_of(args)
     keep_parameters(folders(settings.gateway.profiles, "profiles"))
-    url = _url(args, settings)
+    url = url_of(args, settings)
     if args.action == "restore":
         return _restore(args, url)
-    _there(url)
+    must_be_there(url, "store.db")
     if args.action == "stats":
         return _stats(args, url)
     if args.action == "backup":
@@ -35,29 +33,8 @@ def run(args: argparse.Namespace) -> int:
     return asyncio.run(_AFTER_OPENING[args.action](args, url))
 
 
-def _url(args: argparse.Namespace, settings: Settings) -> str:
-    """`sqlite:///home` or `postgresql://…`."""
-    if args.url:
-        return str(args.url)
-    if args.config:
-        return settings.store.url or f"sqlite:///{Path(settings.gateway.home).absolute()}"
-    return f"sqlite:///{Path(args.home).absolute()}"
-
-
-def _home(url: str) -> Path | None:
-    """The folder of an embedded store; None for a database."""
-    return Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else None
-
-
-def _there(url: str) -> None:
-    home = _home(url)
-    if home is not None and not (home / "store.db").exists():
-        zh = "那里没有 store.db，请用 --home 指明网关的数据目录。"
-        raise ConfigError(f"--home {home}", "no store.db there", detail_zh=zh)
-
-
 def _stats(args: argparse.Namespace, url: str) -> int:
-    home = _home(url)
+    home = home_of(url)
     if home is not None:
         figures = stats(home)
     else:
@@ -70,7 +47,7 @@ def _stats(args: argparse.Namespace, url: str) -> int:
 
 
 def _backup(args: argparse.Namespace, url: str) -> int:
-    home, path = _home(url), Path(args.file)
+    home, path = home_of(url), Path(args.file)
     with bytes_done() as progress:
         if home is not None:
             manifest = backup_sqlite.backup(home, path, progress)
@@ -86,7 +63,7 @@ def _backup(args: argparse.Namespace, url: str) -> int:
 
 
 def _restore(args: argparse.Namespace, url: str) -> int:
-    home, path = _home(url), Path(args.file)
+    home, path = home_of(url), Path(args.file)
     with bytes_done() as progress:
         if home is not None:
             manifest = backup_sqlite.restore(path, home, progress)
@@ -108,7 +85,7 @@ async def _migrate(args: argparse.Namespace, url: str) -> int:
     """Opening does it, each numbered step in a transaction of its own."""
     store = await open_store(url, clock=system_clock)
     await store.close()
-    await (await open_inbox(_home(url) or Path(), url)).close()
+    await (await open_inbox(home_of(url) or Path(), url)).close()
     if args.json:
         emit({"migrated": True})
     say("数据结构已是本版本 / the schema is of this release")

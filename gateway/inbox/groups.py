@@ -15,7 +15,10 @@ from .queue import Entry
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Messages of one source with one code at one place. sample: key of the newest."""
+    """Messages of one source with one code at one place.
+
+    sample: key of the newest. mappings: versions of the mappings they were tried on, the newest message's first.
+    """
 
     source: str
     code: str
@@ -24,6 +27,7 @@ class Group:
     first: datetime
     last: datetime
     sample: str
+    mappings: tuple[str, ...] = ()
 
 
 def groups(entries: Iterable[Entry]) -> list[Group]:
@@ -32,10 +36,20 @@ def groups(entries: Iterable[Entry]) -> list[Group]:
     for one in entries:
         cause = one.source, one.reason, place_of(one)
         known = found.get(cause) or Group(*cause, 0, one.at, one.at, one.key)
+        version = version_of(one.outcome)
         found[cause] = replace(
-            known, count=known.count + 1, first=min(known.first, one.at), last=max(known.last, one.at)
+            known,
+            count=known.count + 1,
+            first=min(known.first, one.at),
+            last=max(known.last, one.at),
+            mappings=known.mappings if version in ("", *known.mappings) else (*known.mappings, version),
         )
     return sorted(found.values(), key=lambda group: -group.count)
+
+
+def version_of(outcome: str | bytes | None) -> str:
+    """The version of the mapping a message was tried on; "" when none was, or it has no outcome."""
+    return msgspec.json.decode(outcome, type=Outcome).mapping if outcome else ""
 
 
 def place_of(entry: Entry) -> str:

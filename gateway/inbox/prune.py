@@ -12,15 +12,16 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import Protocol
 
 import msgspec
 
-from ..model.context import SYSTEM
+from ..model.context import SYSTEM, AccessContext
 from ..model.outcome import Outcome
 from ..model.resource import type_and_id
 from ..model.times import Clock
 from ..settings import Keep
-from ..store.base import Store
+from ..store.base import Resource
 from .queue import Entry, Inbox
 
 log = logging.getLogger("gateway.inbox")
@@ -62,10 +63,20 @@ class Pruned:
         return Pruned(self.looked + other.looked, self.needed + other.needed, by, other.after)
 
 
+class Known(Protocol):
+    """What is asked of the store: a running gateway's own, or a look into it from beside."""
+
+    async def done(self, raw_keys: list[str]) -> dict[str, bytes]:
+        """Outcomes of settled messages."""
+
+    async def read_many(self, refs: list[tuple[str, str]], who: AccessContext) -> list[Resource]:
+        """Current versions."""
+
+
 class Retention:
     """Applies the rules of the settings; the first that fits a message decides."""
 
-    def __init__(self, inbox: Inbox, store: Store, rules: Sequence[Keep], clock: Clock, *, replay_days: int) -> None:
+    def __init__(self, inbox: Inbox, store: Known, rules: Sequence[Keep], clock: Clock, *, replay_days: int) -> None:
         self._inbox, self._store, self._clock = inbox, store, clock
         self._replay_days = replay_days
         self._rules = [replace(one, days=max(one.days, replay_days) if one.days else 0) for one in rules]

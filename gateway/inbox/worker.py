@@ -144,7 +144,7 @@ class Worker(Generic[P]):
             await self._begin([raw])
         else:
             log.error("message quarantined, processes died of it: %s", raw.key)
-            self._settled.append(_settled(_refused(raw.key, WorkerKilled(raw.key))))
+            self._settled.append(_settled(WorkerKilled(raw.key).refusal(raw.key)))
             await self._sure(partial(self._inbox.messages.say_lanes, {raw.key: ()}))
         if task := self._running.get(raw.key):
             await asyncio.wait({task})
@@ -192,7 +192,7 @@ class Worker(Generic[P]):
         except Exception:
             if len(raws) == 1:
                 log.exception("message failed: %s", raws[0].key)
-                return [], [_refused(raws[0].key, GatewayError())]
+                return [], [GatewayError().refusal(raws[0].key)]
         parts = [self._prepared([raw]) for raw in raws]
         return [one for works, _ in parts for one in works], [one for _, refused in parts for one in refused]
 
@@ -233,12 +233,12 @@ class Worker(Generic[P]):
             except GatewayError as fault:
                 failed = failed or time.monotonic()
                 if not fault.retry or self._given_up(fault, failed):
-                    return [_settled(_refused(key, fault)) for key in one.keys]
+                    return [_settled(fault.refusal(key)) for key in one.keys]
                 if self._stopping:
                     return []
             except Exception:
                 log.exception("message failed: %s", " ".join(one.keys))
-                return [_settled(_refused(key, GatewayError())) for key in one.keys]
+                return [_settled(GatewayError().refusal(key)) for key in one.keys]
             with contextlib.suppress(TimeoutError):  # full jitter: those that failed together do not return together
                 await asyncio.wait_for(self._ending.wait(), random.uniform(0, most_s))
             most_s = min(most_s * 2, _MOST_PAUSE_S)
@@ -261,14 +261,10 @@ class Worker(Generic[P]):
             await self._sure(lambda: self._inbox.messages.overdue(self._clock()))
 
 
-def _refused(key: str, fault: GatewayError) -> Outcome:
-    return Outcome(key, State.QUARANTINED, findings=(fault.finding(),))
-
-
 def _parked(key: str, other: AwaitsOther) -> Settled:
     """A message that waits, or waited in vain; what it waits for wakes it in both cases."""
     state = State.QUARANTINED if isinstance(other, NeverCame) else State.PARKED
-    said = msgspec.json.encode(Outcome(key, state, findings=(other.finding(),))).decode()
+    said = msgspec.json.encode(other.refusal(key, state)).decode()
     return Settled(key, state, other.code, said, other.awaits, other.until)
 
 

@@ -347,6 +347,11 @@ class PostgresEngine:
         sql = "SELECT raw_key, outcome FROM done WHERE raw_key = ANY(%s::text[])"
         return dict(await self.database.select(sql, (list(raw_keys),)))
 
+    async def messages_of(self, reference: str, limit: int) -> list[str]:
+        """Raw keys of messages whose outcome names a resource, newest first. Every outcome is looked through."""
+        sql = "SELECT raw_key FROM done WHERE position(%s::bytea IN outcome) > 0 ORDER BY tx DESC LIMIT %s"
+        return [row[0] for row in await self.database.select(sql, (f'"{reference}"'.encode(), limit))]
+
     async def kept(self, key: int) -> Kept | None:
         """The answer under an Idempotency-Key."""
         sql = "SELECT tx, at, digest, said, written FROM answer WHERE h = %s"

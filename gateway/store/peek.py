@@ -1,4 +1,4 @@
-"""A look into a store another process owns: read-only, for commands beside a running gateway."""
+"""The size of a SQLite home another process works on, read beside it."""
 
 from __future__ import annotations
 
@@ -7,26 +7,6 @@ from pathlib import Path
 import apsw
 
 from .audit_fresh import NAMES as FRESH
-
-
-def outcome_of(directory: Path, raw_key: str) -> bytes | None:
-    """The outcome of a processed message as JSON; None when it is not there."""
-    found = _rows(directory, "SELECT outcome FROM done WHERE raw_key = ?", (raw_key,))
-    return found[0][0] if found and isinstance(found[0][0], bytes) else None
-
-
-def messages_of(directory: Path, reference: str, limit: int = 50) -> list[str]:
-    """Raw keys of messages that made or changed a resource (`Observation/abc`), newest first. Reads every outcome."""
-    sql = "SELECT raw_key FROM done WHERE instr(outcome, CAST(? AS BLOB)) ORDER BY tx DESC LIMIT " + str(limit)
-    return [str(row[0]) for row in _rows(directory, sql, (f'"{reference}"',))]
-
-
-def key_of(directory: Path) -> bytes:
-    """The key of the store's ids. Never shown."""
-    found = _rows(directory, "SELECT value FROM meta WHERE name = 'key'", ())
-    value = found[0][0]
-    assert isinstance(value, bytes)
-    return value
 
 
 def stats(directory: Path) -> dict[str, int]:

@@ -173,7 +173,7 @@ class Mappings:
             by = self._served_by(source, form, kind, structure)
             if by is None:
                 place, en, zh = _KIND_FROM.get(form, ("", "", ""))
-                raise UnknownTrigger(place, kind or en, detail_zh=kind or zh)
+                raise UnknownTrigger(place, kind or en, detail_zh=kind or zh).about(kind, "")
             if len(self._known) > _KINDS:
                 self._known.clear()
             compiled = self._compile(source, form, self._maps_of(source, form)[by.kind])
@@ -229,9 +229,9 @@ class Mappings:
         except (ValueError, TranslateError) as error:
             run = self._run(source, ids, now)
             if not _in_parts(form, document, partial(self._in_force, compiled, raw, source), run):
-                if isinstance(error, TranslateError):
-                    raise
-                raise self._explained(raw, source, compiled, ids, now) from None
+                if not isinstance(error, TranslateError):
+                    error = self._explained(raw, source, compiled, ids, now)
+                raise error.about(document.kind, compiled.version) from None
         return self._draft(raw, source, document, form, compiled, run)
 
     def trace(self, raw: RawMessage, source: Source, ids: Ids, now: datetime) -> tuple[Draft, list[Trace]]:
@@ -249,7 +249,7 @@ class Mappings:
                 ) from None
         return self._draft(raw, source, document, form, compiled, run), run.traces
 
-    def _explained(self, raw: RawMessage, source: Source, compiled: Compiled, ids: Ids, now: datetime) -> Exception:
+    def _explained(self, raw: RawMessage, source: Source, compiled: Compiled, ids: Ids, now: datetime) -> BadValue:
         """The error with its place: the traced function knows what it was reading."""
         run = self._run(source, ids, now)
         try:
