@@ -84,7 +84,7 @@ def _locked(place: str) -> Iterator[None]:
     """A foreign connection holds the store's write lock."""
     if "://" in place:
         with psycopg.connect(place) as holder:
-            holder.execute("LOCK TABLE row IN SHARE ROW EXCLUSIVE MODE")
+            holder.execute("LOCK TABLE version IN SHARE ROW EXCLUSIVE MODE")
             yield
             holder.rollback()
         return
