@@ -311,8 +311,8 @@ class Engine(Protocol):
     store_key: bytes
 
     @property
-    def pages(self) -> Pages | None:
-        """Pages given lately; None where other processes write too."""
+    def pages(self) -> Pages:
+        """Pages given lately, true as of the last `moment`."""
 
     @property
     def zones(self) -> Zones:
@@ -335,6 +335,9 @@ class Engine(Protocol):
 
     async def survivors(self, fhs: Sequence[int]) -> dict[int, str]:
         """Of superseded Patients the id of the one that replaces them; who stands for itself is left out."""
+
+    async def led(self, fhs: Sequence[int]) -> dict[int, str]:
+        """The same as of the last `moment`, for a search that has just asked for it."""
 
     async def home(
         self, person: int, sight: Sight, *, types: Sequence[str], match: Match, below: int, limit: int, bodies: bool

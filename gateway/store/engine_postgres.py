@@ -30,8 +30,9 @@ from .engine import (
 )
 from .packing import kept_answer
 from .pages import Pages
-from .postgres_commit import LAST, MOVABLE
+from .postgres_commit import MOVABLE
 from .postgres_database import Database, open_database, run, transaction, translated
+from .postgres_known import Known
 from .postgres_reads import SharedReads
 from .postgres_sql import (
     BY_RID,
@@ -56,8 +57,8 @@ from .postgres_walk import OrderedWalk
 from .postgres_writer import Committer
 from .postgres_zones import PostgresZones
 
+_NOTE = "INSERT INTO meta VALUES(%s, %s) ON CONFLICT(name) DO UPDATE SET value = excluded.value"
 _RECORD = "src, member, local_number, patient, content, said_at, state"
-_MANY = 50_000  # persons remembered, about 100 bytes each
 
 
 class PostgresEngine:
@@ -66,18 +67,24 @@ class PostgresEngine:
     def __init__(self, database: Database, store_key: bytes) -> None:
         self.database = database
         self.store_key = store_key
-        self.pages: Pages | None = None  # other processes write too
         self.zones = PostgresZones(database)
-        self._persons: dict[int, int] = {}
         self._committer = Committer(database)
         self._names = Names()
-        self._known = (0, 0)
+        self._known = Known(database)
+        self._newest = (0, 0)
         self._reads: SharedReads[Sight, Row] = SharedReads(self._current)
         self._led: SharedReads[None, str] = SharedReads(self._survivors)
+        self._numbered: SharedReads[None, int] = SharedReads(self._persons)
+        self._aside: SharedReads[None, list[int]] = SharedReads(self._keys_away)
+
+    @property
+    def pages(self) -> Pages:
+        """True as of the last moment asked for."""
+        return self._known.pages
 
     # ---- helpers -----------------------------------------------------------------------------
-    async def _rows(self, sql: str, values: Bound) -> list[Row]:
-        return await self._named(await self.database.select(sql, values))
+    async def _rows(self, sql: str, values: Bound, *, steady: bool = False) -> list[Row]:
+        return await self._named(await self.database.select(sql, values, steady=steady))
 
     async def _named(self, found: list[Bound]) -> list[Row]:
         try:
@@ -93,16 +100,17 @@ class PostgresEngine:
     # ---- one moment --------------------------------------------------------------------------
     def horizon(self) -> tuple[int, datetime]:
         """The newest transaction this process has heard of."""
-        tx, at = self._known
+        tx, at = self._newest
         return tx, instant_of(at)
 
     async def moment(self) -> tuple[int, datetime]:
         """The newest transaction of all processes."""
-        self._heard(*(await self.database.one(LAST) or (0, 0)))
-        return self.horizon()
+        tx, at = await self._known.moment()
+        self._heard(tx, at)
+        return tx, instant_of(at)
 
     def _heard(self, tx: int, at: int) -> None:
-        self._known = max(self._known, (tx, at))
+        self._newest = max(self._newest, (tx, at))
 
     async def size(self, type_: str) -> int:
         """Kept by the commits."""
@@ -146,7 +154,7 @@ class PostgresEngine:
             f"SELECT {WITH_BODY} FROM unnest(%s::int8[]) AS a(fh) JOIN dir d ON d.fh = a.fh"
             f" JOIN version r ON r.person = d.person AND r.seq = d.seq WHERE d.ver > 0 AND {where}"
         )
-        found = {row.fh: row for row in await self._rows(sql, (list(fhs), *values))}
+        found = {row.fh: row for row in await self._rows(sql, (list(fhs), *values), steady=True)}
         lacking = [fh for fh in fhs if fh not in found]
         if lacking and sight.as_of < LATEST:
             found.update({row.fh: row for row in await self._older(lacking, sight)})
@@ -178,27 +186,38 @@ class PostgresEngine:
         where, values = sight_sql(sight)
         also, words = match_sql(match)
         sql = f"SELECT {WITH_BODY} FROM unnest(%s::int8[]) AS a(rid) {BY_RID} WHERE {where}{also}"
-        return {row.rid: row for row in await self._rows(sql, (list(rids), *values, *words))}
+        return {row.rid: row for row in await self._rows(sql, (list(rids), *values, *words), steady=True)}
 
     async def person(self, fh: int) -> int | None:
         """Person number of a Patient ever mentioned; once given it stays, so it is asked once."""
-        known = self._persons.get(fh)
+        known = self._known.person(fh)
         if known is None:
-            found = await self.database.one("SELECT person FROM dir WHERE fh = %s", (fh,))
-            if not found:
-                return None
-            if len(self._persons) > _MANY:
-                self._persons.clear()
-            known = self._persons[fh] = int(found[0])
+            known = (await self._numbered.get((fh,), None)).get(fh)
+            if known is not None:
+                self._known.keep_person(fh, known)
         return known
+
+    async def _persons(self, fhs: Sequence[int], _: None) -> dict[int, int]:
+        sql = "SELECT fh, person FROM dir WHERE fh = ANY(%s::int8[])"
+        return dict(await self.database.select(sql, (list(fhs),), steady=True))
 
     async def survivors(self, fhs: Sequence[int]) -> dict[int, str]:
         """Ids of the Patients that replace superseded ones; every write about a person asks."""
         return await self._led.get(fhs, None)
 
+    async def led(self, fhs: Sequence[int]) -> dict[int, str]:
+        """Of most Patients it is remembered that nobody replaces them."""
+        if not self._known.unknown(fhs):
+            return self._known.survivors(fhs)
+        turn = self.pages.turn
+        found = await self._led.get(fhs, None)
+        if self.pages.turn == turn:
+            self._known.keep_survivors(fhs, found)
+        return found
+
     async def _survivors(self, fhs: Sequence[int], _: None) -> dict[int, str]:
         sql = "SELECT fh, id FROM survivor WHERE fh = ANY(%s::int8[])"
-        return dict(await self.database.select(sql, (list(fhs),)))
+        return dict(await self.database.select(sql, (list(fhs),), steady=True))
 
     # ---- scans -------------------------------------------------------------------------------
     async def home(
@@ -212,7 +231,7 @@ class PostgresEngine:
             f" AND {where}{types_sql(types)}{also} ORDER BY r.seq DESC LIMIT %s"
         )
         top = max(0, min(below - (person << SEQ_BITS), SEQ_MASK + 1))
-        return await self._rows(sql, (person, top, *values, *words, limit))
+        return await self._rows(sql, (person, top, *values, *words, limit), steady=not match)
 
     async def newest(
         self,
@@ -294,14 +313,17 @@ class PostgresEngine:
         return None if len(rows) > limit else rows
 
     async def away(self, fh: int, person: int, sight: Sight, *, types: Sequence[str], match: Match) -> list[Row]:
-        """By the table of them."""
-        where, values = sight_sql(sight)
-        also, words = match_sql(match)
-        sql = (
-            f"SELECT {WITHOUT_BODY} FROM away a JOIN version r ON r.person = a.person AND r.seq = a.seq"
-            f" WHERE a.fh = %s AND a.person <> %s AND {where}{also}{types_sql(types)}"
-        )
-        return await self._rows(sql, (fh, person, *values, *words))
+        """By the table of them, asked together with whoever else asks; most persons have none."""
+        rids = [rid for rid in (await self._aside.get((fh,), None)).get(fh, ()) if rid >> SEQ_BITS != person]
+        found = (await self.rows(rids, sight, match)).values() if rids else ()
+        return [row for row in found if not types or row.type in types]
+
+    async def _keys_away(self, fhs: Sequence[int], _: None) -> dict[int, list[int]]:
+        sql = f"SELECT fh, person << {SEQ_BITS} | seq FROM away WHERE fh = ANY(%s::int8[])"
+        found: dict[int, list[int]] = {}
+        for fh, rid in await self.database.select(sql, (list(fhs),), steady=True):
+            found.setdefault(fh, []).append(rid)
+        return found
 
     async def count(self, type_: str, sight: Sight, match: Match, between: tuple[int, int]) -> int:
         """Counted by the server."""
@@ -414,6 +436,7 @@ class PostgresEngine:
                 for one in fresh:
                     await indexed(connection, one)
                 await run(connection, "DELETE FROM zone")
+                await run(connection, _NOTE, ("indexed", secrets.token_bytes(8)))  # all processes forget their pages
         self.zones.forget()
 
     async def noted(self, name: str) -> bytes | None:
@@ -424,10 +447,9 @@ class PostgresEngine:
 
     async def note(self, name: str, value: bytes) -> None:
         """Into `meta`."""
-        sql = "INSERT INTO meta VALUES(%s, %s) ON CONFLICT(name) DO UPDATE SET value = excluded.value"
         with translated():
             async with transaction(self.database.writing) as connection:
-                await run(connection, sql, (name, value))
+                await run(connection, _NOTE, (name, value))
 
     async def forget(self, claimed: datetime, kept: datetime) -> None:
         """Old claims and answers."""

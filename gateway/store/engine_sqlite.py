@@ -236,6 +236,10 @@ class SqliteEngine:
             self._known.keep_survivors(unknown, found)
         return self._known.survivors(fhs)
 
+    async def led(self, fhs: Sequence[int]) -> dict[int, str]:
+        """The same: there is no other process."""
+        return await self.survivors(fhs)
+
     # ---- scans -------------------------------------------------------------------------------
     async def home(
         self, person: int, sight: Sight, *, types: Sequence[str], match: Match, below: int, limit: int, bodies: bool
@@ -322,14 +326,7 @@ class SqliteEngine:
         return await self._apart(walk.read)
 
     # ---- postings ----------------------------------------------------------------------------
-    async def hits(
-        self,
-        match: Match,
-        sight: Sight,
-        *,
-        types: Sequence[str],
-        limit: int,
-    ) -> list[Row] | None:
+    async def hits(self, match: Match, sight: Sight, *, types: Sequence[str], limit: int) -> list[Row] | None:
         """FTS5 gives the keys; the rows are then fetched by key. In a thread."""
 
         def read(db: apsw.Connection) -> list[Row] | None:

@@ -1,8 +1,8 @@
-"""First pages given lately, for an engine whose one process hears of every commit before anybody sees it.
+"""First pages given lately, true as of the last commit the engine was told of.
 
 A page found by postings can only change by a version that carries one of the words all its matches carry, or by another
-version of a resource on it. `told` forgets a page when either is committed, so what is kept is true as of now. Kept by
-question and by what the caller may see.
+version of a resource on it. `changed` forgets a page when either is committed. Kept by question and by what the caller
+may see.
 """
 
 from __future__ import annotations
@@ -29,12 +29,19 @@ class Kept(Struct, frozen=True):
 
 
 class Pages:
-    """At most so many bytes of them; when they are full, all are forgotten."""
+    """At most so many bytes of them; when they are full, all are forgotten.
+
+    turn: moves with every commit told. What was found out while it stood still may be kept.
+    """
 
     def __init__(self) -> None:
+        self.turn = 0
         self._pages: dict[Hashable, Kept] = {}
         self._marked: dict[int, set[Hashable]] = {}
         self._bytes = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._pages)
 
     def get(self, key: Hashable, made: object) -> Kept | None:
         """The page, when the question still means the same (a merged Patient makes it mean another)."""
@@ -53,15 +60,18 @@ class Pages:
 
     def told(self, plan: PackedPlan) -> None:
         """Forget what a plan may have changed."""
-        if not self._marked:
-            return
-        for put in puts_of(plan):
-            if put.fh in self._marked:
-                self._drop(tuple(self._marked[put.fh]))
-            if not self._marked.keys().isdisjoint(put.words):
-                self._drop(tuple({key for word in self._marked.keys() & put.words for key in self._marked[word]}))
+        self.turn += 1
+        for put in puts_of(plan) if self._marked else ():
+            self.changed(put.fh, put.words)
         for gone in plan.deletes:
-            self._drop(tuple(self._marked.get(fh_of(gone.type, gone.id), ())))
+            self.changed(fh_of(gone.type, gone.id), ())
+
+    def changed(self, fh: int, words: Iterable[int]) -> None:
+        """Forget what another version of this resource, with these words, may have changed."""
+        if fh in self._marked:
+            self._drop(tuple(self._marked[fh]))
+        if not self._marked.keys().isdisjoint(words):
+            self._drop({key for word in self._marked.keys() & set(words) for key in self._marked[word]})
 
     def _drop(self, keys: Iterable[Hashable]) -> None:
         for key in keys:
@@ -77,6 +87,7 @@ class Pages:
 
     def clear(self) -> None:
         """Forget all."""
+        self.turn += 1
         self._pages.clear()
         self._marked.clear()
         self._bytes = 0

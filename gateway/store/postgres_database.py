@@ -29,7 +29,7 @@ Connection = psycopg.AsyncConnection[Any]
 
 COMMIT, DISCLOSE, SEAL, MIGRATE = range(1 << 15, (1 << 15) + 4)
 """Advisory locks, each guards one thing; the inbox has those below."""
-_READERS, _WRITERS, _AUDITORS = 8, 2, 2
+_READERS, _ASKERS, _WRITERS, _AUDITORS = 8, 4, 2, 2
 _READ_LIMIT_MS = 20_000
 logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # who asks in vain says so; a pool would say it every second
 _AGAIN_S = 0.8
@@ -52,12 +52,13 @@ class Database:
         self._types: dict[str, RowType] = {}
         self.wordings = Wordings()
         self.reading = pool(url, _READERS, "store-reading", _READ_LIMIT_MS)
+        self.asking = pool(url, _ASKERS, "store-asking", _READ_LIMIT_MS, steady=True)
         self.writing = pool(url, _WRITERS, "store-writing", 0)
-        self.auditing = pool(url, _AUDITORS, "store-auditing", 0)
+        self.auditing = pool(url, _AUDITORS, "store-auditing", 0, steady=True)
 
     @property
     def _pools(self) -> tuple[AsyncConnectionPool[Connection], ...]:
-        return self.reading, self.writing, self.auditing
+        return self.reading, self.asking, self.writing, self.auditing
 
     async def start(self) -> None:
         """Connect."""
@@ -79,25 +80,30 @@ class Database:
         """Key of an advisory lock; other schemas of the same database have others."""
         return self._space | number
 
-    async def select(self, sql: str, values: Bound = ()) -> list[Any]:
-        """Rows of one read. Raises StoreError, TooCostly when it takes too long."""
+    async def select(self, sql: str, values: Bound = (), *, steady: bool = False) -> list[Any]:
+        """Rows of one read. steady: planned once, for it finds a few rows by key whatever the values are.
+
+        Raises StoreError, TooCostly when it takes too long.
+        """
+        pool = self.asking if steady else self.reading
         with translated():
             try:
-                return await self._select(sql, values)
+                return await _select(pool, sql, values)
             except psycopg.OperationalError as fault:
                 if isinstance(fault, (errors.QueryCanceled, PoolTimeout)):
                     raise
-                await self.reading.check()  # the server went away: let go of connections it dropped, ask once more
-                return await self._select(sql, values)
+                await pool.check()  # the server went away: let go of connections it dropped, ask once more
+                return await _select(pool, sql, values)
 
-    async def _select(self, sql: str, values: Bound) -> list[Any]:
-        async with self.reading.connection() as connection:
-            return await (await run(connection, sql, values)).fetchall()
-
-    async def one(self, sql: str, values: Bound = ()) -> Any:
+    async def one(self, sql: str, values: Bound = (), *, steady: bool = False) -> Any:
         """The first row of a read or None."""
-        found = await self.select(sql, values)
+        found = await self.select(sql, values, steady=steady)
         return found[0] if found else None
+
+
+async def _select(pool: AsyncConnectionPool[Connection], sql: str, values: Bound) -> list[Any]:
+    async with pool.connection() as connection:
+        return await (await run(connection, sql, values)).fetchall()
 
 
 async def run(connection: Connection, sql: str, values: Bound = ()) -> psycopg.AsyncCursor[Any]:
@@ -112,11 +118,18 @@ async def transaction(pool: AsyncConnectionPool[Connection]) -> AsyncIterator[Co
         yield connection
 
 
-def pool(url: str, size: int, name: str, limit_ms: int, schema: str = "") -> AsyncConnectionPool[Connection]:
-    """Connections to a schema (default: the URL's), not yet open. limit_ms: the longest statement, 0 = any."""
+def pool(
+    url: str, size: int, name: str, limit_ms: int, schema: str = "", *, steady: bool = False
+) -> AsyncConnectionPool[Connection]:
+    """Connections to a schema (default: the URL's), not yet open. limit_ms: the longest statement, 0 = any.
+
+    steady: a statement is planned once, not for the values asked.
+    """
 
     async def configured(connection: Connection) -> None:
         await configure(connection, limit_ms, schema)
+        if steady:
+            await connection.execute(b"SET plan_cache_mode = force_generic_plan")
 
     return AsyncConnectionPool(
         url, min_size=1, max_size=size, open=False, name=name, kwargs={"autocommit": True}, configure=configured,

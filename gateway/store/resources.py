@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -77,6 +77,7 @@ _TOP = 1 << 62
 _MANY = 500
 """What is more than this is worked on in a thread."""
 _LOG = logging.getLogger(__name__)
+_Ask = Callable[[Sequence[int]], Awaitable[dict[int, str]]]
 
 
 async def open_store(url: str, *, clock: Clock, page_life_s: int = 3600) -> ResourceStore:
@@ -130,7 +131,7 @@ class ResourceStore:
         self._engine, self._codec, self._clock = engine, codec, clock
         self._life = timedelta(seconds=page_life_s)
         self._opened = Opened(codec)
-        self._searcher = Searcher(engine, self._opened, clock, self._survivor, page_life_s)
+        self._searcher = Searcher(engine, self._opened, clock, self._led_on, page_life_s)
         self._historian = Historian(engine, codec)
         self._records = Records(engine, self._opened)
         self._tasks: list[asyncio.Task[None]] = []
@@ -202,13 +203,18 @@ class ResourceStore:
 
     async def _survivor(self, fh: int) -> str:
         """Id of the Patient that reads in place of this one, "" for itself; merges of merges are followed."""
-        way = await self._way(fh)
+        way = await self._way(fh, self._engine.survivors)
         return way[-1][1] if way else ""
 
-    async def _way(self, fh: int) -> list[tuple[int, str]]:
+    async def _led_on(self, fh: int) -> str:
+        """The same as of the last moment asked for."""
+        way = await self._way(fh, self._engine.led)
+        return way[-1][1] if way else ""
+
+    async def _way(self, fh: int, ask: _Ask) -> list[tuple[int, str]]:
         """The steps from a superseded Patient to the one that reads in its place: (fh, id of the next)."""
         way: list[tuple[int, str]] = []
-        while (further := (await self._engine.survivors((fh,))).get(fh)) is not None and len(way) < _STEPS:
+        while (further := (await ask((fh,))).get(fh)) is not None and len(way) < _STEPS:
             way.append((fh, further))
             fh = fh_of("Patient", further)
         return way
@@ -287,7 +293,7 @@ class ResourceStore:
                 await asyncio.sleep(0)
         if not superseded:
             return plan, ()
-        ways = {fh: way for fh in superseded if (way := await self._way(fh))}
+        ways = {fh: way for fh in superseded if (way := await self._way(fh, self._engine.survivors))}
         survivors = {fh: way[-1][1] for fh, way in ways.items()}
         told: dict[str, str] = {}
         puts = tuple([self._led(put, survivors, told) for put in plan.puts])

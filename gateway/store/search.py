@@ -89,13 +89,14 @@ class Searcher:
         now, began = int(self._clock().timestamp() * 1000), time.monotonic()
         cursor = self._cursors.read(query, now) if query.cursor else None
         top, at = await self._engine.moment()
+        pages, turn = self._engine.pages, self._engine.pages.turn
         as_of, at = (cursor.as_of, instant_of(cursor.at)) if cursor else (top, at)
         sight = sight_of(who, as_of, retired=query.retired)
         asked = [replace(query, type=type_) for type_ in query.types] or [query]
         jobs = [job for one in asked if (job := await self._job(one, sight, cursor))]
-        pages = self._engine.pages if _lasting(query, jobs, who) else None
+        lasting = _lasting(query, jobs, who)
         key = (query, who.types, who.members, who.labels)
-        kept = pages.get(key, jobs[0].what) if pages is not None else None
+        kept = pages.get(key, jobs[0].what) if lasting and pages.turn == turn else None
         if kept is not None:
             link = self._link(query, Cursor(as_of, int(at.timestamp() * 1000), now, kept.place))
             return Page(kept.matches, (), link, None, as_of, at)
@@ -109,7 +110,7 @@ class Searcher:
         late = began + ALONG_S
         included, cut = await includes(self._engine, query, page, sight, late) if query.includes else ([], False)
         matches, along = tuple(self._opened.all(page)), tuple(self._opened.all(included))
-        if pages is not None and (await self._engine.moment())[0] == top:
+        if lasting and pages.turn == turn:
             pages.keep(key, Kept(jobs[0].what, matches, place, _marks(jobs[0])))
         return Page(matches, along, link, total, as_of, at, cut)
 

@@ -14,25 +14,24 @@ import apsw
 
 from .base import Committed, fh_of
 from .engine import LATEST, PackedPlan, Row, Sight, puts_of, told_by_records
+from .known import People
 from .sqlite_sql import WITH_BODY, Names, numbers
 
 _BYTES = 32 * 1024 * 1024  # of rows remembered
 _ROW_BYTES = 700  # of a row beside its keys and body, about
-_MANY = 50_000  # small things remembered, about 100 bytes each
 
 
-class Known:
+class Known(People):
     """Of one engine. tx, at: the last commit told and its instant (epoch ms)."""
 
     def __init__(self, names: Names, tx: int, at: int) -> None:
+        super().__init__()
         self.tx, self.at = tx, at
         self._names = names
         self._rows: dict[int, Row] = {}
         self._bytes = 0
         self._heads: dict[int, Row] = {}  # current rows by fh
         self._head_bytes = 0
-        self._survivors: dict[int, str] = {}  # by fh of a Patient, "" for one who stands for himself
-        self._persons: dict[int, int] = {}  # by fh of a Patient: a number once given stays
 
     # ---- rows --------------------------------------------------------------------------------
     def rows(self, db: apsw.Connection, rids: Sequence[int]) -> list[Row]:
@@ -63,32 +62,6 @@ class Known:
             self._heads[row.fh] = row
             self._head_bytes += _size(row)
 
-    # ---- persons -----------------------------------------------------------------------------
-    def person(self, fh: int) -> int | None:
-        """A Patient's number, where it is remembered."""
-        return self._persons.get(fh)
-
-    def keep_person(self, fh: int, person: int) -> None:
-        """Remember it."""
-        if len(self._persons) > _MANY:
-            self._persons.clear()
-        self._persons[fh] = person
-
-    def unknown(self, fhs: Iterable[int]) -> list[int]:
-        """Those of whom it is not remembered whether another reads for them."""
-        if len(self._survivors) > _MANY:
-            self._survivors.clear()
-        return [fh for fh in fhs if fh not in self._survivors]
-
-    def keep_survivors(self, asked: Iterable[int], found: dict[int, str]) -> None:
-        """Remember who reads for whom; of those asked who were not found, nobody."""
-        self._survivors.update(dict.fromkeys(asked, ""))
-        self._survivors.update(found)
-
-    def survivors(self, fhs: Iterable[int]) -> dict[int, str]:
-        """Who reads for these; all are remembered."""
-        return {fh: id_ for fh in fhs if (id_ := self._survivors[fh])}
-
     # ---- commits -----------------------------------------------------------------------------
     def heard(self, done: Committed) -> None:
         """From now on what is read is read as of this commit."""
@@ -98,19 +71,20 @@ class Known:
     def told(self, plan: PackedPlan) -> None:
         """Drop what a plan may have changed."""
         for put in puts_of(plan):
-            self._changed(put.fh)
+            self.changed(put.fh)
         for gone in plan.deletes:
-            self._changed(fh_of(gone.type, gone.id))
+            self.changed(fh_of(gone.type, gone.id))
 
-    def _changed(self, fh: int) -> None:
+    def changed(self, fh: int) -> None:
+        """Its current row is another too."""
+        super().changed(fh)
         self._heads.pop(fh, None)
-        self._survivors.pop(fh, None)
 
     def clear(self) -> None:
         """Forget all that a commit could change."""
+        super().clear()
         self._heads.clear()
         self._head_bytes = 0
-        self._survivors.clear()
 
     def indexed(self) -> None:
         """Rows were indexed anew: their keys and their postings are others."""

@@ -73,3 +73,13 @@ async def site(url: str) -> AsyncIterator[Site]:
 @pytest.fixture
 def store(site: Site) -> ResourceStore:
     return site.store
+
+
+@pytest_asyncio.fixture
+async def two(server: TestServer) -> AsyncIterator[tuple[ResourceStore, ResourceStore]]:
+    """Two gateways on one schema, as two processes have them."""
+    url = server.schema()
+    stores = [await open_store(url, clock=lambda: START) for _ in range(2)]
+    yield stores[0], stores[1]
+    for store in stores:
+        await store.close()

@@ -7,12 +7,11 @@ import contextlib
 import itertools
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import psycopg
 import pytest
-import pytest_asyncio
 
 from gateway.errors import ConfigError, Conflict, StoreError, UnsafeStore
 from gateway.inbox.queue import open_inbox
@@ -31,16 +30,6 @@ from tests.contract.postgres import TestServer
 
 async def opened(url: str) -> ResourceStore:
     return await open_store(url, clock=lambda: START)
-
-
-@pytest_asyncio.fixture
-async def two(server: TestServer) -> AsyncIterator[tuple[ResourceStore, ResourceStore]]:
-    """Two gateways on one schema, as two processes have them."""
-    url = server.schema()
-    stores = [await opened(url), await opened(url)]
-    yield stores[0], stores[1]
-    for store in stores:
-        await store.close()
 
 
 async def test_what_one_gateway_writes_another_sees_at_once(two: tuple[ResourceStore, ResourceStore]) -> None:
