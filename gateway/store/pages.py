@@ -29,16 +29,18 @@ class Kept(Struct, frozen=True):
 
 
 class Pages:
-    """At most so many bytes of them; when they are full, all are forgotten.
+    """When so many bytes were remembered, all are forgotten.
 
     turn: moves with every commit told. What was found out while it stood still may be kept.
     """
 
     def __init__(self) -> None:
         self.turn = 0
-        self._pages: dict[Hashable, Kept] = {}
-        self._marked: dict[int, set[Hashable]] = {}
+        self._pages: dict[Hashable, tuple[int, Kept]] = {}  # with its number
+        self._keys: dict[int, Hashable] = {}  # by number, of pages still there
+        self._marked: dict[int, list[int]] = {}  # numbers of pages, also of some forgotten since
         self._bytes = 0
+        self._last = 0
 
     def __bool__(self) -> bool:
         return bool(self._pages)
@@ -46,17 +48,21 @@ class Pages:
     def get(self, key: Hashable, made: object) -> Kept | None:
         """The page, when the question still means the same (a merged Patient makes it mean another)."""
         kept = self._pages.get(key)
-        return kept if kept is not None and kept.made is made else None
+        return kept[1] if kept is not None and kept[1].made is made else None
 
     def keep(self, key: Hashable, page: Kept) -> None:
         """Remember a page that is true as of the last commit told."""
         if self._bytes > _BYTES:
             self.clear()
-        self._drop((key,))
-        self._pages[key] = page
+        self._last += 1
+        before = self._pages.get(key)
+        if before is not None:
+            del self._keys[before[0]]
+        self._pages[key] = self._last, page
+        self._keys[self._last] = key
         self._bytes += _size(page)
         for mark in page.marks:
-            self._marked.setdefault(mark, set()).add(key)
+            self._marked.setdefault(mark, []).append(self._last)
 
     def told(self, plan: PackedPlan) -> None:
         """Forget what a plan may have changed."""
@@ -69,26 +75,22 @@ class Pages:
     def changed(self, fh: int, words: Iterable[int]) -> None:
         """Forget what another version of this resource, with these words, may have changed."""
         if fh in self._marked:
-            self._drop(tuple(self._marked[fh]))
+            self._forget(fh)
         if not self._marked.keys().isdisjoint(words):
-            self._drop({key for word in self._marked.keys() & set(words) for key in self._marked[word]})
+            for word in self._marked.keys() & set(words):
+                self._forget(word)
 
-    def _drop(self, keys: Iterable[Hashable]) -> None:
-        for key in keys:
-            page = self._pages.pop(key, None)
-            if page is None:
-                continue
-            self._bytes -= _size(page)
-            for mark in page.marks:
-                kept = self._marked[mark]
-                kept.discard(key)
-                if not kept:
-                    del self._marked[mark]
+    def _forget(self, mark: int) -> None:
+        for number in self._marked.pop(mark):
+            key = self._keys.pop(number, None)
+            if key is not None:
+                del self._pages[key]
 
     def clear(self) -> None:
         """Forget all."""
         self.turn += 1
         self._pages.clear()
+        self._keys.clear()
         self._marked.clear()
         self._bytes = 0
 
