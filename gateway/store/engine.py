@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
-import msgspec
 from msgspec import Struct
 
 from .base import Committed, Delete, Kept, Move, Occupied, Once, PackedPut, RecordPut, SourceRecordRow, Wording, fh_of
+from .zone import Group, Stretch, Zone
 
 if TYPE_CHECKING:
     from .pages import Pages
@@ -132,61 +131,6 @@ class Span:
     high: int = 1 << 62
 
 
-class Stretch(NamedTuple):
-    """What a zone is made from: a version's transaction, its keys, packed, and its words cut short."""
-
-    tx: int
-    keys: bytes
-    words: bytes
-
-
-class Zone(Struct, frozen=True, array_like=True, dict=True):
-    """What versions of one type in transactions first … last have in common (`zones.py`).
-
-    present: bits of `Keys.present` that all have; some: that any has. shared: words all carry, cut short.
-    dates: (param, first ms, last ms), numbers: (param, unit, least, greatest): how far any value reaches.
-    """
-
-    first: int
-    last: int
-    present: bytes
-    some: bytes
-    shared: tuple[bytes, ...]
-    dates: tuple[tuple[int, int, int], ...]
-    numbers: tuple[tuple[int, int, float, float], ...]
-
-    @cached_property
-    def shared_by_all(self) -> frozenset[bytes]:
-        """`shared` as a set."""
-        return frozenset(self.shared)
-
-    @cached_property
-    def all_have(self) -> int:
-        """`present` as a number."""
-        return int.from_bytes(self.present, "little")
-
-    @cached_property
-    def some_have(self) -> int:
-        """`some` as a number."""
-        return int.from_bytes(self.some, "little")
-
-    def dated(self, param: int, low: int, high: int) -> bool:
-        """Whether a date may overlap this time."""
-        return any(low <= last and first <= high for number, first, last in self.dates if number == param)
-
-    def reached(self, param: int, unit: int, low: float, high: float) -> bool:
-        """Whether a number may lie there."""
-        return any(
-            low <= most and least <= high
-            for number, in_unit, least, most in self.numbers
-            if number == param and in_unit == unit
-        )
-
-
-encode_zone = msgspec.msgpack.Encoder().encode
-decode_zone = msgspec.msgpack.Decoder(Zone).decode
-
-
 class Placed(NamedTuple):
     """A row at its place in an ordered table."""
 
@@ -295,14 +239,14 @@ class Replan(Exception):
 class Zones(Protocol):
     """Zones kept beside the rows."""
 
-    async def of(self, type_: str) -> list[Zone]:
+    async def of(self, type_: str) -> list[Group]:
         """Those of a type, oldest first, without a gap from the first transaction on."""
 
     async def stretch(self, type_: str, after: int, count: int) -> list[Stretch]:
         """All versions of the next transactions that together have so many; [] while there are fewer."""
 
     async def keep(self, type_: str, zone: Zone) -> None:
-        """Keep one more. All are dropped when versions are indexed anew."""
+        """Keep one more, in place of those it covers. All are dropped when versions are indexed anew."""
 
 
 class Engine(Protocol):
@@ -354,6 +298,7 @@ class Engine(Protocol):
         after: tuple[int, int] | None,
         limit: int,
         ascending: bool,
+        bodies: bool = False,
     ) -> list[Row]:
         """Rows of a type in order of (tx, rid), first ≤ tx ≤ last of `between`, going on after that place."""
 

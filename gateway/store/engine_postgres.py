@@ -243,6 +243,7 @@ class PostgresEngine:
         after: tuple[int, int] | None,
         limit: int,
         ascending: bool,
+        bodies: bool = False,
     ) -> list[Row]:
         """Along (type, transaction)."""
         where, values = sight_sql(sight)
@@ -252,7 +253,8 @@ class PostgresEngine:
             place = f" AND (r.from_tx, r.person, r.seq) {'>' if ascending else '<'} (%s, %s, %s)"
             at = (after[0], *split(after[1]))
         sql = (
-            f"SELECT {WITHOUT_BODY} FROM version r WHERE r.typ = %s AND r.from_tx BETWEEN %s AND %s{place}"
+            f"SELECT {WITH_BODY if bodies else WITHOUT_BODY} FROM version r"
+            f" WHERE r.typ = %s AND r.from_tx BETWEEN %s AND %s{place}"
             f" AND {where}{also} {OLDEST if ascending else NEWEST} LIMIT %s"
         )
         return await self._rows(sql, (number_of(type_), *between, *at, *values, *words, limit))

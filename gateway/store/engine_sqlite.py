@@ -55,13 +55,15 @@ from .sqlite_sql import (
     types_sql,
 )
 from .sqlite_upkeep import indexed, purge
-from .sqlite_walk import OrderedWalk
+from .sqlite_walk import Newest, OrderedWalk
 from .sqlite_zones import SqliteZones
 from .wordings import Wordings
 from .writer import GroupWriter, Together, connect
 
 T = TypeVar("T")
 _EMPTY = (0, 0, 0)
+_HERE = 500
+"""Rows read on the event loop at once."""
 _LARGE = 1_000  # puts of a plan
 _CHART = 2_000
 """Rows of one home that are read through what is remembered; more are read past it."""
@@ -248,9 +250,11 @@ class SqliteEngine:
         rids = at_home(self._reader, self._names, person, sight, types, match, below, limit)
         if len(rids) <= _CHART:
             return self._known.rows(self._reader, rids)
-        columns = WITH_BODY if bodies else WITHOUT_BODY
+        return self._by_key(self._reader, rids, WITH_BODY if bodies else WITHOUT_BODY)
+
+    def _by_key(self, db: apsw.Connection, rids: list[int], columns: str) -> list[Row]:
         sql = f"SELECT {columns} FROM carray(?) AS asked CROSS JOIN row ON row.rid = asked.value"
-        return self._rows(self._reader, sql, (numbers(rids),))
+        return self._rows(db, sql, (numbers(rids),))
 
     async def newest(
         self,
@@ -262,26 +266,16 @@ class SqliteEngine:
         after: tuple[int, int] | None,
         limit: int,
         ascending: bool,
+        bodies: bool = False,
     ) -> list[Row]:
-        """Along (type, transaction), in a thread."""
-        way, beyond = ("ASC", ">") if ascending else ("DESC", "<")
-        where, values = sight_sql(sight, self._names)
-        also, words = match_sql(match)
-        head = f"SELECT {WITHOUT_BODY} FROM row INDEXED BY row_tx WHERE row.typ = ? AND "
-        tail = f" AND {where}{also} ORDER BY row.from_tx {way}, row.rid {way} LIMIT ?"
-        typ = self._names.number.get(type_, -1)
-
-        def read(db: apsw.Connection) -> list[Row]:
-            low, high = between
-            found: list[Row] = []
-            if after is not None:
-                same = f"{head}row.from_tx = ? AND row.rid {beyond} ?{tail}"
-                found = self._rows(db, same, (typ, *after, *values, *words, limit))
-                low, high = (after[0] + 1, high) if ascending else (low, after[0] - 1)
-            rest = f"{head}row.from_tx BETWEEN ? AND ?{tail}"
-            return found + self._rows(db, rest, (typ, low, high, *values, *words, limit - len(found)))
-
-        return await self._apart(read)
+        """Along (type, transaction), in a thread; few rows are then read here."""
+        walk = Newest(self._names, type_, sight, match, between, after, limit, ascending)
+        rids = await self._apart(walk.keys)
+        if bodies:
+            return self._known.rows(self._reader, rids)
+        if len(rids) <= _HERE:
+            return self._by_key(self._reader, rids, WITHOUT_BODY)
+        return await self._apart(lambda db: self._by_key(db, rids, WITHOUT_BODY))
 
     async def versions(
         self,

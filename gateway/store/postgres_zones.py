@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
-from .engine import Stretch, Zone, decode_zone, encode_zone
 from .packing import short_words
 from .postgres_database import Database, run, transaction, translated
 from .postgres_sql import number_of
+from .zone import Group, Stretch, Zone, decode_zone, encode_zone, grouped
 
 _FRESH_S = 60.0
 _STRETCH = (
@@ -16,21 +16,24 @@ _STRETCH = (
     " ORDER BY from_tx"
 )
 
+_WITHIN = "SELECT said FROM zone WHERE typ = %s AND last BETWEEN %s AND %s"
+
 
 class PostgresZones:
     """Of one schema."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._known: dict[str, tuple[float, list[Zone]]] = {}
+        self._known: dict[str, tuple[float, list[Group]]] = {}
 
-    async def of(self, type_: str) -> list[Zone]:
+    async def of(self, type_: str) -> list[Group]:
         """Those of a type, oldest first."""
         known = self._known.get(type_)
         if known is None or time.monotonic() - known[0] > _FRESH_S:
             sql = "SELECT said FROM zone WHERE typ = %s ORDER BY last"
             found = await self._database.select(sql, (number_of(type_),))
-            known = self._known[type_] = time.monotonic(), [decode_zone(row[0]) for row in found]
+            zones = [decode_zone(row[0]) for row in found]
+            known = self._known[type_] = time.monotonic(), grouped(zones, known[1] if known else ())
         return known[1]
 
     async def stretch(self, type_: str, after: int, count: int) -> list[Stretch]:
@@ -40,10 +43,14 @@ class PostgresZones:
         return [Stretch(tx, keys, short_words(words)) for tx, keys, words in rows]
 
     async def keep(self, type_: str, zone: Zone) -> None:
-        """Keep one more; where another process kept one meanwhile, theirs."""
-        row = (number_of(type_), zone.last, encode_zone(zone))
+        """Keep one more, in place of those it covers; where another process kept one meanwhile, theirs."""
+        typ = number_of(type_)
         with translated():
             async with transaction(self._database.writing) as connection:
+                found = await (await run(connection, _WITHIN, (typ, zone.first, zone.last))).fetchall()
+                covered = [one.last for one in (decode_zone(row[0]) for row in found) if one.first >= zone.first]
+                await run(connection, "DELETE FROM zone WHERE typ = %s AND last = ANY(%s::int8[])", (typ, covered))
+                row = (typ, zone.last, encode_zone(zone))
                 await run(connection, "INSERT INTO zone VALUES(%s, %s, %s) ON CONFLICT DO NOTHING", row)
         self._known.pop(type_, None)
 

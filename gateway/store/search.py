@@ -52,6 +52,7 @@ _LAST = (-_TOP, -_TOP)
 _NEWEST, _ORDER, _MISSING, _CUT = "n", "o", "m", "c"
 _WALKS = (_ORDER, _MISSING)
 _CHUNK = 200
+_STEP = 2_000
 _TRIES = 3
 _REMEMBERED, _LATELY_S = 2_000, 60.0
 """How many questions are known to have many answers, and how long each."""
@@ -326,20 +327,27 @@ class Searcher:
         """Along transactions. Place: "n", tx, rid."""
         place = job.cursor.place if job.cursor else ()
         after = (place[1], place[2]) if place and place[0] == mark else None
-        # What the engine alone decides is asked for exactly; what is tested here is asked for in larger steps.
+        # What the engine alone decides is asked for exactly, and whole.
         tested = mark == _MISSING or not job.what.matched
-        size = _CHUNK + job.wanted if tested else job.wanted
-        async with aclosing(self._walk(job, size, after, ascending=ascending)) as steps:
+        steps = self._walk(job, 2 * job.wanted if tested else job.wanted, after, ascending=ascending, bodies=not tested)
+        async with aclosing(steps):
             async for rows in steps:
-                job.rows += await self._judged(job, [row for row in rows if but(row) and job.what.fits(row)])
+                fitting = [row for row in rows if but(row) and job.what.fits(row)] if tested else rows
+                job.rows += await self._judged(job, fitting)
                 if len(job.rows) >= job.wanted:
                     break
         self._place_newest(job, mark)
 
     async def _walk(
-        self, job: Job, size: int, after: tuple[int, int] | None = None, *, ascending: bool = False
+        self,
+        job: Job,
+        size: int,
+        after: tuple[int, int] | None = None,
+        *,
+        ascending: bool = False,
+        bodies: bool = False,
     ) -> AsyncGenerator[list[Row]]:
-        """Rows that match along transactions, at most `size` a step; stretches without any are passed over."""
+        """Rows that match along transactions, `size` and then more a step; stretches without any are passed over."""
         seen = 0
         for low, high in await self._windows(job, ascending):
             if after is not None and (high < after[0] if ascending else low > after[0]):
@@ -348,13 +356,13 @@ class Searcher:
             while True:
                 rows = await self._engine.newest(
                     job.query.type, job.sight, match=job.what.match, between=(low, high), after=inside,
-                    limit=size, ascending=ascending,
+                    limit=size, ascending=ascending, bodies=bodies,
                 )  # fmt: skip
                 yield rows
                 seen = await self._bounded(job, seen + len(rows))
                 if len(rows) < size:
                     break
-                inside = (rows[-1].tx, rows[-1].rid)
+                inside, size = (rows[-1].tx, rows[-1].rid), min(3 * size, max(size, _STEP))
 
     async def _windows(self, job: Job, ascending: bool) -> list[tuple[int, int]]:
         bounds, windows = await between(self._engine, job), Windows(job.what)

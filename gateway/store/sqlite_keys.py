@@ -8,7 +8,7 @@ from typing import Any
 import apsw
 
 from .engine import SEQ_BITS, Match, Sight
-from .sqlite_sql import SEQ_MASK, Names, fts, match_sql, sight_sql, types_sql
+from .sqlite_sql import SEQ_MASK, Names, fts, keys_of, match_sql, sight_sql, types_sql
 
 _LAST_LETTER = "\U0010ffff"
 _LONG_HOME = 800
@@ -39,7 +39,7 @@ def at_home(
         f"SELECT row.rid FROM {source} {key} >= ? AND {key} < ? AND {where}{types_sql(types, names)}{also}"
         f" ORDER BY {key} DESC LIMIT ?"
     )
-    return [row[0] for row in db.execute(sql, (*asked, first, top, *values, *words, limit))]
+    return keys_of(db, sql, (*asked, first, top, *values, *words, limit))
 
 
 def _last(db: apsw.Connection, below: int) -> int:
@@ -48,8 +48,7 @@ def _last(db: apsw.Connection, below: int) -> int:
 
 def posted(db: apsw.Connection, match: Match, limit: int) -> list[int]:
     """By postings; one more than `limit` when there are more."""
-    found = db.execute("SELECT rowid FROM post WHERE post MATCH ? LIMIT ?", (fts(match), limit + 1))
-    return [row[0] for row in found]
+    return keys_of(db, "SELECT rowid AS rid FROM post WHERE post MATCH ? LIMIT ?", (fts(match), limit + 1))
 
 
 def counted(db: apsw.Connection, names: Names, type_: str, sight: Sight, match: Match, between: tuple[int, int]) -> int:

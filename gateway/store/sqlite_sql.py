@@ -163,6 +163,15 @@ def _has(bit: int) -> str:
     )
 
 
+def keys_of(db: apsw.Connection, sql: str, values: Sequence[Any]) -> list[int]:
+    """Row keys, the first column of a query that has an order and a limit, in one step.
+
+    Each step hands the interpreter over once, and a busy event loop takes it for a while.
+    """
+    found = next(iter(db.execute(f"SELECT group_concat(rid) FROM ({sql})", tuple(values))))[0]
+    return [int(key) for key in found.split(",")] if found else []
+
+
 def insert(db: apsw.Connection, head: str, rows: Sequence[tuple[Any, ...]]) -> None:
     """Insert many rows in few steps: each step hands the interpreter over once (a busy event loop takes it for 5 ms).
 

@@ -1,4 +1,4 @@
-"""A walk along an ordered table of the SQLite engine: dates by their first instant, texts by their letters."""
+"""Walks of the SQLite engine: along transactions, along dates by their first instant, texts by their letters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,43 @@ from typing import Any
 import apsw
 
 from .engine import Match, Placed, Sight, Span
-from .sqlite_sql import LONG_MS, WITHOUT_BODY, Names, match_sql, sight_sql
+from .sqlite_sql import LONG_MS, WITHOUT_BODY, Names, keys_of, match_sql, sight_sql
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """Rows of a type in order of (tx, rid), first ≤ tx ≤ last of `between`, from after a place on."""
+
+    names: Names
+    type: str
+    sight: Sight
+    match: Match
+    between: tuple[int, int]
+    after: tuple[int, int] | None
+    limit: int
+    ascending: bool
+
+    def keys(self, db: apsw.Connection) -> list[int]:
+        """Their keys: first what is left of the transaction at that place."""
+        low, high = self.between
+        if self.after is None:
+            return self._keys(db, "row.from_tx BETWEEN ? AND ?", (low, high), self.limit)
+        found = self._keys(
+            db, f"row.from_tx = ? AND row.rid {'>' if self.ascending else '<'} ?", self.after, self.limit
+        )
+        tx = self.after[0]
+        rest = (tx + 1, high) if self.ascending else (low, tx - 1)
+        return found + self._keys(db, "row.from_tx BETWEEN ? AND ?", rest, self.limit - len(found))
+
+    def _keys(self, db: apsw.Connection, path: str, at: tuple[int, int], limit: int) -> list[int]:
+        where, values = sight_sql(self.sight, self.names)
+        also, words = match_sql(self.match)
+        way = "ASC" if self.ascending else "DESC"
+        sql = (
+            f"SELECT row.rid FROM row INDEXED BY row_tx WHERE row.typ = ? AND {path} AND {where}{also}"
+            f" ORDER BY row.from_tx {way}, row.rid {way} LIMIT ?"
+        )
+        return keys_of(db, sql, (self.names.number.get(self.type, -1), *at, *values, *words, limit))
 
 
 @dataclass(frozen=True, slots=True)

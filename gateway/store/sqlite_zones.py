@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 
 import apsw
 
-from .engine import Stretch, Zone, decode_zone, encode_zone
 from .sqlite_sql import Names
 from .writer import GroupWriter
+from .zone import Group, Stretch, Zone, decode_zone, encode_zone, grouped
 
 _STRETCH = (
     "SELECT from_tx, keys, words FROM row INDEXED BY row_tx WHERE typ = ?1 AND from_tx > ?2 AND from_tx <="
@@ -23,15 +23,17 @@ class SqliteZones:
 
     def __init__(self, reader: apsw.Connection, writer: GroupWriter, names: Names, apart: Apart) -> None:
         self._reader, self._writer, self._names, self._apart = reader, writer, names, apart
-        self._known: dict[str, list[Zone]] = {}
+        self._known: dict[str, list[Group]] = {}
+        self._stale: dict[str, list[Group]] = {}
 
-    async def of(self, type_: str) -> list[Zone]:
+    async def of(self, type_: str) -> list[Group]:
         """Those of a type, oldest first."""
         known = self._known.get(type_)
         if known is None:
             sql = "SELECT said FROM zone WHERE typ = ? ORDER BY last"
             found = self._reader.execute(sql, (self._names.number.get(type_, -1),))
-            known = self._known[type_] = [decode_zone(row[0]) for row in found]
+            zones = [decode_zone(row[0]) for row in found]
+            known = self._known[type_] = grouped(zones, self._stale.pop(type_, ()))
         return known
 
     async def stretch(self, type_: str, after: int, count: int) -> list[Stretch]:
@@ -40,11 +42,17 @@ class SqliteZones:
         return await self._apart(lambda db: [Stretch(*row) for row in db.execute(_STRETCH, bound)])
 
     async def keep(self, type_: str, zone: Zone) -> None:
-        """Keep one more."""
-        row = (self._names.number[type_], zone.last, encode_zone(zone))
-        await self._writer.run(lambda db: db.execute("INSERT OR REPLACE INTO zone VALUES(?, ?, ?)", row))
-        self._known.pop(type_, None)
+        """Keep one more, in place of those it covers."""
+        typ = self._names.number[type_]
+
+        def write(db: apsw.Connection) -> None:
+            db.execute("DELETE FROM zone WHERE typ = ? AND last BETWEEN ? AND ?", (typ, zone.first, zone.last))
+            db.execute("INSERT INTO zone VALUES(?, ?, ?)", (typ, zone.last, encode_zone(zone)))
+
+        await self._writer.run(write)
+        self._stale[type_] = self._known.pop(type_, [])
 
     def forget(self) -> None:
         """They are gone."""
         self._known.clear()
+        self._stale.clear()

@@ -9,21 +9,24 @@ keys (a reindex) make it void. What is younger than the last zone is walked.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from ..validate.definitions import resource_types
 from .compiled import Compiled
-from .engine import Engine, Stretch, Zone
+from .engine import Engine
 from .packing import WORD, decode_keys, short
+from .zone import Group, Stretch, Zone, bits_of, united
 
-ROWS = 4_096
-"""Versions a zone sums up at least: fewer make more zones to look at, more make fewer that can be passed over."""
+ROWS, MANY = 256, 4_096
+"""Versions a zone sums up at least, so that few are left over; and what small ones are united to: fewer make more zones
+to look at, more make fewer that can be passed over."""
 _TURN = 40
 """Zones made before others are let in."""
 
 
 def summed(first: int, rows: Sequence[Stretch]) -> Zone:
     """The zone of rows in order of their transactions; its first transaction is `first`."""
+    last, many = rows[-1].tx, len(rows)
     rows = [row for row in rows if row.words] or rows[-1:]  # a deletion carries nothing and is never found
     shared = [rows[0].words[at : at + WORD] for at in range(0, len(rows[0].words), WORD)]
     present, some = -1, 0
@@ -41,14 +44,11 @@ def summed(first: int, rows: Sequence[Stretch]) -> Zone:
             down, up = numbers.get((param, unit), (value, value))
             numbers[param, unit] = min(down, value), max(up, value)
     return Zone(
-        first, rows[-1].tx, _bytes(max(present, 0)), _bytes(some), tuple(shared),
+        first, last, bits_of(max(present, 0)), bits_of(some), tuple(shared),
         tuple((param, *reach) for param, reach in dates.items()),
         tuple((*which, *reach) for which, reach in numbers.items()),
+        many,
     )  # fmt: skip
-
-
-def _bytes(bits: int) -> bytes:
-    return bits.to_bytes((bits.bit_length() + 7) // 8, "little")
 
 
 class Windows:
@@ -62,11 +62,11 @@ class Windows:
         self._reaches = what.reaches
         self.tell = bool(self._none or what.absent or self._spans or self._reaches)
 
-    def among(self, zones: Iterable[Zone], between: tuple[int, int]) -> list[tuple[int, int]]:
+    def among(self, groups: Iterable[Group], between: tuple[int, int]) -> list[tuple[int, int]]:
         """Oldest first, no two of them adjacent, none outside `between`. What no zone sums up may match."""
         out: list[tuple[int, int]] = []
         low, top = between
-        for zone in zones:
+        for zone in self._looked_at(groups):
             if zone.last < low or self._may_match(zone):
                 continue
             if zone.first > top:
@@ -75,6 +75,13 @@ class Windows:
                 out.append((low, zone.first - 1))
             low = zone.last + 1
         return [*out, (low, top)] if low <= top else out
+
+    def _looked_at(self, groups: Iterable[Group]) -> Iterator[Zone]:
+        for whole, parts in groups:
+            if self._may_match(whole):
+                yield from parts
+            else:
+                yield whole
 
     def _may_match(self, zone: Zone) -> bool:
         if not zone.shared_by_all.isdisjoint(self._none) or zone.all_have & self._off:
@@ -98,15 +105,21 @@ async def survey(engine: Engine) -> int:
     made = 0
     for type_ in sorted(resource_types()):
         while made < _TURN and await engine.size(type_) >= ROWS:
-            zones = await engine.zones.of(type_)
+            zones = [zone for group in await engine.zones.of(type_) for zone in group.parts]
             after = zones[-1].last if zones else -1
-            rows = await engine.zones.stretch(type_, after, ROWS)
+            rows = await engine.zones.stretch(type_, after, MANY) or await engine.zones.stretch(type_, after, ROWS)
             if not rows:
                 break
-            await engine.zones.keep(type_, await _apart(after + 1, rows))
+            await engine.zones.keep(type_, _grown(zones, await asyncio.to_thread(summed, after + 1, rows)))
             made += 1
     return made
 
 
-async def _apart(first: int, rows: Sequence[Stretch]) -> Zone:
-    return await asyncio.to_thread(summed, first, rows)
+def _grown(zones: Sequence[Zone], new: Zone) -> Zone:
+    """A new zone, or one of it and the small ones right before it, when together they are large enough."""
+    together = [new]
+    for zone in reversed(zones):
+        if zone.rows >= MANY or sum([one.rows for one in together]) >= MANY:
+            break
+        together.insert(0, zone)
+    return united(together) if sum([one.rows for one in together]) >= MANY and len(together) > 1 else new

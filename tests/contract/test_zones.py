@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 import gateway.store.zones as zones_module
@@ -107,11 +108,35 @@ async def test_stretches_that_cannot_match_are_left_out(store: ResourceStore) ->
     await fill(store, 12, 20)
     await surveyed(store)
     engine = store._engine
-    zones = await engine.zones.of("Observation")
+    groups = await engine.zones.of("Observation")
+    zones = [zone for group in groups for zone in group.parts]
     assert [zone.last - zone.first for zone in zones[1:]] == [5, 5] and len(zones) == 3
     what = (await store._searcher._job(Query("Observation", (NOT_FINAL,)), SIGHT, None)).what  # type: ignore[union-attr]
-    assert Windows(what).among(zones, (0, 99)) == [(zones[1].first, zones[1].last), (zones[2].last + 1, 99)]
+    assert Windows(what).among(groups, (0, 99)) == [(zones[1].first, zones[1].last), (zones[2].last + 1, 99)]
     assert summed(0, await engine.zones.stretch("Observation", -1, ROWS)) == zones[0]
+
+
+async def test_small_zones_become_one_large_one(store: ResourceStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zones_module, "MANY", 3 * ROWS)
+    await fill(store, 0, 1, status="amended")
+    await fill(store, 1, 8)
+    assert await surveyed(store) == 1
+    await fill(store, 8, 14, code="other")
+    assert await surveyed(store) == 1
+    engine = store._engine
+    assert len((await engine.zones.of("Observation"))[0].parts) == 2
+    await fill(store, 14, 20)
+    assert await surveyed(store) == 1
+    ((whole, parts),) = await engine.zones.of("Observation")
+    assert len(parts) == 1 and whole == parts[0]
+    assert whole == msgspec.structs.replace(
+        summed(0, await engine.zones.stretch("Observation", -1, 18)), shared=whole.shared, dates=whole.dates,
+        numbers=whole.numbers,
+    )  # fmt: skip
+    assert await every(store, NOT_FINAL) == ["o0"] and await every(store, BIG, NO_DEVICE)
+    await fill(store, 20, 30)
+    assert await surveyed(store) == 2
+    assert await every(store, NOT_FINAL) == ["o0"]
 
 
 SIGHT = sight_of(SYSTEM, NOW)
