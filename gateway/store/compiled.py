@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from msgspec.structs import replace
 
@@ -14,13 +14,20 @@ from .base import Keys, fh_of, hash64
 from .engine import NOTHING, Match, Row, Sight, Span
 from .index import CompiledFilter, compile_filter, forgets
 from .index_dates import date_range
-from .index_filter import Reach, Verify
+from .index_filter import Reach, Verify, always
 from .packing import present_of, unpack_keys
 
 Check = Callable[[list[Row]], Awaitable[list[Row]]]
 """The rows, of some in hand, that agree with what lies behind a chain or `_has`."""
 Words = tuple[tuple[int, ...], ...]
 _FOREVER = (-(1 << 62), 1 << 62)
+
+
+class Targets(NamedTuple):
+    """Postings any of which a match carries. homes: of a few Patients and nobody else, the fh and person of each."""
+
+    words: tuple[int, ...]
+    homes: tuple[tuple[int, int], ...]
 
 
 class Links(Protocol):
@@ -35,8 +42,8 @@ class Links(Protocol):
     async def worded(self, type_: str, one: Filter) -> tuple[int, ...] | None:
         """Postings any of which a match of a `:text` filter carries; None where there are too many, or none to tell."""
 
-    async def chain(self, type_: str, one: Chain, sight: Sight) -> tuple[int, ...] | Check:
-        """Postings any of which a match carries, or a check where they would be too many."""
+    async def chain(self, type_: str, one: Chain, sight: Sight) -> Targets | Check:
+        """What a match points to, or a check where that would be too much."""
 
     async def has(self, type_: str, one: Has, sight: Sight) -> frozenset[int] | Check:
         """fhs of all matches, or a check where they would be too many."""
@@ -50,6 +57,7 @@ class Compiled:
     overlaps. reaches: of each group every match has a number in one. updated: bounds (ms) on the instant; exactly: they
     say all that `instants` say. among: fhs every match is one of. absent: bits of `Keys.present` that must be off
     (True) or on. patient: fh of the one Patient it is about, 0 = a population; person_words: the postings that say so.
+    homes: of a few Patients one of whom every match refers to, the fh and person of each; () = says nothing.
     """
 
     all: list[tuple[int, ...]] = field(default_factory=list)
@@ -66,6 +74,7 @@ class Compiled:
     exactly: bool = True
     patient: int = 0
     person_words: tuple[int, ...] = ()
+    homes: tuple[tuple[int, int], ...] = ()
     granted: tuple[int, ...] = ()
     match: Match = NOTHING
 
@@ -175,7 +184,8 @@ def _ready(type_: str, filters: tuple[Filter, ...], within: str, worded: Words) 
     return _plain(type_, filters, within, worded).finished()
 
 
-forgets.append(_ready.cache_clear)
+_filter = lru_cache(2048)(compile_filter)
+forgets += [_ready.cache_clear, _filter.cache_clear]
 
 
 def _inside(out: Compiled, within: str) -> None:
@@ -188,8 +198,9 @@ def _inside(out: Compiled, within: str) -> None:
 
 async def _link(out: Compiled, type_: str, one: Chain | Has, links: Links, sight: Sight) -> None:
     found = await (links.chain(type_, one, sight) if isinstance(one, Chain) else links.has(type_, one, sight))
-    if isinstance(found, tuple):
-        out.all.append(found)
+    if isinstance(found, Targets):
+        out.all.append(found.words)
+        out.homes = out.homes or found.homes
     elif isinstance(found, frozenset):
         out.among = found if out.among is None else out.among & found
     else:
@@ -198,13 +209,13 @@ async def _link(out: Compiled, type_: str, one: Chain | Has, links: Links, sight
 
 def _add(out: Compiled, type_: str, one: Filter) -> None:
     if one.modifier == "not":
-        plain = compile_filter(type_, replace(one, modifier="")) if one.values else None
+        plain = _filter(type_, replace(one, modifier="")) if one.values else None
         out.none += plain.postings or () if plain else ()
         return
     if not one.values:
         out.all.append(())
         return
-    made = compile_filter(type_, one)
+    made = _filter(type_, one)
     if made.postings is not None:
         out.all.append(made.postings)
     out.all += made.also
@@ -224,7 +235,7 @@ def _tests(out: Compiled, made: CompiledFilter) -> None:
         out.instants.append(made.updated)
     elif made.absent is not None:
         out.absent.append(made.absent)
-    elif not made.decided and made.verify is None:
+    elif not made.decided and made.test is not always and (made.verify is None or made.postings is None):
         out.tests.append(made.test)
     if made.verify is not None:
         out.verifies.append(made.verify)

@@ -54,6 +54,12 @@ class Row(NamedTuple):
     body: bytes
 
 
+Homes = Sequence[tuple[int, int]]
+"""fh and person of some Patients."""
+Place = tuple[int, int]
+"""(tx, rid) of a row."""
+
+
 class Sight(Struct, frozen=True):
     """What one caller sees at one moment: types and members (None = all), label bits, state of the row."""
 
@@ -288,6 +294,11 @@ class Engine(Protocol):
     ) -> list[Row]:
         """Rows of a person's home, newest first, rid < below; types () = all."""
 
+    async def homes(
+        self, persons: Sequence[int], sight: Sight, *, types: Sequence[str], match: Match, below: Place, limit: int
+    ) -> list[Row]:
+        """Rows of several homes before a place, with bodies, newest first."""
+
     async def newest(
         self,
         type_: str,
@@ -359,8 +370,8 @@ class Engine(Protocol):
         `match.all` is not empty.
         """
 
-    async def away(self, fh: int, person: int, sight: Sight, *, types: Sequence[str], match: Match) -> list[Row]:
-        """Rows that refer to a Patient but lie outside this home of theirs, in no order and without bodies."""
+    async def away(self, homes: Homes, sight: Sight, *, types: Sequence[str], match: Match) -> list[Row]:
+        """Rows that refer to one of these Patients but lie outside the home of each, without bodies."""
 
     async def count(self, type_: str, sight: Sight, match: Match, between: tuple[int, int]) -> int:
         """How many rows match, of those with first ≤ tx ≤ last of `between`."""

@@ -16,9 +16,11 @@ from .engine import (
     LATEST,
     NOTHING,
     SEQ_BITS,
+    Homes,
     Indexed,
     Match,
     PackedPlan,
+    Place,
     Placed,
     Row,
     Sight,
@@ -233,6 +235,21 @@ class PostgresEngine:
         top = max(0, min(below - (person << SEQ_BITS), SEQ_MASK + 1))
         return await self._rows(sql, (person, top, *values, *words, limit), steady=not match)
 
+    async def homes(
+        self, persons: Sequence[int], sight: Sight, *, types: Sequence[str], match: Match, below: Place, limit: int
+    ) -> list[Row]:
+        """The newest of each, merged by the server."""
+        where, values = sight_sql(sight)
+        also, words = match_sql(match)
+        sql = (
+            "SELECT r.* FROM unnest(%s::int8[]) AS o(person) CROSS JOIN LATERAL"
+            f" (SELECT {WITH_BODY} FROM version r WHERE r.person = o.person"
+            " AND (r.from_tx, r.person, r.seq) < (%s, %s, %s)"
+            f" AND {where}{types_sql(types)}{also} ORDER BY r.seq DESC LIMIT %s) AS r(rid, from_tx)"
+            " ORDER BY r.from_tx DESC, r.rid DESC LIMIT %s"
+        )
+        return await self._rows(sql, (list(persons), below[0], *split(below[1]), *values, *words, limit, limit))
+
     async def newest(
         self,
         type_: str,
@@ -314,18 +331,16 @@ class PostgresEngine:
         rows = await self._rows(sql, (*values, *words, limit + 1))
         return None if len(rows) > limit else rows
 
-    async def away(self, fh: int, person: int, sight: Sight, *, types: Sequence[str], match: Match) -> list[Row]:
+    async def away(self, homes: Homes, sight: Sight, *, types: Sequence[str], match: Match) -> list[Row]:
         """By the table of them, asked together with whoever else asks; most persons have none."""
-        rids = [rid for rid in (await self._aside.get((fh,), None)).get(fh, ()) if rid >> SEQ_BITS != person]
+        aside = await self._aside.get([fh for fh, _ in homes], None)
+        rids = [rid for fh, person in homes for rid in aside.get(fh, ()) if rid >> SEQ_BITS != person]
         found = (await self.rows(rids, sight, match)).values() if rids else ()
         return [row for row in found if not types or row.type in types]
 
     async def _keys_away(self, fhs: Sequence[int], _: None) -> dict[int, list[int]]:
-        sql = f"SELECT fh, person << {SEQ_BITS} | seq FROM away WHERE fh = ANY(%s::int8[])"
-        found: dict[int, list[int]] = {}
-        for fh, rid in await self.database.select(sql, (list(fhs),), steady=True):
-            found.setdefault(fh, []).append(rid)
-        return found
+        sql = f"SELECT fh, array_agg(person << {SEQ_BITS} | seq) FROM away WHERE fh = ANY(%s::int8[]) GROUP BY fh"
+        return dict(await self.database.select(sql, (list(fhs),), steady=True))
 
     async def count(self, type_: str, sight: Sight, match: Match, between: tuple[int, int]) -> int:
         """Counted by the server."""

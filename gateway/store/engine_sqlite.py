@@ -25,9 +25,11 @@ from .engine import (
     LATEST,
     NOTHING,
     SEQ_BITS,
+    Homes,
     Indexed,
     Match,
     PackedPlan,
+    Place,
     Placed,
     Row,
     Sight,
@@ -42,7 +44,7 @@ from .packing import kept_answer
 from .pages import Pages
 from .sqlite_commit import MOVABLE, alone, movable_values, ready, transaction
 from .sqlite_file import only_one, prepared, refuse_unsafe
-from .sqlite_keys import at_home, away, counted, posted, worded
+from .sqlite_keys import aged, at_home, away, counted, posted, worded
 from .sqlite_known import Known
 from .sqlite_sql import (
     WITH_BODY,
@@ -252,6 +254,14 @@ class SqliteEngine:
             return self._known.rows(self._reader, rids)
         return self._by_key(self._reader, rids, WITH_BODY if bodies else WITHOUT_BODY)
 
+    async def homes(
+        self, persons: Sequence[int], sight: Sight, *, types: Sequence[str], match: Match, below: Place, limit: int
+    ) -> list[Row]:
+        """The newest of each, of all these the newest."""
+        read = self._reader, self._names
+        found = [one for person in persons for one in aged(*read, person, sight, types, match, below, limit)]
+        return self._known.rows(self._reader, [rid for _, rid in sorted(found, reverse=True)[:limit]])
+
     def _by_key(self, db: apsw.Connection, rids: list[int], columns: str) -> list[Row]:
         sql = f"SELECT {columns} FROM carray(?) AS asked CROSS JOIN row ON row.rid = asked.value"
         return self._rows(db, sql, (numbers(rids),))
@@ -329,9 +339,10 @@ class SqliteEngine:
 
         return await self._apart(read)
 
-    async def away(self, fh: int, person: int, sight: Sight, *, types: Sequence[str], match: Match) -> list[Row]:
+    async def away(self, homes: Homes, sight: Sight, *, types: Sequence[str], match: Match) -> list[Row]:
         """By the table of them; for most persons there are none."""
-        return self._found(self._reader, away(self._reader, fh, person), sight, types, match)
+        rids = {rid for fh, person in homes for rid in away(self._reader, fh, person)}
+        return self._found(self._reader, list(rids), sight, types, match)
 
     def _found(
         self, db: apsw.Connection, rids: list[int], sight: Sight, types: Sequence[str], also: Match

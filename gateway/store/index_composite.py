@@ -31,7 +31,24 @@ def compile_composite(param: SearchParam, filter: Filter, compile_part: _Compile
         nodes = ((group, node) for group in groups for node in _nodes(whole, group))
         return any(_true_of(node, group, option) for group, node in nodes for option in options)
 
-    return CompiledFilter(None, always, verify=verify, also=tuple(_necessary(options)))
+    plain = [place for place in range(len(groups[0])) if all(_plain(param, group[place]) for group in groups)]
+
+    def may_match(keys: Keys) -> bool:
+        return any(all(option[place].test(keys) for place in plain) for option in options)
+
+    reached = next((place for place in plain if all(option[place].reach for option in options)), None)
+    reach = () if reached is None else tuple(one for option in options for one in option[reached].reach)
+    test = may_match if plain else always
+    return CompiledFilter(None, test, verify=verify, also=tuple(_necessary(options)), reach=reach)
+
+
+def _plain(param: SearchParam, part: Part) -> bool:
+    """Whether what a part compares in an instance is in the keys of the whole resource as well."""
+    whole = params(param.type)[part.code]
+    known = {way.steps for way in whole.routes}
+    return whole.kind in ("quantity", "date", "number") and all(
+        (*part.base.steps, *way.steps) in known for way in part.routes
+    )
 
 
 def _necessary(options: list[list[CompiledFilter]]) -> Iterator[tuple[int, ...]]:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from ..errors import TooCostly
 from ..model.query import Chain, Condition, Filter, Has
 from .base import hash64, param_number
-from .compiled import Check, Compiled, compiled
+from .compiled import Check, Compiled, Targets, compiled
 from .engine import SEQ_BITS, Engine, Match, Row, Sight
 from .index import params
 from .index_filter import unescaped
@@ -24,6 +24,8 @@ from .terms import Terms
 
 FEW = 200
 """Resources at the end of a chain that are looked up by their postings."""
+HOMES = 16
+"""Patients at the end of a chain whose homes are looked at one by one."""
 SOME, MANY = 1_000, 20_000
 """Resources that may point back, for `_has`: looked up ahead, and looked up when a page does not fill."""
 CHART = 200
@@ -67,17 +69,19 @@ class StoreLinks:
         return tuple(out) if len(out) <= FEW else None
 
     # ---- forward -----------------------------------------------------------------------------
-    async def chain(self, type_: str, one: Chain, sight: Sight) -> tuple[int, ...] | Check:
+    async def chain(self, type_: str, one: Chain, sight: Sight) -> Targets | Check:
         """Postings of the few targets, or a check of each row's targets."""
         everywhere = replace(sight, retired=True)
         ways = [(target, await self._far(target, inner, everywhere)) for target, inner in one.ways]
-        words: list[int] = []
+        words: dict[int, None] = {}
+        homes: dict[int, int] = {}
         for target, what in ways:
             rows = await self._all(target, what, everywhere, FEW)
             if rows is None:
                 return self._pointing(one.code, dict(ways), everywhere)
-            words += [hash64(f"{type_}|{one.code}", "ref", row.type, row.id) for row in rows]
-        return tuple(dict.fromkeys(words))
+            words |= {hash64(f"{type_}|{one.code}", "ref", row.type, row.id): None for row in rows}
+            homes |= {row.fh: row.rid >> SEQ_BITS for row in rows if row.type == "Patient"}
+        return Targets(tuple(words), tuple(homes.items()) if len(words) == len(homes) <= HOMES else ())
 
     async def _far(self, type_: str, inner: Condition, sight: Sight) -> Compiled:
         return await compiled(type_, (inner,), self, sight)
@@ -146,7 +150,7 @@ class StoreLinks:
                 return True
             if len(rows) == enough:
                 return None
-            away = await self._engine.away(row.fh, person, sight, types=(one.type,), match=match)
+            away = await self._engine.away([(row.fh, person)], sight, types=(one.type,), match=match)
             return bool(await self._judge.judged(what, what.fitting(away), sight, 1))
 
         async def newest(match: Match) -> bool:

@@ -1,6 +1,6 @@
 """How a search runs, for every engine: one person's rows, postings, or a walk, whichever is bounded.
 
-    person      the query names one Patient: their home, newest first, and what lies elsewhere by postings
+    person      the query names one Patient, or leads to a few: their homes, newest first, and what lies elsewhere
     gathered    postings or a date range give at most GATHER rows: all are sorted, a page is cut out
     walked      more than that: along (type, transaction) or an ordered table, testing row by row
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Hashable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
 from contextlib import aclosing
 from typing import Any
 
@@ -149,6 +149,9 @@ class Searcher:
         if job.person is not None and job.newest_first:
             await self._person_page(job)
             return
+        if job.what.homes and job.newest_first and not job.query.types:
+            await self._homes_page(job)
+            return
         way = job.cursor.place[0] if job.cursor else ""
         walking = way in _WALKS or (way == _NEWEST and not job.newest_first)
         gathered = None if walking else await self._gathered_soon(job, await self._worth(job, way))
@@ -171,15 +174,43 @@ class Searcher:
         size = await self._engine.size(job.query.type)
         return min(GATHER, max(200, int((0.25 * job.wanted * size) ** 0.5)))
 
-    # ---- one person --------------------------------------------------------------------------
+    # ---- one person, a few persons -----------------------------------------------------------
     async def _person_page(self, job: Job) -> None:
         """Home and elsewhere, merged by age. Place: "p", (tx, rid) of the last row given, last home row given."""
         _, tx, rid, below = job.cursor.place if job.cursor else ("p", _TOP, _TOP, _TOP)
-        away = [row for row in await self._elsewhere(job) if (row.tx, row.rid) < (tx, rid) and job.what.fits(row)]
+
+        async def home(size: int) -> list[Row]:
+            nonlocal below
+            rows = await self._home(job, below, size, bodies=True)
+            below = rows[-1].rid if rows else below
+            return rows
+
+        await self._at_home(job, home, (tx, rid))
+        self._place_person(job)
+
+    async def _homes_page(self, job: Job) -> None:
+        """Their homes and elsewhere, merged by age. Place as that of a walk."""
+        place = (job.cursor.place[1], job.cursor.place[2]) if job.cursor else (_TOP, _TOP)
+        persons, below = [person for _, person in job.what.homes], place
+
+        async def homes(size: int) -> list[Row]:
+            nonlocal below
+            rows = await self._engine.homes(
+                persons, job.sight, types=(job.query.type,), match=job.what.match, below=below, limit=size
+            )
+            below = (rows[-1].tx, rows[-1].rid) if rows else below
+            return rows
+
+        await self._at_home(job, homes, place)
+        self._place_newest(job, _NEWEST)
+
+    async def _at_home(self, job: Job, more: Callable[[int], Awaitable[list[Row]]], place: tuple[int, int]) -> None:
+        """more: so many further rows of the homes, newest first."""
+        away = [row for row in await self._elsewhere(job) if (row.tx, row.rid) < place and job.what.fits(row)]
         away.sort(key=lambda row: (row.tx, row.rid), reverse=True)
         while len(job.rows) < job.wanted:
             size = max(job.wanted - len(job.rows), 8)
-            home = await self._home(job, below, size, bodies=True)
+            home = await more(size)
             fitting = job.what.fitting(home)
             floor = (home[-1].tx, home[-1].rid) if len(home) == size else _LAST
             near = [row for row in away if (row.tx, row.rid) > floor]
@@ -190,9 +221,7 @@ class Searcher:
             job.rows += await self._judged(job, merged)
             if len(home) < size:
                 break
-            below = home[-1].rid
             in_time(job)
-        self._place_person(job)
 
     def _place_person(self, job: Job) -> None:
         given = job.rows[: job.query.count]
@@ -209,10 +238,8 @@ class Searcher:
         )
 
     async def _elsewhere(self, job: Job) -> list[Row]:
-        assert job.person is not None
-        return await self._engine.away(
-            job.what.patient, job.person, job.sight, types=(job.query.type,), match=job.what.match
-        )
+        homes = job.what.homes if job.person is None else ((job.what.patient, job.person),)
+        return await self._engine.away(homes, job.sight, types=(job.query.type,), match=job.what.match)
 
     async def _gathered_soon(self, job: Job, limit: int) -> list[Row] | None:
         """As `_gathered`; where there were too many lately, none is looked at again just to find that out."""

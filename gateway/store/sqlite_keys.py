@@ -42,6 +42,27 @@ def at_home(
     return keys_of(db, sql, (*asked, first, top, *values, *words, limit))
 
 
+def aged(
+    db: apsw.Connection,
+    names: Names,
+    person: int,
+    sight: Sight,
+    types: Sequence[str],
+    match: Match,
+    below: tuple[int, int],
+    limit: int,
+) -> list[tuple[int, int]]:
+    """(tx, rid) of the newest rows of a home before a place that match."""
+    where, values = sight_sql(sight, names)
+    also, words = match_sql(match)
+    sql = (
+        "SELECT row.from_tx, row.rid FROM row WHERE row.rid BETWEEN ? AND ? AND (row.from_tx, row.rid) < (?, ?)"
+        f" AND {where}{types_sql(types, names)}{also} ORDER BY row.rid DESC LIMIT ?"
+    )
+    first = person << SEQ_BITS
+    return list(db.execute(sql, (first, first | SEQ_MASK, *below, *values, *words, limit)))
+
+
 def _last(db: apsw.Connection, below: int) -> int:
     return next(iter(db.execute("SELECT max(rid) FROM row WHERE rid < ?", (below,))))[0] or 0
 

@@ -74,7 +74,7 @@ class Records:
         found = (
             await self._engine.hits(inside, sight, types=types, limit=GATHER)
             if person is None
-            else await self._engine.away(fh, person, sight, types=types, match=inside)
+            else await self._engine.away([(fh, person)], sight, types=types, match=inside)
         )
         if found is None:
             raise TooCostly(f"{asked.type}/{asked.id}", f"more than {GATHER} resources")

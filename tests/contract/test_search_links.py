@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 import gateway.store.links as links_module
 import gateway.store.reindex as reindex_module
@@ -162,3 +163,26 @@ REBUILT = [
     ("Observation", "code=718-7"),
     ("Observation", "encounter:missing=true"),
 ]
+
+
+async def test_the_newest_of_a_few_persons_come_in_order_page_by_page(store: ResourceStore) -> None:
+    for name in ("p1", "p2", "p3"):
+        await store.commit(Plan(puts=(patient(name, "吴" if name != "p3" else "孙"),)))
+    for n in range(12):
+        subject = f"p{n % 3 + 1}"
+        more = {"performer": [{"reference": "Patient/p1"}]} if n == 5 else {}
+        await store.commit(Plan(puts=(observation(f"o{n:02d}", subject, str(n), **more),)))
+
+    async def every(url: str) -> list[str]:
+        query, out, cursor = parse("Observation", pairs(url), params).query, list[str](), ""
+        while True:
+            page = await store.search(replace(query, cursor=cursor), SYSTEM)
+            out += ids(page.matches)
+            if not page.next:
+                return out
+            cursor = page.next
+
+    theirs = [f"o{n:02d}" for n in range(11, -1, -1) if n % 3 != 2]
+    assert await every("patient.name=吴&_count=3") == theirs
+    assert await every("patient.name=吴&value-quantity=gt4&_count=2") == [one for one in theirs if int(one[1:]) > 4]
+    assert await every("performer:Patient.name=吴&_count=2") == ["o05"]
