@@ -32,7 +32,7 @@ from .model.outcome import Finding, Outcome, State
 from .model.resource import Json, type_and_id
 from .model.systems import source_uri
 from .model.times import CHINA, Clock
-from .revise import Revised, revise
+from .revise import Revised, revise, visits_of
 from .store.base import AuditRow, Done, Plan, Put, Store, src_of
 from .store.bodies import prepare as prepared_put
 from .translate.engine import Mappings
@@ -68,13 +68,15 @@ class Work:
     def lanes(self) -> tuple[str, ...]:
         """Patients of one member, reports, visits and studies: what must be worked on in order of arrival.
 
-        And residents told alike: of two records that may be one person, the later one must see the earlier.
+        Visits that are named as well, and residents told alike: of two records that may be one person, the later must
+        see the earlier.
         """
         people = {f"{one.member}|{one.local_number}" for one in self.draft.records}
         people |= {"|".join(one) for one in map(_told, self.draft.records) if all(one)}
         people |= {f"{one.member}|{one.retired_number}" for one in self.draft.merges}
         heads = {f"{one.type}/{one.id}" for one in self.draft.resources if one.type in _LANE_TYPES}
-        return tuple(people | heads | {one.ref for one in self.draft.awaits})
+        visits = {f"visit|{one}" for one in visits_of(self.draft.resources)}
+        return tuple(people | heads | visits | {one.ref for one in self.draft.awaits})
 
 
 def _told(record: SourceRecord) -> tuple[str, str]:
@@ -143,11 +145,12 @@ class Pipeline:
             await self._all_there(work)
         who = await parts.people.resolve(draft.records, draft.merges)
         drafts = [_addressed(one, who.patients) for one in draft.resources]
+        srcs = [src_of(one.member, one.local_number) for one in draft.records]
         revised = await revise(
-            parts.store, drafts, mode=work.source.report_mode, said_at=draft.said_at, moves=who.moves,
+            parts.store, drafts, mode=work.source.report_mode, said_at=draft.said_at, srcs=srcs, moves=who.moves,
             carries=draft.carries,
         )  # fmt: skip
-        puts = [*puts_of(who), *_puts(revised, work, who)]
+        puts = [*puts_of(who), *_puts(revised, work, who, srcs)]
         outcomes = _outcomes(work, puts, (*draft.findings, *who.findings, *revised.findings))
         plan = Plan(
             puts=tuple(puts),
@@ -196,18 +199,18 @@ def _addressed(one: DraftResource, patients: Sequence[str]) -> DraftResource:
     return one._replace(body=one.body.replace(b'"' + mark + b'"', b'"' + real + b'"'))
 
 
-def _puts(revised: Revised, work: Work, who: Resolution) -> list[Put]:
+def _puts(revised: Revised, work: Work, who: Resolution, srcs: Sequence[int]) -> list[Put]:
     meta: Json = {"source": f"{source_uri(work.source.name)}#{work.keys[-1]}"}
     out = []
-    for one, expect, own_meta, src in revised.ordered:
-        record = work.draft.records[one.record] if one.record >= 0 else None
+    for one, expect, own_meta, src, patient in revised.ordered:
+        about = one.record >= 0
         out.append(
             prepared_put(
                 one.type,
                 one.id,
                 one.body,
-                patient=who.patients[one.record] if record else "",
-                src=src or (src_of(record.member, record.local_number) if record else 0),
+                patient=patient or (who.patients[one.record] if about else ""),
+                src=src or (srcs[one.record] if about else 0),
                 member=work.source.member,
                 meta=meta | own_meta,
                 expect=expect,
@@ -227,7 +230,7 @@ def _audit(work: Work, who: Resolution, puts: list[Put], clock: Clock) -> AuditR
         at=clock(), action="C", kind="message", subtype=work.draft.kind, outcome="0",
         user=work.source.name, display=work.source.title or work.source.name, role="source",
         member=work.source.member, purpose="TREAT", request_id=work.keys[0],
-        patients=tuple(dict.fromkeys(who.patients)),
+        patients=tuple(dict.fromkeys([*who.patients, *(one.patient for one in puts if one.patient)])),
         entities=tuple(dict.fromkeys(f"{one.type}/{one.id}" for one in puts)),
     )  # fmt: skip
 

@@ -38,12 +38,13 @@ async def _add_parts(store: Store, found: dict[str, Resource]) -> None:
     level = list(found.values())
     while level:
         bodies = {f"{row.type}/{row.id}": loads(row.body) for row in level}
-        wanted = [ref for ref in dict.fromkeys(_parts(bodies.values())) if ref not in found]
+        wanted = [ref for ref in dict.fromkeys(parts_of(bodies.values())) if ref not in found]
         level = await store.read_many([type_and_id(ref) for ref in wanted], SYSTEM)
         found |= {f"{row.type}/{row.id}": row for row in level}
 
 
-def _parts(bodies: Iterable[Json]) -> list[str]:
+def parts_of(bodies: Iterable[Json]) -> list[str]:
+    """`Type/id` of the results and specimens these resources name."""
     bodies = list(bodies)
     specimens = [one for body in bodies for one in _specimens(body)]
     return [*items_below(bodies, {}), *references(specimens, "Specimen")]

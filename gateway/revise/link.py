@@ -33,7 +33,8 @@ _LOGICAL = re.compile(
     rb'\{"type":"(%s|DiagnosticReport)","identifier":\{"system":%s,"value":%s\}\}'
     % ("|".join(sorted(_NAMED)).encode(), _TEXT, _TEXT)
 )
-_SUBJECT = re.compile(rb'"(?:subject|actor)":\{"reference":"(Patient/[^"]+)"')
+SUBJECT = re.compile(rb'"(?:subject|actor)":\{"reference":"(Patient/[^"]+)"')
+"""Whom a resource is about."""
 _MOST = 200
 """Resources that get their reference from one message at most."""
 
@@ -81,7 +82,7 @@ async def _pointed(body: bytes, find: Callable[[str, str, str], Awaitable[Iterab
 
 
 def _subject(body: bytes) -> bytes:
-    found = _SUBJECT.search(body)
+    found = SUBJECT.search(body)
     return found.group(1) if found else b""
 
 

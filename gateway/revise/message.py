@@ -5,7 +5,7 @@ A message about things nobody stored yet costs one read and passes through untou
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -18,7 +18,8 @@ from ..model.resource import Json, dumps, loads, reference_id, type_and_id
 from ..store.base import Move, Resource, Store
 from .carry import filed_with, subject_of
 from .document import orphaned_reports, plan_document, replaced_by
-from .link import Late, linked, now_there
+from .link import SUBJECT, Late, linked, now_there
+from .moved import Home, moved_away
 from .report import Mode, issue_of, items_below, plan_report
 from .study import merge_study
 from .told import Told, first_meta, said_meta, told
@@ -36,13 +37,15 @@ _HISTORY = 50
 class Step(NamedTuple):
     """One put of the plan: `meta` goes over the members the message gives.
 
-    src: the source record it came from, where that is another than its draft's; 0 = the draft's.
+    src, patient: the source record it came from and the Patient it is about, where these are others than its draft's;
+    0, "" = the draft's.
     """
 
     resource: DraftResource
     expect: int | None
     meta: Json
     src: int = 0
+    patient: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,25 +62,46 @@ async def revise(
     *,
     mode: Mode,
     said_at: datetime | None,
+    srcs: Sequence[int] = (),
     moves: Sequence[Move] = (),
     carries: Sequence[str] = (),
 ) -> Revised:
     """The drafts, measured against what is stored under their ids.
 
-    moves: what the same plan moves between Patients first, so that nothing is written back to the old one.
+    srcs: source records of the message. moves: what the same plan moves between Patients first, so that nothing is
+    written back to the old one.
     carries: `Encounter/id` of visits that take along what was filed with them.
     Raises StudyOfAnother for an image filed under another patient's study.
     """
-    drafts = await linked(store, drafts)
     heads = [(one.type, one.id) for one in drafts if one.type not in _FOLLOWERS]
     stored = {f"{one.type}/{one.id}": one for one in await store.read_many(list(dict.fromkeys(heads)), SYSTEM)}
+    homes, elsewhere = await moved_away(store, drafts, stored, srcs, moves, said_at)
+    drafts = await linked(store, [_at_home(one, homes) for one in drafts])
     towards = tuple(_towards(one) for one in await now_there(store, drafts, stored))
     if not stored and not any(map(_needs_a_look, drafts)):
-        return Revised((*(_first(one, said_at) for one in drafts), *towards))
+        return Revised(_homed([_first(one, said_at) for one in drafts], homes) + towards, tuple(elsewhere))
     desk = _Desk(store, drafts, stored, mode, said_at, moves)
     await desk.load()
     made = await desk.work()
-    return Revised((*made.ordered, *towards, *await desk.carried(carries)), made.findings)
+    ordered = _homed(made.ordered, homes)
+    return Revised((*ordered, *towards, *await desk.carried(carries)), (*made.findings, *elsewhere))
+
+
+def _at_home(one: DraftResource, homes: Mapping[str, Home]) -> DraftResource:
+    """The draft about the Patient its visit has now."""
+    home = homes.get(f"{one.type}/{one.id}")
+    if home is None or not (found := SUBJECT.search(one.body)):
+        return one
+    return one._replace(body=one.body.replace(b'"%s"' % found[1], f'"Patient/{home.patient}"'.encode()))
+
+
+def _homed(steps: Iterable[Step], homes: Mapping[str, Home]) -> tuple[Step, ...]:
+    """The steps, those of a visit moved away under the source record it has now."""
+    return tuple(
+        step._replace(src=home.src, patient=home.patient) if (home := homes.get(f"{r.type}/{r.id}")) else step
+        for step in steps
+        for r in (step.resource,)
+    )
 
 
 def _towards(late: Late) -> Step:

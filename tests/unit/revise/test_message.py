@@ -72,7 +72,7 @@ async def receive(store: MemoryStore, bodies: list[Json], key: str, hours: float
     )
     puts = [
         Put(one.type, one.id, one.body, Keys(), dumps({"source": SOURCE.format(key)} | meta), "p", 7, "m", 0, expect)
-        for one, expect, meta, _ in revised.ordered
+        for one, expect, meta, *_ in revised.ordered
     ]
     await store.apply(Resolution(), *puts)
     return [f"{t}/{i}" for (t, i), versions in store.versions.items() if len(versions) > before.get((t, i), 0)]
