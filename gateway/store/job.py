@@ -12,8 +12,8 @@ from .compiled import Compiled
 from .cursor import Cursor
 from .engine import Engine, Row, Sight
 
-SECONDS = 5.0
-"""How long a page may take."""
+SECONDS = 4.8
+"""How long a page may take, so that also a refusal is there within five."""
 _TOP = 1 << 62
 
 

@@ -242,14 +242,19 @@ class Searcher:
         return await self._engine.away(homes, job.sight, types=(job.query.type,), match=job.what.match)
 
     async def _gathered_soon(self, job: Job, limit: int) -> list[Row] | None:
-        """As `_gathered`; where there were too many lately, none is looked at again just to find that out."""
-        if not job.newest_first or job.person is not None or job.what.among is not None:
+        """As `_gathered`; where there were more than half as many lately, none is looked at just to find that out.
+
+        For a page of the newest none is tested yet: most need not be.
+        """
+        if not job.newest_first:
             return await self._gathered(job, limit)
+        if job.what.among is not None:
+            return await self._candidates(job, limit)
         key, now = (job.query.type, job.what.match, tuple(job.what.spans)), time.monotonic()
         many, until = self._many.get(key, (-1, now))
-        if many >= limit and now < until:
+        if 2 * many >= limit and now < until:
             return None
-        found = await self._gathered(job, limit)
+        found = await self._candidates(job, limit)
         if found is None:
             if len(self._many) >= _REMEMBERED:
                 self._many.clear()
@@ -259,19 +264,22 @@ class Searcher:
     # ---- gathered ----------------------------------------------------------------------------
     async def _gathered(self, job: Job, limit: int) -> list[Row] | None:
         """All rows that fit, not judged, in no order; None when there are more than `limit` to look at."""
+        found = await self._candidates(job, limit)
+        return None if found is None else job.what.fitting(found)
+
+    async def _candidates(self, job: Job, limit: int) -> list[Row] | None:
+        """The same, not tested."""
         types = (job.query.type,)
         if job.what.among is not None:
-            found = await self._among(job, limit)
-        elif job.person is not None:
+            return await self._among(job, limit)
+        if job.person is not None:
             home = await self._home(job, _TOP, limit + 1, bodies=False)
-            found = None if len(home) > limit else home + await self._elsewhere(job)
-        elif job.what.all:
-            found = await self._engine.hits(job.what.match, job.sight, types=types, limit=limit)
-        elif self._span(job) is not None:
-            found = await self._in_span(job, limit)
-        else:
-            found = await self._whole_type(job, limit)
-        return None if found is None else job.what.fitting(found)
+            return None if len(home) > limit else home + await self._elsewhere(job)
+        if job.what.all:
+            return await self._engine.hits(job.what.match, job.sight, types=types, limit=limit)
+        if self._span(job) is not None:
+            return await self._in_span(job, limit)
+        return await self._whole_type(job, limit)
 
     async def _among(self, job: Job, limit: int) -> list[Row] | None:
         """Rows of resources known by their fh."""
@@ -329,7 +337,7 @@ class Searcher:
         while len(job.rows) < job.wanted and start < len(ordered):
             part = ordered[start : start + max(job.wanted - len(job.rows), _CHUNK if job.what.late else 8)]
             start += len(part)
-            job.rows += await self._judged(job, part)
+            job.rows += await self._judged(job, job.what.fitting(part))
             in_time(job)
 
     def _place_newest(self, job: Job, way: str) -> None:
@@ -375,7 +383,7 @@ class Searcher:
         bodies: bool = False,
     ) -> AsyncGenerator[list[Row]]:
         """Rows that match along transactions, `size` and then more a step; stretches without any are passed over."""
-        seen = 0
+        seen, most = 0, _CHUNK if job.what.late else _STEP  # bodies looked at hold up everybody else
         for low, high in await self._windows(job, ascending):
             if after is not None and (high < after[0] if ascending else low > after[0]):
                 continue
@@ -389,7 +397,7 @@ class Searcher:
                 seen = await self._bounded(job, seen + len(rows))
                 if len(rows) < size:
                     break
-                inside, size = (rows[-1].tx, rows[-1].rid), min(3 * size, max(size, _STEP))
+                inside, size = (rows[-1].tx, rows[-1].rid), min(2 * size, max(size, most))
 
     async def _windows(self, job: Job, ascending: bool) -> list[tuple[int, int]]:
         bounds, windows = await between(self._engine, job), Windows(job.what)

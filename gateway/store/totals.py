@@ -18,7 +18,8 @@ from .judge import Judge
 
 GATHER = 20_000
 """Rows that may be gathered and sorted by age; beyond, a search walks."""
-_STEP = 2_000
+_FEW, _STEP = 200, 2_000
+"""Rows a step, where each is opened and where none is."""
 _SAMPLE = 2_000
 _TOP = 1 << 62
 Gather = Callable[[Job, int], Awaitable[list[Row] | None]]
@@ -76,7 +77,7 @@ class Totals:
         if job.what.counted:
             return await self._counted(job, await between(self._engine, job))
         total = 0
-        async for rows in self._walk(job, _STEP):
+        async for rows in self._walk(job, _FEW if job.what.late else _STEP):
             total += await self._good(job, job.what.fitting(rows))
         return total
 
