@@ -397,7 +397,7 @@ class Searcher:
                 seen = await self._bounded(job, seen + len(rows))
                 if len(rows) < size:
                     break
-                inside, size = (rows[-1].tx, rows[-1].rid), min(2 * size, max(size, most))
+                inside, size = (rows[-1].tx, rows[-1].rid), min(_next_step(job, seen, size), max(size, most))
 
     async def _windows(self, job: Job, ascending: bool) -> list[tuple[int, int]]:
         bounds, windows = await between(self._engine, job), Windows(job.what)
@@ -450,6 +450,12 @@ class Searcher:
         in_time(job)
         await asyncio.sleep(0)
         return seen
+
+
+def _next_step(job: Job, seen: int, size: int) -> int:
+    """How many rows are likely to fill the page: some more than those seen so far promise, or three times as many."""
+    have = len(job.rows)
+    return max(job.wanted, (job.wanted - have) * seen * 5 // (have * 4)) if have > 3 else 3 * size
 
 
 def _lasting(query: Query, jobs: list[Job], who: AccessContext) -> bool:
