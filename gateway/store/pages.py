@@ -38,7 +38,7 @@ class Pages:
         self.turn = 0
         self._pages: dict[Hashable, tuple[int, Kept]] = {}  # with its number
         self._keys: dict[int, Hashable] = {}  # by number, of pages still there
-        self._marked: dict[int, list[int]] = {}  # numbers of pages, also of some forgotten since
+        self._marked: dict[int, int | list[int]] = {}  # numbers of pages, also of some forgotten since
         self._bytes = 0
         self._last = 0
 
@@ -61,8 +61,18 @@ class Pages:
         self._pages[key] = self._last, page
         self._keys[self._last] = key
         self._bytes += _size(page)
-        for mark in page.marks:
-            self._marked.setdefault(mark, []).append(self._last)
+        self._mark(page.marks, self._last)
+
+    def _mark(self, marks: tuple[int, ...], number: int) -> None:
+        # Mostly a mark is of one page: a plain number, which collections of garbage need not look at.
+        marked = self._marked
+        for mark in marks if not marked.keys().isdisjoint(marks) else ():
+            known = marked.get(mark)
+            if isinstance(known, list):
+                known.append(number)
+            elif known is not None:
+                marked[mark] = [known, number]
+        marked.update(dict.fromkeys([mark for mark in marks if mark not in marked], number))
 
     def told(self, plan: PackedPlan) -> None:
         """Forget what a plan may have changed."""
@@ -81,7 +91,8 @@ class Pages:
                 self._forget(word)
 
     def _forget(self, mark: int) -> None:
-        for number in self._marked.pop(mark):
+        numbers = self._marked.pop(mark)
+        for number in numbers if isinstance(numbers, list) else (numbers,):
             key = self._keys.pop(number, None)
             if key is not None:
                 del self._pages[key]
