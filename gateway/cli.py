@@ -32,6 +32,7 @@ def main(argv: list[str] | None = None) -> int:
         return int(run(args))
     except ConfigError as fault:
         say(f"{fault.code} {fault.sentence_zh()}")
+        say(f"{' ' * len(fault.code)} {fault.sentence_en()}")
         return Exit.CONFIG
     except MissingFile as fault:
         say(f"{fault.code} {fault.sentence_zh()}")

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from ..errors import MappingError
 from ..model import systems
-from .strict_yaml import read_utf8
+from .strict_yaml import near_to, read_utf8
 
 _SYSTEMS = {
     "LOINC": systems.LOINC,
@@ -179,10 +179,13 @@ def parse_table(text: str, place: str, name: str) -> Table:
     rows = [(reader.line_num, row) for row in reader]
     for line, row in rows:
         if None in row or any(cell is None for cell in row.values()):
-            raise MappingError(f"{place}:{line}", "this row has another number of columns than the header")
+            zh = f"这一行的列数与表头（{len(columns)} 列）不同；值里有逗号时请加双引号。"
+            text = f"this row has another number of columns than the header ({len(columns)})"
+            raise MappingError(f"{place}:{line}", text, detail_zh=zh)
     concepts = {"from", "system", "code"} <= set(columns)
     if not concepts and not {"from", "to"} <= set(columns):
-        raise MappingError(f"{place}:1", "the header needs `from,to` or `from,…,system,code`")
+        zh = "表头须有 from,to（取值对照）或 from,…,system,code（标准编码）。"
+        raise MappingError(f"{place}:1", "the header needs `from,to` or `from,…,system,code`", detail_zh=zh)
     _check_columns(columns, _CONCEPTS if concepts else _VALUES, place)
     days = sorted({valid_from(row, f"{place}:{line}") for line, row in rows} | {""})
     digest, build = hashlib.sha256(text.encode()).hexdigest()[:16], _concept_table if concepts else _value_table
@@ -195,7 +198,9 @@ def _check_columns(columns: Sequence[str], known: Sequence[str], place: str) -> 
     for column in columns:
         near = difflib.get_close_matches(column.strip().lower().replace("_", "-"), known, 1, 0.75)
         if column not in known and near:
-            raise MappingError(f"{place}:1", f"the column {column!r} is unknown; did you mean {near[0]!r}?")
+            zh = f"没有列 {column!r}，是不是 {near[0]!r}？"
+            text = f"the column {column!r} is unknown; did you mean {near[0]!r}?"
+            raise MappingError(f"{place}:1", text, detail_zh=zh)
 
 
 def valid_from(row: Mapping[str, str], place: str) -> str:
@@ -208,7 +213,8 @@ def valid_from(row: Mapping[str, str], place: str) -> str:
             return date(*map(int, found.groups())).isoformat()
     except ValueError:
         pass
-    raise MappingError(place, f"valid-from is {cell!r}; write a day, like 2026-07-01")
+    zh = f"valid-from 列的 {cell!r} 不是日期，请写成 2026-07-01 这样。"
+    raise MappingError(place, f"valid-from is {cell!r}; write a day, like 2026-07-01", detail_zh=zh)
 
 
 Rows = Sequence[tuple[int, dict[str, str]]]  # line, cells
@@ -240,11 +246,15 @@ def _value_table(name: str, place: str, rows: Rows) -> Table:
     counted: dict[str, str] = {}
     for line, row in rows:
         if (row.get("equivalence") or "equivalent") not in _EQUIVALENCE:
-            raise MappingError(f"{place}:{line}", f"{row['equivalence']!r} is no equivalence of R4's ConceptMap")
+            near, near_zh = near_to(row["equivalence"], _EQUIVALENCE)
+            text = f"{row['equivalence']!r} is no equivalence of R4's ConceptMap{near}"
+            raise MappingError(f"{place}:{line}", text, detail_zh=f"equivalence 列没有 {row['equivalence']!r}{near_zh}")
         into = counted if row.get("item", "") == "counted" else plain
         for spelling in _spellings(row["from"]):
             if into.setdefault(spelling, row["to"].strip()) != row["to"].strip():
-                raise MappingError(f"{place}:{line}", f"{row['from']!r} stands here twice with different targets")
+                text = f"{row['from']!r} stands here twice with different targets"
+                zh = f"{row['from']!r} 写了两次而目标不同；从某天起才换的，请填 valid-from 列。"
+                raise MappingError(f"{place}:{line}", text, detail_zh=zh)
     return Table(name, values=plain, counted=counted)
 
 
@@ -264,8 +274,13 @@ def full_system(short: str) -> str:
 
 def _concept_row(row: dict[str, str], place: str) -> ConceptRow:
     system = full_system(row["system"])
-    if not system.startswith(("http", "urn:")) or not row["code"].strip():
-        raise MappingError(place, f"system {row['system']!r} is neither a known short name nor a URI, or code is empty")
+    if not row["code"].strip():
+        raise MappingError(place, "the column code is empty", detail_zh="code 列为空。")
+    if not system.startswith(("http", "urn:")):
+        near, near_zh = near_to(row["system"], _SYSTEMS)
+        text = f"system {row['system']!r} is neither a known short name nor a URI{near}"
+        zh = f"system 列的 {row['system']!r} 不是已知简称（{'、'.join(_SYSTEMS)}），也不是 URI{near_zh}"
+        raise MappingError(place, text, detail_zh=zh)
     return ConceptRow(
         name=row.get("name", "").strip(),
         units=frozenset(filter(None, row.get("unit", "").strip().split("|"))),

@@ -14,8 +14,8 @@ from typing import Any
 
 from ..model.message import DraftResource
 from ..model.resource import dumps
-from .expressions import WHOLE, Elements, Expressions
-from .formats import Emit, Format, Session
+from .expressions import WHOLE, Expressions
+from .formats import Elements, Emit, Format, Session
 from .functions import Setting
 from .json_code import is_constant, literal
 from .mapping import Map, Rule
@@ -205,8 +205,6 @@ class _Writer:
 
     def _body(self, planned: Planned) -> None:
         rule, node = planned.rule, planned.rule.node
-        if not any(node.get(key) for key in ("to", "keep", "warn", "document")):
-            raise node.error(f"rule {rule.name!r} does nothing: no inherited rule has this name, and it has no `to`")
         self._session.fired(planned.bit, self.emit)
         if node.get("document"):
             self.emit.line(f"m.document = m.document or {self._write.text(node.fields()['document'])}")
@@ -222,7 +220,7 @@ class _Writer:
     def _identity(self, rule: Rule) -> list[str]:
         node = rule.node.get("id") or rule.node.get("global_id")
         if node is None:
-            raise rule.node.error(f"the rule {rule.name} needs `id`")
+            raise rule.node.error(f"the rule {rule.name} needs `id`", f"规则 {rule.name} 缺少 `id`。")
         items = node.items()
         self._write.fresh = True
         parts = [self._write.lifted(partial(self._write.text, item))[0] for item in items]

@@ -26,8 +26,7 @@ from . import read_cda, read_csv, read_dicom, read_json, read_v2
 from .codes import Table
 from .compile import Compiled, compile_map
 from .declared import declared_ranges
-from .expressions import Elements
-from .formats import Document, Format
+from .formats import Document, Elements, Format
 from .functions import Setting
 from .mapping import Library, Map
 from .periods import day_of

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from ..model import systems
 from ..model.resource import dumps
 from .condition import Condition
-from .formats import Access, Emit, Session
+from .formats import Access, Elements, Emit, Session
 from .functions import FUNCTIONS, Function, Setting, text
 from .functions_rows import ROW_FUNCTIONS
 from .functions_v2 import V2_FUNCTIONS
@@ -35,13 +35,6 @@ _FROM_KEYS = frozenset({"from", "by", "when"})
 
 Render = Callable[[Any], str] | Callable[[Any], bytes]
 Wrap = Callable[[bytes], bytes]
-
-
-class Elements(Protocol):
-    """What the R4 definitions say, where they are at hand."""
-
-    def knows(self, path: str) -> bool:
-        """True when R4 has this element: `Observation.referenceRange.low`, `Observation.valueQuantity`."""
 
 
 class Expressions:
@@ -69,7 +62,8 @@ class Expressions:
         """A path or `$kept` value."""
         if path.startswith("$"):
             if path[1:] not in self.names.kept:
-                raise node.error(f"nothing is kept under {path}")
+                kept = self.names.kept
+                raise node.unknown(path[1:], kept, f"nothing is kept under {path}", f"前面没有 keep 过 {path}")
             return Access(self._local(self.names.kept[path[1:]]), repr(path))
         about = function or _PLAIN
         try:
@@ -77,7 +71,7 @@ class Expressions:
                 path, self.bit, self.emit, whole=about.whole, repeats=about.repeats, covers=about.covers
             )
         except ValueError as error:
-            raise node.error(f"{path}: {error}") from error
+            raise node.error(f"{path}: {error}", f"路径 {path} 写法有误：{error}") from error
         self._inner = self._inner or found.inner
         return found
 
@@ -145,7 +139,7 @@ class Expressions:
                 node.text(), partial(self.plain, node=node), partial(self.held, node=node), self.emit.bind
             ).code()
         except ValueError as error:
-            raise node.error(f"when: {error}") from error
+            raise node.error(f"when: {error}", f"条件 when 写法有误：{error}") from error
 
     # ---- texts ----------------------------------------------------------------------------------
     def text(self, node: Yaml) -> str:
@@ -286,7 +280,8 @@ class Expressions:
         name = node.word("by") or "text"
         function = ALL_FUNCTIONS.get(name)
         if function is None:
-            raise fields["by"].error(f"there is no function {name!r}; see mappings/README.md")
+            text = f"there is no function {name!r}, see mappings/README.md"
+            raise fields["by"].unknown(name, ALL_FUNCTIONS, text, f"没有函数 {name!r}，全部函数见 mappings/README.md")
         node.fields(_FROM_KEYS | set(function.inputs) | set(function.options))
         options = {key: self._option(key, fields[key]) for key in function.options if key in fields}
         inputs = [self.access(fields["from"].text(), fields["from"], function)]
@@ -314,7 +309,8 @@ class Expressions:
         if value.startswith("$"):
             return str(self._named(value[1:], node))
         if key == "table" and value not in self.setting.tables:
-            raise node.error(f"there is no table {value!r} (codes/{value}.csv)")
+            text = f"there is no table {value!r} (codes/{value}.csv)"
+            raise node.unknown(value, self.setting.tables, text, f"没有码表 {value!r}（codes/{value}.csv）")
         return value
 
     def _memo(
@@ -419,7 +415,8 @@ class Expressions:
         if node.get("id") or node.get("global_id"):
             return self._conditional(node, lambda: self._computed(node, name))
         if name not in self.names.made:
-            raise node.error(f"no rule {name!r} makes a resource before this one")
+            text = f"no rule {name!r} makes a resource before this one"
+            raise node.unknown(name, self.names.made, text, f"这条规则之前没有规则 {name!r} 产生资源")
         return self._conditional(node, lambda: self._to_made(name))
 
     def _to_made(self, name: str) -> str:
@@ -479,7 +476,9 @@ class Expressions:
 
     def _check(self, path: str, node: Yaml) -> None:
         if self.elements is not None and not self.elements.knows(path.replace("[x]", "")):
-            raise node.error(f"R4 has no element {path}")
+            parent, _, name = path.rpartition(".")
+            known = self.elements.names(parent)
+            raise node.unknown(name, known, f"R4 has no element {path}", f"R4 没有元素 {path}")
 
     def _object(self, node: Yaml, path: str) -> str:
         constant, found = self.members(node, path)

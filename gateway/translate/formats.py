@@ -117,6 +117,16 @@ class Emit:
         return f"{hint}{self._count}"
 
 
+class Elements(Protocol):
+    """What the R4 definitions say, where they are at hand."""
+
+    def knows(self, path: str) -> bool:
+        """True when R4 has this element: `Observation.referenceRange.low`, `Observation.valueQuantity`."""
+
+    def names(self, path: str) -> list[str]:
+        """The elements below a path, [] for an unknown one."""
+
+
 class Session(Protocol):
     """Path compiler of one mapping. Raises ValueError for a path it cannot read; the caller adds file:line."""
 

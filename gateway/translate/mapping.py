@@ -107,7 +107,7 @@ class Library:
         if relative not in self._yaml:
             path = self.find(relative)
             if path is None:
-                raise MappingError(relative, "there is no such file")
+                raise MappingError(relative, "there is no such file", detail_zh="没有这个文件。")
             self._yaml[relative] = load(path, shown_as=relative)
         return self._yaml[relative]
 
@@ -154,7 +154,16 @@ class Library:
         node = self.yaml(f"{name}.yaml")
         if name in seen:
             raise node.error(f"{name} extends itself: {' → '.join((*seen, name))}")
-        yield from node.words("extends")
+        for parent in node.words("extends"):
+            if self.find(f"{parent}.yaml") is None:
+                text, zh = f"there is no map {parent!r}", f"没有映射 {parent!r}"
+                raise node.fields()["extends"].unknown(parent, self._all(), text, zh)
+            yield parent
+
+    def _all(self) -> list[str]:
+        """Every map there is, as `extends` names them."""
+        found = {path.relative_to(root).with_suffix("") for root in self._folders for path in root.rglob("*.yaml")}
+        return sorted(one.as_posix() for one in found if one.name != "source")
 
     def _nearest(self, name: str, key: str, seen: tuple[str, ...] = ()) -> Yaml | None:
         """The map's own key, else that of the first map it extends that has it."""
@@ -176,7 +185,8 @@ class Library:
             node.fields(MAP_KEYS)
             for gone in (node.get("remove") or Yaml([], node.place)).items():
                 if rules.pop(gone.text(), None) is None:
-                    raise gone.error(f"there is no rule {gone.text()!r} to remove")
+                    text, zh = f"there is no rule {gone.text()!r} to remove", f"没有可去掉的规则 {gone.text()!r}"
+                    raise gone.unknown(gone.text(), rules, text, zh)
             for rule in (node.get("rules") or Yaml([], node.place)).items():
                 rules = _with_rule(rules, rule)
             ignore |= _ignored(node)
@@ -189,7 +199,7 @@ def _ignored(node: Yaml) -> dict[str, str]:
         entry.fields(IGNORE_KEYS)
         because = entry.word("because").strip()
         if not because:
-            raise entry.error("say why the field is ignored: because")
+            raise entry.error("say why the field is ignored: because", "请写明忽略的理由：because")
         for path in entry.words("field"):
             out[path] = because
     return out
@@ -208,7 +218,7 @@ def _with_rule(rules: dict[str, Rule], node: Yaml) -> dict[str, Rule]:
     if not beside:
         return {**rules, name: made}
     if beside not in rules:
-        raise node.error(f"there is no rule {beside!r} to stand beside")
+        raise node.unknown(beside, rules, f"there is no rule {beside!r} to stand beside", f"没有规则 {beside!r}")
     out: dict[str, Rule] = {}
     for key, rule in rules.items():
         if key == name:

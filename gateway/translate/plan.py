@@ -29,7 +29,7 @@ def plan_of(found: Map, session: Session) -> list[Planned]:
     out: list[Planned] = []
     count, steps, loops = 0, tuple[str, ...](), tuple[int, ...]()
     for number, rule in enumerate(found.rules):
-        _check_names(rule)
+        _check(rule, found)
         try:
             chain = session.chain(rule.each)
         except ValueError as error:
@@ -45,7 +45,14 @@ def plan_of(found: Map, session: Session) -> list[Planned]:
     return out
 
 
-def _check_names(rule: Rule) -> None:
+def _check(rule: Rule, found: Map) -> None:
+    """Names are well spelt, and the rule does something: one without effect is a misspelt name of an inherited rule."""
+    if not any(rule.node.get(key) for key in ("to", "keep", "warn", "document")):
+        known = [one.name for one in found.rules if one is not rule]
+        text = f"rule {rule.name!r} does nothing: it has no `to`, and no inherited rule has this name"
+        raise rule.node.unknown(
+            rule.name, known, text, f"规则 {rule.name!r} 不起作用：没有 `to`，继承的映射里也没有这个名字"
+        )
     if not _WORD.fullmatch(rule.name):
         raise rule.node.error(f"a rule's name is lower-case letters, digits and _: {rule.name!r}")
     if rule.to and rule.to not in SPECIAL_TARGETS and not rule.to.isalpha():

@@ -11,7 +11,7 @@ from ..model.directory import Alliance, Directory, Level, Member, Source
 from ..model.times import parse_offset
 from .charset import known_name
 from .mapping import Library
-from .strict_yaml import Yaml, each
+from .strict_yaml import Yaml, each, near_to
 
 FORMATS = ("v2", "cda", "csv", "json", "dicom")
 SANDBOX = "sandbox"
@@ -53,7 +53,9 @@ def _choice(node: Yaml, key: str, allowed: tuple[str, ...], default: str) -> str
     found = node.word(key, default)
     if found not in allowed:
         where = node.get(key) or node
-        raise where.error(f"{key} is {found!r}; it must be one of {', '.join(allowed)}")
+        near, near_zh = near_to(found, allowed)
+        text = f"{key} is {found!r}{near}; it must be one of {', '.join(allowed)}"
+        raise where.error(text, f"{key} 写的是 {found!r}{near_zh}；只能是 {'、'.join(allowed)}。")
     return found
 
 

@@ -6,8 +6,9 @@ boolean, a null, a date or a base-60 number (`no`, `on`, `~`, `2026-03-10`, `12:
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -29,9 +30,14 @@ class Yaml:
     value: str | list[Yaml] | dict[str, Yaml]
     place: str
 
-    def error(self, detail: str) -> MappingError:
-        """A MappingError at this node."""
-        return MappingError(self.place, detail)
+    def error(self, detail: str, zh: str = "") -> MappingError:
+        """A MappingError at this node; in Chinese too, where a mapping's author meets it often."""
+        return MappingError(self.place, detail, detail_zh=zh)
+
+    def unknown(self, name: str, known: Iterable[str], detail: str, zh: str) -> MappingError:
+        """A MappingError about a name nobody knows, with the nearest that is known."""
+        near, near_zh = near_to(name, known)
+        return self.error(detail + near, zh + near_zh)
 
     def text(self) -> str:
         """The scalar; MappingError for anything else."""
@@ -49,7 +55,11 @@ class Yaml:
             raise self.error("a mapping (key: value) is expected here")
         for key, node in self.value.items():
             if allowed is not None and key not in allowed:
-                raise node.error(f"unknown key {key!r}; known are {', '.join(sorted(allowed))}")
+                near, near_zh = near_to(key, allowed)
+                known = ", ".join(sorted(allowed))
+                raise node.error(
+                    f"unknown key {key!r}{near}; known are {known}", f"没有键 {key!r}{near_zh}；可用：{known}。"
+                )
         return self.value
 
     def get(self, key: str) -> Yaml | None:
@@ -83,6 +93,12 @@ class Yaml:
         return self.value
 
 
+def near_to(name: str, known: Iterable[str]) -> tuple[str, str]:
+    """`, did you mean 'patient'?` in English and Chinese; empty where no known name is like it."""
+    found = difflib.get_close_matches(name, list(known), 1, 0.6)
+    return (f", did you mean {found[0]!r}?", f"，是不是 {found[0]!r}？") if found else ("", "")
+
+
 def read_utf8(path: Path, shown_as: str) -> str:
     """The text of a mapping file. Raises MappingError with the line of the first byte that is not UTF-8."""
     body = path.read_bytes()
@@ -106,7 +122,8 @@ def parse(text: str, name: str) -> Yaml:
         root = yaml.compose(text, loader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise MappingError(f"{name}:{line}", str(error.problem)) from error
+        zh = f"YAML 写法有误，多为缩进、冒号或括号：{error.problem}"
+        raise MappingError(f"{name}:{line}", str(error.problem), detail_zh=zh) from error
     except yaml.YAMLError as error:
         raise MappingError(f"{name}:1", str(error)) from error
     if root is None:
@@ -124,7 +141,8 @@ def _convert(node: yaml.Node, name: str, seen: set[int]) -> Yaml:
     if isinstance(node, yaml.SequenceNode):
         return Yaml([_convert(item, name, seen) for item in node.value], place)
     if isinstance(node, yaml.ScalarNode) and not node.style and _SURPRISE.fullmatch(node.value):
-        raise MappingError(place, f"{node.value!r} means something else to YAML; put it in quotes")
+        zh = f"{node.value!r} 在 YAML 里另有含义，请加引号。"
+        raise MappingError(place, f"{node.value!r} means something else to YAML; put it in quotes", detail_zh=zh)
     return Yaml(node.value, place)
 
 
@@ -135,9 +153,10 @@ def _pairs(node: yaml.MappingNode, name: str, seen: set[int]) -> dict[str, Yaml]
         if not isinstance(key, yaml.ScalarNode):
             raise MappingError(place, "a key is a plain text")
         if key.value in out:
-            raise MappingError(place, f"the key {key.value!r} stands here twice")
-        found = _convert(value, name, seen)
-        out[key.value] = found if isinstance(found.value, dict | list) else Yaml(found.value, place)
+            raise MappingError(
+                place, f"the key {key.value!r} stands here twice", detail_zh=f"键 {key.value!r} 写了两次。"
+            )
+        out[key.value] = Yaml(_convert(value, name, seen).value, place)
     return out
 
 

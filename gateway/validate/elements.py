@@ -15,6 +15,16 @@ class R4Elements:
         type_, _, rest = path.partition(".")
         return type_ in resource_types() and (not rest or _known(type_, tuple(rest.split("."))))
 
+    def names(self, path: str) -> list[str]:
+        """`Observation.referenceRange` → low, high, …; [] for an unknown path."""
+        type_, *rest = path.split(".")
+        for name in rest:
+            found = [one.type for one in elements(type_) if name in (one.name, one.choice) and not one.primitive]
+            if not found:
+                return []
+            type_ = found[0]
+        return [one.name for one in elements(type_)] if rest or type_ in resource_types() else []
+
 
 @cache
 def _known(type_: str, names: tuple[str, ...]) -> bool:

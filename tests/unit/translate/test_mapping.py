@@ -112,6 +112,9 @@ def test_an_element_r4_does_not_have_is_refused_when_the_definitions_are_at_hand
         def knows(self, path: str) -> bool:
             return path != "Observation.stauts"
 
+        def names(self, path: str) -> list[str]:
+            return []
+
     write(folder, "_base/v2/oru.yaml", BASE.replace("status: final", "stauts: final"))
     with pytest.raises(MappingError, match=r"R4 has no element Observation\.stauts"):
         Mappings.load([folder], elements=Definitions())

@@ -1,0 +1,68 @@
+"""Typical slips of a mapping's author: refused with file and line, the nearest right name, in Chinese and English."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gateway.errors import MappingError
+from gateway.shipped import shipped
+from gateway.translate.engine import Mappings
+from gateway.validate.elements import R4Elements
+
+SOURCE = """name: 区医院
+level: secondary
+sources:
+  qu:
+    format: v2
+    control_id: trusted
+    settings: {msh3: QLIS, msh4: QYY}
+"""
+MAP = """extends: _base/v2/oru_r01
+serves: [ORU^R01]
+rules:
+  - rule: patient
+    when: PID-3 present
+    set:
+      gender: {from: PID-8, by: code, table: gender}
+ignore:
+  - {field: ZPI-3, because: 收费类别}
+"""
+ITEMS = "from,name,unit,specimen,system,code,display,valid-from\n0102,白细胞,10*9/L,B,LOINC,6690-2,白细胞,2026-07-01\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "right", "wrong", "line", "en", "zh"),
+    [
+        ("oru_r01.yaml", "oru_r01\n", "oru_r1\n", 1, "mean '_base/v2/oru_r01'", "没有映射"),
+        ("oru_r01.yaml", "ignore:", "ignor:", 8, "mean 'ignore'", "没有键 'ignor'，是不是 'ignore'"),
+        ("oru_r01.yaml", "rule: patient", "rule: pateint", 4, "mean 'patient'", "不起作用"),
+        ("oru_r01.yaml", "gender: {", "gendr: {", 7, "mean 'gender'", "R4 没有元素 Patient.gendr"),
+        ("oru_r01.yaml", "by: code", "by: cod", 7, "mean 'code'", "没有函数"),
+        ("oru_r01.yaml", "table: gender", "table: gendre", 7, "mean 'gender'", "没有码表"),
+        ("oru_r01.yaml", "PID-8", "PID_8", 7, "SEG-field", "路径 PID_8 写法有误"),
+        ("oru_r01.yaml", "present", "presnt", 5, "presnt", "条件 when 写法有误"),
+        ("oru_r01.yaml", "    set:", "   set:", 6, "expected", "YAML 写法有误"),
+        ("oru_r01.yaml", ", because: 收费类别", "", 9, "because", "请写明忽略的理由"),
+        ("source.yaml", "control_id", "controlid", 6, "mean 'control_id'", "没有键"),
+        ("source.yaml", "secondary", "second", 2, "mean 'secondary'", "只能是"),
+        ("codes/lab_items.csv", "LOINC", "LONIC", 2, "mean 'LOINC'", "不是已知简称"),
+        ("codes/lab_items.csv", ",B,", ",", 2, "columns", "列数与表头（8 列）不同"),
+        ("codes/lab_items.csv", "2026-07-01", "2026-7", 2, "like 2026-07-01", "不是日期"),
+        ("codes/lab_items.csv", "valid-from", "valid_from", 1, "mean 'valid-from'", "没有列"),
+    ],
+)
+def test_a_slip_names_its_line_and_the_nearest_name_in_both_languages(
+    tmp_path: Path, file: str, right: str, wrong: str, line: int, en: str, zh: str
+) -> None:
+    for name, text in (("source.yaml", SOURCE), ("oru_r01.yaml", MAP), ("codes/lab_items.csv", ITEMS)):
+        path = tmp_path / "qu" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text.replace(right, wrong, 1) if name == file else text, encoding="utf-8")
+        assert name != file or right in text
+    with pytest.raises(MappingError) as caught:
+        loaded = Mappings.load([tmp_path, shipped("mappings")], elements=R4Elements(), check=False)
+        loaded.compiled(loaded.directory.sources["qu"], "v2", "ORU^R01")
+    assert caught.value.place == f"qu/{file}:{line}"
+    assert en in caught.value.sentence_en() and zh in caught.value.sentence_zh()
