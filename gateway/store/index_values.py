@@ -96,10 +96,12 @@ def _concept(t: Target, g: Gathered, v: Any) -> None:
     for coding in v.coding or ():
         key = (t.prefix, coding.system, coding.code)
         found = _codes.get(key)
-        if found is None or coding.display is not None:
+        if found is None:
             _coding(t, g, coding)
         else:
             g.tokens += found
+            if coding.display is not None:
+                _said(t, g, coding, coding.display)
     if v.text is not None:
         _said(t, g, next((coding for coding in v.coding or () if coding.code), None), v.text)
 
