@@ -121,7 +121,7 @@ def gaps(args: argparse.Namespace) -> int:
             about = {"kind": gap.kind, "source": gap.source, "what": gap.en, "place": gap.place, "count": gap.count}
             emit(about | {"sample": gap.sample, "message": gap.newest})
         else:
-            print(f"{gap.count:>7}  {gap.kind:<5}  {gap.source}  {gap.newest}  {gap.en}  {gap.sample}".rstrip())
+            print(f"{gap.count:>7}  {gap.kind:<5}  {gap.source}  {gap.newest}  {gap.zh}  {gap.sample}".rstrip())
     lost = sum(gap.kind == "field" for gap in ranked)
     say(f"{len(ranked) - lost} 个未映射代码或单位，{lost} 个未用字段 / unmapped codes and units, unused fields")
     for (source, code), count in sorted(unread.items()):

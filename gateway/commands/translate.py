@@ -120,7 +120,8 @@ def _show(answer: Json) -> None:
     say(f"{answer['file']}: {answer['format']} {answer.get('kind', '')} {answer['charset']} {answer['outcome']}")
     for one in answer["findings"]:
         say(f"  {one['severity']:<11} {one['code']} {one['place']}  {one['zh']}")
-    say(f"  未用字段 {len(lost)}：{' '.join(lost)}" if lost else "  未用字段 0：每个字段都有去处")
+    if answer["bundle"]:
+        say(f"  未用字段 {len(lost)}：{' '.join(lost)}" if lost else "  未用字段 0：每个字段都有去处")
     if answer["ack"]:
         say("  " + answer["ack"].strip().replace("\r", "\n  "))
     if answer["bundle"]:

@@ -36,6 +36,18 @@ from .serving import Served, served
 from .sniff import document_id, sniff
 from .sources import SANDBOX, directory
 
+_REASONS = {
+    "month must be": "月份应为 1–12。",
+    "day is out of range": "这个月没有这一天。",
+    "day must be": "这个月没有这一天。",
+    "hour must be": "小时应为 0–23。",
+    "minute must be": "分钟应为 0–59。",
+    "second must be": "秒应为 0–59。",
+    "not a timestamp": "不是日期时间，应如 20260309 或 2026-03-09 08:05。",
+    "not a UTC offset": "时区应如 +0800。",
+    "Invalid isoformat": "不是日期时间。",
+}
+"""What Python and the readers say of a value, by its beginning."""
 _ID = itemgetter(1)  # of a DraftResource
 _KINDS = 1_000  # kinds remembered: senders can name any number of them
 Maps = dict[str, Map]  # message kind → map
@@ -243,9 +255,7 @@ class Mappings:
         except (ValueError, TranslateError) as error:
             place, run = run.at[0], self._run(source, ids, now)
             if not _in_parts(form, document, partial(self._in_force, compiled, raw, source), run, traced=True):
-                raise (
-                    error if isinstance(error, TranslateError) else BadValue(place, _without_data(str(error)))
-                ) from None
+                raise (error if isinstance(error, TranslateError) else _bad(place, error)) from None
         return self._draft(raw, source, document, form, compiled, run), run.traces
 
     def _explained(self, raw: RawMessage, source: Source, compiled: Compiled, ids: Ids, now: datetime) -> BadValue:
@@ -254,7 +264,7 @@ class Mappings:
         try:
             compiled.traced(self._formats[raw.format].read(raw, source).root, run)
         except ValueError as error:
-            return BadValue(run.at[0], _without_data(str(error)))
+            return _bad(run.at[0], error)
         return BadValue("", "")
 
     def _run(self, source: Source, ids: Ids, now: datetime) -> Run:
@@ -348,7 +358,7 @@ def _fault(compiled: Compiled, root: Any, run: Run, error: Exception) -> Transla
     try:
         compiled.traced(root, run)
     except ValueError as reason:
-        return BadValue(run.at[0], _without_data(str(reason)))
+        return _bad(run.at[0], reason)
     finally:
         run.back_to(mark)
     return BadValue("", "")
@@ -366,9 +376,12 @@ def _hidden(resources: list[DraftResource]) -> list[Finding]:
     return out
 
 
-def _without_data(text: str) -> str:
-    """The reason without the value it quotes: texts of errors carry nobody's data."""
-    return text.partition(":")[0] if "'" in text else text
+def _bad(place: str, fault: ValueError) -> BadValue:
+    """The error with the reason, but without the value it quotes: texts of errors carry nobody's data."""
+    text = str(fault)
+    reason = text.partition(":")[0] if "'" in text else text
+    zh = next((told for begin, told in _REASONS.items() if reason.startswith(begin)), reason)
+    return BadValue(place, reason, detail_zh=zh)
 
 
 def _provenance(raw: RawMessage, source: Source, version: str, run: Run) -> DraftResource:
