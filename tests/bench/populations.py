@@ -141,8 +141,10 @@ class Databases:
         self._run(f'CREATE DATABASE "{other}" TEMPLATE "{name}"')
 
     def rename(self, name: str, other: str) -> None:
-        """It is finished."""
+        """It is finished. Its statistics are made here: by itself a server makes them only after minutes."""
         self._run(f'ALTER DATABASE "{name}" RENAME TO "{other}"')
+        with psycopg.connect(self._server.get_uri(database=other), autocommit=True) as connection:
+            connection.execute("ANALYZE")
 
     def _run(self, sql: str) -> list[Any]:
         with psycopg.connect(self._server.get_uri(), autocommit=True) as connection:
