@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -27,6 +27,7 @@ from ..inbox.queue import Arrival, Inbox, Kept
 from ..model.directory import Source
 from ..model.outcome import Outcome, State
 from ..model.times import Clock
+from ..translate.charset import known_name
 from ..translate.engine import Mappings
 from ..translate.read_v2 import Peek, ack, peek_v2, split_batch
 from .answers import accept_code, batch_ack, enhanced, fault_of, is_batch, owed
@@ -82,6 +83,8 @@ class Intake:
         except GatewayError as fault:
             return await self.broken(body, fault, source, name)
         source = source or self._by_sender().get((peek.msh3, peek.msh4))
+        if body.isascii() and (codec := _told_charset(peek, source)):
+            peek = replace(peek, charset=codec)
         if source is not None and self._ask and peek.kind in QUERIES and not _sender_fault(peek, source, line):
             answer, wrong = await self._ask(body, peek, source)  # no message to keep: what it asked is in the audit
             return Receipt(NOTHING, wrong, answer)
@@ -223,6 +226,13 @@ class Intake:
 def envelope(body: bytes) -> bytes:
     """So much of what is no message as tells whose it was and in which charset."""
     return body if len(body) <= _HEAD else body[:_HEAD].rpartition(b"\r")[0] or body[:_HEAD]
+
+
+def _told_charset(peek: Peek, source: Source | None) -> str:
+    """What the sender of plain ASCII reads: the charset its source was given, else the one MSH-18 declares; or ""."""
+    told = (known_name(one) for one in (source.charset if source else "", peek.declared))
+    codec = next(filter(None, told), "")
+    return codec if codec in ("gb18030", "big5") else ""  # others are UTF-8 already, or have no Chinese
 
 
 def _sender_fault(peek: Peek, source: Source, line: Line | None) -> GatewayError | None:

@@ -26,6 +26,12 @@ sources:
     format: v2
     title: 区医院检验系统
     settings: {msh3: QLIS, msh4: QYY}
+  district_his:
+    format: v2
+    title: 区医院业务系统
+    charset: gb18030
+    queries: own
+    settings: {msh3: QHIS, msh4: QYY}
   district_outpatient:
     format: csv
     title: 区医院门诊导出
@@ -67,6 +73,30 @@ rules:
       period: {start: {from: 看诊时间, by: dateTime}}
       serviceProvider: $member
 """
+_SIU = """
+extends: _base/v2/siu
+serves: [SIU^S12, SIU^S15]
+for: district_his
+source: 区医院预约接口说明 1.1, 第 3 页
+rules:
+  - rule: clinic
+    each: ZSC
+    keep: {window: ZSC-2}
+    before: appointment
+  - rule: appointment
+    set:
+      patientInstruction: {from: $window}
+ignore:
+  - {field: ZSC-1, because: 段序号}
+"""
+_RDE = """
+extends: _base/v2/rx_order
+serves: [RDE^O11]
+for: district_his
+source: 区医院医嘱接口说明 1.0, 第 9 页
+ignore:
+  - {field: ZRX-1, because: 药房窗口，档案不用}
+"""
 _CODES = """from,name,unit,specimen,system,code,display
 0102,白细胞计数,10*9/L,B,LOINC,6690-2,白细胞计数
 """
@@ -77,7 +107,7 @@ def folder(tmp_path: Path) -> Path:
     """The mapping folder such a hospital's engineer writes."""
     member = tmp_path / "maps" / "district_hospital"
     (member / "codes").mkdir(parents=True)
-    for name, text in (("source", _SOURCE), ("oru_r01", _ORU), ("clinic", _CLINIC)):
+    for name, text in (("source", _SOURCE), ("oru_r01", _ORU), ("clinic", _CLINIC), ("siu", _SIU), ("rde", _RDE)):
         (member / f"{name}.yaml").write_text(text, encoding="utf-8")
     (member / "codes" / "lab_items.csv").write_text(_CODES, encoding="utf-8")
     return tmp_path / "maps"
@@ -133,6 +163,39 @@ def test_every_field_of_its_messages_has_a_place_or_a_reason(joined: Alliance) -
     outcome: Json = joined.push("district_lis", _report(), wait=10).json()["outcome"]
     assert [one["place"] for one in outcome["unused"] if not one["because"]] == []
     assert "收费类别，档案不用" in {one["because"] for one in outcome["unused"]}
+
+
+def _his(kind: str, number: int, *segments: str) -> bytes:
+    """A message of the business system, in GB18030 without saying so, its trigger and structure as it likes."""
+    head = f"MSH|^~\\&|QHIS|QYY|GATEWAY|ALLIANCE|20260303083000||{kind}|H{number:04d}|P|2.4"
+    person = f"PID|1||Q100^^^QYY^MR~{_RESIDENT}^^^^NI||测试居民||{_RESIDENT[6:14]}|"
+    return "\r".join([head, *([] if kind.startswith("QBP") else [person]), *segments, ""]).encode("gb18030")
+
+
+def test_later_events_are_its_own_with_a_z_segment_and_an_ignored_field(joined: Alliance) -> None:
+    booked = _his("SIU^S12", 1, "SCH|Y1", "AIS|1||NFM^内科门诊|20260322090000|||15|MIN", "ZSC|1|请到三楼 5 号窗")
+    drug = _his("RDE^O11", 2, "ORC|NW|YZ1|||||||20260303080000", "RXE||AMLD^氨氯地平片|5||mg", "ZRX|2 号窗")
+    for message in (_report(), booked, drug):
+        assert b"MSA|AA|" in joined.mllp(message)
+        joined.drain()
+    (appointment,) = joined.found("Appointment")
+    assert (appointment["status"], appointment["patientInstruction"]) == ("booked", "请到三楼 5 号窗")
+    (request,) = joined.of(_RESIDENT, "MedicationRequest")
+    assert request["medicationCodeableConcept"]["text"] == "氨氯地平片"
+    assert b"MSA|AA|" in joined.mllp(booked.replace(b"SIU^S12", b"SIU^S15").replace(b"H0001", b"H0003"))
+    joined.drain()
+    (cancelled,) = joined.found("Appointment")
+    assert (cancelled["status"], cancelled["start"]) == ("cancelled", appointment["start"])
+
+
+def test_it_may_look_up_its_own_residents_where_its_source_says_so(joined: Alliance) -> None:
+    joined.mllp(_report())
+    joined.drain()
+    query = _his("QBP^Q22^QBP_Q21", 4, f"QPD|IHE PDQ Query|T1|@PID.19^{_RESIDENT}", "RCP|I")
+    answer = joined.mllp(query).decode("gb18030")
+    assert "QAK|T1|OK|" in answer and "Q100^^^QYY" in answer and "测试居民" in answer
+    lis = joined.mllp(query.replace(b"QHIS", b"QLIS").replace(b"H0004", b"H0005")).decode()
+    assert "QAK|T1|AR|" in lis, "its laboratory was given no right to ask"
 
 
 @pytest.mark.parametrize(
