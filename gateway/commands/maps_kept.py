@@ -58,7 +58,8 @@ def _origins(mappings: Mappings, raw: RawMessage, ids: Ids, reference: str, path
     source = source_of(mappings, raw.source)
     try:
         return origins(mappings, raw, source, ids, raw.received_at, reference, path)
-    except GatewayError:
+    except GatewayError as fault:
+        say(f"{raw.key}: 现在的映射不能处理这条消息 / not translated: {fault.code} {fault.sentence_zh()}")
         return []
 
 

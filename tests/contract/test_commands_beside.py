@@ -73,6 +73,7 @@ def run(gateway: Gateway, url: str, tmp_path: Path, maps: Path, capsys: pytest.C
         capsys.readouterr()
         said = await asyncio.to_thread(main, [*words, "--config", str(config), "--json"])
         out = capsys.readouterr()
+        once.said = [out.err]  # type: ignore[attr-defined]
         assert said == code, out.err
         return [json.loads(line) for line in out.out.splitlines()]
 
@@ -117,6 +118,10 @@ async def test_mappings_are_asked_about_kept_messages(gateway: Gateway, run: Run
     result = next(one for one in shown["outcome"]["resources"] if one.startswith("Observation/"))
     (origin,) = await run("map", "explain", result, "valueQuantity.value")
     assert (origin["message"], origin["reads"][0]["inputs"][0][1]) == ("m1", "OBX[1]-5")
+    (maps / "qu/oru_r01.yaml").write_text(_MAP.replace("ZPI-4", "PID-3"), encoding="utf-8")
+    assert await run("map", "explain", result, "valueQuantity.value", code=5) == []
+    assert "m1: 现在的映射不能处理这条消息" in run.said[-1]  # type: ignore[attr-defined]
+    (maps / "qu/oru_r01.yaml").write_text(_MAP, encoding="utf-8")
     (maps / "qu/codes").mkdir()
     table = "from,name,unit,specimen,system,code,display\nQ1,钾,mmol/L,,LOINC,2823-3,钾\n"
     (maps / "qu/codes/lab_items.csv").write_text(table, encoding="utf-8")
