@@ -18,7 +18,7 @@ from . import merge
 from .match import Candidate, Code, Review, decide, traits
 from .normalise import CardVerdict
 from .person import PROOF, Record, card_of, first_content, marked_unverified, overlay, removed, settled
-from .workspace import Key, Person, Resolution, Workspace
+from .workspace import Key, Moved, Person, Resolution, Workspace
 
 _LOOKED_UP = ("ok", "birth-contradicts", "sex-contradicts", "birth-unknown", "sex-unknown")
 
@@ -130,6 +130,8 @@ class PersonIndex:
             pass
         elif holders:
             target = await desk.person(holders[0])
+            if target.survivor:  # merged since they were looked for
+                raise Moved(f"Patient/{target.id}")
             desk.move([record.key] if others else list(person.records), person, target)
         else:
             if others:

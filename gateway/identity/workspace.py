@@ -163,6 +163,10 @@ class Workspace:
             key = (row.member, row.local_number)
             if self._home.get(key, patient_id) == patient_id:
                 person.records[key] = self._records.get(key) or self._remember(row)
+        if person.survivor and person.records:  # perhaps somebody came back between the two reads
+            again = await self._store.read("Patient", patient_id, SYSTEM)
+            if found is None or again is None or again.version != found.version:
+                raise Moved(f"Patient/{patient_id}")
         if any(home == patient_id and key not in person.records for key, home in self._home.items()):
             raise Moved(f"Patient/{patient_id}")
         self._people[patient_id] = person

@@ -441,6 +441,7 @@ class SqliteEngine:
             await self._writer.run(lambda db: self._names.learn(db, new))
             self._names.load(self._reader)
         made = await aside(large, ready, plan, self._names, self._wordings)
+        self._known.begun(plan)
         work = self._writer.submit(Together(transaction, made, alone(made)))
         # First of its callbacks, so before anybody hears of the commit; and also when the caller went away meanwhile.
         work.add_done_callback(lambda done: self._told(plan, done))
@@ -448,12 +449,12 @@ class SqliteEngine:
 
     def _told(self, plan: PackedPlan, work: asyncio.Future[Committed]) -> None:
         """Forget what a plan may have changed; after a large one, all."""
-        if len(plan.puts) > _LARGE:
+        large = len(plan.puts) > _LARGE
+        if large:
             self._pages.clear()
-            self._known.clear()
         else:
             self._pages.told(plan)
-            self._known.told(plan)
+        self._known.told(plan, everything=large)
         if not work.cancelled() and not work.exception():
             self._known.heard(work.result())
             self._wordings.told(puts_of(plan))

@@ -7,6 +7,7 @@ read is read as of the last one told.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
@@ -32,6 +33,7 @@ class Known(People):
         self._bytes = 0
         self._heads: dict[int, Row] = {}  # current rows by fh
         self._head_bytes = 0
+        self._moving: Counter[int] = Counter()  # Patients whom plans on their way to the tables may change
 
     # ---- rows --------------------------------------------------------------------------------
     def rows(self, db: apsw.Connection, rids: Sequence[int]) -> list[Row]:
@@ -50,7 +52,7 @@ class Known(People):
 
     def head(self, fh: int, sight: Sight) -> Row | None:
         """The current row of a resource where it is remembered, and tells by itself whether this caller sees it."""
-        row = self._heads.get(fh) if sight.as_of >= LATEST else None
+        row = self._heads.get(fh) if sight.as_of >= LATEST and fh not in self._moving else None
         return None if row is None or told_by_records(sight, row) else row
 
     def keep_heads(self, rows: Iterable[Row]) -> None:
@@ -68,8 +70,16 @@ class Known(People):
         if done.tx > self.tx:
             self.tx, self.at = done.tx, int(done.at.timestamp() * 1000)
 
-    def told(self, plan: PackedPlan) -> None:
-        """Drop what a plan may have changed."""
+    def begun(self, plan: PackedPlan) -> None:
+        """Until it is told the tables are asked for its Patients: whose a source record is they tell at once."""
+        self._moving.update(_patients(plan))
+
+    def told(self, plan: PackedPlan, *, everything: bool = False) -> None:
+        """Drop what a plan may have changed, or everything."""
+        self._moving -= Counter(_patients(plan))
+        if everything:
+            self.clear()
+            return
         for put in puts_of(plan):
             self.changed(put.fh)
         for gone in plan.deletes:
@@ -90,6 +100,10 @@ class Known(People):
         """Rows were indexed anew: their keys and their postings are others."""
         self._rows, self._bytes = {}, 0
         self.clear()
+
+
+def _patients(plan: PackedPlan) -> list[int]:
+    return [put.fh for put in plan.puts if put.type == "Patient"]
 
 
 def _size(row: Row) -> int:
