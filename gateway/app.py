@@ -246,7 +246,7 @@ def settle_interpreter() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 20, 50)
+    gc.set_threshold(2_000, 5, 1_000)
     sys.setswitchinterval(0.0005)
 
 

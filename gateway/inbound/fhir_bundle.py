@@ -14,13 +14,13 @@ from msgspec.structs import replace
 
 from ..errors import BadParameter, GatewayError, NotSupported, TooLarge, Unparseable, UnsupportedMedia
 from ..model.json_fault import JSON_FAULTS
+from ..model.pace import Pace
 from ..model.resource import dumps
 from ..model.rest import FHIR_JSON, Answer, Call, is_json
 from .fhir_body import said
 from .fhir_commit import Committer
 from .fhir_draft import Entry, Request, read_entry
 from .preparer import Work
-from .turns import Pace
 
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _READS = ("GET", "HEAD")

@@ -13,12 +13,13 @@ import msgspec
 from ..errors import BadParameter, Conflict, GatewayError, KeyReused
 from ..identity.workspace import Moved, Resolution, puts_of
 from ..model.context import AccessContext
+from ..model.pace import Pace
 from ..model.rest import Answer, Call, Seen
 from ..security.audit import audit_row, refused_row
 from ..store.base import AuditRow, Committed, Condition, Delete, Occupied, Once, PackedPut, Plan, Put, hash64
 from .fhir_change import NOBODY, Aim, Change, Planner, WriteParts
 from .fhir_reply import answer_of
-from .turns import Pace, Turnstile
+from .turns import Turnstile
 
 TRIES = 6
 _MAX_KEY = 255

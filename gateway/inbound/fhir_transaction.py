@@ -18,6 +18,7 @@ from ..errors import BadParameter, BadReference, Conflict, GatewayError
 from ..model import systems
 from ..model.context import AccessContext
 from ..model.ids import Ids
+from ..model.pace import Pace
 from ..model.resource import dumps
 from ..model.rest import Answer, Call, etag
 from ..model.times import instant_text
@@ -28,7 +29,6 @@ from .fhir_commit import Committer, names_of, seen_of
 from .fhir_draft import Places, Ready, Wanted, made_ready, resolved
 from .fhir_reply import Index, body_of, seen_version, shows, status_of, version_of
 from .preparer import Work
-from .turns import Pace
 
 _MANY = 1_000
 _ORDER = {"delete": 0, "create": 1, "update": 2, "patch": 2}
@@ -199,12 +199,13 @@ class _Attempt:
     async def _planned(self, *, patients: bool) -> dict[int, Change]:
         """Existing Patients before new ones: who claims a card first is who its other claimants are."""
         found: dict[int, Change] = {}
-        steps = sorted(self._writing, key=lambda one: one.target.name == "create") if patients else self._writing
+        steps = [step for step in self._writing if (step.target.type == "Patient") == patients]
+        if patients:
+            steps.sort(key=lambda one: one.target.name == "create")
         for step in steps:
-            if (step.target.type == "Patient") == patients:
-                with _Naming(step):
-                    found[step.number] = await self._change(step)
-                await self._pace()
+            with _Naming(step):
+                found[step.number] = await self._change(step)
+            await self._pace()
         return found
 
     async def _once(

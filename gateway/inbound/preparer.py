@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from ..errors import GatewayError, NotPrepared
+from ..model.pace import Pace
 from . import preparing
 from .fhir_draft import Draft, Entry, Places, Ready, Wanted, made_ready, ready
 from .preparing import BODY, DROP, ENTRIES, HEAD, PIECE, PLACES, WANTED, encode
-from .turns import Pace
 
 APART_BYTES = 64 * 1024
 """From here on a Bundle is prepared apart: some 50 entries."""

@@ -1,29 +1,13 @@
-"""Taking turns within this process: writers of the same thing one after the other, long work in short slices."""
+"""Taking turns within this process: writers of the same thing one after the other."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from weakref import WeakValueDictionary
 
-_SLICE_S = 0.004
-
-
-class Pace:
-    """`await pace()` between pieces of long work: others get their turn every few milliseconds."""
-
-    __slots__ = ("_since",)
-
-    def __init__(self) -> None:
-        self._since = time.perf_counter()
-
-    async def __call__(self) -> None:
-        """Returns at once while the slice lasts."""
-        if time.perf_counter() - self._since > _SLICE_S:
-            await asyncio.sleep(0)
-            self._since = time.perf_counter()
+from ..model.pace import Pace
 
 
 class Turnstile:

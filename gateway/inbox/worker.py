@@ -16,6 +16,7 @@ import msgspec
 from ..errors import AwaitsOther, GatewayError, NeverCame, StorageFull, StoreError, WorkerKilled
 from ..model.message import RawMessage
 from ..model.outcome import Outcome, State
+from ..model.pace import OneByOne, Pace
 from ..model.times import Clock, system_clock
 from ..settings import Inbox as Rules
 from ..store.inbox_base import EVERYTHING, HELD_MOST
@@ -40,6 +41,8 @@ class Prepared(Protocol):
 
 
 _PAGE = 256
+_READ = 16
+"""Messages read and translated at a stretch."""
 _OVERDUE_S = 30.0
 """How often deadlines of parked messages are looked at."""
 _FIRST_PAUSE_S, _MOST_PAUSE_S = 0.5, 30.0
@@ -71,7 +74,7 @@ class Worker(Generic[P]):
         self._prepare = prepare
         self._finish = finish
         self._done = done
-        self._free = asyncio.Semaphore(at_once)
+        self._free, self._turn = asyncio.Semaphore(at_once), OneByOne()
         self._tails: dict[str, asyncio.Task[None]] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._waiting: set[asyncio.Task[None]] = set()
@@ -152,7 +155,12 @@ class Worker(Generic[P]):
 
     async def _begin(self, raws: Sequence[RawMessage]) -> None:
         """Read and translate, tell the lanes, let them run."""
-        prepared, refused = self._prepared(raws)
+        prepared, refused, pace = list[P](), list[Outcome](), Pace()
+        for first in range(0, len(raws), _READ):
+            works, faulty = self._prepared(raws[first : first + _READ])
+            prepared += works
+            refused += faulty
+            await pace()
         lanes: dict[str, Sequence[str]] = {raw.key: () for raw in raws}
         lanes.update((key, one.lanes) for one in prepared for key in one.keys)
         await self._sure(partial(self._inbox.messages.say_lanes, lanes))
@@ -213,6 +221,7 @@ class Worker(Generic[P]):
         await self._inbox.messages.turn(one.keys)
         async with self._free:
             self._waiting.discard(me)
+            await self._turn()
             settled = await self._carried(one)
         self._settled += settled
         for key in one.keys:
