@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import heapq
 import logging
 import random
 import time
@@ -19,7 +20,8 @@ from ..model.outcome import Outcome, State
 from ..model.pace import OneByOne, Pace
 from ..model.times import Clock, system_clock
 from ..settings import Inbox as Rules
-from ..store.inbox_base import EVERYTHING, HELD_MOST
+from ..store.inbox_base import EVERYTHING, HELD_MOST, seq_of
+from .lanes import Lanes, Place
 from .queue import Claimed, Inbox, Settled
 
 log = logging.getLogger("gateway.inbox")
@@ -75,7 +77,9 @@ class Worker(Generic[P]):
         self._finish = finish
         self._done = done
         self._free, self._turn = asyncio.Semaphore(at_once), OneByOne()
-        self._tails: dict[str, asyncio.Task[None]] = {}
+        self._lanes = Lanes()
+        self._suspects: list[tuple[int, RawMessage]] = []  # a heap of those not begun
+        self._tried: dict[int, asyncio.Task[None]] = {}  # of those, who has begun
         self._running: dict[str, asyncio.Task[None]] = {}
         self._waiting: set[asyncio.Task[None]] = set()
         self._settled: list[Settled] = []
@@ -90,6 +94,7 @@ class Worker(Generic[P]):
             try:
                 await self._give_up_waiting()
                 started = await self._start_open()
+                await self._try_suspects()
                 await self._settle()
             except GatewayError:
                 if self._stopping:
@@ -133,15 +138,27 @@ class Worker(Generic[P]):
             raws = await self._not_done(claimed)
             suspects = {one.raw.key for one in claimed if one.suspect}
             for raw in raws:
-                if raw.key in suspects and not self._stopping:
-                    await self._alone(raw)
+                if raw.key in suspects:
+                    heapq.heappush(self._suspects, (seq_of(raw.key), raw))
+                    self._lanes.bar(seq_of(raw.key))
             await self._begin([raw for raw in raws if raw.key not in suspects])
             started += len(claimed)
             await self._settle()
         return started
 
-    async def _alone(self, raw: RawMessage) -> None:
-        """What may have killed a process runs with no other suspect beside it, counted on disk before it begins."""
+    async def _try_suspects(self) -> None:
+        """Begin the earliest of what may have killed a process, unless another of them is at work.
+
+        Nothing is waited for here: what a suspect waits for may still have to be claimed.
+        """
+        while self._suspects and not self._stopping and self._may_try(self._suspects[0][0]):
+            await self._alone(*heapq.heappop(self._suspects))
+
+    def _may_try(self, seq: int) -> bool:
+        return all(seq < other and task in self._waiting for other, task in self._tried.items())
+
+    async def _alone(self, seq: int, raw: RawMessage) -> None:
+        """Nothing later begins before it is done with; counted on disk before it is looked at."""
         tries = await self._sure(lambda: self._inbox.messages.attempt(raw.key))
         if tries < self._rules.attempts:  # the first of the deaths went before the first attempt
             await self._begin([raw])
@@ -150,8 +167,15 @@ class Worker(Generic[P]):
             self._settled.append(_settled(WorkerKilled(raw.key).refusal(raw.key)))
             await self._sure(partial(self._inbox.messages.say_lanes, {raw.key: ()}))
         if task := self._running.get(raw.key):
-            await asyncio.wait({task})
-        await self._settle()
+            self._tried[seq] = task
+            task.add_done_callback(lambda _: self._tried_out(seq))
+        else:
+            self._tried_out(seq)
+
+    def _tried_out(self, seq: int) -> None:
+        self._tried.pop(seq, None)
+        self._lanes.lift(seq)
+        self._inbox.arrived.set()
 
     async def _begin(self, raws: Sequence[RawMessage]) -> None:
         """Read and translate, tell the lanes, let them run."""
@@ -169,7 +193,7 @@ class Worker(Generic[P]):
             self._launch(one)
 
     def _room(self) -> int:
-        return max(0, min(_PAGE, HELD_MOST - len(self._running)))
+        return max(0, min(_PAGE, HELD_MOST - len(self._running) - len(self._suspects)))
 
     async def _sure(self, ask: Callable[[], Awaitable[T]]) -> T:
         """What the inbox or the store answers, asked again while they are away."""
@@ -205,30 +229,29 @@ class Worker(Generic[P]):
         return [one for works, _ in parts for one in works], [one for _, refused in parts for one in refused]
 
     def _launch(self, one: P) -> None:
-        before = {self._tails[lane] for lane in one.lanes if lane in self._tails}
-        task = asyncio.create_task(self._carry(one, before))
-        for lane in one.lanes:
-            self._tails[lane] = task
+        """Of several messages in one the first counts: nobody may wait for it and be waited for by it."""
+        place = self._lanes.enter(min(map(seq_of, one.keys)), one.lanes)
+        task = asyncio.create_task(self._carry(one, place))
+        self._waiting.add(task)
         for key in one.keys:
             self._running[key] = task
 
-    async def _carry(self, one: P, before: set[asyncio.Task[None]]) -> None:
+    async def _carry(self, one: P, place: Place) -> None:
         me = asyncio.current_task()
         assert me is not None
-        self._waiting.add(me)
-        if before:
-            await asyncio.wait(before)
-        await self._inbox.messages.turn(one.keys)
+        while True:
+            await self._lanes.first(place)
+            await self._inbox.messages.turn(one.keys)
+            if self._lanes.begin(place):
+                break
         async with self._free:
             self._waiting.discard(me)
             await self._turn()
             settled = await self._carried(one)
         self._settled += settled
+        self._lanes.leave(place)
         for key in one.keys:
             self._running.pop(key, None)
-        for lane in one.lanes:
-            if self._tails.get(lane) is me:
-                del self._tails[lane]
         self._inbox.arrived.set()
 
     async def _carried(self, one: P) -> list[Settled]:

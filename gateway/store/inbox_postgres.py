@@ -196,7 +196,7 @@ class PostgresInbox:
 
     async def turn(self, keys: Sequence[str]) -> None:
         """Asked of the database together with whoever else waits."""
-        await self._turns.wait([seq_of(key) for key in keys])
+        await self._turns.wait(min(map(seq_of, keys)))
 
     async def settle(self, settled: Sequence[Settled]) -> int:
         """Record new states, all in one commit; what waits for what they made known is set back."""

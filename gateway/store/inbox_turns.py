@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from ..errors import GatewayError
@@ -24,7 +24,7 @@ class Turns:
         self.me = 0
         self._select = select
         self._lanes: dict[int, list[int]] = {}
-        self._waiters: dict[asyncio.Future[None], list[int]] = {}
+        self._waiters: dict[asyncio.Future[None], int] = {}
         self._work: asyncio.Task[None] | None = None
 
     def said(self, lanes: Mapping[int, list[int]]) -> None:
@@ -36,10 +36,10 @@ class Turns:
         for seq in seqs:
             self._lanes.pop(seq, None)
 
-    async def wait(self, seqs: Sequence[int]) -> None:
-        """Returns when nothing earlier that somebody else holds shares a lane with these."""
+    async def wait(self, seq: int) -> None:
+        """Returns when nothing earlier that somebody else holds shares a lane with this one."""
         told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters[told] = list(seqs)
+        self._waiters[told] = seq
         if self._work is None or self._work.done():
             self._work = asyncio.create_task(self._ask())
         try:
@@ -50,7 +50,7 @@ class Turns:
     async def _ask(self) -> None:
         while self._waiters:
             waiters = dict(self._waiters)
-            top = max(seq for seqs in waiters.values() for seq in seqs)
+            top = max(waiters.values())
             try:
                 others = await self._select(_OTHERS, (top, self.me, _MOST))
             except GatewayError:  # the server is away; so is everybody's work
@@ -59,7 +59,7 @@ class Turns:
             if self._waiters:
                 await asyncio.sleep(_EVERY_S)
 
-    def _tell(self, waiters: Mapping[asyncio.Future[None], list[int]], others: list[Any]) -> None:
+    def _tell(self, waiters: Mapping[asyncio.Future[None], int], others: list[Any]) -> None:
         barrier = others[-1][0] if len(others) == _MOST else 1 << 62
         first: dict[int, int] = {}  # lane -> the earliest message of others in it
         for seq, lanes in others:
@@ -68,8 +68,8 @@ class Turns:
                 break
             for lane in lanes:
                 first.setdefault(lane, seq)
-        for told, seqs in waiters.items():
-            if not told.done() and all(self._free(seq, barrier, first) for seq in seqs):
+        for told, seq in waiters.items():
+            if not told.done() and self._free(seq, barrier, first):
                 told.set_result(None)
                 self._waiters.pop(told, None)
 
