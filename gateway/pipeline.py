@@ -22,7 +22,7 @@ import msgspec
 from .errors import AwaitsOther, Conflict, GatewayError, NeverCame, UnknownSource
 from .identity.index import PersonIndex
 from .identity.normalise import name_key
-from .identity.person import name_of
+from .identity.person import cards_told, name_of
 from .identity.workspace import Resolution, puts_of
 from .model.context import SYSTEM
 from .model.directory import Source
@@ -30,14 +30,17 @@ from .model.ids import Ids
 from .model.message import SUBJECT, Awaited, Draft, DraftResource, RawMessage, SourceRecord
 from .model.outcome import Finding, Outcome, State
 from .model.resource import Json, type_and_id
+from .model.subject import subject_of
 from .model.systems import source_uri
 from .model.times import CHINA, Clock
-from .revise import Revised, revise, visits_of
+from .revise import Revised, numbers, revise, visits_of
 from .store.base import AuditRow, Done, Plan, Put, Store, src_of
 from .store.bodies import prepare as prepared_put
 from .translate.engine import Mappings
 
 _TRIES = 5
+_HAPPENINGS = ("ADT^", "ORM^", "OML^", "OMG^", "OMP^", "RDE^", "REF^", "SIU^", "MDM^", "PPR^", "BAR^")
+_UPDATES = ("ADT^A08", "ADT^A28", "ADT^A31")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,30 +56,31 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One draft on its way, and the raw messages it came from (several only for instances of one study)."""
+    """One draft on its way, and the raw messages it came from (several only for instances of one study).
+
+    lanes: patients of one member, reports, visits and studies: what must be worked on in order of arrival. Also persons
+    told alike and numbers that point to each other: of two such messages the later one must see the earlier.
+    """
 
     raws: tuple[RawMessage, ...]
     source: Source
     draft: Draft
+    lanes: tuple[str, ...]
 
     @property
     def keys(self) -> tuple[str, ...]:
         """Raw keys."""
         return tuple(raw.key for raw in self.raws)
 
-    @property
-    def lanes(self) -> tuple[str, ...]:
-        """Patients of one member, reports, visits and studies: what must be worked on in order of arrival.
 
-        Visits that are named as well, and residents told alike: of two records that may be one person, the later must
-        see the earlier.
-        """
-        people = {f"{one.member}|{one.local_number}" for one in self.draft.records}
-        people |= {"|".join(one) for one in map(_told, self.draft.records) if all(one)}
-        people |= {f"{one.member}|{one.retired_number}" for one in self.draft.merges}
-        heads = {f"{one.type}/{one.id}" for one in self.draft.resources if one.type in _LANE_TYPES}
-        visits = {f"visit|{one}" for one in visits_of(self.draft.resources)}
-        return tuple(people | heads | visits | {one.ref for one in self.draft.awaits})
+def _lanes(draft: Draft) -> tuple[str, ...]:
+    people = {f"{one.member}|{one.local_number}" for one in draft.records}
+    people |= {"|".join(one) for one in map(_told, draft.records) if all(one)}
+    people |= {card for one in draft.records for card in cards_told(one.patient)}
+    people |= {f"{one.member}|{one.retired_number}" for one in draft.merges}
+    heads = {f"{one.type}/{one.id}" for one in draft.resources if one.type in _LANE_TYPES}
+    visits = {f"visit|{one}" for one in visits_of(draft.resources)}
+    return tuple(people | heads | visits | numbers(draft.resources) | {one.ref for one in draft.awaits})
 
 
 def _told(record: SourceRecord) -> tuple[str, str]:
@@ -104,9 +108,7 @@ class Pipeline:
                 refused.append(fault.refusal(raw.key))
                 continue
             if works and _same_study(works[-1], work):
-                works[-1] = replace(
-                    works[-1], raws=works[-1].raws + work.raws, draft=_joined(works[-1].draft, work.draft)
-                )
+                works[-1] = _together(works[-1], work)
             else:
                 works.append(work)
         return works, refused
@@ -117,7 +119,7 @@ class Pipeline:
         if source is None:
             raise UnknownSource(raw.source)
         draft = parts.mappings.translate(raw, source, parts.ids, raw.received_at)
-        return Work((raw,), source, draft)
+        return Work((raw,), source, draft, _lanes(draft))
 
     async def finish(self, work: Work) -> list[Outcome]:
         """Commit one piece of work. Raises GatewayError when it cannot be stored."""
@@ -148,7 +150,7 @@ class Pipeline:
         srcs = [src_of(one.member, one.local_number) for one in draft.records]
         revised = await revise(
             parts.store, drafts, mode=work.source.report_mode, said_at=draft.said_at, srcs=srcs, moves=who.moves,
-            carries=draft.carries,
+            carries=draft.carries, insists=_insists(draft.kind),
         )  # fmt: skip
         puts = [*puts_of(who), *_puts(revised, work, who, srcs)]
         outcomes = _outcomes(work, puts, (*draft.findings, *who.findings, *revised.findings))
@@ -191,6 +193,11 @@ def _waiting(work: Work, lacking: Sequence[Awaited], clock: Clock) -> AwaitsOthe
     return waiting
 
 
+def _insists(kind: str) -> bool:
+    """True for what happened to a visit, a request, a document; systems repeat mere updates every hour."""
+    return kind.startswith(_HAPPENINGS) and kind not in _UPDATES
+
+
 def _addressed(one: DraftResource, patients: Sequence[str]) -> DraftResource:
     """The draft with `Patient/@n` spelled as the resident's Patient."""
     if one.record < 0:
@@ -204,6 +211,8 @@ def _puts(revised: Revised, work: Work, who: Resolution, srcs: Sequence[int]) ->
     out = []
     for one, expect, own_meta, src, patient in revised.ordered:
         about = one.record >= 0
+        if src and not patient:  # what another record told may be about another Patient
+            patient = subject_of(one.type, one.id, one.body)
         out.append(
             prepared_put(
                 one.type,
@@ -243,6 +252,11 @@ def _study(work: Work) -> tuple[str, str]:
     ids = [one.id for one in work.draft.resources if one.type == "ImagingStudy"]
     number = work.draft.records[0].local_number if work.draft.records else ""
     return (ids[0] if ids else "", number)
+
+
+def _together(one: Work, other: Work) -> Work:
+    lanes = tuple(dict.fromkeys(one.lanes + other.lanes))
+    return Work(one.raws + other.raws, one.source, _joined(one.draft, other.draft), lanes)
 
 
 def _joined(one: Draft, other: Draft) -> Draft:

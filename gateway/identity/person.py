@@ -23,7 +23,7 @@ from typing import Any
 from ..model import systems
 from ..model.resource import Json, dumps, loads
 from ..model.times import instant_text, parse_fhir
-from .normalise import CardVerdict, has_han, is_mothers, verify_card
+from .normalise import CardVerdict, card_key, has_han, is_mothers, upgrade, verify_card
 
 _OWN = ("_said", "_refused", "_door", "_disowned", "_removed")
 _NEVER = frozenset({"resourceType", "id", "meta", "text", "active", "link", "implicitRules", *_OWN})
@@ -76,6 +76,12 @@ def id_kind(identifier: Json) -> str:
     return str(identifier.get("type", {}).get("text", "")) if "母" in str(identifier.get("type", {})) else ""
 
 
+def cards_told(patient: Json) -> set[str]:
+    """The card numbers of a Patient as they are compared, whatever they prove."""
+    keys = {card_key(str(one.get("value", ""))) for one in patient.get("identifier", ()) if one.get("system") in _CARDS}
+    return {upgrade(key) if len(key) == 15 and key.isdecimal() else key for key in keys if key}
+
+
 def verdicts(patient: Json, today: date) -> list[tuple[Json, CardVerdict]]:
     """Every card number of a Patient or record with its verdict, in order."""
     birth, sex = str(patient.get("birthDate", "")), str(patient.get("gender", ""))
@@ -112,6 +118,7 @@ def forgotten(record: Record) -> Record:
     return replace(record, content=kept, provisional=False)
 
 
+_CARDS = (systems.ID_CARD, systems.MOTHERS_CARD, systems.HEALTH_CARD)
 _NO_CARD = CardVerdict(False, "", "", "none")
 
 

@@ -51,6 +51,18 @@ class Late(NamedTuple):
     record: int
 
 
+def numbers(drafts: Sequence[DraftResource]) -> set[str]:
+    """`system|value` by which these drafts name others, or are named."""
+    out = set[str]()
+    for one in drafts:
+        if _names(one):
+            found = (loads(named.group(0))["identifier"] for named in _LOGICAL.finditer(one.body))
+            out.update(f"{number['system']}|{number['value']}" for number in found)
+        elif one.type in _NAMED:
+            out.update(f"{number['system']}|{number['value']}" for number in _own(one))
+    return out
+
+
 async def linked(store: Store, drafts: Sequence[DraftResource]) -> list[DraftResource]:
     """The drafts with a literal reference wherever what they name is stored, or among them."""
     return [await _pointing(store, one, drafts) if _names(one) else one for one in drafts]
@@ -102,9 +114,12 @@ async def now_there(store: Store, drafts: Sequence[DraftResource], stored: Itera
     return list(out.values())
 
 
+def _own(one: DraftResource) -> list[Json]:
+    return [i for i in one.json.get("identifier", ()) if i.get("system") and i.get("value")]
+
+
 async def _naming(store: Store, one: DraftResource) -> list[Resource]:
-    numbers = [i for i in one.json.get("identifier", ()) if i.get("system") and i.get("value")]
-    values = tuple(f"{literal(i['system'])}|{literal(i['value'])}" for i in numbers)
+    values = tuple(f"{literal(i['system'])}|{literal(i['value'])}" for i in _own(one))
     out: list[Resource] = []
     for naming, param, named in _WAYS if values else ():
         if named == one.type:

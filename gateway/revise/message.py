@@ -65,11 +65,12 @@ async def revise(
     srcs: Sequence[int] = (),
     moves: Sequence[Move] = (),
     carries: Sequence[str] = (),
+    insists: bool = False,
 ) -> Revised:
     """The drafts, measured against what is stored under their ids.
 
     srcs: source records of the message. moves: what the same plan moves between Patients first, so that nothing is
-    written back to the old one.
+    written back to the old one. insists: saying again what is stored makes a version, so that its time moves.
     carries: `Encounter/id` of visits that take along what was filed with them.
     Raises StudyOfAnother for an image filed under another patient's study.
     """
@@ -80,7 +81,7 @@ async def revise(
     towards = tuple(_towards(one) for one in await now_there(store, drafts, stored))
     if not stored and not any(map(_needs_a_look, drafts)):
         return Revised(_homed([_first(one, said_at) for one in drafts], homes) + towards, tuple(elsewhere))
-    desk = _Desk(store, drafts, stored, mode, said_at, moves)
+    desk = _Desk(store, drafts, stored, mode, said_at, moves, insists)
     await desk.load()
     made = await desk.work()
     ordered = _homed(made.ordered, homes)
@@ -133,8 +134,9 @@ class _Desk:
         mode: Mode,
         said_at: datetime | None,
         moves: Sequence[Move],
+        insists: bool,
     ) -> None:
-        self.store, self.drafts, self.rows = store, drafts, stored
+        self.store, self.drafts, self.rows, self.insists = store, drafts, stored, insists
         self.mode, self.said_at, self.moves = mode, said_at, moves
         self.bodies: dict[str, Json] = {}
         self.steps: list[Step] = []
@@ -283,7 +285,7 @@ class _Desk:
         if made is None:
             self.steps.append(_first(one, self.said_at))
         elif not made.late or bare(made.body) != bare(self.bodies[ref_of(made.body)]):
-            self._put(sent(made.body), one.record)
+            self._put(sent(made.body), one.record, late=made.late)
 
     def _follower(self, one: DraftResource) -> None:
         """Stored with its head; beside a late one it is stored only where nobody told of it since."""
@@ -298,7 +300,7 @@ class _Desk:
         for version in plan_document(
             document, self.bodies, any(f"{one.type}/{one.id}" in replaced_by(d) for d in replaced)
         ):
-            self._put(version, one.record)
+            self._put(version, one.record, late=bool(made and made.late))
         lost = [ref for old in replaced_by(document) for ref in orphaned_reports(document, self.bodies.get(old, {}))]
         lost += [ref for new in replaced for ref in orphaned_reports(new, document)]
         for ref in dict.fromkeys(lost):
@@ -343,23 +345,30 @@ class _Desk:
         else:
             self.steps.append(_first(one, self.said_at))
 
-    def _put(self, version: Version, record: int) -> None:
+    def _put(self, version: Version, record: int, *, late: bool = False) -> None:
+        """late: the message only adds to what a newer one told. What it leaves is still the newer one's record's."""
         row = self.rows.get(version.ref)
+        left = (late or version.meta is not None) and _about(version.body) == _about(self.bodies.get(version.ref, {}))
+        src = row.src if row and left else 0
         expect = row.version if row else (None if version.type in _FOLLOWERS else 0)
         meta = self._meta(version) if version.meta is None else version.meta
         body = dumps({"resourceType": version.type, "id": version.id} | version.body)
-        self.steps.append(Step(DraftResource(version.type, version.id, body, record), expect, meta))
+        self.steps.append(Step(DraftResource(version.type, version.id, body, record), expect, meta, src))
 
     def _meta(self, version: Version) -> Json:
-        """A stored label stays on the resource; the very same content stays the very same version."""
+        """A stored label stays on the resource; the very same content stays the very same version, mostly."""
         old = self.bodies.get(version.ref, {})
         meta = self.metas.get(version.ref, {})
         if version.type == "DiagnosticReport":
             meta = said_meta(self.said_at)
-        if bare(old) == version.body:
+        if bare(old) == version.body and not (self.insists and version.ref in self.metas):
             meta = {key: old["meta"][key] for key in ("extension",) if key in old.get("meta", {})}
         labels = old.get("meta", {}).get("security")
         return meta | ({"security": labels} if labels else {})
+
+
+def _about(body: Json) -> tuple[object, object]:
+    return body.get("subject"), body.get("patient")
 
 
 def _one_report(parts: Sequence[Json]) -> Json:

@@ -213,9 +213,12 @@ def decimal(setting: Setting, options: Mapping[str, str]) -> Call:
 
 def _number(value: str) -> Decimal:
     try:
-        return Decimal(results.half_width(value))
+        made = Decimal(results.half_width(value))
     except InvalidOperation as error:
         raise ValueError("not a number") from error
+    if not made.is_finite() or abs(made.adjusted()) > results.DIGITS:
+        raise ValueError("no number of this world")
+    return made
 
 
 def integer(setting: Setting, options: Mapping[str, str]) -> Call:

@@ -102,7 +102,10 @@ def later(setting: Setting, options: Mapping[str, str]) -> Call:
         if begun is None or not count:
             return None
         minutes = base.decimal(setting, {})(count) * Decimal(_MINUTES.get(unit.strip().upper(), 1))
-        return (parse_fhir(begun) + timedelta(minutes=float(minutes))).isoformat()
+        try:
+            return (parse_fhir(begun) + timedelta(minutes=float(minutes))).isoformat()
+        except OverflowError as error:
+            raise ValueError("no time is so far ahead") from error
 
     return make
 

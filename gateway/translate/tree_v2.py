@@ -32,8 +32,8 @@ _FREE_TEXT = frozenset({"TX", "FT", "TXT"})
 _SEPARATORS = re.compile(r"[!-/:-@\[-`{-~]+")  # what can be seen and is neither letter nor digit
 _BETWEEN = [chr(0xFDD0 + place) for place in range(10)]  # noncharacters
 _NONCHARACTERS = re.compile(f"[{_BETWEEN[0]}-{_BETWEEN[-1]}]")
-_CONTINUED = re.compile(r"(?<!\r)\r++(?![ \t]*+[A-Z][A-Z0-9]{2}(?:[|\r]|\Z))")  # a run of line ends is tried once
-_HEAD = re.compile(r"(?:[A-Z][A-Z0-9]{2}\|?)?")  # a segment's, or that of an empty line
+_CONTINUED = re.compile(r"\r(?![ \t]*+[A-Z][A-Z0-9]{2}(?:[|\r]|\Z))")
+_HEAD = re.compile(r"[A-Z][A-Z0-9]{2}\|?")  # of a segment's line
 
 _SHAPE = bytes(byte if byte in b"|^~\r" else ord("x") for byte in range(256))
 _WITHOUT = b" \t" + bytes(range(0x80, 0xC0))  # blanks, and what follows the first byte of a character
@@ -44,6 +44,8 @@ _BLANKS = [[""] * count for count in range(100)]
 def clean(text: str) -> str:
     """Text with CR between segments, without framing bytes, NULs and a BOM."""
     text = text.replace("\r\n", "\r").replace("\n", "\r")
+    while "\r\r" in text:  # an empty line says nothing
+        text = text.replace("\r\r", "\r")
     for stray in "\0\x0b\x1c":
         text = text.replace(stray, "")
     return text.strip("\ufeff \t\r")
