@@ -21,6 +21,7 @@ from ..model.query import Filter, Query
 from ..model.resource import Json, dumps, loads, reference_id
 from ..store.base import Move, Put, RecordPut, SourceRecordRow, Store, src_of
 from ..store.bodies import prepare
+from ..store.stand import stand_of
 from . import reviews
 from .match import Candidate, Code, Review, traits
 from .person import Names, Record, compose, content_bytes, forgotten, provisional, record_from, retired
@@ -114,7 +115,7 @@ class Workspace:
         self._tasks: dict[str, _Task] = {}
         self._unclaimed: list[str] = []
         self._findings: list[Finding] = []
-        self._rests: dict[Key, str] = {}  # every record read or looked for, and whose it was
+        self._rests: dict[Key, str] = {}  # every record read or looked for, and how it stood
 
     # ---- records and people
     def seed(self, keys: Sequence[Key], rows: Sequence[SourceRecordRow | None]) -> None:
@@ -126,7 +127,7 @@ class Workspace:
                 self._remember(row)
 
     def _remember(self, row: SourceRecordRow) -> Record:
-        self._rests.setdefault((row.member, row.local_number), row.patient)
+        self._rests.setdefault((row.member, row.local_number), stand_of(row))
         record = record_from(row.member, row.local_number, row.content, row.said_at, row.state)
         self._records[record.key], self._home[record.key] = record, row.patient
         return record
@@ -353,7 +354,7 @@ class Workspace:
             moves=tuple(self._moves),
             resources=(*self._patients(people), *self._task_resources()),
             unclaimed=tuple(("Patient", systems.ID_CARD, card) for card in dict.fromkeys(self._unclaimed)),
-            rests=tuple((src_of(*key), patient) for key, patient in self._rests.items()),
+            rests=tuple((src_of(*key), stand) for key, stand in self._rests.items()),
             findings=tuple(self._findings),
         )
 

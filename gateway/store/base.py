@@ -248,8 +248,8 @@ class Plan(Struct, frozen=True):
     unclaimed: identifiers that no current resource may hold but those this plan puts over an expected version:
     (type, system, value).
     once: a second plan under the same key is a Conflict; its caller then reads the kept answer.
-    rests: source records it was made from, as (key, Patient it belonged to then, "" = nobody had sent it). A record
-    that belongs to somebody else by now is a Conflict: what came from it must lie with it.
+    rests: source records it was made from, as (key, how it stood then: `stand.py`, "" = nobody had sent it). One that
+    changed since is a Conflict: what came from it must lie with it, and tell what it tells.
     """
 
     puts: tuple[Put | PackedPut, ...] = ()

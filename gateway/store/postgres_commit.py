@@ -19,6 +19,7 @@ from .packing import pack_written
 from .postgres_database import COMMIT, Connection, Database, run
 from .postgres_draft import Draft, Grounds, Head, Later, NewRow, Settled, State, grounds_of
 from .postgres_sql import LONG_MS, number_of
+from .stand import stored_stand
 
 Refused = GatewayError | Replan | Later
 Outcome = Committed | Refused
@@ -49,7 +50,7 @@ _CARRIED = (
 _SURVIVORS = "SELECT fh, id FROM survivor WHERE fh = ANY(%s::int8[])"
 _CRITERIA = "SELECT h, tx FROM criteria WHERE h = ANY(%s::int8[])"
 _ANSWERED = "SELECT h FROM answer WHERE h = ANY(%s::int8[]) AND at > %s"
-_OWNERS = "SELECT src, patient FROM record WHERE src = ANY(%s::int8[])"
+_RECORDS = "SELECT src, patient, content, said_at, state FROM record WHERE src = ANY(%s::int8[])"
 MOVABLE = (
     f"SELECT r.person << {SEQ_BITS} | r.seq FROM dir d JOIN version r ON r.person = d.person"
     f" WHERE d.fh = %s AND r.till_tx = {NO_TILL} AND r.flags = 0 AND r.src = ANY(%s::int8[])"
@@ -108,32 +109,33 @@ class Group:
                 await run(self._db, _CARRIED, (on.identifiers,)),
                 await run(self._db, _CRITERIA, (on.criteria,)),
                 await run(self._db, _ANSWERED, (on.keys, since)),
-                await run(self._db, _OWNERS, (on.srcs,)),
+                await run(self._db, _RECORDS, (on.srcs,)),
             ]
             movable = [await run(self._db, MOVABLE, (move.source, list(move.move.srcs))) for move in moves]
             lying = [await run(self._db, _LYING, bound) for bound in vacant]
         base, floor = (await last.fetchone()) or (0, 0)
-        people, seqs, found, holders, survivors, carried, claimed, answered, owners = [
+        people, seqs, found, holders, survivors, carried, claimed, answered, records = [
             await one.fetchall() for one in asked
         ]
         heads = {fh: Head(*rest) if rest[2] else Head(rest[0]) for fh, *rest in found}
         held: dict[int, list[tuple[int, int]]] = {}
         for h, fh, version in holders:
             held.setdefault(h, []).append((fh, version))
+        stands = {src: stored_stand(*said) for src, *said in records}
         state = State(
             heads, {person: seq or 0 for person, seq in seqs}, iter([SHARED_HOMES + row[0] for row in people]), held,
             dict(survivors), [{row[0] for row in await one.fetchall()} for one in movable],
             [[row[0] for row in await one.fetchall()] for one in lying],
-            dict(carried), dict(claimed), {row[0] for row in answered}, dict(owners), frozenset(heads),
+            dict(carried), dict(claimed), {row[0] for row in answered}, stands, frozenset(heads),
         )  # fmt: skip
         return base, floor, state
 
     # ---- after -------------------------------------------------------------------------------
     def _decide(self, on: Grounds, state: State) -> tuple[list[Settled | Refused], tuple[object, ...]]:
-        owners = self._database.packed("record_owner", [(src, state.owners.get(src, "")) for src in on.srcs])
+        stands = self._database.packed("record_stand", [(src, state.stands.get(src, "")) for src in on.srcs])
         homes, lasts = list(state.seqs), list(state.seqs.values())
         settled = [_settled(state, plan) for plan in self._plans]
-        grounds = (on.resources, on.claims + on.identifiers, on.criteria + on.keys, owners, homes, lasts)
+        grounds = (on.resources, on.claims + on.identifiers, on.criteria + on.keys, stands, homes, lasts)
         return settled, (*grounds, *self._written(state)) if state.plans else ()
 
     def _written(self, state: State) -> tuple[object, ...]:

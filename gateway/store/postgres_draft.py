@@ -17,6 +17,7 @@ from .base import NO_TILL, Committed, Delete, PackedPut, Written, fh_of, src_of
 from .bodies import instant_of
 from .engine import DELETED, SEQ_BITS, PackedPlan, Replan, home_of, puts_of
 from .postgres_sql import SEQ_MASK, number_of
+from .stand import moved_stand, stand_of
 
 
 class Later(Exception):
@@ -80,7 +81,7 @@ class State:
     identifier hash -> current, not deleted (fh, version). survivors: who stands for superseded Patients. movable: row
     keys by move, in the plan's order. lying: what lies with a Patient that is deleted, likewise. carried: identifier
     hash -> newest transaction that wrote a resource which carries it. claimed: criteria hash -> last transaction under
-    them. answered: Idempotency-Keys in use. owners: Patient by source record. claiming: criteria the plans claim, by
+    them. answered: Idempotency-Keys in use. stands: of source records. claiming: criteria the plans claim, by
     transaction. closing: row key -> (tx, at). gone: what was current before.
     """
 
@@ -94,7 +95,7 @@ class State:
     carried: dict[int, int]
     claimed: dict[int, int]
     answered: set[int]
-    owners: dict[int, str]
+    stands: dict[int, str]
     known: frozenset[int] = frozenset()
     tx: int = 0
     at: int = 0
@@ -154,8 +155,8 @@ class Draft:
         survivors = self.state.survivors
         if not homes.isdisjoint(survivors) or any(survivors.get(fh) != id_ for fh, id_ in self.plan.led):
             raise Replan
-        if any(self.state.owners.get(src, "") != patient for src, patient in self.plan.rests):
-            raise Conflict(detail="a source record moved meanwhile", detail_zh="来源记录的归属刚有变动。")
+        if any(self.state.stands.get(src, "") != stand for src, stand in self.plan.rests):
+            raise Conflict(detail="a source record changed meanwhile", detail_zh="来源记录刚有变动。")
         self._answers_stand()
         for claim in self.plan.unclaimed:
             if claim.h in self.state.idents:
@@ -265,10 +266,11 @@ class Draft:
         state.plans.append((self.tx, self.plan, written))
 
     def _follow(self) -> None:
-        owners = self.state.owners
-        owners.update({src_of(one.member, one.local_number): one.patient for one in self.plan.records})
+        stands = self.state.stands
+        stands.update({src_of(one.member, one.local_number): stand_of(one) for one in self.plan.records})
         for move in (one.move for one in self.plan.moves):
-            owners.update({src: move.to_patient for src in move.srcs if owners.get(src) == move.from_patient})
+            moved = [src for src in move.srcs if src in stands]
+            stands.update({src: moved_stand(stands[src], move.from_patient, move.to_patient) for src in moved})
 
 
 def alone(plan: PackedPlan) -> bool:

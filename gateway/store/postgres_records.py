@@ -18,7 +18,7 @@ TABLES = {
     "version": "qqqqqqqqiiiiiitwbb", "closed": "qqi", "dir": "qqii", "date_order": "iiqqqii", "text_order": "iiqib",
     "away": "qqi", "wording": "qiib",
     "ident": "qqq", "survivor": "qt", "size": "qqiiii", "fresh": "iq", "source_record": "qtbtbtt", "done": "tqb",
-    "effect": "qqb", "record_owner": "qt",
+    "effect": "qqb", "record_stand": "qt",
     "criteria": "qqq", "answer": "qqqbbb",
 }  # fmt: skip
 """The columns a commit writes, in the table's order: q int8, i int4, t text, b bytea, w int8[]."""

@@ -19,6 +19,7 @@ from .bodies import instant_of
 from .engine import DAY_MS, DELETED, SEQ_BITS, SHARED_HOMES, Match, PackedPlan, Replan, home_of
 from .packing import pack_written, short_words
 from .sqlite_sql import LONG_MS, SEQ_MASK, Names, fts, fts_words, insert, numbers
+from .stand import moved_stand, stand_of, stored_stand
 from .wordings import Wordings
 
 
@@ -157,8 +158,11 @@ class _Transaction:
         sql = "SELECT survivor.* FROM carray(?) AS asked JOIN survivor ON survivor.fh = asked.value"
         self.survivors: dict[int, str] = dict(self.db.execute(sql, (numbers(tuple(asked)),)))
         rests = numbers(tuple({src for work in self.works for src, _ in work.plan.rests}))
-        sql = "SELECT src, patient FROM carray(?) AS asked JOIN record ON record.src = asked.value"
-        self.owners: dict[int, str] = dict(self.db.execute(sql, (rests,)))
+        sql = (
+            "SELECT src, patient, content, said_at, state FROM carray(?) AS asked"
+            " JOIN record ON record.src = asked.value"
+        )
+        self.stands = {src: stored_stand(*said) for src, *said in self.db.execute(sql, (rests,))}
 
     def _last_of(self, persons: set[int]) -> None:
         sql = (
@@ -178,8 +182,8 @@ class _Transaction:
                 self._expect(gone.type, gone.id, fh_of(gone.type, gone.id), gone.expect)
         if self.survivors or plan.led:
             self._homes_stand(work)
-        if any(self.owners.get(src, "") != patient for src, patient in plan.rests):
-            raise Conflict(detail="a source record moved meanwhile", detail_zh="来源记录的归属刚有变动。")
+        if any(self.stands.get(src, "") != stand for src, stand in plan.rests):
+            raise Conflict(detail="a source record changed meanwhile", detail_zh="来源记录刚有变动。")
         if plan.conditions or plan.once is not None:
             self._answers_stand(plan)
         for claim in plan.unclaimed:
@@ -294,11 +298,12 @@ class _Transaction:
             for r in records
         ]
         insert(self.db, "INSERT OR REPLACE INTO record VALUES", rows)
-        self.owners.update({row[0]: row[3] for row in rows})
+        self.stands.update({row[0]: stand_of(r) for row, r in zip(rows, records, strict=True)})
 
     def _follow(self, srcs: tuple[int, ...], old: str, new: str) -> None:
         sql = "UPDATE record SET patient = ? WHERE patient = ? AND src IN (SELECT value FROM carray(?))"
         self.db.execute(sql, (new, old, numbers(srcs)))
+        self.stands.update({src: moved_stand(self.stands[src], old, new) for src in srcs if src in self.stands})
 
     # ---- writing -----------------------------------------------------------------------------
     def _write(self) -> None:

@@ -14,6 +14,7 @@ from gateway.model.systems import RECORD_TAG
 from gateway.store.base import Committed, Move, Plan, RecordPut, src_of
 from gateway.store.engine import PackedPlan
 from gateway.store.resources import ResourceStore
+from gateway.store.stand import stand_of
 from tests.contract.clinic import M1, M2, ids, json, observation, of, organization, patient, where
 from tests.contract.conftest import Site
 
@@ -182,7 +183,7 @@ async def test_what_was_filed_under_a_record_that_moved_meanwhile_is_filed_again
     """Resolved while a was merged into b, committed after the merge was taken back: it must not stay with b."""
     await two_people(store)
     await merge(store)
-    late, rests = observation("late", "b", number="a"), ((src_of(M1, "a"), "b"),)
+    late, rests = observation("late", "b", number="a"), ((src_of(M1, "a"), stand_of(record("a", "b"))),)
     await store.commit(Plan(moves=(B_TO_A,), puts=(patient("a"),)))
     with pytest.raises(Conflict):
         await store.commit(Plan(puts=(late,), rests=rests))
@@ -190,7 +191,7 @@ async def test_what_was_filed_under_a_record_that_moved_meanwhile_is_filed_again
         await store.commit(Plan(records=(record("a", "b"),), rests=rests))
     assert (await store.records([(M1, "a")]))[0].patient == "a"  # type: ignore[union-attr]
     again = observation("late", "a", number="a")
-    await store.commit(Plan(puts=(again,), rests=((src_of(M1, "a"), "a"),)))
+    await store.commit(Plan(puts=(again,), rests=((src_of(M1, "a"), stand_of(record("a", "a"))),)))
     assert await subjects(store, "late") == ["Patient/a"]
 
 
@@ -232,3 +233,16 @@ async def test_a_move_and_the_way_back_leave_what_pointed_to_the_other_person_al
     await store.commit(Plan(moves=(B_TO_A,), puts=(patient("a"),)))
     after = json(await store.read("Observation", "o9", SYSTEM))
     assert {**after, "meta": None} == {**before, "meta": None}
+
+
+async def test_what_was_made_from_a_record_that_says_something_else_by_now_is_made_again(store: ResourceStore) -> None:
+    """Whether the other word came in a transaction before, or is committed together with it."""
+    await two_people(store)
+    rests = ((src_of(M1, "a"), stand_of(record("a", "a"))),)
+    said = RecordPut(M1, "a", "a", b'{"name":[{"text":"y"}]}', "2026-03-20T08:00:00+08:00")
+    speaks = (Plan(records=(said,), rests=rests), Plan(puts=(patient("a", gender="male"),), rests=rests))
+    answers = await asyncio.gather(*(store.commit(one) for one in speaks), return_exceptions=True)
+    assert [type(one) for one in answers] == [Committed, Conflict], answers
+    with pytest.raises(Conflict):
+        await store.commit(speaks[1])
+    await store.commit(Plan(puts=(patient("a", gender="male"),), rests=((src_of(M1, "a"), stand_of(said)),)))

@@ -12,6 +12,7 @@ from gateway.model.context import AccessContext
 from gateway.model.query import Query
 from gateway.model.resource import Json, dumps, loads
 from gateway.store.base import Committed, Keys, Page, Plan, Put, Resource, SourceRecordRow, src_of
+from gateway.store.stand import stand_of
 
 AT = datetime(2026, 3, 20, 1, tzinfo=UTC)
 
@@ -67,6 +68,9 @@ class MemoryStore:
         return [loads(r.body) for r in self.current(type_)]
 
     async def commit(self, plan: Plan) -> Committed:
+        standing = {src_of(*key): stand_of(row) for key, row in self.rows.items()}
+        if any(standing.get(src, "") != stand for src, stand in plan.rests):
+            raise Conflict("rests")
         for type_, system, value in plan.unclaimed:
             own = {put.id for put in plan.puts if put.type == type_ and put.expect is not None}
             if any(_holds(r, system, value) and r.id not in own for r in self.current(type_)):
@@ -106,7 +110,9 @@ class MemoryStore:
             Put(r.type, r.id, r.body, Keys(), dumps(r.meta), r.patient, r.src, r.member, 0, r.expect)
             for r in made.resources
         ]
-        await self.commit(Plan((*puts, *more), records=made.records, moves=made.moves, unclaimed=made.unclaimed))
+        await self.commit(
+            Plan((*puts, *more), records=made.records, moves=made.moves, unclaimed=made.unclaimed, rests=made.rests)
+        )
 
 
 def _plain(body: bytes) -> Json:

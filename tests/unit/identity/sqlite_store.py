@@ -29,9 +29,7 @@ class SqliteStore(MemoryStore):
             )
             for p in plan.puts
         )
-        done = await self.real.commit(
-            Plan(puts, records=plan.records, moves=plan.moves, unclaimed=plan.unclaimed, deletes=plan.deletes)
-        )
+        done = await self.real.commit(replace(plan, puts=puts))
         await self._refresh(plan)
         return done
 

@@ -348,3 +348,18 @@ async def test_an_update_that_leaves_an_element_out_leaves_it_to_the_feeds(
     patient = active(store)[0]
     assert (patient["name"][0]["text"], patient["telecom"][0]["value"]) == ("李建国", "13900005678")
     assert values(patient) == [LI]
+
+
+async def test_of_two_records_that_speak_at_once_none_is_composed_without_the_other(
+    index: PersonIndex, store: MemoryStore
+) -> None:
+    await feed(index, store, li(M1, "A1", phone="13900000001", hours=2), li(M2, "B2", hours=1))
+    silenced = li(M1, "A1", hours=4)
+    silenced.patient["telecom"] = None  # `""` in HL7 v2
+    unseen = await index.resolve([li(M2, "B2", phone="13900000002", hours=1.5)])  # A1's shows: said later
+    removes = await index.resolve([silenced])
+    await store.apply(unseen)
+    with pytest.raises(Conflict):
+        await store.apply(removes)
+    await feed(index, store, silenced)
+    assert [one["value"] for one in active(store)[0]["telecom"]] == ["13900000002"]

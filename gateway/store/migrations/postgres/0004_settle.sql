@@ -3,8 +3,8 @@
 -- others committed meanwhile, and all of it is written: how long the lock is held depends on the server alone.
 --
 -- turn: key of that lock. seen: the newest transaction when the group began to ask. rests, claims, criteria: hashes of
--- the resources, the identifiers, the criteria and Idempotency-Keys it rests on. owners: source records and the Patient
--- each belonged to, '' for none. homes, lasts: persons and the last seq of each. instants: of its plans, in their order. Transaction numbers within rows count from 1,
+-- the resources, the identifiers, the criteria and Idempotency-Keys it rests on. stands: source records and how each
+-- stood (stand.py), '' for none. homes, lasts: persons and the last seq of each. instants: of its plans, in their order. Transaction numbers within rows count from 1,
 -- the group's first. ended: rows closed, and in `endings` by which transaction. born, placed: new directory entries,
 -- changed ones. standing: Patients that read for themselves.
 --
@@ -14,10 +14,10 @@
 CREATE TYPE source_record AS (
   src int8, member text, local_number bytea, patient text, content bytea, said_at text, state text
 );
-CREATE TYPE record_owner AS (src int8, patient text);
+CREATE TYPE record_stand AS (src int8, stand text);
 
 CREATE FUNCTION settle(
-  turn int8, seen int8, rests int8[], claims int8[], criteria int8[], owners record_owner[],
+  turn int8, seen int8, rests int8[], claims int8[], criteria int8[], stands record_stand[],
   homes int8[], lasts int8[], instants int8[], rows version[], ended closed[], endings int8[], born dir[], placed dir[],
   dates date_order[], texts text_order[], aways away[], wordings wording[], idents ident[], standing int8[], led survivor[], sizes size[], newest fresh[],
   records source_record[], audits effect[], settled done[], claimed criteria[], answers answer[]
@@ -38,8 +38,8 @@ BEGIN
       JOIN version r ON r.person = d.person AND r.seq = d.seq WHERE r.from_tx > seen)
     OR EXISTS (SELECT FROM unnest(criteria) AS a(h) JOIN criteria c ON c.h = a.h WHERE c.tx > seen)
     OR EXISTS (SELECT FROM unnest(criteria) AS a(h) JOIN answer c ON c.h = a.h WHERE c.tx > seen)
-    OR EXISTS (SELECT FROM unnest(owners) AS a LEFT JOIN record r ON r.src = a.src
-      WHERE coalesce(r.patient, '') <> a.patient)
+    OR EXISTS (SELECT FROM unnest(stands) AS a LEFT JOIN record r ON r.src = a.src
+      WHERE coalesce(r.patient || ' ' || md5(convert_to(r.said_at || r.state, 'UTF8') || r.content), '') <> a.stand)
   ) THEN
     RAISE serialization_failure;
   END IF;
