@@ -19,10 +19,12 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 
 from ..errors import MappingError
 from ..model import systems
+from .result_values import LONG
 from .strict_yaml import near_to, read_utf8
 
 _SYSTEMS = {
@@ -58,8 +60,15 @@ _EQUIVALENCE = frozenset(
 
 def key_of(text: str) -> str:
     """How keys are compared: full-width folded, case and spaces ignored, both micro signs alike."""
+    return _key_of(text) if len(text) < LONG else _long_key_of(text)
+
+
+def _key_of(text: str) -> str:
     folded = text if text.isascii() else unicodedata.normalize("NFKC", text)
     return "".join(folded.split()).casefold()
+
+
+_long_key_of = lru_cache(maxsize=2)(_key_of)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,12 +33,20 @@ def unescape(text: str) -> str:
     """Text with v2 escapes undone; unknown escapes vanish, a lone backslash stays."""
     if "\\" not in text:
         return text
+    return _unescaped(text) if len(text) < results.LONG else _long_unescaped(text)
+
+
+def _unescaped(text: str) -> str:
     text = _BREAK.sub("\n", text)
     text = _CHARSET_SWITCH.sub("", text)
     text = _HEX.sub(_from_hex, text)
     for escape, plain in (("F", "|"), ("S", "^"), ("T", "&"), ("R", "~"), ("H", ""), ("N", "")):
         text = text.replace(f"\\{escape}\\", plain)
     return text.replace("\\E\\", "\\")
+
+
+_long_unescaped = lru_cache(maxsize=2)(_unescaped)
+"""A map may look at one field once for each of a hundred segments."""
 
 
 def _from_hex(found: re.Match[str]) -> str:

@@ -15,6 +15,7 @@ from ..model import systems
 from ..model.resource import Json
 
 _NUMBER = re.compile(r"(<=|>=|<|>)?\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*([↑↓HLhl*]*)")
+LONG = 1_000  # from here on a text is nothing a person printed or typed into one box
 DIGITS = 60  # no result has so many; of a million digits every sum takes half a minute
 _TITRE = re.compile(r"(\d+)\s*:\s*(\d+)")
 _ABSENT = {
@@ -58,7 +59,8 @@ def half_width(text: str) -> str:
 
 def number(text: str) -> Number | None:
     """The number a text prints, None when it prints something else."""
-    found = _NUMBER.fullmatch(half_width(text))
+    printed = half_width(text)
+    found = _NUMBER.fullmatch(printed) if len(printed) < LONG else None
     if found is None or len(found[2]) > DIGITS:
         return None
     return Number(found[1] or "", Decimal(found[2]), found[3])
