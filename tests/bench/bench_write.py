@@ -1,10 +1,13 @@
 """The FHIR door under writers: transactions of 300 entries, single creates, and what they leave on disk.
 
-    python -m tests.bench.bench_write [--url postgresql://…] [--stored N] [--residents N] [--seconds S]
+    python -m tests.bench.bench_write [--postgres [--workers 2]] [--stored N] [--residents N]
 
 A whole gateway in a process of its own (validation, identity, audit, fsync: all on), clients with raw sockets in this
 one. Residents come in random order. `--stored` resources are there before the clock runs. The ceiling of each figure is
-the store alone: the same resources as puts already prepared, committed as many at a time.
+the store alone, in one process: the same resources as puts already prepared, committed as many at a time.
+
+--postgres: the store on a server of its own, started for the run. --workers: so many gateways on it, each in a process
+of its own, and the clients spread over them.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import random
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -30,6 +34,7 @@ from gateway.store.base import Plan, Put
 from gateway.store.resources import open_store
 from tests.bench.bench_store import Feed
 from tests.bench.machine import machine, row
+from tests.contract.postgres import TestServer
 
 TOKEN = "bench-admin-token-0123456789abcdef"
 ENTRIES = 300
@@ -51,7 +56,7 @@ def _gateway(pipe: Connection, home: str, url: str) -> None:
 
 
 class _Running:
-    """A gateway process. written: bytes it handed to the disk so far, from /proc."""
+    """A gateway process."""
 
     def __init__(self, home: Path, url: str) -> None:
         self.pipe, theirs = multiprocessing.Pipe()
@@ -78,6 +83,27 @@ class _Running:
         """End it."""
         self.pipe.send(None)
         self.process.join(60)
+
+
+@dataclass(frozen=True)
+class _House:
+    """All gateways of a run."""
+
+    gateways: list[_Running]
+
+    def written(self) -> int:
+        """Bytes written to block devices by the gateways."""
+        return sum(one.written() for one in self.gateways)
+
+    def cpu_s(self) -> dict[str, float]:
+        """CPU seconds of all, by part."""
+        each = [one.cpu_s() for one in self.gateways]
+        return {part: sum(one[part] for one in each) for part in each[0]}
+
+    def stop(self) -> None:
+        """End them."""
+        for one in self.gateways:
+            one.stop()
 
 
 def _ticks(stat: Path) -> tuple[str, float]:
@@ -131,12 +157,12 @@ async def _post(port: int, path: str, bodies: list[bytes], took: list[float]) ->
     writer.close()
 
 
-def _send(port: int, path: str, lanes: list[list[bytes]]) -> tuple[float, list[float]]:
-    """Seconds for all, and each request's."""
+def _send(ports: list[int], path: str, lanes: list[list[bytes]]) -> tuple[float, list[float]]:
+    """Seconds for all, and each request's. Each lane is a client, of one of the gateways."""
     took: list[float] = []
 
     async def run() -> None:
-        await asyncio.gather(*(_post(port, path, lane, took) for lane in lanes))
+        await asyncio.gather(*(_post(ports[n % len(ports)], path, lane, took) for n, lane in enumerate(lanes)))
 
     begun = time.perf_counter()
     uvloop.run(run())
@@ -194,7 +220,8 @@ def _size(home: Path) -> dict[str, int]:
 def main() -> None:
     """Fill, write, weigh."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--url", default="")
+    parser.add_argument("--postgres", action="store_true")
+    parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--stored", type=int, default=20_000)
     parser.add_argument("--residents", type=int, default=1_000)
     parser.add_argument("--bundles", type=int, default=40)
@@ -203,30 +230,33 @@ def main() -> None:
     print(machine())
     with tempfile.TemporaryDirectory(dir=".") as name:
         home = Path(name).resolve()
-        url = asked.url or f"sqlite:///{home}"
+        url = TestServer().schema() if asked.postgres else f"sqlite:///{home}"
         feed = Feed(asked.residents)
         uvloop.run(_filled(url, feed, asked.stored))
         _measure(home, url, feed, asked)
 
 
 def _measure(home: Path, url: str, feed: Feed, asked: argparse.Namespace) -> None:
-    server = _Running(home, asked.url)
+    places = [home / str(n) if n else home for n in range(asked.workers)]
+    server = _House([_Running(place, url if asked.postgres else "") for place in places])
+    ports = [one.port for one in server.gateways]
     bundles = [[_bundle(feed) for _ in range(asked.bundles // 4)] for _ in range(4)]
-    _send(server.port, "/fhir", [lane[:1] for lane in bundles])
+    _send(ports, "/fhir", [lane[:1] for lane in bundles])
     before, cpu = server.written(), server.cpu_s()
-    took, each = _send(server.port, "/fhir", [lane[1:] for lane in bundles])
+    took, each = _send(ports, "/fhir", [lane[1:] for lane in bundles])
     resources = ENTRIES * sum(len(lane) - 1 for lane in bundles)
     physical = (server.written() - before) / resources / 1024
     bundled = _each(cpu, server.cpu_s(), resources)
     creates = [[_resource(feed) for _ in range(asked.creates // 64)] for _ in range(64)]
-    _send(server.port, "/fhir/Observation", [[_resource(feed) for _ in range(4)] for _ in range(64)])
+    _send(ports, "/fhir/Observation", [[_resource(feed) for _ in range(4)] for _ in range(64)])
     cpu = server.cpu_s()
-    alone, single = _send(server.port, "/fhir/Observation", creates)
+    alone, single = _send(ports, "/fhir/Observation", creates)
     made = sum(map(len, creates))
     created = _each(cpu, server.cpu_s(), made)
     server.stop()
+    print(f"{asked.stored:,} stored, {asked.workers} gateway process(es)")
     row(
-        f"transactions of {ENTRIES}, 4 clients, {asked.stored:,} stored", resources / took, "resources/s",
+        f"transactions of {ENTRIES}, 4 clients", resources / took, "resources/s",
         uvloop.run(_ceiling(url, feed, ENTRIES, 4, 20)),
     )  # fmt: skip
     print(f"    a transaction: {_spread(each)}; CPU a resource: {bundled}")
@@ -234,7 +264,7 @@ def _measure(home: Path, url: str, feed: Feed, asked: argparse.Namespace) -> Non
     print(f"    a create: {_spread(single)}; CPU: {created}")
     row("KB written to disk a resource (transactions)", physical, "KB")
     total = asked.stored + resources + made
-    for file, size in _size(home).items() if not asked.url else ():
+    for file, size in _size(home).items() if not asked.postgres else ():
         row(f"bytes a resource in {file}", size / total, "bytes")
 
 
