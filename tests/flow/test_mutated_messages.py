@@ -83,7 +83,6 @@ class Door:
         for arrival in self._shelf.last:
             self.work_off(arrival)
         took = time.thread_time() - began
-        self.worst = max(self.worst, (took, seed, how))
         for frame, receipt in receipts:
             readable(frame, receipt)
             if receipt.later is not None:
@@ -145,13 +144,16 @@ async def campaign(mappings: Mappings, first: int, count: int) -> Door:
     for body in originals():
         await door.take(-1, "as it was", body)
     settle_interpreter()
-    door.worst = (0.0, 0, "")
     for seed in range(first, first + count):
         how, body = mutated(seed)
         try:
-            await door.take(seed, how, body)
+            took = await door.take(seed, how, body)
+            for _ in range(3):  # what the message itself costs comes again; a collection or a neighbour does not
+                if took > _LIMIT_S:
+                    took = min(took, await door.take(seed, how, body))
         except Exception as fault:
             raise AssertionError(f"seed {seed}: {how}") from fault
+        door.worst = max(door.worst, (took, seed, how))
     return door
 
 
