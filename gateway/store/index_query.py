@@ -8,6 +8,7 @@ or because the keys do not tell (`:missing` of tokens and references).
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -22,7 +23,7 @@ from .index_filter import CompiledFilter, Verify, Whole, allow, always, split_es
 from .index_numbers import compile_date, compile_number, compile_quantity
 from .index_params import FULL_TEXT, META, SearchParam, params, presence
 from .index_text import normal, normal_name, sortable
-from .index_values import target_of
+from .index_values import further, target_of
 
 ORDERED: frozenset[tuple[str, str]] = frozenset(
     {
@@ -293,26 +294,32 @@ def _missing(param: SearchParam, filter: Filter) -> CompiledFilter:
     return CompiledFilter(None, lambda keys: absent == (not keys.present & bit), absent=(bit, absent))
 
 
-def sort_key(resource_type: str, code: str) -> Callable[[Keys], tuple[int, Any]] | None:
+def sort_key(resource_type: str, code: str, descending: bool) -> Callable[[Keys], tuple[int, Any]] | None:
     """Key to sort rows by; (0, 0) for a row without a value. None when the keys do not hold the value.
 
-    Dates sort by their first instant, texts by their pinyin where there is one. Raises UnknownParameter.
+    Of several values the one that comes first in this order. Dates sort by their first instant, names by their pinyin
+    where there is one. Raises UnknownParameter. Source: FHIR R4 search.html#sort.
     """
     param = param_of(resource_type, code)
-    number = param.number
+    number, first = param.number, max if descending else min
     if param.kind == "date" and param.routes:
-        return lambda keys: min(((1, lo) for n, lo, _ in keys.dates if n == number), default=(0, 0))
+        return lambda keys: first(((1, lo) for n, lo, _ in keys.dates if n == number), default=(0, 0))
     if param.kind in ("number", "quantity"):
-        return lambda keys: min(((1, v) for n, unit, v in keys.numbers if n == number and unit == 0), default=(0, 0))
+        return lambda keys: first(((1, v) for n, unit, v in keys.numbers if n == number and unit == 0), default=(0, 0))
     if param.kind == "string":
-        return lambda keys: _text_key([t for n, t in keys.texts if n == number])
+        texts = _leading if _tight(param) else _all
+        return lambda keys: first(((1, sortable(text)) for text in texts(keys, number)), default=(0, 0))
     return None
 
 
-def _text_key(texts: list[str]) -> tuple[int, Any]:
-    if not texts:
-        return (0, 0)
-    return (1, sortable(next((t for t in texts if t.isascii()), texts[0])))
+def _all(keys: Keys, number: int) -> Iterator[str]:
+    return (text for n, text in keys.texts if n == number)
+
+
+def _leading(keys: Keys, number: int) -> Iterator[str]:
+    """What each name or address is put in order by: the first text of all, and those that begin a further one."""
+    yield from itertools.islice(_all(keys, number), 1)
+    yield from _all(keys, further(number))
 
 
 _COMPILERS: dict[str, Callable[[SearchParam, Filter], CompiledFilter]] = {

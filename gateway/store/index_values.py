@@ -178,11 +178,13 @@ def _name(t: Target, g: Gathered, v: Any) -> None:
     if not v.text and len(said) > 1 and is_chinese(whole := _whole(v)):
         said.append(whole)
     name = _tight(v.text or _whole(v))
-    _some_text(t, g, said, [*pinyin_forms(name), *mixed_forms(name), *pinyin_forms(_tight(v.family or ""))])
+    forms = pinyin_forms(name)
+    _some_text(t, g, said, [*forms, *mixed_forms(name), *pinyin_forms(_tight(v.family or ""))], *forms[:1])
 
 
 def _family(t: Target, g: Gathered, v: str) -> None:
-    _some_text(t, g, [v], list(pinyin_forms(_tight(v))))
+    forms = pinyin_forms(_tight(v))
+    _some_text(t, g, [v], list(forms), *forms[:1])
 
 
 def split_part(part: str, t: Target, g: Gathered, v: Any) -> None:
@@ -201,8 +203,16 @@ def _tight(text: str) -> str:
     return normal_name(text)
 
 
-def _some_text(t: Target, g: Gathered, said: list[str], more: list[str]) -> None:
-    plain = dict.fromkeys([normal_name(part) for part in said] + more)
+def further(number: int) -> int:
+    """Under what the leading text of a parameter's second value, and of each after it, stands once more."""
+    return ~number
+
+
+def _some_text(t: Target, g: Gathered, said: list[str], more: list[str], *leading: str) -> None:
+    """leading: by what the value is put in order, one of the others; else the first said."""
+    plain = list(dict.fromkeys([*leading, *[normal_name(part) for part in said], *more]))
+    if plain and any(number == t.number for number, _ in g.texts):
+        g.texts.append((further(t.number), plain[0]))
     g.texts += [(t.number, text) for text in plain]
     g.tokens += [hash64(t.prefix, "=", part) for part in dict.fromkeys(said)]
     pieces: set[str] = set()
@@ -215,8 +225,8 @@ def _address(t: Target, g: Gathered, v: Any) -> None:
     parts = (v.text, *(v.line or ()), v.city, v.district, v.state, v.postalCode, v.country)
     said = [part for part in parts if part]
     if not v.text and len(said) > 1:
-        said.append("".join(p for p in (v.state, v.city, v.district, *(v.line or ())) if p))
-    _some_text(t, g, said, [])
+        said.insert(0, "".join(p for p in (v.state, v.city, v.district, *(v.line or ())) if p))
+    _some_text(t, g, [part for part in said if part], [])
 
 
 # ---- reference ----------------------------------------------------------------------------------

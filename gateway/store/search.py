@@ -409,7 +409,7 @@ class Searcher:
     async def _ordered_page(self, job: Job) -> None:
         """Along an ordered table, then the rows that have no value there. Place: "o", value, rid, then "m", …"""
         code, descending = job.query.sort[0]
-        by_keys = sort_key(job.query.type, code)
+        by_keys = sort_key(job.query.type, code, descending)
         if len(job.query.sort) > 1 or (job.query.type, code) not in ORDERED or by_keys is None:
             raise TooCostly("_sort", f"more than {SORTED} resources to sort by {code}")
         span = self._table(job, code)

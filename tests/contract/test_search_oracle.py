@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 import gateway.store.links as links_module
@@ -24,19 +26,21 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     return str(request.param)
 
 
-async def _agree(trial: Trial, pairs: int) -> None:
-    """Ask so many questions; every answer must be the oracle's."""
+async def _agree(trial: Trial, pairs: int, way: str) -> None:
+    """Ask so many questions; every answer must be the oracle's. Only what stands for many may be found too costly."""
     while await trial.store.survey():
         pass
     faults = [fault for _ in range(pairs) if (fault := await disagreement(trial, *trial.asker.question()))]
     assert not faults, f"{len(faults)} of {pairs} differ:\n" + "\n".join(faults[:40])
+    assert trial.costly <= (pairs // 50 if way == "many" else 0)
+    print(f"{pairs - trial.costly} agree, {trial.costly} too costly")
 
 
 async def test_searches_answer_as_the_oracle_says(site: Site, way: str) -> None:
-    await _agree(await build(site, seed=len(way)), 450)
+    await _agree(await build(site, seed=len(way)), 450, way)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(100, 110))
+@pytest.mark.parametrize("seed", range(*map(int, os.environ.get("GATEWAY_ORACLE_SEEDS", "100:110").split(":"))))
 async def test_many_more_searches_answer_as_the_oracle_says(site: Site, way: str, seed: int) -> None:
-    await _agree(await build(site, seed, people=8 + seed % 5 * 4), 1_000)
+    await _agree(await build(site, seed, people=8 + seed % 5 * 4), 1_000, way)

@@ -183,7 +183,7 @@ class World:
         out = [one for one in out if all(self.fits(one, name, value) for name, value in filters)]
         out.sort(key=lambda one: -one.tx)
         for part in reversed(dict(given).get("_sort", "").split(",") if "_sort" in dict(given) else []):
-            keyed = [(sort_key(one, part.lstrip("-")), one) for one in out]
+            keyed = [(sort_key(one, part), one) for one in out]
             with_value = [pair for pair in keyed if pair[0] is not None]
             with_value.sort(key=lambda pair: pair[0], reverse=part.startswith("-"))
             out = [one for _, one in with_value] + [one for key, one in keyed if key is None]
@@ -270,8 +270,9 @@ def _reference(param: Parameter, value: Any, modifier: str, asked: str) -> bool:
     return text == asked and (not modifier or text.startswith(modifier + "/"))
 
 
-def sort_key(one: Stored, code: str) -> Any:
-    """What a resource sorts by, None without a value."""
+def sort_key(one: Stored, key: str) -> Any:
+    """What a resource sorts by, None without a value: of several the one that comes first in the order asked for."""
+    code, first = key.lstrip("-"), max if key.startswith("-") else min
     if code == "_id":
         return one.id
     if code == "_lastUpdated":
@@ -279,15 +280,17 @@ def sort_key(one: Stored, code: str) -> Any:
     param = parameters(one.type)[code]
     given = found(one, param)
     if param.kind == "date":
-        return min((lo for value in given for lo, _ in values.spans(value)), default=None)
+        return first((lo for value in given for lo, _ in values.spans(value)), default=None)
     if param.kind in ("number", "quantity"):
-        return min((amount for value in given for amount in _amounts(value)), default=None)
+        return first((amount for value in given for amount in _amounts(value)), default=None)
     if param.kind == "token":
-        return min((text for value in given for text in _sorting_texts(value)), default=None)
+        return first((text for value in given for text in _sorting_texts(value)), default=None)
+    if param.kind == "string":
+        return first((values.leading(value, code) for value in given), default=None)
     if param.kind == "reference":
         texts = [ref.get("reference") if isinstance(ref, dict) else ref for ref in given]
-        return min((text for text in texts if text), default=None)
-    return min(map(str, given), default=None)
+        return first((text for text in texts if text), default=None)
+    return first(map(str, given), default=None)
 
 
 def _sorting_texts(value: Any) -> list[str]:

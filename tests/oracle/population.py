@@ -133,14 +133,16 @@ class Maker:
         if self.some(0.6):
             out["telecom"] = [{"system": "phone", "value": self.rng.choice(["13800000001", "13800000002"])}]
         if self.some(0.5):
-            out["address"] = [
-                {"city": self.rng.choice(["杭州市", "Hangzhou City"]), "line": ["西湖区 1 号"], "postalCode": "310000"}
-            ]
+            out["address"] = [self.address() for _ in range(self.rng.choice([1, 1, 2]))]
         if self.some(0.6):
             out["managingOrganization"] = self.ref("Organization", self.places)
         if self.some(0.5):
             out["generalPractitioner"] = [self.ref("Practitioner", self.staff)]
         return {key: value for key, value in out.items() if value != []}
+
+    def address(self) -> Json:
+        city = self.rng.choice(["杭州市", "Hangzhou City", "宁波市"])
+        return {"city": city, "line": ["西湖区 1 号"], "postalCode": self.rng.choice(["310000", "315000"])}
 
     def name(self) -> Json:
         if self.some(0.5):

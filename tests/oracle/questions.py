@@ -149,7 +149,7 @@ class Asker:
 
     def sort(self, type_: str) -> str:
         """One or two keys."""
-        kinds = ("token", "date", "number", "reference", "uri")
+        kinds = ("token", "string", "date", "number", "reference", "uri")
         plain = [
             p.code
             for p in parameters(type_).values()

@@ -118,11 +118,15 @@ def tight(text: str) -> str:
     return re.sub("[ ·•・'’.-]", "", folded(text))
 
 
+def is_address(value: Any) -> bool:
+    return any(key in value for key in ("line", "city", "district", "state", "postalCode", "country"))
+
+
 def said(value: Any, code: str) -> list[str]:
     """The strings of a value, as sent."""
     if isinstance(value, str):
         return [value]
-    if any(key in value for key in ("line", "city", "district", "state", "postalCode", "country")):
+    if is_address(value):
         parts = [value.get(key) for key in ("text", "city", "district", "state", "postalCode", "country")]
         found = [part for part in [*parts, *value.get("line", [])] if part]
         if not value.get("text") and len(found) > 1:
@@ -143,6 +147,17 @@ def spoken(value: Any, code: str) -> list[str]:
         return []
     whole = value.get("text") or value.get("family", "") + "".join(value.get("given", []))
     return [*SPOKEN.get(whole, ("", "", ()))[2], *SURNAMES.get(value.get("family", ""), ())]
+
+
+def leading(value: Any, code: str) -> str:
+    """By what a string is put in order: a Chinese name by its pinyin, an address by the whole of it."""
+    aloud = spoken(value, code)
+    if aloud:
+        return aloud[0]
+    close = isinstance(value, dict) or code in ("family", "given") or code.startswith("address")
+    texts = said(value, code)
+    whole = isinstance(value, dict) and is_address(value) and not value.get("text")
+    return (tight if close else folded)(texts[-1] if whole else texts[0])
 
 
 def split_name(name: Any) -> tuple[str, str]:

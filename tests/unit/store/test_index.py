@@ -273,13 +273,13 @@ def test_an_unknown_parameter_names_the_nearest() -> None:
 
 
 def test_sorting_is_by_first_instant_and_by_pinyin() -> None:
-    by_date, by_name = sort_key("Observation", "date"), sort_key("Patient", "name")
+    by_date, by_name = sort_key("Observation", "date", False), sort_key("Patient", "name", False)
     assert by_date is not None and by_name is not None
     other = keys_of(OBSERVATION | {"effectiveDateTime": "2026-03-21"})
     nothing = keys_of({k: v for k, v in OBSERVATION.items() if k != "effectiveDateTime"})
     assert by_date(nothing) < by_date(keys_of(OBSERVATION)) < by_date(other)
     assert by_name(keys_of(PATIENT | {"name": [{"text": "安心"}]})) < by_name(keys_of(PATIENT))
-    assert sort_key("Observation", "code") is None
+    assert sort_key("Observation", "code", False) is None
 
 
 def test_every_parameter_of_the_standard_is_served_or_named_as_unsupported() -> None:
