@@ -209,7 +209,7 @@ def _addressed(one: DraftResource, patients: Sequence[str]) -> DraftResource:
 def _puts(revised: Revised, work: Work, who: Resolution, srcs: Sequence[int]) -> list[Put]:
     meta: Json = {"source": f"{source_uri(work.source.name)}#{work.keys[-1]}"}
     out = []
-    for one, expect, own_meta, src, patient in revised.ordered:
+    for one, expect, own_meta, src, patient, member in revised.ordered:
         about = one.record >= 0
         if src and not patient:  # what another record told may be about another Patient
             patient = subject_of(one.type, one.id, one.body)
@@ -220,7 +220,7 @@ def _puts(revised: Revised, work: Work, who: Resolution, srcs: Sequence[int]) ->
                 one.body,
                 patient=patient or (who.patients[one.record] if about else ""),
                 src=src or (srcs[one.record] if about else 0),
-                member=work.source.member,
+                member=member or work.source.member,
                 meta=meta | own_meta,
                 expect=expect,
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -39,6 +40,7 @@ from .outbound.pages.parts import PageParts
 from .outbound.recognition import Judge
 from .recognise.rules import RuleSheet
 from .recognise.rules import load as load_rules
+from .revise import puts_met
 from .security.access import Access
 from .security.cors import Cors
 from .security.seal import Seal
@@ -127,7 +129,7 @@ class Shared:
 
     def console(self, mappings: Mappings, proof: MappingProof) -> ConsoleParts:
         """The vendor console's parts."""
-        steward = Steward(self.people, self.store)
+        steward = Steward(self.people, self.store, partial(puts_met, self.store))
         return ConsoleParts(self.pages(), self.inbox, mappings, shipped("fixtures"), steward, proof)
 
     def dicom_web(self, caller: Caller) -> DicomWebParts:

@@ -9,7 +9,7 @@ Every act is one commit with its audit row, made again when another write came f
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -17,7 +17,7 @@ from msgspec import structs
 
 from ..errors import Conflict, IdentityError, NotFound
 from ..model.resource import Json, reference_id
-from ..store.base import AuditRow, Plan, Store
+from ..store.base import AuditRow, Move, Plan, Put, Store
 from . import merge, reviews
 from .index import PersonIndex
 from .match import Code
@@ -25,6 +25,8 @@ from .person import Record, disowned
 from .workspace import Resolution, Workspace, puts_of
 
 _TRIES = 5
+Meet = Callable[[Sequence[Move]], Awaitable[list[Put]]]
+"""What else changes when moves put resources with another Patient: references between what meets or parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +41,8 @@ class Word:
 class Steward:
     """Decides and commits. Raises NotFound for no such review, IdentityError for a decision that cannot stand."""
 
-    def __init__(self, people: PersonIndex, store: Store) -> None:
-        self._people, self._store = people, store
+    def __init__(self, people: PersonIndex, store: Store, meet: Meet) -> None:
+        self._people, self._store, self._meet = people, store, meet
 
     async def same(self, review: str, candidate: str, word: Word, audit: AuditRow) -> None:
         """The record of this review belongs to the candidate, and so does all of its person."""
@@ -59,17 +61,18 @@ class Steward:
             desk = self._people.workspace()
             try:
                 await act(desk)
-                await self._store.commit(_plan(desk.render(()), audit))
+                made = desk.render(())
+                await self._store.commit(_plan(made, await self._meet(made.moves), audit))
             except Conflict:
                 continue
             return
         raise Conflict("Task")
 
 
-def _plan(made: Resolution, audit: AuditRow) -> Plan:
+def _plan(made: Resolution, met: Sequence[Put], audit: AuditRow) -> Plan:
     people = [one.id for one in made.resources if one.type == "Patient"]
     return Plan(
-        puts=tuple(puts_of(made)),
+        puts=(*puts_of(made), *met),
         records=made.records,
         moves=made.moves,
         unclaimed=made.unclaimed,

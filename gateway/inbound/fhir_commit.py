@@ -15,6 +15,7 @@ from ..identity.workspace import Moved, Resolution, puts_of
 from ..model.context import AccessContext
 from ..model.pace import Pace
 from ..model.rest import Answer, Call, Seen
+from ..revise import puts_met
 from ..security.audit import audit_row, refused_row
 from ..store.base import AuditRow, Committed, Condition, Delete, Occupied, Once, PackedPut, Plan, Put, hash64
 from .fhir_change import NOBODY, Aim, Change, Planner, WriteParts
@@ -128,11 +129,14 @@ class Committer:
             detail = "existed" if one.existing else "known person" if one.known else subtype
             audits.append(audit_row(at, who, seen_of(one, detail)))
             await pace()
+        moves = [move for one in resolutions for move in one.moves]
+        own = {(one.type, one.id) for one in (*puts, *deletes)}
+        met = [one for one in await puts_met(self.parts.store, moves) if (one.type, one.id) not in own]
         return Plan(
-            puts=tuple(puts),
+            puts=(*puts, *met),
             deletes=tuple(deletes),
             records=tuple(record for one in resolutions for record in one.records),
-            moves=tuple(move for one in resolutions for move in one.moves),
+            moves=tuple(moves),
             unclaimed=tuple(dict.fromkeys(u for one in resolutions for u in one.unclaimed)),
             audits=tuple(audits),
             conditions=tuple(conditions),

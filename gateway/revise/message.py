@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
 
 from ..model.context import SYSTEM
 from ..model.message import DraftResource
@@ -18,12 +17,13 @@ from ..model.resource import Json, dumps, loads, reference_id, type_and_id
 from ..store.base import Move, Resource, Store
 from .carry import filed_with, subject_of
 from .document import orphaned_reports, plan_document, replaced_by
-from .link import SUBJECT, Late, linked, now_there
+from .link import SUBJECT, linked, moved, now_there
+from .meet import met
 from .moved import Home, moved_away
 from .report import Mode, issue_of, items_below, plan_report
 from .study import merge_study
 from .told import Told, first_meta, said_meta, told
-from .version import History, Version, bare, kept, ref_of, sent
+from .version import History, Step, Version, bare, kept, ref_of, sent
 
 _FOLLOWERS = frozenset({"Observation", "Specimen", "Provenance"})
 """Types stored only together with a head, so that no stored head means they are new."""
@@ -32,20 +32,6 @@ _OWN_ORDER = frozenset({"DiagnosticReport", "ImagingStudy"})
 """Types with an order of their own among their versions; of all other heads the later statement wins (`told.py`)."""
 
 _HISTORY = 50
-
-
-class Step(NamedTuple):
-    """One put of the plan: `meta` goes over the members the message gives.
-
-    src, patient: the source record it came from and the Patient it is about, where these are others than its draft's;
-    0, "" = the draft's.
-    """
-
-    resource: DraftResource
-    expect: int | None
-    meta: Json
-    src: int = 0
-    patient: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +63,17 @@ async def revise(
     heads = [(one.type, one.id) for one in drafts if one.type not in _FOLLOWERS]
     stored = {f"{one.type}/{one.id}": one for one in await store.read_many(list(dict.fromkeys(heads)), SYSTEM)}
     homes, elsewhere = await moved_away(store, drafts, stored, srcs, moves, said_at)
-    drafts = await linked(store, [_at_home(one, homes) for one in drafts])
-    towards = tuple(_towards(one) for one in await now_there(store, drafts, stored))
+    drafts, apart = await linked(store, [_at_home(one, homes) for one in drafts], moves)
+    towards, waiting = await now_there(store, drafts, stored, moves)
+    elsewhere += [*apart, *waiting]
     if not stored and not any(map(_needs_a_look, drafts)):
-        return Revised(_homed([_first(one, said_at) for one in drafts], homes) + towards, tuple(elsewhere))
+        steps = [*_homed([_first(one, said_at) for one in drafts], homes), *towards]
+        return Revised(tuple(await met(store, steps, moves)), tuple(elsewhere))
     desk = _Desk(store, drafts, stored, mode, said_at, moves, insists)
     await desk.load()
     made = await desk.work()
-    ordered = _homed(made.ordered, homes)
-    return Revised((*ordered, *towards, *await desk.carried(carries)), (*made.findings, *elsewhere))
+    steps = [*_homed(made.ordered, homes), *towards, *await desk.carried(carries)]
+    return Revised(tuple(await met(store, steps, moves, desk.between)), (*made.findings, *elsewhere))
 
 
 def _at_home(one: DraftResource, homes: Mapping[str, Home]) -> DraftResource:
@@ -103,13 +91,6 @@ def _homed(steps: Iterable[Step], homes: Mapping[str, Home]) -> tuple[Step, ...]
         for step in steps
         for r in (step.resource,)
     )
-
-
-def _towards(late: Late) -> Step:
-    """A stored resource that points to what the message brings."""
-    row = late.row
-    body = dumps({"resourceType": row.type, "id": row.id} | late.body)
-    return Step(DraftResource(row.type, row.id, body, late.record), row.version, late.meta, row.src)
 
 
 def _first(one: DraftResource, said_at: datetime | None) -> Step:
@@ -143,6 +124,7 @@ class _Desk:
         self.findings: list[Finding] = []
         self.metas: dict[str, Json] = {}  # what a resource told by several messages remembers of them
         self.late: set[str] = set()  # types of which a newer message had told before
+        self.between: list[str] = []  # Patients between whom visits carried something
 
     # ---- reading
     async def load(self) -> None:
@@ -174,12 +156,7 @@ class _Desk:
         return len(found)
 
     def _open(self, row: Resource) -> Json:
-        body = row.body
-        for move in self.moves:
-            if row.src in move.srcs:
-                old, new = f'"Patient/{move.from_patient}"', f'"Patient/{move.to_patient}"'
-                body = body.replace(old.encode(), new.encode())
-        return loads(body)
+        return loads(moved(row, self.moves))
 
     async def _history(self, refs: Iterable[str]) -> History:
         out: dict[str, tuple[Json, ...]] = {}
@@ -327,6 +304,7 @@ class _Desk:
             old, new = subject_of(self.bodies.get(ref, {})), subject_of(one.json)
             if ref not in refs or not old or old == new or self.late:
                 continue
+            self.between += [old, new]
             for row in await filed_with(self.store, one.id, old):
                 if f"{row.type}/{row.id}" not in own:
                     body = row.body.replace(f'"Patient/{old}"'.encode(), f'"Patient/{new}"'.encode())

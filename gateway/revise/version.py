@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from ..model.message import DraftResource
 from ..model.outcome import Finding
 from ..model.resource import Json, dumps, reference_id
+from ..store.base import Resource
 
 _SERVER_META = ("versionId", "lastUpdated")
 
@@ -34,12 +37,36 @@ class Version:
         return dumps(self.body)
 
 
+class Step(NamedTuple):
+    """One put of the plan: `meta` goes over the members the message gives.
+
+    src, patient, member: the source record it came from, the Patient it is about, the member it is of, where these are
+    others than its draft's; 0, "" = the draft's.
+    """
+
+    resource: DraftResource
+    expect: int | None
+    meta: Json
+    src: int = 0
+    patient: str = ""
+    member: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Revision:
     """`versions` replace the draft's resources, in this order; `findings` say what was not taken as sent."""
 
     versions: tuple[Version, ...]
     findings: tuple[Finding, ...] = ()
+
+
+def again(row: Resource, body: Json, whole: Json, patient: str) -> Step:
+    """A stored version written again: still its own record's and member's, under its own meta.
+
+    body: without id and meta. whole: the stored resource. patient: whom it is about once the plan is done.
+    """
+    draft = DraftResource(row.type, row.id, dumps({"resourceType": row.type, "id": row.id} | body))
+    return Step(draft, row.version, kept(whole).meta or {}, row.src, patient, row.member)
 
 
 def ref_of(body: Json) -> str:

@@ -45,6 +45,10 @@ class MemoryStore:
         self.reads.append("find_identifier")
         return [r for r in self.current(type_) if _holds(r, system, value)]
 
+    async def everything(self, patient_id: str, who: AccessContext, *, types: frozenset[str]) -> list[Resource]:
+        mark = f'"Patient/{patient_id}"'.encode()
+        return [r for one in types for r in self.current(one) if mark in r.body]
+
     async def records(self, keys: list[tuple[str, str]]) -> list[SourceRecordRow | None]:
         self.reads.append("records")
         return [self.rows.get(key) for key in keys]

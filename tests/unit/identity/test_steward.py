@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
@@ -13,7 +14,7 @@ from gateway.identity.workspace import Resolution
 from gateway.model import systems
 from gateway.model.message import MergeRequest
 from gateway.model.resource import Json
-from gateway.store.base import AuditRow, SourceRecordRow
+from gateway.store.base import AuditRow, Move, Put, SourceRecordRow
 
 from .conftest import LI, M1, M2, M4, MOTHER, NOW, li, said
 from .memory import MemoryStore
@@ -29,7 +30,11 @@ AUDIT = AuditRow(
 
 @pytest.fixture
 def steward(index: PersonIndex, store: MemoryStore) -> Steward:
-    return Steward(index, store)  # type: ignore[arg-type]
+    return Steward(index, store, nothing_meets)  # type: ignore[arg-type]
+
+
+async def nothing_meets(moves: Sequence[Move]) -> list[Put]:
+    return []
 
 
 def reviews_of(store: MemoryStore, status: str = "requested") -> list[Json]:
