@@ -80,7 +80,7 @@ class SqliteEngine:
         directory.mkdir(parents=True, exist_ok=True)
         self._lock = only_one(directory / "store.lock")
         self._path = str(directory / "store.db")
-        self._writer = GroupWriter(self._path, checkpoint_pages=8_000, cache_mb=64)
+        self._writer = GroupWriter(self._path, checkpoint_pages=8_000, cache_mb=64, gather=0.5)
         prepared(self._writer.connection)
         self._reader = connect(self._path, writer=False)
         refuse_unsafe(self._reader)
