@@ -196,7 +196,11 @@ class Gateway:
         for folder in self.settings.folder if folders else ():
             source = self.directory.sources.get(folder.source)
             if source is None:
-                raise ConfigError(f"folder: {folder.path}", f"unknown source {folder.source!r}")
+                raise ConfigError(
+                    f"folder: {folder.path}",
+                    f"unknown source {folder.source!r}",
+                    detail_zh=f"映射里没有来源 {folder.source!r}。",
+                )
             self._begin(FolderDoor(self.intake, source, Path(folder.path)).run())
         if folders:
             self._begin(self._retention().run())
@@ -217,7 +221,11 @@ class Gateway:
         self._begin(self._server.serve(sockets=[listener]))
         while not self._server.started:
             if self._tasks[-1].done():  # a certificate that cannot be used, for one
-                raise ConfigError("http", "the HTTP server did not start; see the log")
+                raise ConfigError(
+                    "http",
+                    "the HTTP server did not start; see the log",
+                    detail_zh="HTTP 服务没有启动，原因见日志（多为证书或私钥不可用）。",
+                )
             await asyncio.sleep(0.005)
 
     def _begin(self, work: Coroutine[object, object, None]) -> None:
@@ -283,17 +291,29 @@ def _bound(key: str, host: str, port: int, backlog: int = 0) -> socket.socket:
             listener.listen(backlog)
     except OSError as fault:
         listener.close()
-        raise ConfigError(f"{key} {port}", f"{host}:{port}: {fault.strerror}") from fault
+        raise ConfigError(
+            f"{key} {port}",
+            f"{host}:{port}: {fault.strerror}",
+            detail_zh=f"不能监听 {host}:{port}，多为端口已被占用：{fault.strerror}",
+        ) from fault
     return listener
 
 
 def _refuse_unsafe(settings: Settings) -> None:
     """Nothing but loopback without TLS; plain MLLP also for the addresses it is told to allow."""
     if settings.http.host not in _LOOPBACK and not (settings.http.tls_cert and settings.http.tls_key):
-        raise ConfigError("http.host", "any address but loopback needs http.tls_cert and http.tls_key")
+        raise ConfigError(
+            "http.host",
+            "any address but loopback needs http.tls_cert and http.tls_key",
+            detail_zh="本机以外的地址须配 http.tls_cert 与 http.tls_key。",
+        )
     mllp = settings.mllp
     if mllp.host not in _LOOPBACK and not (mllp.tls_cert or mllp.allow):
-        raise ConfigError("mllp.host", "any address but loopback needs mllp.tls_cert or mllp.allow")
+        raise ConfigError(
+            "mllp.host",
+            "any address but loopback needs mllp.tls_cert or mllp.allow",
+            detail_zh="本机以外的地址须配 mllp.tls_cert 或 mllp.allow。",
+        )
 
 
 def _mappings(settings: Settings) -> Mappings:
@@ -324,7 +344,9 @@ def _overridden(directory: Directory, settings: Mapping[str, Mapping[str, str]])
     for name, values in settings.items():
         known = sources.get(name)
         if known is None:
-            raise ConfigError(f"source.{name}", "no mapping has a source of this name")
+            raise ConfigError(
+                f"source.{name}", "no mapping has a source of this name", detail_zh="映射里没有这个名字的来源。"
+            )
         sources[name] = _with(known, values)
     return replace(directory, sources=sources)
 

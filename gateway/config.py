@@ -30,7 +30,7 @@ def load(path: Path | None = None, environment: Mapping[str, str] | None = None)
     try:
         settings = msgspec.convert(tree, Settings, strict=False)
     except msgspec.ValidationError as fault:
-        raise ConfigError(str(path or "gateway.toml"), str(fault)) from fault
+        raise ConfigError(str(path or "gateway.toml"), str(fault), detail_zh=f"取值的类型不对：{fault}") from fault
     _check_values(settings)
     return settings
 
@@ -74,7 +74,7 @@ def _from_file(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
-        raise ConfigError(str(path), str(fault)) from fault
+        raise ConfigError(str(path), str(fault), detail_zh=f"读不了这个文件或不是 TOML：{fault}") from fault
 
 
 def _check_keys(tree: Mapping[str, Any], shape: type, place: str) -> None:

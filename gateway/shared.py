@@ -164,7 +164,7 @@ def rule_sheet(folders: list[Path], name: str) -> RuleSheet:
         path = folder / "recognition" / f"{name}.yaml"
         if path.is_file():
             return load_rules(path)
-    raise ConfigError("gateway.rules", f"no recognition sheet {name!r}")
+    raise ConfigError("gateway.rules", f"no recognition sheet {name!r}", detail_zh=f"没有互认规则表 {name!r}。")
 
 
 def drug_classes(folders: list[Path]) -> DrugClasses:
@@ -173,4 +173,6 @@ def drug_classes(folders: list[Path]) -> DrugClasses:
         path = folder / "codesystem" / "drug-classes.csv"
         if path.is_file():
             return load_classes(path)
-    raise ConfigError("gateway.profiles", "codesystem/drug-classes.csv is missing")
+    raise ConfigError(
+        "gateway.profiles", "codesystem/drug-classes.csv is missing", detail_zh="缺少 codesystem/drug-classes.csv。"
+    )

@@ -45,7 +45,11 @@ def _where(args: argparse.Namespace) -> tuple[str, str, str]:
     token = Path(args.token).read_text("utf-8").strip() if args.token else dict(tokens).get("vendor", "")  # type: ignore[call-overload]
     push = args.push or str(facts.get("push", ""))
     if not push or not token:
-        raise ConfigError("--push, --token", f"name them, or start the demo first ({path} is missing)")
+        raise ConfigError(
+            "--push, --token",
+            f"name them, or start the demo first ({path} is missing)",
+            detail_zh=f"请写明这两项，或先启动 gateway demo（没有 {path}）。",
+        )
     known = dict(sources).get(args.source, {})  # type: ignore[call-overload]
     return push, token, str(known.get("format", ""))
 

@@ -111,13 +111,16 @@ def _tables(args: argparse.Namespace) -> Iterator[tuple[str, Path]]:
 def _listed(book: Any, file: str) -> Iterator[tuple[str, str]]:
     """(sheet, path of its table) as the first sheet says."""
     if _INDEX not in book.sheetnames:
-        raise MappingError(file, f"there is no sheet {_INDEX}: this is no workbook of export-xlsx")
+        zh = f"没有工作表“{_INDEX}”：这不是 export-xlsx 导出的工作簿，请先导出再修改。"
+        raise MappingError(file, f"there is no sheet {_INDEX}: this is no workbook of export-xlsx", detail_zh=zh)
     for sheet, relative, *_ in book[_INDEX].iter_rows(min_row=2, values_only=True):
         if sheet not in book.sheetnames:
-            raise MappingError(file, f"the sheet {sheet!r} is missing")
+            zh = f"工作表“{sheet}”不见了：请恢复它，或在“{_INDEX}”里删去这一行。"
+            raise MappingError(file, f"the sheet {sheet!r} is missing", detail_zh=zh)
         parts = Path(str(relative)).parts
         if len(parts) != 3 or parts[1] != "codes" or ".." in parts or not parts[2].endswith(".csv"):
-            raise MappingError(f"{file}[{_INDEX}]", f"{relative!r} is no <member>/codes/<table>.csv")
+            zh = f"“{relative}”不是码表位置，应为 <成员>/codes/<码表>.csv；请保持“{_INDEX}”原样。"
+            raise MappingError(f"{file}[{_INDEX}]", f"{relative!r} is no <member>/codes/<table>.csv", detail_zh=zh)
         yield str(sheet), str(relative)
 
 
@@ -142,7 +145,9 @@ def _text(cell: object, place: str, *, day: bool) -> str:
         return cell or ""
     if day and isinstance(cell, datetime):
         return cell.date().isoformat()
-    raise MappingError(place, f"{cell!r} is a number or a date; format the column as text, so that 0102 stays 0102")
+    text = f"{cell!r} is a number or a date; format the column as text, so that 0102 stays 0102"
+    zh = f"{cell!r} 成了数字或日期：请把该列设为“文本”再填，0102 才不会变成 102。"
+    raise MappingError(place, text, detail_zh=zh)
 
 
 def _sheet_name(number: int, table: str) -> str:

@@ -24,7 +24,11 @@ def run(args: argparse.Namespace) -> int:
     """Serve until told to stop."""
     settings = load(Path(args.config) if args.config else None)
     if args.workers > 1 and not settings.store.url.startswith("postgresql"):
-        raise ConfigError("--workers", "SQLite has exactly one writing process; more workers need PostgreSQL")
+        raise ConfigError(
+            "--workers",
+            "SQLite has exactly one writing process; more workers need PostgreSQL",
+            detail_zh="SQLite 只能有一个写入进程；多个进程请改用 PostgreSQL。",
+        )
     _check_home(Path(settings.gateway.home))
     if args.workers > 1:
         return _serve_many(settings, args.workers)
@@ -48,7 +52,9 @@ def _check_home(home: Path) -> None:
     try:
         home.mkdir(parents=True, exist_ok=True)
     except OSError as fault:
-        raise ConfigError(f"gateway.home {home}", f"{fault.strerror}") from fault
+        raise ConfigError(
+            f"gateway.home {home}", f"{fault.strerror}", detail_zh=f"不能建立这个目录：{fault.strerror}"
+        ) from fault
     if not os.access(home, os.R_OK | os.W_OK | os.X_OK):
         raise ConfigError(f"gateway.home {home}", "no right to write there", detail_zh="没有写入权限。")
 

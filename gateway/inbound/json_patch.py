@@ -36,7 +36,9 @@ def patched(document: Any, patch: bytes) -> Any:
                 text = dumps(_at(document, _steps(operation["from"])))
                 copied += len(text)
                 if copied > MAX_BYTES:
-                    raise TooLarge("patch", f"copies more than {MAX_BYTES} bytes")
+                    raise TooLarge(
+                        "patch", f"copies more than {MAX_BYTES} bytes", detail_zh=f"复制的内容超过 {MAX_BYTES} 字节。"
+                    )
                 document = _added(document, _steps(operation["path"]), loads(text))
             else:
                 document = _applied(document, operation)

@@ -230,7 +230,11 @@ class MllpDoor:
             else:
                 self._server = await loop.create_server(lambda: _Connection(self), host, port, **rest)
         except OSError as fault:
-            raise ConfigError(f"mllp.port {port}", f"{host}:{port}: {fault.strerror}") from fault
+            raise ConfigError(
+                f"mllp.port {port}",
+                f"{host}:{port}: {fault.strerror}",
+                detail_zh=f"不能监听 {host}:{port}，多为端口已被占用：{fault.strerror}",
+            ) from fault
         return int(self._server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:

@@ -50,7 +50,11 @@ def context(settings: Mllp) -> ssl.SSLContext | None:
     if not any(given):
         return None
     if not all(given):
-        raise ConfigError("mllp.tls_cert", "tls_cert, tls_key and tls_client_ca go together")
+        raise ConfigError(
+            "mllp.tls_cert",
+            "tls_cert, tls_key and tls_client_ca go together",
+            detail_zh="tls_cert、tls_key、tls_client_ca 须一起配置。",
+        )
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     made.minimum_version = ssl.TLSVersion.TLSv1_2
     made.verify_mode = ssl.CERT_REQUIRED
@@ -58,7 +62,7 @@ def context(settings: Mllp) -> ssl.SSLContext | None:
         made.load_cert_chain(settings.tls_cert, settings.tls_key)
         made.load_verify_locations(settings.tls_client_ca)
     except (OSError, ssl.SSLError) as fault:
-        raise ConfigError("mllp.tls_cert", str(fault)) from fault
+        raise ConfigError("mllp.tls_cert", str(fault), detail_zh=f"证书、私钥或 CA 不可用：{fault}") from fault
     return made
 
 
@@ -78,4 +82,6 @@ def networks(allow: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network,
     try:
         return tuple(ipaddress.ip_network(one.strip()) for one in allow.split(",") if one.strip())
     except ValueError as fault:
-        raise ConfigError("mllp.allow", str(fault)) from fault
+        raise ConfigError(
+            "mllp.allow", str(fault), detail_zh=f"应是逗号分隔的地址或网段，如 10.1.0.0/16：{fault}"
+        ) from fault

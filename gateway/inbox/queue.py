@@ -49,10 +49,14 @@ class Inbox:
             self._look_at = time.monotonic() + max(_LOOK_S, 50 * (time.monotonic() - now))
         size, oldest = self._backlog
         if size > self._rules.waiting_mb * 2**20:
-            raise InboxFull(detail=f"> {self._rules.waiting_mb} MB wait")
+            raise InboxFull(
+                detail=f"> {self._rules.waiting_mb} MB wait", detail_zh=f"待处理已超过 {self._rules.waiting_mb} MB。"
+            )
         age_s = (arrival.at - oldest).total_seconds() if oldest else 0.0
         if 0 < self._rules.waiting_s < age_s:
-            raise InboxFull(detail=f"the oldest message waits for {age_s:.0f} s")
+            raise InboxFull(
+                detail=f"the oldest message waits for {age_s:.0f} s", detail_zh=f"最早的一条已等待 {age_s:.0f} 秒。"
+            )
 
     async def replay(self, keys: Iterable[str]) -> int:
         """Process messages again with today's mappings; returns how many."""

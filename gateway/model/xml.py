@@ -73,7 +73,7 @@ def decode(body: bytes) -> tuple[str, str, str]:
             return body.decode(charset), declared, charset
         except UnicodeDecodeError:
             continue
-    raise WrongCharset(detail=f"declared {declared or 'nothing'}")
+    raise WrongCharset(detail=f"declared {declared or 'nothing'}", detail_zh=f"声明的是 {declared or '（无）'}。")
 
 
 def _ladder(body: bytes, declared: str) -> tuple[str, str]:
@@ -85,7 +85,9 @@ def _strictly(body: bytes, charset: str) -> str:
     try:
         return body.decode(charset)
     except UnicodeDecodeError as error:
-        raise WrongCharset(detail=f"byte {error.start} is not {charset}") from None
+        raise WrongCharset(
+            detail=f"byte {error.start} is not {charset}", detail_zh=f"第 {error.start} 字节不是 {charset}。"
+        ) from None
 
 
 def _declared(body: bytes) -> str:
@@ -124,7 +126,7 @@ def _root(text: str) -> Element:
         # The parser's own words may quote the document, so only its place goes on.
         raise BadXml(f"line {error.lineno}", "not well-formed", detail_zh="格式不完整") from None
     except UnicodeEncodeError:
-        raise WrongCharset(detail="lone surrogates") from None
+        raise WrongCharset(detail="lone surrogates", detail_zh="含有不成对的代理字符。") from None
 
 
 def _charset_finding(declared: str, charset: str) -> tuple[Finding, ...]:

@@ -87,7 +87,11 @@ def standing(found: Credential, directory: Directory) -> AccessContext:
 def for_request(who: AccessContext, *, purpose: str, client: str, address: str, request_id: str) -> AccessContext:
     """The standing context with the facts of one request. Raises BadParameter for an unknown purpose of use."""
     if purpose and purpose not in PURPOSES:
-        raise BadParameter("X-Purpose-Of-Use", "one of " + " ".join(sorted(PURPOSES)))
+        raise BadParameter(
+            "X-Purpose-Of-Use",
+            "one of " + " ".join(sorted(PURPOSES)),
+            detail_zh="只能是 " + "、".join(sorted(PURPOSES)) + "。",
+        )
     return AccessContext(
         user=who.user,
         display=who.display,

@@ -55,9 +55,17 @@ def credential(entry: Token) -> Credential:
     if not entry.user:
         raise ConfigError(place, "user is missing", detail_zh="缺少 user")
     if entry.role not in {role.value for role in Role}:
-        raise ConfigError(f"{place}.role", "one of doctor, vendor, platform, admin")
+        raise ConfigError(
+            f"{place}.role",
+            "one of doctor, vendor, platform, admin",
+            detail_zh="只能是 doctor、vendor、platform、admin。",
+        )
     if entry.token_sha256 and not _HASH.fullmatch(entry.token_sha256):
-        raise ConfigError(f"{place}.token_sha256", "64 hexadecimal digits, never the token itself")
+        raise ConfigError(
+            f"{place}.token_sha256",
+            "64 hexadecimal digits, never the token itself",
+            detail_zh="应是 64 位十六进制的散列，不能是令牌本身。",
+        )
     return Credential(
         user=entry.user,
         display=entry.display or entry.user,

@@ -87,7 +87,9 @@ def _configured(body: bytes, configured: str) -> Decoded:
     try:
         return Decoded(fold(body.decode(codec)), codec)
     except (UnicodeDecodeError, LookupError) as error:
-        raise WrongCharset("body", f"configured charset {configured}") from error
+        raise WrongCharset(
+            "body", f"configured charset {configured}", detail_zh=f"来源配置的字符集是 {configured}。"
+        ) from error
 
 
 def _after_utf8(body: bytes, declared: str) -> Decoded:

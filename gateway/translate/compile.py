@@ -61,6 +61,7 @@ def version_of(found: Map, setting: Setting) -> str:
 
 def compile_map(found: Map, form: Format, setting: Setting, elements: Elements | None = None) -> Compiled:
     """The map as functions. Raises MappingError with file and line."""
+    _check_ignored(found, form)
     version = version_of(found, setting)
     tables = Noting(setting.tables)
     setting = replace(setting, tables=tables)
@@ -76,6 +77,14 @@ def compile_map(found: Map, form: Format, setting: Setting, elements: Elements |
         tuple(sorted({day for name in tables.seen for day in setting.tables[name].days})),
         finders(found, form.finder),
     )
+
+
+def _check_ignored(found: Map, form: Format) -> None:
+    for node in found.ignored:
+        try:
+            form.ignorable(node.text())
+        except ValueError as error:
+            raise node.slip(node.text(), error) from error
 
 
 def _function(
@@ -154,7 +163,7 @@ class _Writer:
             try:
                 self._session.enter(step, self.emit)
             except ValueError as error:
-                raise planned.rule.node.error(f"each: {error}") from error
+                raise planned.rule.node.slip("each", error) from error
             self._open.append(loop)
             self._reset(loop)
 
@@ -393,7 +402,7 @@ class _Writer:
             return
         fields = warn.fields(frozenset({"at", "zh", "en"}))
         if fields.keys() != {"at", "zh", "en"}:
-            raise warn.error("warn needs at, zh and en")
+            raise warn.error("warn needs at, zh and en", "warn 要写全 at（位置）、zh（中文）、en（英文）。")
         place = self._write.access(fields["at"].text(), fields["at"]).place
         self.emit.line(f"m.warn({place}, {fields['zh'].text()!r}, {fields['en'].text()!r})")
 

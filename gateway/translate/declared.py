@@ -33,7 +33,9 @@ def read_ranges(path: Path, member: str) -> list[DeclaredRange]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file)
         if set(reader.fieldnames or ()) != set(_COLUMNS):
-            raise MappingError(f"{member}/{path.name}:1", f"the header must be {','.join(_COLUMNS)}")
+            header = ",".join(_COLUMNS)
+            zh = f"表头应为 {header}。"
+            raise MappingError(f"{member}/{path.name}:1", f"the header must be {header}", detail_zh=zh)
         return [_row(row, member, f"{member}/{path.name}:{reader.line_num}") for row in reader]
 
 
@@ -51,4 +53,5 @@ def _row(row: dict[str, str], member: str, place: str) -> DeclaredRange:
             text=row["text"].strip(),
         )
     except (KeyError, TypeError, ValueError, InvalidOperation) as error:
-        raise MappingError(place, "sex is male, female or empty; ages and limits are numbers") from error
+        zh = "sex 只能是 男、女 或空，年龄与上下限应是数字。"
+        raise MappingError(place, "sex is male, female or empty; ages and limits are numbers", detail_zh=zh) from error

@@ -46,6 +46,13 @@ _REASONS = {
     "not a timestamp": "不是日期时间，应如 20260309 或 2026-03-09 08:05。",
     "not a UTC offset": "时区应如 +0800。",
     "Invalid isoformat": "不是日期时间。",
+    "not a number of days": "天数应是数字。",
+    "not a number": "不是数字。",
+    "no number of this world": "数字过大或过小。",
+    "neither yes nor no": "应是“是”或“否”（Y、N、1、0）。",
+    "no time of day": "不是钟点，应如 0805。",
+    "the data is not in the encoding": "附件内容与声明的编码（OBX-5.4）不符。",
+    "no time is so far ahead": "时长过大。",
 }
 """What Python and the readers say of a value, by its beginning."""
 _ID = itemgetter(1)  # of a DraftResource
@@ -154,7 +161,11 @@ class Mappings:
                     continue
                 for kind in found.serves:
                     if kind in own:
-                        raise self.library.yaml(f"{name}.yaml").error(f"{kind} is served by {own[kind]} already")
+                        text, zh = (
+                            f"{kind} is served by {own[kind]} already",
+                            f"{kind} 已由 {own[kind]} 处理。",
+                        )
+                        raise self.library.yaml(f"{name}.yaml").error(text, zh)
                     own[kind], out[kind] = name, found
         return out
 
@@ -380,7 +391,7 @@ def _bad(place: str, fault: ValueError) -> BadValue:
     """The error with the reason, but without the value it quotes: texts of errors carry nobody's data."""
     text = str(fault)
     reason = text.partition(":")[0] if "'" in text else text
-    zh = next((told for begin, told in _REASONS.items() if reason.startswith(begin)), reason)
+    zh = next((told for begin, told in _REASONS.items() if reason.startswith(begin)), f"写法不对（{reason}）。")
     return BadValue(place, reason, detail_zh=zh)
 
 

@@ -71,7 +71,7 @@ class Expressions:
                 path, self.bit, self.emit, whole=about.whole, repeats=about.repeats, covers=about.covers
             )
         except ValueError as error:
-            raise node.error(f"{path}: {error}", f"路径 {path} 写法有误：{error}") from error
+            raise node.slip(path, error) from error
         self._inner = self._inner or found.inner
         return found
 
@@ -139,7 +139,7 @@ class Expressions:
                 node.text(), partial(self.plain, node=node), partial(self.held, node=node), self.emit.bind
             ).code()
         except ValueError as error:
-            raise node.error(f"when: {error}", f"条件 when 写法有误：{error}") from error
+            raise node.slip("when", error) from error
 
     # ---- texts ----------------------------------------------------------------------------------
     def text(self, node: Yaml) -> str:
@@ -167,7 +167,8 @@ class Expressions:
         if not markers:
             return self._object(node, path)
         if len(markers) > 1:
-            raise node.error(f"only one of {', '.join(sorted(markers))} can stand here")
+            both = ", ".join(sorted(markers))
+            raise node.error(f"only one of {both} can stand here", f"{both} 只能写其中一个。")
         marker = next(iter(markers))
         write = {"from": self._from, "first": self._first, "ref": self._ref, "refs": self._refs}.get(marker)
         return write(node, path) if write else self._each(node, path)
@@ -192,7 +193,8 @@ class Expressions:
             return int(tail)
         found = getattr(systems, head, None)
         if not isinstance(found, str) or not head.isupper():
-            raise node.error(f"unknown constant ${name}")
+            known = [one for one in vars(systems) if one.isupper()]
+            raise node.unknown(name, known, f"unknown constant ${name}", f"没有常量 ${name}")
         return found
 
     def _from(self, node: Yaml, path: str) -> str:
@@ -276,7 +278,7 @@ class Expressions:
     def _call(self, node: Yaml, render: Render) -> str:
         fields = node.fields()
         if "from" not in fields:
-            raise node.error("this mapping needs `from`")
+            raise node.error("this mapping needs `from`", "这里缺 from：写明取自哪个字段。")
         name = node.word("by") or "text"
         function = ALL_FUNCTIONS.get(name)
         if function is None:
@@ -382,7 +384,7 @@ class Expressions:
         fields = node.fields(frozenset({"each", "set", "when"}))
         out = self.emit.temp("l")
         if "set" not in fields:
-            raise node.error("each needs `set`")
+            raise node.error("each needs `set`", "each 之下缺 set：写明每一项产生什么。")
 
         def write() -> str:
             self._inner = True
@@ -406,7 +408,7 @@ class Expressions:
         try:
             self.session.enter(step, self.emit, self.bit)
         except ValueError as error:
-            raise node.error(f"each: {error}") from error
+            raise node.slip("each", error) from error
 
     # ---- references -----------------------------------------------------------------------------
     def _ref(self, node: Yaml, path: str) -> str:
@@ -438,7 +440,8 @@ class Expressions:
         names = node.fields(frozenset({"refs", "when"}))["refs"].items()
         for item in names:
             if item.text() not in self.names.lists:
-                raise item.error(f"no rule {item.text()!r} makes resources before this one")
+                text, name = f"no rule {item.text()!r} makes resources before this one", item.text()
+                raise item.unknown(name, self.names.lists, text, f"这条规则之前没有规则 {name!r} 产生资源")
         parts = [self._references(item.text()) for item in names]
         found = self.emit.temp()
         joined = parts[0] if len(parts) == 1 else f"b','.join(filter(None, ({', '.join(parts)})))"

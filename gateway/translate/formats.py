@@ -178,6 +178,9 @@ class Format(Protocol):
     def finder(self, path: str) -> Callable[[Any], str]:
         """Of a document's root: the first text at the path wherever it stands, without counting as read."""
 
+    def ignorable(self, path: str) -> None:
+        """Raises ValueError for what no field can be ignored by."""
+
     def unused(self, document: Document, session: Any, ignore: Mapping[str, str]) -> tuple[Unused, ...]:
         """Populated fields nobody read, after the mapping ran; `ignore` is path → reason."""
 
@@ -277,6 +280,9 @@ class NodeFormat:
     def finder(self, path: str) -> Callable[[Any], str]:
         """See Format."""
         raise NotImplementedError
+
+    def ignorable(self, path: str) -> None:
+        """Any name of a cell, or several with `*`."""
 
     def unused(self, document: Document, session: Any, ignore: Mapping[str, str]) -> tuple[Unused, ...]:
         """See Format."""

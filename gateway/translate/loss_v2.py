@@ -13,6 +13,7 @@ from itertools import chain
 from ..model.outcome import Unused
 from .memo import Memo
 from .paths_v2 import Cover
+from .strict_yaml import Slip
 from .tree_v2 import Tree
 
 _IGNORE = re.compile(r"([A-Z][A-Z0-9*]{0,2})(?:-(\d+)(?:\.(\d+))?)?")
@@ -30,7 +31,7 @@ class Loss:
         self._covers: dict[str, list[Cover]] = {}
         for cover in covers:
             self._covers.setdefault(cover.segment, []).append(cover)
-        self._ignore = {_ignored(path): because for path, because in ignore.items()}
+        self._ignore = {ignored_path(path): because for path, because in ignore.items()}
         self._known: Memo[tuple[Unused, ...]] = Memo(lambda key: self._labelled(*key))
         self._told: Memo[tuple[Unused, ...]] = Memo(lambda key: tuple(self._work_out(*key)))
 
@@ -96,8 +97,11 @@ def _reads(cover: Cover, repetition: int, component: int) -> bool:
     return cover.repetition in (0, repetition) and (not cover.components or component in cover.components)
 
 
-def _ignored(path: str) -> tuple[str, int, int]:
+def ignored_path(path: str) -> tuple[str, int, int]:
+    """Segment, field and component, 0 for all of them. Raises Slip."""
     found = _IGNORE.fullmatch(path)
     if not found:
-        raise ValueError(f"{path!r} is no segment, field or component")
+        raise Slip(
+            f"{path!r} is no segment, field or component", f"{path!r} 不是段、字段或成分，应如 ZPV、OBX-14、PID-5.2。"
+        )
     return found[1], int(found[2] or 0), int(found[3] or 0)

@@ -66,6 +66,7 @@ class Map:
     sources: tuple[str, ...]  # only for these sources of the member; () = all
     rules: tuple[Rule, ...]
     ignore: tuple[tuple[str, str], ...]
+    ignored: tuple[Yaml, ...]  # where these fields are named
     said: Yaml | None
     happened: tuple[Yaml, ...]  # where its clinical time stands; the first that holds one counts
     place: str
@@ -99,7 +100,9 @@ class Library:
         known = {path.parent.name for root in self._folders for path in root.glob("*/source.yaml")}
         for path in (one for root in self._folders for one in sorted(root.glob("*/*.yaml"))):
             if path.parent.name not in known:
-                raise MappingError(f"{path.parent.name}/source.yaml", f"missing; {path.name} beside it serves nobody")
+                text = f"missing; {path.name} beside it serves nobody"
+                zh = f"没有这个文件，旁边的 {path.name} 不为任何来源服务：请写 source.yaml（gateway map new 会生成）。"
+                raise MappingError(f"{path.parent.name}/source.yaml", text, detail_zh=zh)
         return sorted(known)
 
     def yaml(self, relative: str) -> Yaml:
@@ -137,7 +140,7 @@ class Library:
     def map(self, name: str) -> Map:
         """One map with everything it extends merged in. Raises MappingError."""
         node = self.yaml(f"{name}.yaml")
-        rules, ignore = self._merged(name)
+        rules, ignore, ignored = self._merged(name)
         return Map(
             name=name,
             format=form.text() if (form := self._nearest(name, "format")) else "",
@@ -145,6 +148,7 @@ class Library:
             sources=node.words("for"),
             rules=tuple(rules.values()),
             ignore=tuple(ignore.items()),
+            ignored=tuple(ignored),
             said=self._nearest(name, "said"),
             happened=tuple((self._nearest(name, "happened") or Yaml([], node.place)).items()),
             place=node.place,
@@ -153,7 +157,8 @@ class Library:
     def _parents(self, name: str, seen: tuple[str, ...]) -> Iterator[str]:
         node = self.yaml(f"{name}.yaml")
         if name in seen:
-            raise node.error(f"{name} extends itself: {' → '.join((*seen, name))}")
+            way = " → ".join((*seen, name))
+            raise node.error(f"{name} extends itself: {way}", f"extends 绕回了自己：{way}；请去掉一处。")
         for parent in node.words("extends"):
             if self.find(f"{parent}.yaml") is None:
                 text, zh = f"there is no map {parent!r}", f"没有映射 {parent!r}"
@@ -177,9 +182,10 @@ class Library:
         line = [one for parent in self._parents(name, seen) for one in self._line(parent, (*seen, name))]
         return list(dict.fromkeys([*line, name]))
 
-    def _merged(self, name: str) -> tuple[dict[str, Rule], dict[str, str]]:
+    def _merged(self, name: str) -> tuple[dict[str, Rule], dict[str, str], list[Yaml]]:
         rules: dict[str, Rule] = {}
         ignore: dict[str, str] = {}
+        ignored: list[Yaml] = []
         for one in self._line(name):
             node = self.yaml(f"{one}.yaml")
             node.fields(MAP_KEYS)
@@ -189,20 +195,22 @@ class Library:
                     raise gone.unknown(gone.text(), rules, text, zh)
             for rule in (node.get("rules") or Yaml([], node.place)).items():
                 rules = _with_rule(rules, rule)
-            ignore |= _ignored(node)
-        return rules, ignore
+            for field, because in _ignored(node):
+                ignore[field.text()] = because
+                ignored.append(field)
+        return rules, ignore, ignored
 
 
-def _ignored(node: Yaml) -> dict[str, str]:
-    out: dict[str, str] = {}
+def _ignored(node: Yaml) -> Iterator[tuple[Yaml, str]]:
+    """(field, reason)."""
     for entry in (node.get("ignore") or Yaml([], node.place)).items():
         entry.fields(IGNORE_KEYS)
         because = entry.word("because").strip()
         if not because:
             raise entry.error("say why the field is ignored: because", "请写明忽略的理由：because")
-        for path in entry.words("field"):
-            out[path] = because
-    return out
+        if (fields := entry.get("field")) is None:
+            raise entry.error("say which field is ignored: field", "请写明忽略哪个字段：field")
+        yield from ((one, because) for one in fields.items())
 
 
 def _with_rule(rules: dict[str, Rule], node: Yaml) -> dict[str, Rule]:
@@ -210,7 +218,7 @@ def _with_rule(rules: dict[str, Rule], node: Yaml) -> dict[str, Rule]:
     node.fields(RULE_KEYS)
     name = node.word("rule") or node.word("to").lower()
     if not name:
-        raise node.error("a rule needs a name: rule")
+        raise node.error("a rule needs a name: rule", "规则缺名字：写 rule: 名字。")
     old = rules.get(name)
     merged = _override(old.node, node) if old else node
     made = Rule(name, merged)

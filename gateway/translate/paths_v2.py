@@ -14,11 +14,11 @@ from functools import cache
 
 from .formats import Access, Emit
 from .functions_v2 import part
+from .strict_yaml import Slip
 from .tree_v2 import ORDER_SEGMENTS, ROOT_SEGMENTS, Tree
 
 _PATH = re.compile(r"(parent/)?([A-Z][A-Z0-9]{2})-(\d+)(?:\[(\d+)\])?(?:\.(\d+)(?:\.(\d+))?)?")
 _SEGMENT = re.compile(r"[A-Z][A-Z0-9]{2}")
-_FORM = "not of the form SEG-field.component.subcomponent, SEG-field[repetition]"
 _CHILD = "OBR>"
 _NOTHING = ("", '""')
 
@@ -76,12 +76,12 @@ class V2Session:
         if not each:
             return ()
         if len(each) > 1:
-            raise ValueError("one segment name, or OBX/OBX")
+            raise Slip("one segment name, or OBX/OBX", "只能写一个段名，或 OBX/OBX。")
         name = each[0]
         if name == "OBX/OBX":
             return ("PID", "OBR", "OBX", _CHILD, "OBX")
         if not _SEGMENT.fullmatch(name):
-            raise ValueError(f"{name!r} is no segment name")
+            raise Slip(f"{name!r} is no segment name", f"{name!r} 不是段名；段名是三位大写字母或数字，如 OBX、ZPV。")
         if name == "PID":
             return ("PID",)
         if name in ("OBR", "ORC"):
@@ -144,7 +144,7 @@ class V2Session:
         for scope in reversed(self._scopes):
             if scope.kind == kind:
                 return scope
-        raise ValueError(f"there is no {kind} around this loop")
+        raise Slip(f"there is no {kind} around this loop", f"这个循环外面没有 {kind}。")
 
     def fired(self, bit: int, emit: Emit) -> None:
         """The rule applies: what it reads of the present segments counts as used."""
@@ -169,7 +169,7 @@ class V2Session:
         """One field or component from the nearest segment."""
         found = _PATH.fullmatch(path)
         if not found:
-            raise ValueError(_FORM)
+            raise _bad_form()
         parent, segment, number, repeat, component, sub = found.groups()
         position = int(number)
         whole = whole and component is None
@@ -197,7 +197,7 @@ class V2Session:
         if above:
             child = max((n for n, scope in enumerate(scopes) if scope.parented), default=None)
             if child is None:
-                raise ValueError("parent/ has a meaning only under each: OBX/OBX")
+                raise Slip("parent/ has a meaning only under each: OBX/OBX", "parent/ 只能用在 each: OBX/OBX 之下。")
             scopes = scopes[:child]
         for scope in reversed(scopes):
             inner = scope is self._scopes[-1]
@@ -205,14 +205,20 @@ class V2Session:
                 return scope.group, inner
             if segment == "NTE" or scope.kind == _kind_of(segment):
                 return scope.bound.setdefault(segment, f"s{scope.level}_{segment}"), inner
-        raise ValueError(f"{segment} is not within reach here; walk it with `each: {segment}` or `keep` its value")
+        text = f"{segment} is not within reach here; walk it with `each: {segment}` or `keep` its value"
+        raise Slip(text, f"这里够不到 {segment}：用 each: {segment} 逐段取，或在前面的规则里 keep 它的值。")
+
+
+def _bad_form() -> Slip:
+    text = "not of the form SEG-field.component.subcomponent, SEG-field[repetition]"
+    return Slip(text, "应写成 段-字段.成分.子成分（如 PID-5.1）或 段-字段[重复]（如 PID-3[2]）。")
 
 
 def first_in(path: str) -> Callable[[Tree], str]:
     """Of a message: the first text at a path, whichever segment of that name holds it. ValueError for no path."""
     found = _PATH.fullmatch(path)
     if not found or found[1]:
-        raise ValueError(_FORM)
+        raise _bad_form()
     _, segment, field, repeat, component, sub = found.groups()
     head, at = f"\r{segment}|", int(field) - (segment in ("MSH", "FHS", "BHS"))
     pick, prepare = _Repetition(int(repeat or 1)), _component(int(component or 1), int(sub or 1))

@@ -29,7 +29,7 @@ def finders(found: Map, finder: Callable[[str], Finder]) -> tuple[Finder, ...]:
         try:
             out.append(finder(node.text()))
         except ValueError as error:
-            raise node.error(f"happened: {error}") from error
+            raise node.slip("happened", error) from error
     return tuple(out)
 
 

@@ -33,7 +33,7 @@ def plan_of(found: Map, session: Session) -> list[Planned]:
         try:
             chain = session.chain(rule.each)
         except ValueError as error:
-            raise rule.node.error(f"each: {error}") from error
+            raise rule.node.slip("each", error) from error
         shared = 0
         while shared < min(len(steps), len(chain)) and steps[shared] == chain[shared]:
             shared += 1
@@ -54,13 +54,15 @@ def _check(rule: Rule, found: Map) -> None:
             rule.name, known, text, f"规则 {rule.name!r} 不起作用：没有 `to`，继承的映射里也没有这个名字"
         )
     if not _WORD.fullmatch(rule.name):
-        raise rule.node.error(f"a rule's name is lower-case letters, digits and _: {rule.name!r}")
+        zh = f"规则名只用小写字母、数字和下划线，不能是 {rule.name!r}。"
+        raise rule.node.error(f"a rule's name is lower-case letters, digits and _: {rule.name!r}", zh)
     if rule.to and rule.to not in SPECIAL_TARGETS and not rule.to.isalpha():
-        raise rule.node.error(f"{rule.to!r} is no resource type")
+        raise rule.node.error(f"{rule.to!r} is no resource type", f"{rule.to!r} 不是 FHIR 资源类型，如 Observation。")
     keep = rule.node.get("keep")
     for name, node in (keep.fields() if keep else {}).items():
         if not _WORD.fullmatch(name):
-            raise node.error(f"a kept value's name is lower-case letters, digits and _: {name!r}")
+            zh = f"keep 的名字只用小写字母、数字和下划线，不能是 {name!r}。"
+            raise node.error(f"a kept value's name is lower-case letters, digits and _: {name!r}", zh)
 
 
 def resets(plan: list[Planned]) -> dict[int, list[tuple[str, str]]]:

@@ -16,7 +16,7 @@ from ..model.times import CHINA
 from . import charset
 from .formats import Document
 from .functions_v2 import part, unescape
-from .loss_v2 import Loss
+from .loss_v2 import Loss, ignored_path
 from .memo import Memo
 from .paths_v2 import V2Session, first_in
 from .tree_v2 import Tree, clean, separators, standard
@@ -247,6 +247,10 @@ class V2Format:
     def finder(self, path: str) -> Callable[[Tree], str]:
         """See Format."""
         return first_in(path)
+
+    def ignorable(self, path: str) -> None:
+        """See Format."""
+        ignored_path(path)
 
     def unused(self, document: Document, session: Any, ignore: Mapping[str, str]) -> tuple[Unused, ...]:
         """Fields nobody read."""

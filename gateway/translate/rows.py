@@ -15,6 +15,7 @@ from typing import Any
 
 from ..model.outcome import Unused
 from .formats import Document, Getter, NodeFormat, Nodes, Placer
+from .strict_yaml import Slip
 
 
 class Row:
@@ -162,7 +163,7 @@ def _in_first_row(row: Row, name: str) -> str:
 
 def _split(path: str) -> tuple[str, bool]:
     if not path.strip():
-        raise ValueError("a path names a cell")
+        raise Slip("a path names a cell", "路径应是一个列名，不能为空。")
     return (path[1:], True) if path.startswith("/") else (path, False)
 
 

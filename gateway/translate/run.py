@@ -139,7 +139,9 @@ class Run:
         """One more long list. Raises TooLarge where lists of a message multiply each other."""
         self._walked += entries
         if self._walked > _WALKED:
-            raise TooLarge(detail=f"> {_WALKED} in lists of one message")
+            raise TooLarge(
+                detail=f"> {_WALKED} in lists of one message", detail_zh=f"一条消息的各列表合计超过 {_WALKED} 项。"
+            )
 
     def number_of(self, local_number: str) -> int:
         """The number `patient` will give the record."""

@@ -33,7 +33,8 @@ def directory(library: Library) -> Directory:
         members[key] = _member(key, node)
         for name, source in each(node.get("sources"), partial(_source, key)).items():
             if name in sources:
-                raise MappingError(node.place, f"the source {name!r} is defined twice")
+                zh = f"来源 {name!r} 定义了两次；来源名在全部成员中只能用一次。"
+                raise MappingError(node.place, f"the source {name!r} is defined twice", detail_zh=zh)
             _check_sender(source, sources.values(), node.place)
             sources[name] = source
     return Directory(members, sources, _alliances(library, members))
@@ -46,7 +47,10 @@ def _check_sender(source: Source, others: Iterable[Source], place: str) -> None:
         return
     for other in others:
         if other.format == "v2" and (other.settings.get("msh3", ""), other.settings.get("msh4", "")) == sender:
-            raise MappingError(place, f"{source.name} and {other.name} have the same msh3 and msh4 {sender}")
+            zh = f"{source.name} 与 {other.name} 的 msh3、msh4 相同 {sender}：分不清是谁发的，请改一个。"
+            raise MappingError(
+                place, f"{source.name} and {other.name} have the same msh3 and msh4 {sender}", detail_zh=zh
+            )
 
 
 def _choice(node: Yaml, key: str, allowed: tuple[str, ...], default: str) -> str:
@@ -63,10 +67,11 @@ def _member(key: str, node: Yaml) -> Member:
     node.fields(MEMBER_KEYS)
     provides = frozenset(node.words("provides"))
     if provides - PROVIDES:
-        raise node.error(f"unknown in provides: {', '.join(sorted(provides - PROVIDES))}")
+        unknown, known = ", ".join(sorted(provides - PROVIDES)), "、".join(sorted(PROVIDES))
+        raise node.error(f"unknown in provides: {unknown}", f"provides 没有 {unknown}；可用：{known}。")
     name = node.word("name")
     if not name:
-        raise node.error("a member needs a name")
+        raise node.error("a member needs a name", "缺 name：写成员单位的名称。")
     level = cast(Level, _choice(node, "level", LEVELS, ""))
     return Member(key, name, level, node.word("short") or name, provides)
 
@@ -77,9 +82,12 @@ def _source(member: str, name: str, node: Yaml) -> Source:
     try:
         parse_offset(zone)
     except ValueError as error:
-        raise node.error(str(error)) from error
+        where = node.get("timezone") or node
+        raise where.error(str(error), f"timezone 写的是 {zone!r}，应写成 +08:00 这样。") from error
     if charset != "auto" and not known_name(charset):
-        raise node.error(f"unknown charset {charset!r}")
+        raise (node.get("charset") or node).error(
+            f"unknown charset {charset!r}", f"不认识字符集 {charset!r}，请写 auto、utf-8 或 gb18030。"
+        )
     return Source(
         name=name,
         member=member,
@@ -104,7 +112,8 @@ def _source(member: str, name: str, node: Yaml) -> Source:
 def _days(node: Yaml) -> int:
     found = node.word("wait_days", "7")
     if not (found.isdecimal() and len(found) < 5):
-        raise (node.get("wait_days") or node).error(f"wait_days is {found!r}; it must be a number of days")
+        zh = f"wait_days 写的是 {found!r}，应是天数，如 7。"
+        raise (node.get("wait_days") or node).error(f"wait_days is {found!r}; it must be a number of days", zh)
     return int(found)
 
 
@@ -116,7 +125,10 @@ def _alliances(library: Library, members: dict[str, Member]) -> dict[str, Allian
     for alliance in found.values():
         unknown = alliance.contains - found.keys()
         if unknown:
-            raise node.error(f"{alliance.key} contains unknown alliances: {', '.join(sorted(unknown))}")
+            names = ", ".join(sorted(unknown))
+            raise node.error(
+                f"{alliance.key} contains unknown alliances: {names}", f"{alliance.key} 所含的联盟没有定义：{names}。"
+            )
     return found
 
 

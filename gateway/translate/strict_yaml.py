@@ -23,6 +23,14 @@ _SURPRISE = re.compile(
 )
 
 
+class Slip(ValueError):
+    """What is wrong with a text of a mapping, before anybody knows where it stands. `zh`: the same in Chinese."""
+
+    def __init__(self, text: str, zh: str) -> None:
+        super().__init__(text)
+        self.zh = zh
+
+
 @dataclass(frozen=True, slots=True)
 class Yaml:
     """One node: text, a list of nodes, or named nodes in order; `place` is `file:line`."""
@@ -30,9 +38,14 @@ class Yaml:
     value: str | list[Yaml] | dict[str, Yaml]
     place: str
 
-    def error(self, detail: str, zh: str = "") -> MappingError:
-        """A MappingError at this node; in Chinese too, where a mapping's author meets it often."""
+    def error(self, detail: str, zh: str) -> MappingError:
+        """A MappingError at this node, in both languages: what is wrong, and what to write instead."""
         return MappingError(self.place, detail, detail_zh=zh)
+
+    def slip(self, what: str, fault: ValueError) -> MappingError:
+        """A MappingError about a text at this node. what: the text, or the key it stands under."""
+        zh = fault.zh if isinstance(fault, Slip) else str(fault)
+        return self.error(f"{what}: {fault}", f"{what} 写法有误：{zh}")
 
     def unknown(self, name: str, known: Iterable[str], detail: str, zh: str) -> MappingError:
         """A MappingError about a name nobody knows, with the nearest that is known."""
@@ -42,7 +55,7 @@ class Yaml:
     def text(self) -> str:
         """The scalar; MappingError for anything else."""
         if not isinstance(self.value, str):
-            raise self.error("a plain text is expected here")
+            raise self.error("a plain text is expected here", "这里应是一个文本值，不是列表或子项。")
         return self.value
 
     def items(self) -> list[Yaml]:
@@ -52,7 +65,7 @@ class Yaml:
     def fields(self, allowed: frozenset[str] | None = None) -> dict[str, Yaml]:
         """The mapping; a key outside `allowed` is a MappingError."""
         if not isinstance(self.value, dict):
-            raise self.error("a mapping (key: value) is expected here")
+            raise self.error("a mapping (key: value) is expected here", "这里应是“键: 值”的子项，不是文本或列表。")
         for key, node in self.value.items():
             if allowed is not None and key not in allowed:
                 near, near_zh = near_to(key, allowed)
@@ -125,7 +138,9 @@ def parse(text: str, name: str) -> Yaml:
         zh = f"YAML 写法有误，多为缩进、冒号或括号：{error.problem}"
         raise MappingError(f"{name}:{line}", str(error.problem), detail_zh=zh) from error
     except yaml.YAMLError as error:
-        raise MappingError(f"{name}:1", str(error)) from error
+        raise MappingError(
+            f"{name}:1", str(error), detail_zh=f"不是可读的 YAML，多为不可见的控制字符：{error}"
+        ) from error
     if root is None:
         return Yaml({}, f"{name}:1")
     return _convert(root, name, set())
@@ -134,7 +149,8 @@ def parse(text: str, name: str) -> Yaml:
 def _convert(node: yaml.Node, name: str, seen: set[int]) -> Yaml:
     place = f"{name}:{node.start_mark.line + 1}"
     if id(node) in seen:
-        raise MappingError(place, "anchors and aliases are not used in mapping files")
+        zh = "映射文件里不用锚点（&）和引用（*），请把内容写全。"
+        raise MappingError(place, "anchors and aliases are not used in mapping files", detail_zh=zh)
     seen.add(id(node))
     if isinstance(node, yaml.MappingNode):
         return Yaml(_pairs(node, name, seen), place)
@@ -151,7 +167,9 @@ def _pairs(node: yaml.MappingNode, name: str, seen: set[int]) -> dict[str, Yaml]
     for key, value in node.value:
         place = f"{name}:{key.start_mark.line + 1}"
         if not isinstance(key, yaml.ScalarNode):
-            raise MappingError(place, "a key is a plain text")
+            raise MappingError(
+                place, "a key is a plain text", detail_zh="键应是一个文本，不能是列表或子项；请检查缩进。"
+            )
         if key.value in out:
             raise MappingError(
                 place, f"the key {key.value!r} stands here twice", detail_zh=f"键 {key.value!r} 写了两次。"
@@ -172,7 +190,7 @@ def nested(node: Yaml) -> Yaml:
         head, dot, tail = key.partition(".")
         if not dot:
             if head in out:
-                raise child.error(f"{head} stands here twice")
+                raise child.error(f"{head} stands here twice", f"{head} 写了两次，请并成一处。")
             out[head] = child
             continue
         inner = out.get(head)
