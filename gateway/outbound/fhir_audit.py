@@ -28,6 +28,7 @@ class _Known:
 
     kind: str
     targets: tuple[str, ...] = ()
+    modifiers: frozenset[str] = frozenset()
     definition: str = ""
 
 
@@ -123,11 +124,11 @@ def _audit_query(parsed: Parsed) -> AuditQuery:
     for one in parsed.query.filters:
         if not isinstance(one, Filter):
             raise BadParameter(one.code, "no chains on AuditEvent", detail_zh="AuditEvent 不支持链式查询。")
+        if len(one.values) > 1:
+            raise BadParameter(one.code, "one value", detail_zh="只接受一个值。")
         if one.code in ("date", "_lastUpdated"):
             query = _with_date(query, one)
             continue
-        if len(one.values) > 1 or one.modifier:
-            raise BadParameter(one.code, "one value, no modifier", detail_zh="只接受一个值，不支持修饰符。")
         value = one.values[0].rpartition("|")[2]
         match one.code:
             case "_id":
@@ -155,7 +156,7 @@ def _kind(code: str) -> str:
 
 
 def _with_date(query: AuditQuery, one: Filter) -> AuditQuery:
-    for value in one.values[:1]:
+    for value in one.values:
         prefix, text = (value[:2], value[2:]) if value[:2].isalpha() else ("eq", value)
         try:
             start, end = parse_fhir(text), _end(text)

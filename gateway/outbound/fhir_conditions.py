@@ -16,16 +16,6 @@ MAX_STEPS = 3
 """How many references a chain and `_has` may go along."""
 MAX_TARGETS = 12
 """Types a chain may lead to without naming one."""
-_WORDS: dict[str, frozenset[str]] = {
-    "token": frozenset({"not", "text", "in", "not-in", "below", "above", "of-type", "missing"}),
-    "string": frozenset({"exact", "contains", "missing"}),
-    "uri": frozenset({"below", "above", "missing"}),
-    "date": frozenset({"missing"}),
-    "number": frozenset({"missing"}),
-    "quantity": frozenset({"missing"}),
-    "composite": frozenset(),
-    "special": frozenset(),
-}
 _UNSORTED = frozenset({"_text", "_content"})
 
 
@@ -39,6 +29,10 @@ class Parameter(Protocol):
     @property
     def targets(self) -> tuple[str, ...]:
         """Types a reference may point to."""
+
+    @property
+    def modifiers(self) -> frozenset[str]:
+        """What may stand behind its name after a colon."""
 
     @property
     def definition(self) -> str:
@@ -90,12 +84,10 @@ def _filter(type_: str, name: str, value: str, lookup: Lookup) -> Filter:
 
 
 def _check_modifier(name: str, modifier: str, value: str, parameter: Parameter) -> None:
-    if parameter.kind == "reference":
-        fits = modifier in {"missing", "identifier"} or modifier in parameter.targets
-    else:
-        fits = modifier in _WORDS.get(parameter.kind, frozenset()) and bare(name) not in _UNSORTED
-    if not fits:
-        raise UnknownParameter(name, f"no such modifier for a {parameter.kind}", detail_zh="不支持该修饰符。")
+    if modifier not in parameter.modifiers:
+        known = " ".join(f":{one}" for one in sorted(parameter.modifiers - frozenset(parameter.targets))) or "none"
+        detail_zh = f"不支持该修饰符，可用：{known if parameter.modifiers else '无'}。"
+        raise UnknownParameter(name[:64], f"no such modifier here; {known}", detail_zh=detail_zh)
     if modifier == "missing" and value not in ("true", "false"):
         raise BadParameter(name, "true or false")
 

@@ -128,7 +128,7 @@ def _newly_understood(parts: FhirParts, call: Call, on: On, text: str) -> _Asked
 
 def _asked(parsed: Parsed, base: str, cursor: str, text: str) -> _Asked:
     """With addresses of this server as plain references."""
-    filters = tuple(_local(one, base) if _names_resources(one) else one for one in parsed.query.filters)
+    filters = tuple(_local(one, base) if _may_be_ours(one) else one for one in parsed.query.filters)
     named = [(one, value) for one in filters if _names_resources(one) for value in one.values]
     people = tuple(dict.fromkeys(id_ for one, value in named if (id_ := _patient_of(one, value))))
     applied = query_text(parsed.applied)
@@ -137,6 +137,11 @@ def _asked(parsed: Parsed, base: str, cursor: str, text: str) -> _Asked:
 
 def _names_resources(one: Filter | Chain | Has) -> TypeGuard[Filter]:
     return isinstance(one, Filter) and one.kind == "reference" and one.modifier not in ("missing", "identifier")
+
+
+def _may_be_ours(one: Filter | Chain | Has) -> TypeGuard[Filter]:
+    """True where a value may be an address of this server: a reference, or a value set."""
+    return _names_resources(one) or (isinstance(one, Filter) and one.modifier in ("in", "not-in"))
 
 
 def _local(one: Filter, base: str) -> Filter:

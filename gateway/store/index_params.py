@@ -43,6 +43,14 @@ _MISPRINTED = {
     ("DocumentReference", "relation", "target"): "relatesto",
 }
 """Parts of R4's composites whose parameter is another's: (type, code, expression) → the code meant."""
+_MEDIA = frozenset(
+    {
+        ("CapabilityStatement", "format"),
+        ("DocumentReference", "contenttype"),
+        ("Library", "content-type"),
+        ("Subscription", "payload"),
+    }
+)
 FULL_TEXT = frozenset({"_text", "_content"})
 _TYPES_OF: dict[str, frozenset[str]] = {
     "token": frozenset(
@@ -69,6 +77,19 @@ _TYPES_OF: dict[str, frozenset[str]] = {
     "uri": frozenset(["uri", "url", "canonical", "oid", "uuid"]),
 }
 _PLAIN = frozenset(["code", "id", "boolean", "string", "uri", "url", "uuid", "oid"])
+_CODED = frozenset(["CodeableConcept", "Coding", "code"])
+_WORDED = frozenset(["CodeableConcept", "Coding", "Identifier"])
+_CANONICAL = frozenset(["canonical", "uri"])
+_MODIFIERS: dict[str, frozenset[str]] = {
+    "token": frozenset({"missing", "not"}),
+    "string": frozenset({"missing", "exact", "contains"}),
+    "uri": frozenset({"missing", "below", "above"}),
+    "date": frozenset({"missing"}),
+    "number": frozenset({"missing"}),
+    "quantity": frozenset({"missing"}),
+    "reference": frozenset({"missing"}),
+}
+"""What every parameter of a kind takes; tokens and references take more, as their values allow."""
 
 
 META: dict[str, tuple[Step, Step]] = {
@@ -119,6 +140,32 @@ class SearchParam:
     def number(self) -> int:
         """Its number in Keys."""
         return param_number(self.code)
+
+    @property
+    def modifiers(self) -> frozenset[str]:
+        """What may stand behind its name; of a reference also the types it may name. Source: search.html#modifiers."""
+        if self.code in FULL_TEXT:
+            return frozenset()
+        if self.code == "_id":
+            return frozenset({"missing"})
+        types = {r.type for r in self.routes} or ({"Coding"} if self.code in ("_tag", "_security") else set())
+        found = _MODIFIERS.get(self.kind, frozenset())
+        if self.kind == "token":
+            more = {
+                "text": _WORDED,
+                "of-type": {"Identifier"},
+                **dict.fromkeys(("in", "not-in", "below", "above"), _CODED),
+            }
+            found |= {name for name, wanted in more.items() if not types.isdisjoint(wanted)}
+        if self.kind == "reference":
+            more = {"identifier": {"Reference"}, "below": _CANONICAL}
+            found |= {name for name, wanted in more.items() if not types.isdisjoint(wanted)}.union(self.targets)
+        return found
+
+    @property
+    def media(self) -> bool:
+        """True for media types."""
+        return (self.type, self.code) in _MEDIA
 
     @property
     def plain(self) -> bool:

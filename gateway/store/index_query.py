@@ -11,6 +11,7 @@ import difflib
 import itertools
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from ..errors import BadParameter, UnknownParameter
@@ -93,8 +94,10 @@ def _token(param: SearchParam, filter: Filter) -> CompiledFilter:
         return _token_text(param, filter)
     if filter.modifier == "of-type":
         return tokens(tuple(_typed_hash(param, value) for value in filter.values))
+    if filter.modifier == "below" and param.media:
+        return _media(param, filter)
     allow(filter, "", "not")
-    hashes = tuple(_token_hash(param, param.prefix, value) for value in filter.values)
+    hashes = tuple(found for value in filter.values for found in _token_hashes(param, value))
     made = tokens(hashes)
     if filter.modifier == "not":
         has = made.test
@@ -105,13 +108,26 @@ def _token(param: SearchParam, filter: Filter) -> CompiledFilter:
     return made
 
 
-def _token_hash(param: SearchParam, prefix: str, value: str) -> int:
+def _token_hashes(param: SearchParam, value: str) -> tuple[int, ...]:
     system, bar, code = split_token(value)
     if all(r.type == "boolean" for r in param.routes) and param.routes and code not in ("true", "false"):
         raise BadParameter(param.code, "must be true or false", detail_zh="须为 true 或 false")
-    if not bar or (param.plain and (not system or system in param.systems)):
-        return hash64(prefix, code)
-    return hash64(prefix, system, code)
+    if bar and not (param.plain and (not system or system in param.systems)):
+        return (hash64(param.prefix, system, code),)
+    if any(r.type == "string" for r in param.routes):  # whatever its case
+        return hash64(param.prefix, code), hash64(param.prefix, "~", normal(code))
+    return (hash64(param.prefix, code),)
+
+
+def _media(param: SearchParam, filter: Filter) -> CompiledFilter:
+    """`:below` of a media type: it itself, with any parameters behind a semicolon. Source: search.html#mimetype."""
+    wanted = {unescaped(value).lower() for value in filter.values}
+
+    def verify(whole: Whole) -> bool:
+        found = (value for way in param.routes for value in values_at(whole.doc, way.steps))
+        return any(str(value).partition(";")[0].strip().lower() in wanted for value in found)
+
+    return CompiledFilter(None, always, verify=verify)
 
 
 def _typed_hash(param: SearchParam, value: str) -> int:
@@ -236,9 +252,29 @@ def _reference(param: SearchParam, filter: Filter) -> CompiledFilter:
         parts = [split_token(value) for value in filter.values]
         return tokens(tuple(hash64(prefix, *((system, value) if bar else (value,))) for system, bar, value in parts))
     if filter.modifier and filter.modifier not in resource_types():
-        allow(filter, "")
+        allow(filter, "", "below")
     asked = [unescaped(value) for value in filter.values]
+    if filter.modifier == "below":
+        return _versions(param, asked)
     return tokens(tuple(h for value in asked for h in _reference_hashes(param, filter.modifier, value)))
+
+
+def _versions(param: SearchParam, asked: list[str]) -> CompiledFilter:
+    """`:below` of a canonical: `url` in all its versions, `url|1` in 1, 1.0, 1.1. Source: search.html#versions."""
+    bare = tokens(tuple(hash64(param.prefix, "url", value.partition("|")[0]) for value in asked))
+    if not any("|" in value for value in asked):
+        return bare
+
+    def verify(whole: Whole) -> bool:
+        found = [str(value) for way in param.routes for value in values_at(whole.doc, way.steps)]
+        return any(_version_below(value, wanted) for value in found for wanted in asked)
+
+    return replace(bare, verify=verify)
+
+
+def _version_below(value: str, asked: str) -> bool:
+    url, bar, _ = asked.partition("|")
+    return value == asked or value.startswith(f"{asked}." if bar else f"{url}|")
 
 
 def _reference_hashes(param: SearchParam, type_: str, value: str) -> list[int]:
@@ -266,6 +302,8 @@ def _targets(param: SearchParam) -> tuple[str, ...]:
 def _uri(param: SearchParam, filter: Filter) -> CompiledFilter:
     allow(filter, "", "below", "above")
     asked = tuple(unescaped(value) for value in filter.values)
+    if not filter.modifier and param.code == "url" and any("|" in value for value in asked):
+        return _of_version(param, asked)
     if not filter.modifier:
         return tokens(tuple(hash64(param.prefix, value) for value in asked))
     fits = _below(asked) if filter.modifier == "below" else _above(asked)
@@ -276,12 +314,27 @@ def _uri(param: SearchParam, filter: Filter) -> CompiledFilter:
     return CompiledFilter(None, lambda keys: any(n == number and fits(text) for n, text in keys.texts))
 
 
+def _of_version(param: SearchParam, asked: tuple[str, ...]) -> CompiledFilter:
+    """`url|version` of what a canonical names: its address and its version."""
+    pairs = [tuple(value.split("|", 1)) for value in asked]
+
+    def verify(whole: Whole) -> bool:
+        own = whole.doc.get("url"), whole.doc.get("version")
+        return any(own[: len(pair)] == pair for pair in pairs)
+
+    return replace(tokens(tuple(hash64(param.prefix, pair[0]) for pair in pairs)), verify=verify)
+
+
 def _below(asked: tuple[str, ...]) -> Callable[[str], bool]:
-    return lambda text: text.startswith(asked)
+    """A URL and what begins with it; a URN has nothing below it. Source: FHIR R4 search.html#uri."""
+    urls = tuple(value for value in asked if not value.startswith("urn:"))
+    return lambda text: text in asked or text.startswith(urls)
 
 
 def _above(asked: tuple[str, ...]) -> Callable[[str], bool]:
-    return lambda text: any(value.startswith(text) for value in asked)
+    return lambda text: (
+        text in asked or (not text.startswith("urn:") and any(value.startswith(text) for value in asked))
+    )
 
 
 def _missing(param: SearchParam, filter: Filter) -> CompiledFilter:

@@ -2,9 +2,9 @@
 
 Every function takes (parameter, gathered, value) and adds to `gathered`. Hash parts, always after `Type|code`:
 token `value`, `system, value`, `system, ""`, `type, system, code, value` of an Identifier, `words, text` of words that
-come without a code · string `~, gram` and `=, text as sent` · reference `ref, Type, id`, `url, address`, and those of
-its identifier as token after `idn` · uri `value`. A quantity stands under `system|code`, under its bare unit, and under
-its UCUM base units.
+come without a code, `~, text` of a plain string · string `~, gram` and `=, text as sent` · reference `ref, Type, id`,
+`url, address`, and those of its identifier as token after `idn` · uri `value`. A quantity stands under `system|code`,
+under its bare unit, and under its UCUM base units.
 """
 
 from __future__ import annotations
@@ -154,6 +154,10 @@ def _plain_token(t: Target, g: Gathered, v: Any) -> None:
 
 def _uncached_token(t: Target, g: Gathered, v: Any) -> None:
     g.tokens.append(hash64(t.prefix, str(v)))
+
+
+def _string_token(t: Target, g: Gathered, v: str) -> None:
+    g.tokens.append(hash64(t.prefix, "~", normal(v)))
 
 
 def plain_text(value: Any) -> str:
@@ -387,6 +391,7 @@ _EMIT: dict[str, dict[str, Emit]] = {
         "code": _plain_token,
         "boolean": _plain_token,
         "dateTime": _said_true,
+        "string": _string_token,
     },
     "string": {"HumanName": _name, "Address": _address},
     "reference": {"Reference": _reference, "canonical": _canonical, "uri": _canonical},

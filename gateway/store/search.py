@@ -137,9 +137,9 @@ class Searcher:
         return await self._gathered(job, limit)
 
     async def _canonical(self, type_: str, url: str) -> dict[str, Any] | None:
-        """A stored ValueSet or CodeSystem, the newest of its url and version."""
-        bare, _, version = url.partition("|")
-        filters = (Filter("url", "uri", (bare,)),) + ((Filter("version", "token", (version,)),) if version else ())
+        """A stored ValueSet or CodeSystem: the one at `ValueSet/id`, or the newest of its url and version."""
+        literal = url.removeprefix(f"{type_}/")
+        filters = (Filter("url", "uri", (url,)) if literal == url else Filter("_id", "token", (literal,)),)
         what = await compiled(type_, filters, self._links, _EVERYTHING)
         job = Job(Query(type_, filters, count=1), what, _EVERYTHING)
         await self._fill(job)

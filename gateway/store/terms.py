@@ -35,6 +35,8 @@ class Terms:
         known = params(type_).get(one.code)
         if known is None or known.kind != "token" or one.modifier not in ("in", "not-in", "above", "below"):
             return one
+        if one.modifier == "below" and known.media:
+            return one
         pairs = [pair for value in one.values for pair in await self._pairs(one, value)]
         if len(pairs) > MAX_CODES:
             raise TooCostly(f"{one.code}:{one.modifier}", f"more than {MAX_CODES} codes")

@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 import gateway.store.search as search_module
+from gateway.errors import BadParameter, UnknownParameter
 from gateway.model.context import SYSTEM
 from gateway.model.resource import dumps
 from gateway.outbound.fhir_query import pairs, parse
@@ -85,3 +86,77 @@ async def test_an_address_is_put_in_order_by_the_whole_of_it(store: ResourceStor
     for id_, address in (("far", far), ("near", near)):
         await put(store, {"resourceType": "Patient", "id": id_, "address": [address]})
     assert await found(store, "Patient?_sort=address") == ["near", "far"]  # 丽 stands before 杭, whatever the post says
+
+
+# ---- modifiers --------------------------------------------------------------------------------
+def _answered(id_: str, questionnaire: str) -> dict[str, Any]:
+    return {"resourceType": "QuestionnaireResponse", "id": id_, "status": "completed", "questionnaire": questionnaire}
+
+
+def _set(id_: str, url: str, version: str = "") -> dict[str, Any]:
+    out = {"resourceType": "ValueSet", "id": id_, "status": "active", "url": url}
+    return out | ({"version": version} if version else {})
+
+
+async def test_below_a_canonical_lie_its_versions(store: ResourceStore) -> None:
+    urls = {"bare": "q", "v1": "q|1", "v11": "q|1.1", "v10": "q|10", "other": "q2|1"}
+    await put(store, *(_answered(id_, f"http://x/{url}") for id_, url in urls.items()))
+    for asked, expected in {
+        "http://x/q": {"bare", "v1", "v11", "v10"}, "http://x/q|1": {"v1", "v11"}, "http://x/q|2": set(),
+        "http://x/q|10,http://x/q2|1": {"v10", "other"},
+    }.items():  # fmt: skip
+        assert set(await found(store, f"QuestionnaireResponse?questionnaire:below={asked}")) == expected, asked
+
+
+async def test_a_canonical_address_is_asked_for_with_its_version(store: ResourceStore) -> None:
+    await put(store, _set("one", "http://x/vs", "1"), _set("two", "http://x/vs", "2"), _set("other", "http://x/o", "1"))
+    assert await found(store, "ValueSet?url=http://x/vs|2") == ["two"]
+    assert set(await found(store, "ValueSet?url=http://x/vs|1,http://x/o")) == {"one", "other"}
+    assert await found(store, "ValueSet?url=http://x/vs|3") == []
+
+
+async def test_nothing_lies_above_or_below_a_urn(store: ResourceStore) -> None:
+    await put(store, _set("urn", "urn:oid:1.2.3"), _set("url", "http://x/fhir/vs"))
+    assert await found(store, "ValueSet?url:below=urn:oid:1.2") == []
+    assert await found(store, "ValueSet?url:below=urn:oid:1.2.3") == ["urn"]
+    assert await found(store, "ValueSet?url:above=urn:oid:1.2.3.4") == []
+    assert await found(store, "ValueSet?url:below=http://x/fhir/") == ["url"]
+    assert await found(store, "ValueSet?url:above=http://x/fhir/vs/_history/5") == ["url"]
+
+
+async def test_a_token_that_is_a_string_is_found_in_any_case_and_a_code_only_in_its_own(store: ResourceStore) -> None:
+    await put(store, _set("vs", "http://x/vs", "2026-A"), _coded("k", "aB"))
+    assert await found(store, "ValueSet?version=2026-a") == ["vs"]
+    assert await found(store, "ValueSet?version:not=2026-a") == []
+    assert await found(store, "Observation?code=AB") == []
+
+
+async def test_below_a_media_type_lies_what_has_parameters(store: ResourceStore) -> None:
+    for id_, media in {"plain": "text/xml", "said": "text/xml; charset=GBK", "other": "text/xml2"}.items():
+        content = [{"attachment": {"contentType": media}}]
+        await put(store, {"resourceType": "DocumentReference", "id": id_, "status": "current", "content": content})
+    assert await found(store, "DocumentReference?contenttype:below=text/xml&_sort=_id") == ["plain", "said"]
+    assert await found(store, "DocumentReference?contenttype=text/xml") == ["plain"]
+
+
+async def test_a_value_set_is_named_by_its_place_too(store: ResourceStore) -> None:
+    compose = {"include": [{"system": "urn:test", "concept": [{"code": "K"}]}]}
+    await put(store, _set("vs", "http://x/vs") | {"compose": compose}, _coded("k", "K"), _coded("na", "NA"))
+    assert await found(store, "Observation?code:in=ValueSet/vs") == ["k"]
+    assert await found(store, "Observation?code:not-in=ValueSet/vs") == ["na"]
+    with pytest.raises(BadParameter):
+        await found(store, "Observation?code:in=ValueSet/none")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "Patient?gender:text=m", "Patient?active:in=http://x/vs", "Patient?_id:not=x", "Patient?phone:text=1",
+        "Observation?code:of-type=a|b|c", "Patient?identifier:below=urn:x|1", "Observation?subject:below=Patient/1",
+        "QuestionnaireResponse?questionnaire:identifier=1", "Patient?_text:missing=true",
+    ],
+)  # fmt: skip
+async def test_a_modifier_that_cannot_say_anything_there_is_refused(url: str) -> None:
+    type_, _, text = url.partition("?")
+    with pytest.raises(UnknownParameter):
+        parse(type_, pairs(text), params)

@@ -18,13 +18,14 @@ from typing import Any
 from fhirpathpy import compile as fhirpath
 from fhirpathpy.models import models
 
-from tests.oracle import values
+from tests.oracle import terms, values
 
 TABLE = Path(__file__).parents[2] / "gateway" / "validate" / "tables" / "search.json"
 _META = {"_tag": "meta.tag", "_profile": "meta.profile", "_security": "meta.security", "_source": "meta.source"}
 _COMPARTMENT = Path(TABLE.parent / "compartments.json")
 _MISPRINTED = {"relatesto": "relation", "relation": "relatesto"}
 """R4's table names the parts of DocumentReference.relationship the wrong way round."""
+_BY_SET = ("in", "not-in", "below", "above")
 Json = dict[str, Any]
 
 
@@ -109,6 +110,14 @@ class World:
         self.stored = stored
         self.by_name = {one.name: one for one in stored}
 
+    def canonical(self, type_: str, named: str) -> Json:
+        """The newest of a url, of a url and a version, or the one at `Type/id`."""
+        for one in sorted(self.stored, key=lambda one: -one.tx):
+            url = str(one.doc.get("url"))
+            if one.type == type_ and named in (one.name, url, f"{url}|{one.doc.get('version')}"):
+                return one.doc
+        raise KeyError(named)
+
     # ---- one filter ---------------------------------------------------------------------------
     def fits(self, one: Stored, name: str, value: str) -> bool:
         """Whether a resource fits one `name=value` of a URL."""
@@ -123,6 +132,9 @@ class World:
         if modifier == "missing":
             return (value == "true") == (not found(one, param))
         asked = value.split(",")
+        if param.kind == "token" and modifier in _BY_SET and param.code != "contenttype":
+            wanted = {pair for text in asked for pair in terms.codes(self.canonical, modifier, text)}
+            return (modifier != "not-in") == (not wanted.isdisjoint(_systemed(one, param)))
         if modifier == "not":
             return not any(self._any(one, param, "", text) for text in asked)
         return any(self._any(one, param, modifier, text) for text in asked)
@@ -134,6 +146,8 @@ class World:
             return values.dated(one.at, one.at, asked)
         if param.kind == "composite":
             return self._composite(one, param, asked)
+        if param.code == "url" and not modifier and "|" in asked:
+            return asked == f"{one.doc.get('url')}|{one.doc.get('version')}"
         return any(matches(param, value, modifier, asked) for value in found(one, param))
 
     def _composite(self, one: Stored, param: Parameter, asked: str) -> bool:
@@ -235,8 +249,20 @@ def _control(name: str) -> bool:
     return name.split(":")[0] in ("_sort", "_count", "_include", "_revinclude", "_total", "_summary", "_elements")
 
 
+def _systemed(one: Stored, param: Parameter) -> set[tuple[str, str]]:
+    """(system, code) pairs of a parameter, that of a bare code as its binding says."""
+    system = terms.IMPLIED.get((one.type, param.code), "")
+    return {
+        pair
+        for value in found(one, param)
+        for pair in ([(system, value)] if isinstance(value, str) else values.codings(value))
+    }
+
+
 def matches(param: Parameter, value: Any, modifier: str, asked: str) -> bool:
     """One value against one alternative."""
+    if param.kind == "token" and param.code == "version":  # a string: whatever its case
+        return str(value).casefold() == asked.casefold()
     if param.kind == "token":
         return _token(value, modifier, asked)
     if param.kind == "string":
@@ -252,6 +278,8 @@ def matches(param: Parameter, value: Any, modifier: str, asked: str) -> bool:
 
 
 def _token(value: Any, modifier: str, asked: str) -> bool:
+    if modifier == "below":  # of a media type
+        return str(value).partition(";")[0] == asked
     if modifier == "text":
         return any(values.folded(text).startswith(values.folded(asked)) for text in values.texts_of_token(value))
     return values.of_type(value, asked) if modifier == "of-type" else values.token(value, asked)
@@ -261,6 +289,8 @@ def _reference(param: Parameter, value: Any, modifier: str, asked: str) -> bool:
     if modifier == "identifier":
         return isinstance(value, dict) and "identifier" in value and values.token(value["identifier"], asked)
     text = value if isinstance(value, str) else str(value.get("reference", ""))
+    if isinstance(value, str) and modifier == "below":
+        return text == asked or text.startswith(asked + ("." if "|" in asked else "|"))
     if isinstance(value, str):  # canonical
         return text == asked or ("|" not in asked and text.partition("|")[0] == asked)
     if "/" not in asked:

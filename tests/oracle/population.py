@@ -7,13 +7,13 @@ from typing import Any
 
 from gateway.model.systems import LOINC
 from tests.oracle.values import UCUM
+from tests.oracle.wordbook import ANSWERS, ICD, ICD_CODES, LAB_CODES, TAG, set_docs, system_docs
 
 Json = dict[str, Any]
 _V2 = "http://terminology.hl7.org/CodeSystem/v2-0203"
 _ACT = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
-_TAG, _LABEL = "urn:test:tag", "urn:test:label"
+_LABEL = "urn:test:label"
 _NAMES = ["欧阳娜娜", "王小明", "王伟", "吕布", "单小红", "诸葛亮"]
-_CODES = ["2823-3", "2951-2", "718-7", "4548-4"]
 _UNITS = [("mg/dL", UCUM, "mg/dL"), ("g/L", UCUM, "g/L"), ("毫摩尔", UCUM, "mmol/L"), ("umol/L", UCUM, "umol/L"),
           ("mmol/L", None, None), ("次", "urn:test:unit", "times")]  # fmt: skip
 _VALUES = ["5", "5.0", "5.4", "5.35", "0.05", "500", "540", "5400", "-1", "0", "5.45"]
@@ -34,14 +34,17 @@ class Maker:
 
     def everything(self) -> list[Json]:
         """The whole population, who is pointed to first."""
-        out = [self.organization(id_) for id_ in self.places] + [self.practitioner(id_) for id_ in self.staff]
+        *sets, newest = set_docs(self.rng)
+        out = system_docs() + sets
+        out += [self.organization(id_) for id_ in self.places] + [self.practitioner(id_) for id_ in self.staff]
         out += [self.patient(id_) for id_ in self.people] + [self.encounter(id_) for id_ in self.stays]
         out += [self.observation(id_) for id_ in self.results]
         out += [self.condition(f"c{n}") for n in range(len(self.people))]
         out += [self.report(f"r{n}") for n in range(len(self.people))]
         out += [self.risk(f"k{n}") for n in range(6)] + [self.request(f"s{n}") for n in range(8)]
         out += [self.value_set(f"v{n}") for n in range(6)] + [self.answers(f"q{n}") for n in range(5)]
-        return out + [self.composition(f"d{n}") for n in range(4)] + [self.document(f"f{n}") for n in range(6)]
+        out += [self.composition(f"d{n}") for n in range(4)] + [self.document(f"f{n}") for n in range(6)]
+        return [*out, newest]
 
     def again(self, doc: Json) -> Json:
         """Another version of the same resource."""
@@ -108,7 +111,7 @@ class Maker:
         out: Json = {"resourceType": type_, "id": id_}
         meta: Json = {}
         if self.some(0.3):
-            meta["tag"] = [{"system": _TAG, "code": self.rng.choice(["x", "y"])}]
+            meta["tag"] = [{"system": TAG, "code": self.rng.choice(["x", "y"])}]
         if self.some(0.2):
             meta["profile"] = [self.rng.choice(["http://test/fhir/a", "http://test/fhir/a/b", "http://other/c"])]
         if self.some(0.2):
@@ -185,7 +188,7 @@ class Maker:
     def observation(self, id_: str) -> Json:
         out = self.based("Observation", id_) | {
             "status": self.rng.choice(["final", "preliminary", "amended"]),
-            "code": self.concept(_CODES),
+            "code": self.concept(LAB_CODES),
             "subject": self.ref("Patient", self.people),
         }
         if self.some(0.7):
@@ -211,7 +214,7 @@ class Maker:
             [
                 {"valueQuantity": self.quantity()},
                 {"valueQuantity": self.quantity()},
-                {"valueCodeableConcept": self.concept(["POS", "NEG"], "urn:test:answers")},
+                {"valueCodeableConcept": self.concept(["POS", "NEG"], ANSWERS)},
                 {"valueString": self.rng.choice(["阳性 (+)", "Positive", "ｐositive"])},
                 {"valueDateTime": self.date()},
                 {},
@@ -220,7 +223,7 @@ class Maker:
 
     def condition(self, id_: str) -> Json:
         out = self.based("Condition", id_) | {
-            "code": self.concept(["I10", "E11"], "http://hl7.org/fhir/sid/icd-10"),
+            "code": self.concept(ICD_CODES, ICD),
             "subject": self.ref("Patient", self.people),
         }
         out |= self.rng.choice(
@@ -271,12 +274,15 @@ class Maker:
     def value_set(self, id_: str) -> Json:
         out = self.based("ValueSet", id_) | {"status": "active", "title": self.rng.choice(["Results set", "结果 集"])}
         url = self.rng.choice(["http://test/vs/a", "http://test/vs/a/b", "http://test/vs", "urn:oid:1.2.3"])
-        return out | ({"url": url, "version": self.rng.choice(["1", "2"])} if self.some(0.9) else {})
+        return out | ({"url": url, "version": self.rng.choice(["1", "2A", "2a"])} if self.some(0.9) else {})
+
+    def media(self) -> Json:
+        return {"contentType": self.rng.choice(["application/pdf", "text/xml", "text/xml; charset=UTF-8", "text/xml2"])}
 
     def answers(self, id_: str) -> Json:
         return self.based("QuestionnaireResponse", id_) | {
             "status": "completed", "subject": self.ref("Patient", self.people),
-            "questionnaire": self.rng.choice(["http://test/q|1", "http://test/q", "http://test/q|2"]),
+            "questionnaire": "http://test/q" + self.rng.choice(["|1", "", "|1.1", "|10", "/2|1"]),
         }  # fmt: skip
 
     def composition(self, id_: str) -> Json:
@@ -294,7 +300,7 @@ class Maker:
         other = {"code": "signs", "target": self.ref("DocumentReference", ["f0", "f1", "f2"])}
         return self.based("DocumentReference", id_) | {
             "status": "current", "subject": self.ref("Patient", self.people), "relatesTo": [related, other],
-            "content": [{"attachment": {"contentType": self.rng.choice(["application/pdf", "text/xml"])}}],
+            "content": [{"attachment": self.media()}],
         }  # fmt: skip
 
 

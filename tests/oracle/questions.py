@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from tests.oracle import values
+from gateway.model.systems import LOINC
+from tests.oracle import terms, values, wordbook
 from tests.oracle.evaluator import Parameter, Stored, World, found, parameters
 
 LEFT_OUT = {
@@ -102,7 +103,7 @@ class Asker:
                 return made
 
     def valued(self, type_: str, param: Parameter) -> tuple[str, str] | None:
-        modifier = self.modifier(param)
+        modifier = self.modifier(type_, param)
         pieces = []
         for _ in range(self.rng.choice([1, 1, 1, 2])):
             text = self.value(type_, param, modifier)
@@ -110,19 +111,15 @@ class Asker:
                 pieces.append(text)
         return (f"{param.code}:{modifier}" if modifier else param.code, ",".join(pieces)) if pieces else None
 
-    def modifier(self, param: Parameter) -> str:
-        ways = {
-            "token": ["", "", "", "not", "text", "of-type"], "string": ["", "", "exact", "contains"],
-            "reference": ["", "", "", "identifier", "type"], "uri": ["", "below", "above"],
-        }.get(param.kind, [""])  # fmt: skip
+    def modifier(self, type_: str, param: Parameter) -> str:
+        ways = {"string": ["", "", "exact", "contains"], "uri": ["", "below", "above"]}.get(param.kind, [""])
+        if param.kind in ("token", "reference"):
+            stored = next((value for one in self.by_type[type_] for value in found(one, param)), None)
+            ways = ["", "", *(_on_token if param.kind == "token" else _on_reference)(type_, param, stored)]
         modifier = self.rng.choice(ways)
-        if modifier == "type":
-            return self.rng.choice(
-                [t for t in ("Patient", "Practitioner", "Organization") if t in param.targets] or [""]
-            )
-        if modifier == "of-type" and param.code != "identifier":
-            return ""
-        return modifier
+        if modifier != "type":
+            return modifier
+        return self.rng.choice([t for t in ("Patient", "Practitioner", "Organization") if t in param.targets] or [""])
 
     def value(self, type_: str, param: Parameter, modifier: str) -> str | None:
         """A question's value near one that is stored; None when nothing is."""
@@ -163,7 +160,28 @@ def _allowed(type_: str, name: str, rule: str) -> bool:
     return name != "_include" or rule.split(":")[0] in ("*", "{}", type_)
 
 
+def _on_token(type_: str, param: Parameter, stored: Any) -> list[str]:
+    """Modifiers that make sense, by what such values look like."""
+    if isinstance(stored, str):
+        coded = ["in", "not-in"] if (type_, param.code) in terms.IMPLIED else []
+        return ["not", *coded, *(["below"] if param.code == "contenttype" else [])]
+    if not isinstance(stored, dict) or stored.get("system") == "phone":
+        return ["not"]
+    return ["not", "text", "of-type"] if "value" in stored else ["not", "text", "in", "not-in", "below", "above"]
+
+
+def _on_reference(type_: str, param: Parameter, stored: Any) -> list[str]:
+    return ["below"] if isinstance(stored, str) else ["identifier", "type"]
+
+
 def _token(rng: random.Random, value: Any, param: Parameter, modifier: str) -> str | None:
+    if modifier in ("in", "not-in"):
+        return rng.choice(wordbook.SETS)
+    if modifier == "below" and isinstance(value, str):
+        return value.partition(";")[0]
+    if modifier in ("below", "above"):
+        system, words = rng.choice([(LOINC, wordbook.LAB_CODES), (wordbook.ICD, wordbook.ICD_CODES)])
+        return f"{system}|{rng.choice([*words, 'METABOLIC', 'NA-URINE'])}"
     if modifier == "text":
         texts = values.texts_of_token(value)
         return rng.choice(texts)[: rng.choice([1, 2, 3, 9])] if texts else None
@@ -175,7 +193,7 @@ def _token(rng: random.Random, value: Any, param: Parameter, modifier: str) -> s
         return None
     system, code = rng.choice(pairs)
     if not isinstance(value, dict):
-        return code
+        return code.swapcase() if param.code == "version" else code
     return rng.choice([code, code, f"{system}|{code}", f"|{code}", f"{system}|" if system else code, f"urn:no|{code}"])
 
 
@@ -202,7 +220,7 @@ def _reference(rng: random.Random, value: Any, param: Parameter, modifier: str) 
         one = value.get("identifier") if isinstance(value, dict) else None
         return _token(rng, one, param, "") if one else None
     if isinstance(value, str):
-        return rng.choice([value, value.partition("|")[0], value.partition("|")[0] + "|1"])
+        return rng.choice([value, value.partition("|")[0], value.partition("|")[0] + "|1", value[:-1]])
     text = value.get("reference")
     if text is None:
         return None
@@ -246,7 +264,9 @@ def _quantity(rng: random.Random, value: Any, param: Parameter, modifier: str) -
 def _uri(rng: random.Random, value: Any, param: Parameter, modifier: str) -> str | None:
     if modifier == "below":
         return str(value)[: rng.choice([8, 14, 40])]
-    return str(value) + "/more" if modifier == "above" and rng.random() < 0.5 else str(value)
+    if modifier == "above":
+        return str(value) + rng.choice(["", "/more", ".7"])
+    return str(value) + (rng.choice(["|1", "|2A"]) if param.code == "url" and rng.random() < 0.3 else "")
 
 
 _WAYS = {"token": _token, "string": _string, "reference": _reference, "date": _date, "number": _number,

@@ -17,21 +17,26 @@ from typing import Any
 PREFIXES = ("eq", "ne", "gt", "ge", "lt", "le", "sa", "eb", "ap")
 CHINA = timezone(timedelta(hours=8))
 SPOKEN: dict[str, tuple[str, str, tuple[str, ...]]] = {
-    "欧阳娜娜": ("欧阳", "娜娜", ("ouyangnana", "oynn", "ouyangnn", "欧阳nn", "欧阳nana")),
-    "王小明": ("王", "小明", ("wangxiaoming", "wxm", "wangxm", "王xm", "王xiaoming")),
+    "欧阳娜娜": (
+        "欧阳", "娜娜",
+        ("ouyangnana", "oynn", "ouyangnn", "欧阳nn", "欧阳nana", "ouyangnanuo", "ouyangnuona", "ouyangnuonuo",
+         "欧阳nanuo", "欧阳nuona", "欧阳nuonuo"),
+    ),
+    "王小明": ("王", "小明", ("wangxiaoming", "wxm", "wangxm", "王xm", "王xiaoming", "wangxiaomeng", "王xiaomeng")),
     "王伟": ("王", "伟", ("wangwei", "ww", "wangw", "王w", "王wei")),
     "吕布": ("吕", "布", ("lvbu", "lubu", "lb", "lvb", "lub", "吕b", "吕bu")),
     "单小红": (
         "单", "小红",
-        ("shanxiaohong", "sxh", "danxiaohong", "dxh", "shanxh", "danxh", "单xh", "单xiaohong"),
+        ("shanxiaohong", "sxh", "danxiaohong", "dxh", "shanxh", "danxh", "单xh", "单xiaohong",
+         "shanxiaogong", "sxg", "danxiaogong", "dxg", "shanxg", "danxg", "单xg", "单xiaogong"),
     ),
     "诸葛亮": ("诸葛", "亮", ("zhugeliang", "zgl", "zhugel", "诸葛l", "诸葛liang")),
 }  # fmt: skip
-"""Chinese names of the tests: surname, given name, how the whole is typed."""
+"""Chinese names of the tests: surname, given name, how the whole is typed; 娜, 明 and 红 have a second reading."""
 SURNAMES = {"欧阳": ("ouyang", "oy"), "王": ("wang", "w"), "吕": ("lv", "lu", "l"), "单": ("shan", "s", "dan", "d"),
             "诸葛": ("zhuge", "zg")}  # fmt: skip
-GIVEN = {"娜娜": ("nana", "nn"), "小明": ("xiaoming", "xm"), "伟": ("wei", "w"), "布": ("bu", "b"),
-         "小红": ("xiaohong", "xh"), "亮": ("liang", "l")}  # fmt: skip
+GIVEN = {"娜娜": ("nana", "nn", "nanuo", "nuona", "nuonuo"), "小明": ("xiaoming", "xm", "xiaomeng"), "伟": ("wei", "w"),
+         "布": ("bu", "b"), "小红": ("xiaohong", "xh", "xiaogong", "xg"), "亮": ("liang", "l")}  # fmt: skip
 _UCUM = {
     "mg": ("g", Fraction(1, 1000)), "g": ("g", Fraction(1)), "ug": ("g", Fraction(1, 10**6)),
     "g/L": ("g/L", Fraction(1)), "mg/dL": ("g/L", Fraction(1, 100)), "mmol/L": ("mol/L", Fraction(1, 1000)),
@@ -286,6 +291,8 @@ def _quantity(value: Any, asked: str) -> bool:
 
 # ---- uri --------------------------------------------------------------------------------------
 def uri(value: str, asked: str, modifier: str) -> bool:
-    if modifier == "below":
+    if value == asked:
+        return True
+    if modifier == "below" and not asked.startswith("urn:"):  # of URLs alone
         return value.startswith(asked)
-    return asked.startswith(value) if modifier == "above" else value == asked
+    return modifier == "above" and not value.startswith("urn:") and asked.startswith(value)
