@@ -8,20 +8,17 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
-from functools import partial
 
 from ..errors import GatewayError, UnknownSource
 from ..inbox.kept import kept
 from ..model.ids import Ids
 from ..model.message import RawMessage
-from ..model.outcome import Finding
 from ..model.times import instant_text
 from ..security import redact
 from ..translate.compare import Change, changes, grouped
 from ..translate.engine import Mappings
 from ..translate.explain import Origin, origins
-from ..translate.gaps import Gaps
-from ..translate.run import Trace
+from ..translate.gaps import Gaps, as_sent
 from .beside import beside, settings_of
 from .maps import GOLDEN_KEY
 from .talk import Exit, emit, say
@@ -147,22 +144,5 @@ def _count(found: Gaps, raw: RawMessage, mappings: Mappings) -> None:
     if source is None:
         raise UnknownSource(raw.source)
     draft, traces = mappings.trace(raw, source, Ids(GOLDEN_KEY), raw.received_at)
-    found.add(raw.source, raw.key, draft.findings, draft.unused, partial(_sample, _inputs(traces)))
-
-
-Inputs = dict[str, dict[str, str]]
-
-
-def _inputs(traces: list[Trace]) -> Inputs:
-    """What expressions with a code table read, by the place they read first."""
-    found: Inputs = {}
-    for read in (read for trace in traces for read in trace.reads if read.tables):
-        found.setdefault(read.inputs[0][1], {}).update({name: text for name, _, text in read.inputs if text})
-    return found
-
-
-def _sample(found: Inputs, finding: Finding) -> str:
-    """The code with its name and unit, or the unit alone: never a result or anything else of the patient."""
-    names = ("unit",) if finding.code == "GW-MAP-004" else ("from", "text", "unit")
-    inputs = found.get(finding.place, {})
-    return " · ".join(redact.text(inputs[name][:60]) for name in names if name in inputs)
+    sample = as_sent(traces)
+    found.add(raw.source, raw.key, draft.findings, draft.unused, lambda one: redact.text(sample(one)))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from ..model.outcome import Finding, Unused
+from .run import Trace
 
 UNMAPPED = "GW-MAP-001"
 _KINDS: dict[str, Literal["code", "unit"]] = {UNMAPPED: "code", "GW-MAP-002": "code", "GW-MAP-004": "unit"}
@@ -73,3 +74,26 @@ class Gaps:
 def without_numbers(place: str) -> str:
     """`OBX[3]-15` → `OBX-15`, `row 7, column 收缩压` → `column 收缩压`: one line a field, wherever it stood."""
     return _NUMBERS.sub("", place)
+
+
+def as_sent(traces: Sequence[Trace]) -> Callable[[Finding], str]:
+    """What stood at the place of a finding of these traces: the code with its name and unit, or the unit alone.
+
+    Never a result or anything else of the patient. A message may put anything there: mask it before it is shown.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for read in (read for trace in traces for read in trace.reads if read.tables):
+        found.setdefault(read.inputs[0][1], {}).update({name: text for name, _, text in read.inputs if text})
+
+    def sample(finding: Finding) -> str:
+        names = ("unit",) if _KINDS.get(finding.code) == "unit" else ("from", "text", "unit")
+        inputs = found.get(finding.place, {})
+        return " · ".join(inputs[name][:60] for name in names if name in inputs)
+
+    return sample
+
+
+def samples(gap: Gap, findings: Iterable[Finding], sample: Callable[[Finding], str]) -> list[str]:
+    """What one message sent where it has this gap, each once."""
+    mine = (one for one in findings if _KINDS.get(one.code) == gap.kind and one.en == gap.en)
+    return [one for one in dict.fromkeys(sample(one) for one in mine if without_numbers(one.place) == gap.place) if one]

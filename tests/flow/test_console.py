@@ -248,7 +248,16 @@ def test_gaps_name_unmapped_codes_with_a_message_to_look_at(alliance: Alliance) 
     html = page(alliance, "/console/gaps")
     shown = words(html)
     assert "X-9981" in shown and "OBX-3" in shown
-    assert re.search(r'<a href="/console/m/m\d+">', html)
+    line = next(one for one in re.findall(r"<tr>.*?</tr>", html, re.S) if "X-9981" in one)
+    assert "<code>X-9981^异形淋巴细胞参数" in line, "as it was sent"
+    assert re.search(r"<strong>\d+</strong>", line) and "医院" in line
+    found = re.search(r'<a href="/console/m/(m\d+)">', line)
+    assert found and "X-9981" in page(alliance, f"/console/m/{found[1]}")
+
+
+def test_gaps_show_others_codes_to_nobody_of_another_member(alliance: Alliance) -> None:
+    html = alliance.client.get("/console/gaps", headers=alliance.bearer("doctor"))
+    assert html.status_code == 403 and "X-9981" not in html.text
 
 
 # ---- in a browser --------------------------------------------------------------------------------

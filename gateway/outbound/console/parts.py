@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,10 +16,12 @@ from ...inbox.proof import MappingProof
 from ...inbox.queue import Entry, Inbox
 from ...model.context import Role
 from ...model.directory import Source
+from ...model.outcome import Outcome
 from ...translate.engine import Mappings
 from ..pages import render
 from ..pages.guard import Visit, html
 from ..pages.parts import PageParts
+from .views_messages import outcome_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,12 @@ class Desk:
         if entry is None or (own is not None and entry.source not in own):
             raise NotFound(f"/console/m/{key[:24]}")
         return entry
+
+    async def outcomes(self, entries: Sequence[Entry]) -> dict[str, Outcome]:
+        """What is known of each message: from the inbox for those in quarantine, else from the store."""
+        done = await self.visit.parts.store.done([entry.key for entry in entries if not entry.outcome])
+        found = {entry.key: outcome_of(entry.outcome or done.get(entry.key)) for entry in entries}
+        return {key: outcome for key, outcome in found.items() if outcome}
 
     def page(self, template: str, **values: object) -> Response:
         """The console's template with its frame, as an answer."""

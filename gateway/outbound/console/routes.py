@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Literal
 from urllib.parse import urlencode
 
@@ -18,21 +17,19 @@ from ...model.directory import Source
 from ...model.message import RawMessage
 from ...model.outcome import Outcome, State
 from ...security.scopes import Door
-from ...translate.gaps import Gaps
 from ...translate.sources import SANDBOX
 from ..pages.guard import Endpoint, Visit, guarded, redirect
-from . import causes, mappings, original, people
+from . import causes, gaps, mappings, original, people
 from .parts import ConsoleParts, Desk
 from .samples import SAMPLES, sample, text_of
 from .trying import Tried, try_text
-from .views_messages import counted, message, outcome_of, row, title_of
+from .views_messages import counted, message, row
 from .views_try import try_view
 from .words import STATES
 
 PAGE_ROWS = 50
 TEXT_BYTES = 256 * 1024
 _FORM_BYTES = 3 * TEXT_BYTES + 4096  # every byte of the text may arrive as %XX
-_GAP_MESSAGES = 2_000
 _CHARSETS = (("", "按声明，没有声明按 UTF-8"), ("utf-8", "UTF-8"), ("gb18030", "GB18030"))
 
 Handler = Callable[[Desk], Awaitable[Response]]
@@ -51,7 +48,7 @@ def console_routes(parts: ConsoleParts) -> list[Route]:
         at("/console/m/{key}/replay", replay, "POST"),
         at("/console/try", try_form),
         at("/console/try", try_post, "POST"),
-        at("/console/gaps", gaps),
+        at("/console/gaps", gaps.gaps),
         at("/console/groups", causes.causes),
         at("/console/groups", causes.redrive, "POST"),
         at("/console/people", people.people),
@@ -84,7 +81,7 @@ async def log(desk: Desk) -> Response:
     asked = {name: desk.visit.request.query_params.get(name, "") for name in ("state", "source", "reason", "before")}
     entries = await _entries(desk, asked, PAGE_ROWS + 1)
     shown = entries[:PAGE_ROWS]
-    done = await _outcomes(desk, shown)
+    done = await desk.outcomes(shown)
     kept = {name: value for name, value in asked.items() if value and name != "before"}
     older = urlencode(kept | {"before": shown[-1].key}) if len(entries) > PAGE_ROWS else ""
     now, directory = desk.visit.parts.clock(), desk.parts.mappings.directory
@@ -130,17 +127,10 @@ async def _counts(desk: Desk) -> object:
     return counted(sources, await messages.counts(), last, desk.visit.parts.clock())
 
 
-async def _outcomes(desk: Desk, entries: list[Entry]) -> dict[str, Outcome]:
-    """What is known of each message: from the inbox for those in quarantine, else from the store."""
-    done = await desk.visit.parts.store.done([entry.key for entry in entries if not entry.outcome])
-    found = {entry.key: outcome_of(entry.outcome or done.get(entry.key)) for entry in entries}
-    return {key: outcome for key, outcome in found.items() if outcome}
-
-
 async def one_message(desk: Desk) -> Response:
     """`/console/m/{key}`; the audit row names everybody the message is about."""
     entry = await desk.entry(desk.visit.request.path_params["key"])
-    outcome = (await _outcomes(desk, [entry])).get(entry.key)
+    outcome = (await desk.outcomes([entry])).get(entry.key)
     await _disclose(desk, entry, outcome, "message", "R")
     directory, now = desk.parts.mappings.directory, desk.visit.parts.clock()
     return desk.page(
@@ -173,7 +163,7 @@ async def _disclose(desk: Desk, entry: Entry, outcome: Outcome | None, subtype: 
 async def replay(desk: Desk) -> Response:
     """POST: process it again with today's mapping; one that waits already is left alone."""
     entry = await desk.entry(desk.visit.request.path_params["key"])
-    await _disclose(desk, entry, (await _outcomes(desk, [entry])).get(entry.key), "replay", "E")
+    await _disclose(desk, entry, (await desk.outcomes([entry])).get(entry.key), "replay", "E")
     if entry.state is not State.RECEIVED:
         await desk.parts.inbox.replay([entry.key])
     return redirect(f"/console/m/{entry.key}?replayed")
@@ -235,30 +225,4 @@ def _try_page(desk: Desk, text: str, source: str, charset: str, chosen: str, tri
         sources=[(one.name, one.title or one.name) for one in _choices(desk).values()],
         charsets=_CHARSETS,
         view=try_view(tried) if tried else None,
-    )
-
-
-# ---- gaps ---------------------------------------------------------------------------------------
-async def gaps(desk: Desk) -> Response:
-    """What mappings missed in the newest messages, as they were processed."""
-    found, before, seen = Gaps(), "", 0
-    while seen < _GAP_MESSAGES:
-        asked = {"state": "", "source": "", "reason": "", "before": before}
-        entries = await _entries(desk, asked, min(500, _GAP_MESSAGES - seen))
-        if not entries:
-            break
-        done = await _outcomes(desk, entries)
-        for entry in entries:
-            if entry.key in done:
-                found.add(entry.source, entry.key, done[entry.key].findings, done[entry.key].unused)
-        seen, before = seen + len(entries), entries[-1].key
-    await desk.visit.disclose("gaps")
-    directory = desk.parts.mappings.directory
-    ranked = [replace(gap, source=title_of(gap.source, directory)) for gap in found.ranked()]
-    return desk.page(
-        "gaps.html",
-        tab="gaps",
-        seen=seen,
-        codes=[gap for gap in ranked if gap.kind != "field"],
-        fields=[gap for gap in ranked if gap.kind == "field"],
     )
