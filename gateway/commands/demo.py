@@ -64,7 +64,7 @@ async def _demo(args: argparse.Namespace, home: Path, begun: float) -> None:
         await _load(gateway, cases)
         _welcome(facts, home, begun)
         if not args.no_browser:
-            webbrowser.open(facts["ui"])
+            webbrowser.open(_door(facts, "doctor"))
         stream = asyncio.create_task(_stream(gateway, fixtures.stream)) if not args.no_stream else None
         await stopped()
         if stream:
@@ -166,22 +166,26 @@ def _source(source: Source) -> dict[str, str]:
     return {"format": source.format, **senders}
 
 
+def _door(facts: dict[str, Any], role: str, page: str = "/ui/") -> str:
+    """Address of the sign-in form with the token filled in; what stands behind the `#` never leaves the browser."""
+    return f"{facts['ui']}/signin?next={page}#token={facts['tokens'][role]}"
+
+
 def _welcome(facts: dict[str, Any], home: Path, begun: float) -> None:
-    token = facts["tokens"]
     say(
         f"""
 医联体健康档案网关 · 演示已就绪（{time.monotonic() - begun:.0f} 秒）
 
-  医生页面   {facts["ui"]}/          登录令牌 {token["doctor"]}
+  医生页面   {_door(facts, "doctor")}
              试查：990101194201150996（吴德福）、孙浩 2019-05、zhangshen 1955-06
-  厂商控制台 {facts["console"]}     令牌 {token["vendor"]}
+  厂商控制台 {_door(facts, "vendor", "/console/")}
   FHIR       {facts["fhir"]}
   MLLP       {facts["mllp"]}
   手册       {facts["docs"]}
 
-  curl -H "Authorization: Bearer {token["platform"]}" "{facts["fhir"]}/Patient?name=zhangshen"
+  curl -H "Authorization: Bearer {facts["tokens"]["platform"]}" "{facts["fhir"]}/Patient?name=zhangshen"
   gateway send {shipped("fixtures") / "hello.hl7"} --mllp {facts["mllp"]}
 
-地址和令牌也在 {home / "demo.json"}。Ctrl-C 停止。
+地址里已带登录令牌，点开按回车即可。地址和令牌也在 {home / "demo.json"}。Ctrl-C 停止。
 """
     )
