@@ -11,14 +11,29 @@ from ..model import systems
 from ..model.directory import Directory
 from ..model.ids import Ids
 from ..model.message import MergeRequest, SourceRecord
-from ..model.resource import Json, dumps, loads
+from ..model.resource import Json
 from ..model.times import CHINA, Clock, instant_text
 from ..store.base import Store
-from . import merge
-from .match import Candidate, Code, Review, decide, traits
+from . import merge, reviews
+from .match import Candidate, Code, Review, decide, name_review, traits
 from .normalise import CardVerdict
-from .person import PROOF, Record, card_of, first_content, marked_unverified, overlay, removed, settled
-from .workspace import Key, Moved, Person, Resolution, Workspace
+from .person import (
+    PROOF,
+    Record,
+    acts_of,
+    card_of,
+    disowned,
+    first_content,
+    lent_cards,
+    marked_unverified,
+    overlay,
+    removed,
+    settled,
+    with_acts,
+    with_remarks,
+)
+from .reviews import Trace
+from .workspace import Key, Person, Resolution, Workspace
 
 _LOOKED_UP = ("ok", "birth-contradicts", "sex-contradicts", "birth-unknown", "sex-unknown")
 
@@ -85,7 +100,7 @@ class PersonIndex:
         alike = [] if known else await desk.alike(record)
         decision = decide(record, verdict, by_card, alike)
         if decision.patient:
-            person = await desk.person(decision.patient)
+            person = await desk.living(decision.patient)
         else:
             person = desk.new_person(self._ids.of("Patient", *record.key), record.member)
             record = replace(record, provisional=decision.provisional)
@@ -125,18 +140,20 @@ class PersonIndex:
         by_card = [c for c in await _by_card(desk, verdict) if c.id != person.id]
         theirs = {one.card(desk.today) for key, one in person.records.items() if key != record.key}
         others = {one.value18 for one in theirs if one.verified}
-        holders = sorted(c.id for c in by_card if c.active and verdict.value18 in c.cards)
+        holders = sorted((c for c in by_card if c.active and verdict.value18 in c.cards), key=lambda c: c.id)
+        keys = [record.key] if others else list(person.records)
+        code = reviews.CARD_MOVED if others else reviews.CARD_JOINED
+        trace = Trace(code, record.key, said_at, card=verdict.value18)
         if verdict.value18 in others:
             pass
         elif holders:
-            target = await desk.person(holders[0])
-            if target.survivor:  # merged since they were looked for
-                raise Moved(f"Patient/{target.id}")
-            desk.move([record.key] if others else list(person.records), person, target)
+            await merge.carry(desk, keys, person, await desk.living(holders[0].id), trace)
+            for review in name_review(record, holders[0]):
+                await desk.ask(review, record, said_at)
         else:
             if others:
-                own = desk.new_person(self._ids.of("Patient", *record.key, verdict.value18), record.member)
-                desk.move([record.key], person, own)
+                own = await desk.aside(record, verdict.value18, person)
+                await merge.carry(desk, keys, person, own, trace)
                 person = own
             await _announce(desk, person, verdict, by_card, (), said_at)
         await desk.settle(record, Code.CARD_CONTRADICTS, Code.CARD_UNVERIFIED, Code.SAME_TRAITS)
@@ -151,7 +168,7 @@ class PersonIndex:
         alike = [] if verdict.verified and by_card else await desk.alike(record)
         decision = decide(record, verdict, by_card, alike)
         if decision.patient:
-            person = await desk.person(decision.patient)
+            person = await desk.living(decision.patient)
             desk.attach(person, record)
             for review in decision.reviews:
                 await desk.ask(review, record, said_at)
@@ -161,7 +178,8 @@ class PersonIndex:
         for review in decision.reviews:
             await desk.ask(review, record, said_at)
         await _announce(desk, person, verdict, by_card, alike, said_at)
-        return CreateDecision(client_id, False, _as_written(desk.render([key]), patient))
+        person.written = _as_written(patient, desk.body(person))
+        return CreateDecision(client_id, False, desk.render([key]))
 
     async def rewrite(
         self, patient_id: str, patient: Json, member: str, changed: frozenset[str] | None = None
@@ -177,18 +195,22 @@ class PersonIndex:
         desk, said_at = self.workspace(), self._clock()
         key = (member, patient_id)
         old = await desk.load(key)
-        person = await desk.person(patient_id if old is None else desk.home(key))
-        while person.survivor:
-            person = await desk.person(person.survivor)
+        person = await merge.survivor(desk, patient_id if old is None else desk.home(key))
         told = patient if changed is None else _told(patient, changed, old)
         gone = {*(old.content.get("_removed", ()) if old else ()), *(changed or ())} - patient.keys()
         record = removed(self._new_record(key, told, said_at, door="steward"), gone)
+        lent = lent_cards(person.records.values(), desk.today)
+        if old is not None:
+            record = with_acts(disowned(record, *old.content.get("_disowned", ())), acts_of(old))
+        record = disowned(record, *lent)
         desk.attach(person, record)
         before, verdict = (old.card(desk.today) if old else None), record.card(desk.today)
         if verdict.verified and (before is None or not before.verified or before.value18 != verdict.value18):
             await self._rematch(desk, person, record, verdict, said_at)
-        made = desk.render([key])
-        return _as_written(made, patient) if made.patients[0] == patient_id else made
+        if desk.home(key) == patient_id:
+            theirs = lent_cards(person.records.values(), desk.today)
+            person.written = _as_written(with_remarks(patient, theirs, desk.today), desk.body(person))
+        return desk.render([key])
 
     async def forget(self, patients: Sequence[str]) -> Resolution:
         """What goes with Patients that are deleted: all their source records said. Who is sent again begins anew.
@@ -266,15 +288,11 @@ def _same_resident(old: Record, new: Record, before: CardVerdict, after: CardVer
         raise NumberReused("Patient.identifier")
 
 
-def _as_written(made: Resolution, patient: Json) -> Resolution:
+def _as_written(patient: Json, composed: Json) -> Json:
     """The Patient keeps what the client wrote; what it is found and verified by is added where it is missing.
 
     Without numbers, birth date and sex, which prove the card, the next feed would make a second person.
     """
-    place = next((n for n, r in enumerate(made.resources) if (r.type, r.id) == ("Patient", made.patients[0])), -1)
-    if place < 0:
-        return made
-    composed = loads(made.resources[place].body)
     body = {key: value for key, value in patient.items() if key not in ("id", "meta")}
     held = {(one.get("system"), one.get("value")) for one in body.get("identifier", ())}
     proven = [one for one in composed.get("identifier", ()) if not marked_unverified(one)]
@@ -286,5 +304,4 @@ def _as_written(made: Resolution, patient: Json) -> Resolution:
             body[key] = composed[key]
     if "link" in composed:
         body["link"] = composed["link"]
-    written = replace(made.resources[place], body=dumps(body), meta={})
-    return replace(made, resources=(*made.resources[:place], written, *made.resources[place + 1 :]))
+    return body

@@ -97,7 +97,7 @@ def decide(record: Record, verdict: CardVerdict, by_card: Sequence[Candidate], a
     if verdict.verified:
         holders = sorted((c for c in by_card if c.active and verdict.value18 in c.cards), key=lambda c: c.id)
         if holders:
-            return Decision(holders[0].id, False, _name_review(record, holders[0]))
+            return Decision(holders[0].id, False, name_review(record, holders[0]))
         return Decision("", False, _alike_review(record, [c for c in alike if c.active and not c.cards]))
     others = [*by_card, *alike]
     if verdict.contradicts:
@@ -112,7 +112,7 @@ def _review(code: Code, candidates: Sequence[str], reason_zh: str = "") -> Revie
     return Review(code, reason_zh or REASONS_ZH[code], tuple(sorted(set(candidates))))
 
 
-def _name_review(record: Record, holder: Candidate) -> tuple[Review, ...]:
+def name_review(record: Record, holder: Candidate) -> tuple[Review, ...]:
     """A link by card between unlike names is kept, and shown to a person: cards are lent."""
     mine, theirs = name_key(record.name), name_key(holder.name)
     if not mine or not theirs or mine == theirs or mine.isascii() != theirs.isascii():

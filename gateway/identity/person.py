@@ -10,7 +10,8 @@ Pure. A record's stored content is its Patient elements plus members no FHIR ele
 - `active`, `link` (refer, seealso): what a client said of the Patient, not of the resident: it counts for the one the
   record is named by;
 - `_removed`: elements a patch over FHIR took away, so that no feed brings them back;
-- `_disowned`: card numbers a steward found to be another person's.
+- `_disowned`: card numbers a steward found to be another person's, sorted;
+- `_acts`: ids of the Tasks of every standing act that moved the record, the last one last: the first to be taken back.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from ..model.resource import Json, dumps, loads
 from ..model.times import instant_text, parse_fhir
 from .normalise import CardVerdict, card_key, has_han, is_mothers, upgrade, verify_card
 
-_OWN = ("_said", "_refused", "_door", "_disowned", "_removed")
+_KEPT = ("_door", "_disowned", "_acts")
+_OWN = ("_said", "_refused", "_removed", *_KEPT)
 _NEVER = frozenset({"resourceType", "id", "meta", "text", "active", "link", "implicitRules", *_OWN})
 _FHIR_ORDER = (
     "identifier active name telecom gender birthDate deceased address maritalStatus multipleBirth photo contact "
@@ -95,15 +97,51 @@ def verdicts(patient: Json, today: date) -> list[tuple[Json, CardVerdict]]:
 
 
 def _not_theirs(verdict: CardVerdict) -> CardVerdict:
-    return CardVerdict(False, verdict.value18, "经复核不是本人证件", "not-theirs")
+    return CardVerdict(False, verdict.value18, "经复核不是本人证件", _NOT_THEIRS)
 
 
-def disowned(record: Record, today: date, *, taken_back: bool = False) -> Record:
+_NOT_THEIRS = "not-theirs"
+
+
+def disowned(record: Record, *cards: str) -> Record:
     """The record whose card a steward found to be another person's; it proves nothing there from now on."""
+    return _disowning(record, {*record.content.get("_disowned", ()), *cards})
+
+
+def owned_again(record: Record, card: str) -> Record:
+    """The record once a steward takes that back; what else was found to be another's stays so."""
+    return _disowning(record, {*record.content.get("_disowned", ())} - {card})
+
+
+def acts_of(record: Record) -> list[str]:
+    """Ids of the acts that moved the record and stand, the last one last."""
+    return list(record.content.get("_acts", ()))
+
+
+def with_acts(record: Record, acts: Sequence[str]) -> Record:
+    """The record after one more act, or one less."""
+    content = {key: value for key, value in record.content.items() if key != "_acts"}
+    return replace(record, content=content | ({"_acts": [*acts]} if acts else {}))
+
+
+def _disowning(record: Record, cards: Collection[str]) -> Record:
     content = {key: value for key, value in record.content.items() if key != "_disowned"}
-    if not taken_back:
-        content["_disowned"] = [record.card(today).value18]
-    return replace(record, content=content)
+    return replace(record, content=content | ({"_disowned": sorted(cards)} if cards else {}))
+
+
+def lent_cards(records: Collection[Record], today: date) -> set[str]:
+    """The cards that some records of a person disown and none proves."""
+    found = {card for one in records for card in one.content.get("_disowned", ())}
+    return found - {verdict.value18 for one in records if (verdict := one.card(today)).verified}
+
+
+def with_remarks(patient: Json, lent: Collection[str], today: date) -> Json:
+    """A Patient as written, but for cards that are another person's: those stand with that remark."""
+    told = [one for one in verdicts({**patient, "_disowned": lent}, today) if one[1].code == _NOT_THEIRS]
+    if not told:
+        return patient
+    remarks = {id(one): {"extension": _card(one, verdict)["extension"]} for one, verdict in told}
+    return patient | {"identifier": [one | remarks.get(id(one), {}) for one in patient["identifier"]]}
 
 
 def removed(record: Record, keys: Iterable[str]) -> Record:
@@ -113,8 +151,8 @@ def removed(record: Record, keys: Iterable[str]) -> Record:
 
 
 def forgotten(record: Record) -> Record:
-    """The record once its Patient is deleted: where it came from, and whose card it is not."""
-    kept: Json = {key: record.content[key] for key in ("_door", "_disowned") if key in record.content}
+    """The record once its Patient is deleted: where it came from, what moved it, and whose card it is not."""
+    kept: Json = {key: record.content[key] for key in _KEPT if key in record.content}
     return replace(record, content=kept, provisional=False)
 
 
@@ -186,7 +224,7 @@ def _speaks(slot: str, value: Any, old: Mapping[str, Any]) -> bool:
 
 def _guarded(stored: Record, slots: dict[str, Any], said: dict[str, str], at: str, today: date) -> Record:
     """The record with the new slots, except those that contradict the card it was verified by."""
-    extra: Json = {key: stored.content[key] for key in ("_door", "_disowned") if key in stored.content}
+    extra: Json = {key: stored.content[key] for key in _KEPT if key in stored.content}
     if stored.card(today).verified and card_of(_assemble(slots, {}, "", {}), today).contradicts:
         old = _slots(stored.content)
         refused = {slot: value for slot, value in slots.items() if _proves(slot) and value != old.get(slot)}
@@ -393,9 +431,6 @@ def retired(stored: Json, survivor: str) -> Json:
     older = [link for link in stored.get("link", ()) if link.get("type") == "replaces"]
     patient["link"] = [*older, {"other": {"reference": f"Patient/{survivor}"}, "type": "replaced-by"}]
     return {"resourceType": "Patient"} | {k: patient[k] for k in sorted(patient, key=_place) if k != "resourceType"}
-
-
-_CARDS = (systems.ID_CARD, systems.MOTHERS_CARD, systems.HEALTH_CARD)
 
 
 def content_bytes(record: Record) -> bytes:

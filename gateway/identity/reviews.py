@@ -1,4 +1,4 @@
-"""Review Tasks: what the index asks a person to decide, and the merges it has done.
+"""Review Tasks: what the index asks a person to decide, and every act that took records to another person.
 
 One Task a record and code; the id follows from both, so asking twice is asking once.
 """
@@ -18,7 +18,10 @@ from .person import Record
 
 CLOSED = frozenset({"completed", "rejected", "cancelled", "entered-in-error"})
 MERGED, JOINED, PARTED = "merged-by-member", "merged-by-steward", "parted-by-steward"
-MERGES = (MERGED, JOINED)
+CARD_JOINED, CARD_MOVED = "merged-by-card", "moved-by-card"
+DECIDED, BY_CARD = (MERGED, JOINED, PARTED), (CARD_JOINED, CARD_MOVED)
+ACTS = (*DECIDED, *BY_CARD)
+"""What moves records: somebody's word, or a verified card (all of a person, or the one record)."""
 SOURCE_RECORD = systems.REVIEW  # Task.input.type: what an input says
 
 
@@ -79,7 +82,13 @@ def opened_again(task: Json, patient: str) -> Json:
     return {**asked, "status": "requested"} | ({"for": _patient(patient)} if patient else {})
 
 
-_ACTS = {MERGED: "本地号合并", JOINED: "复核合并", PARTED: "复核拆分"}
+_ACTS = {
+    MERGED: "本地号合并",
+    JOINED: "复核合并",
+    PARTED: "复核拆分",
+    CARD_JOINED: "凭证件归并，全部本地号",
+    CARD_MOVED: "凭证件改归，仅此本地号",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,46 +100,59 @@ class Before:
     digest: str
 
 
-def merge_task(
-    survivor: str,
-    retired: str,
-    moved: Iterable[tuple[str, str]],
-    said_at: datetime,
-    *,
-    code: str,
-    review: str = "",
-    written: Iterable[Before] = (),
-) -> Json:
-    """The record of a merge or parting, enough to undo it: who went where with which source records.
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What is to be told of an act beside who went where.
 
-    code: one of MERGED, JOINED, PARTED. review: id of the Task it answers. written: of whom a client had written.
+    code: one of ACTS. about: the source record it began with. review: id of the Task it answers, "" for none.
+    card: the number that was believed, or no longer is, "" for none.
+    """
+
+    code: str
+    about: tuple[str, str]
+    said_at: datetime
+    review: str = ""
+    card: str = ""
+
+
+def act_task(
+    target: str, origin: str, moved: Iterable[tuple[str, str]], trace: Trace, written: Iterable[Before] = ()
+) -> Json:
+    """The record of an act, enough to undo it: who went where with which source records.
+
+    written: of whom a client had written.
     """
     inputs: list[Json] = [
-        {"type": {"text": "source record"}, "valueIdentifier": _record_identifier(key)} for key in sorted(moved)
+        {"type": {"text": _MOVED}, "valueIdentifier": _record_identifier(key)} for key in sorted(moved)
     ]
+    if trace.card:
+        card = {"system": systems.ID_CARD, "value": trace.card}
+        inputs.append({"type": {"text": _CARD}, "valueIdentifier": card})
     inputs += [
         {"type": {"text": _AS_IT_WAS}, "valueString": f"Patient/{one.patient}/_history/{one.version} {one.digest}"}
         for one in written
     ]
-    based = {"basedOn": [{"reference": f"Task/{review}"}]} if review else {}
+    based = {"basedOn": [{"reference": f"Task/{trace.review}"}]} if trace.review else {}
     return {
         "resourceType": "Task",
+        "identifier": [_record_identifier(trace.about)],
         **based,
-        "status": "completed",
+        "status": STANDS,
         "intent": "order",
-        "code": {"coding": [{"system": systems.REVIEW, "code": code}], "text": _ACTS[code]},
-        "focus": _patient(survivor),
-        "for": _patient(retired),
-        "authoredOn": instant_text(said_at),
+        "code": {"coding": [{"system": systems.REVIEW, "code": trace.code}], "text": _ACTS[trace.code]},
+        "focus": _patient(target),
+        "for": _patient(origin),
+        "authoredOn": instant_text(trace.said_at),
         "input": inputs,
     }
 
 
-_AS_IT_WAS = "as it was"
+STANDS = "completed"
+_MOVED, _CARD, _AS_IT_WAS = "source record", "card", "as it was"
 
 
 def as_it_was(task: Json) -> list[Before]:
-    """What clients had written of those a merge Task names."""
+    """What clients had written of those an act names."""
     found = []
     for one in task.get("input", ()):
         if one["type"].get("text") == _AS_IT_WAS:
@@ -141,20 +163,28 @@ def as_it_was(task: Json) -> list[Before]:
 
 
 def based_on(task: Json) -> str:
-    """Id of the review a merge or parting answers, "" for none."""
+    """Id of the review an act answers, "" for none."""
     return next((reference_id(one, "Task") for one in task.get("basedOn", ())), "")
 
 
 def record_of(task: Json) -> tuple[str, str]:
-    """(member, local number) of the record a review is about."""
+    """(member, local number) of the record a review is about, or an act began with."""
     one = task["identifier"][0]
     return _member_of(one["system"]), str(one["value"])
 
 
 def moved_records(task: Json) -> list[tuple[str, str]]:
-    """(member, local number) of the records a merge Task names."""
-    keys = [one.get("valueIdentifier") or {} for one in task.get("input", ())]
-    return [(_member_of(one["system"]), one["value"]) for one in keys if "value" in one]
+    """(member, local number) of the records an act moved."""
+    return [(_member_of(one["system"]), one["value"]) for one in _identifiers(task, _MOVED)]
+
+
+def card_of(task: Json) -> str:
+    """The card number an act believed, or no longer believes, "" for none."""
+    return next((str(one["value"]) for one in _identifiers(task, _CARD)), "")
+
+
+def _identifiers(task: Json, kind: str) -> list[Json]:
+    return [one["valueIdentifier"] for one in task.get("input", ()) if one["type"].get("text") == kind]
 
 
 def code_of(task: Json) -> str:

@@ -2,7 +2,7 @@
 
 same       the record's person joins a candidate, as ADT^A40 would have made them one
 different  the question is closed; a record that only a lent card had linked leaves with a person of its own
-undo       a merge or a parting, by the id of its Task
+undo       a merge, a parting or what a card had joined, by the id of its Task
 
 Every act is one commit with its audit row, made again when another write came first.
 """
@@ -16,12 +16,13 @@ from datetime import datetime
 from msgspec import structs
 
 from ..errors import Conflict, IdentityError, NotFound
-from ..model.resource import Json, reference_id
+from ..model.resource import Json
 from ..store.base import AuditRow, Move, Plan, Put, Store
 from . import merge, reviews
 from .index import PersonIndex
 from .match import Code
-from .person import Record, disowned
+from .person import Record
+from .reviews import Trace
 from .workspace import Resolution, Workspace, puts_of
 
 _TRIES = 5
@@ -53,8 +54,8 @@ class Steward:
         await self._done(lambda desk: part(desk, review, word), audit)
 
     async def undo(self, task: str, audit: AuditRow) -> None:
-        """Take a merge or a parting back."""
-        await self._done(lambda desk: undo(desk, task), audit)
+        """Take a merge, a parting or what a card had joined back."""
+        await self._done(lambda desk: merge.undo(desk, task), audit)
 
     async def _done(self, act: Callable[[Workspace], Awaitable[None]], audit: AuditRow) -> None:
         for _ in range(_TRIES):
@@ -86,56 +87,30 @@ async def join(desk: Workspace, review: str, candidate: str, word: Word) -> None
     task, record = await _question(desk, review)
     if candidate not in reviews.candidates_of(task):
         raise NotFound(f"Patient/{candidate[:64]}")
-    origin, target = await desk.person(desk.home(record.key)), await desk.person(candidate)
-    while target.survivor:
-        target = await desk.person(target.survivor)
+    origin, target = await desk.person(desk.home(record.key)), await merge.survivor(desk, candidate)
     await _answer(desk, review, reviews.decided(task, "completed", target.id, word.by, word.note, word.at))
     if origin.id == target.id:
         return
     if merge.contradict(desk, origin, target):
         raise IdentityError(f"Task/{review}", "They hold different cards.", detail_zh="双方证件号不同，不能合并。")
-    trace = merge.Trace(desk.ids.of("Task", reviews.JOINED, review), reviews.JOINED, word.at, review)
-    await merge.join(desk, origin, target, trace)
+    await merge.join(desk, origin, target, Trace(reviews.JOINED, record.key, word.at, review))
 
 
 async def part(desk: Workspace, review: str, word: Word) -> None:
     """Not the same person. Where a card had linked the record already, the card is no longer believed there."""
     task, record = await _question(desk, review)
-    holder = await desk.person(desk.home(record.key))
-    home = holder.id
-    if reviews.code_of(task) == Code.CARD_NAME_DIFFERS and len(holder.records) > 1:
-        own = await desk.person(desk.ids.of("Patient", *record.key, "apart"))
-        own.owner = own.owner or record.member
-        written = [before for before in (desk.as_it_was(holder),) if before is not None]
-        desk.take_back([record.key], holder, own)
-        desk.attach(own, disowned(record, desk.today))
-        parting = desk.ids.of("Task", reviews.PARTED, review)
-        _, version, _ = await desk.read_task(parting)
-        made = reviews.merge_task(
-            own.id, holder.id, [record.key], word.at, code=reviews.PARTED, review=review, written=written
-        )
-        desk.put_task(parting, made, record.member, version, {})
-        home = own.id
+    home = desk.home(record.key)
+    if reviews.code_of(task) == Code.CARD_NAME_DIFFERS and await _linked(desk, task, home):
+        card = record.card(desk.today).value18
+        known = card in record.content.get("_disowned", ())  # nothing to take back with the parting then
+        trace = Trace(reviews.PARTED, record.key, word.at, review, "" if known else card)
+        home = await merge.part(desk, record, await desk.person(home), trace)
     await _answer(desk, review, reviews.decided(task, "rejected", home, word.by, word.note, word.at))
 
 
-async def undo(desk: Workspace, task_id: str) -> None:
-    """As if the decision had never been made: everybody has their records again, and the question is open."""
-    task, version, member = await desk.read_task(task_id)
-    if reviews.code_of(task) != reviews.PARTED:
-        await merge.undo(desk, task_id)
-        return
-    merge.still_stands(task, task_id)
-    own, holder = await desk.person(reference_id(task["focus"], "Patient")), reference_id(task["for"], "Patient")
-    (key,) = reviews.moved_records(task)
-    if await desk.load(key) is None or desk.home(key) != own.id or list(own.records) != [key]:
-        raise merge.moved_on(task_id)
-    desk.attach(own, disowned(own.records[key], desk.today, taken_back=True))
-    desk.move([key], own, await desk.person(holder))
-    for before in reviews.as_it_was(task):
-        await desk.restore(before)
-    desk.put_task(task_id, {**task, "status": "cancelled"}, member, version, task)
-    await merge.ask_again(desk, task)
+async def _linked(desk: Workspace, task: Json, home: str) -> bool:
+    """Whether the record is one with a candidate already."""
+    return home in [(await merge.survivor(desk, one)).id for one in reviews.candidates_of(task)]
 
 
 async def _question(desk: Workspace, review: str) -> tuple[Json, Record]:

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from itertools import count
 
 from ..errors import Conflict
 from ..model import systems
@@ -24,7 +25,7 @@ from ..store.bodies import prepare
 from ..store.stand import stand_of
 from . import reviews
 from .match import Candidate, Code, Review, traits
-from .person import Names, Record, compose, content_bytes, forgotten, provisional, record_from, retired
+from .person import Names, Record, acts_of, compose, content_bytes, forgotten, provisional, record_from, retired
 
 Key = tuple[str, str]
 _PAGE = 200
@@ -173,6 +174,22 @@ class Workspace:
         self._people[patient_id] = person
         return person
 
+    async def living(self, patient_id: str) -> Person:
+        """The person, for records to join. Raises Moved for one merged since they were looked for."""
+        person = await self.person(patient_id)
+        if person.survivor:
+            raise Moved(f"Patient/{patient_id}")
+        return person
+
+    async def aside(self, record: Record, word: str, holder: Person) -> Person:
+        """A person for a record that leaves `holder`: whom it had been for the same reason, else a new one."""
+        names = (self.ids.of("Patient", *record.key, word, *_nth(n)) for n in count())
+        person = await self.person(next(names))
+        while person.version and person.survivor != holder.id:
+            person = await self.person(next(names))
+        person.owner = person.owner or record.member
+        return person
+
     def new_person(self, patient_id: str, owner: str) -> Person:
         """A person nobody knew."""
         person = Person(patient_id, 0, owner)
@@ -192,53 +209,69 @@ class Workspace:
             self._records[record.key] = forgotten(record)
             self._changed.add(record.key)
 
-    def move(self, keys: Iterable[Key], origin: Person, target: Person) -> None:
-        """Records and everything known through them go from one person to another; an emptied one retires."""
+    def move(self, keys: Iterable[Key], origin: Person, target: Person) -> list[Key]:
+        """Records and everything known through them go from one person to another; an emptied one retires.
+
+        A target that had retired into the origin lives again. Gives the keys of all that moved.
+        """
+        if target.survivor == origin.id:
+            return self._take_back(keys, origin, target)
         moved = [key for key in keys if key in origin.records]
         srcs = [src_of(*key) for key in moved]
         for key in moved:
             self.attach(target, origin.records.pop(key))
         if not origin.records:
-            srcs += self.written_srcs([origin.id, *origin.replaces])
+            srcs += self._written_srcs([origin.id, *origin.replaces])
             origin.survivor = target.id
             target.replaces += [one for one in (origin.id, *origin.replaces) if one not in target.replaces]
         origin.touched = target.touched = True
-        self.add_move(srcs, origin, target)
+        self._add_move(srcs, origin, target)
+        return moved
 
-    def take_back(self, keys: Iterable[Key], holder: Person, origin: Person) -> None:
+    def _take_back(self, keys: Iterable[Key], holder: Person, origin: Person) -> list[Key]:
         """The reverse of a `move` that emptied `origin`: it lives again with these records."""
-        moved = list(keys)
+        moved = [key for key in keys if key in holder.records]
         own = [origin.id, *origin.replaces]
-        self.add_move([*(src_of(*key) for key in moved), *self.written_srcs(own)], holder, origin)
+        # What clients said of `origin` while it led to the holder was said of `origin`; what acts moved goes their way.
+        named = [key for key in holder.records if key[1] in own and key not in moved]
+        stay = {src_of(*key) for key in named if acts_of(holder.records[key])}
+        moved += [key for key in named if src_of(*key) not in stay]
+        written = [src for src in self._written_srcs(own) if src not in stay]
+        self._add_move([*(src_of(*key) for key in moved), *written], holder, origin)
         origin.survivor, origin.touched, holder.touched = "", True, True
         holder.replaces = [one for one in holder.replaces if one not in own]
-        # What clients said of `origin` while it led to the holder was said of `origin`.
-        moved += [key for key in holder.records if key[1] in own and key not in moved]
         for key in moved:
             self.attach(origin, holder.records.pop(key))
+        return moved
 
     def as_it_was(self, person: Person) -> reviews.Before | None:
         """How to find again what a client wrote of a person; None for one who is what the records make."""
-        composed = self._body(person)
-        if not person.version or person.touched or composed == _bare(person.stored):
+        if not person.version or person.touched:
             return None
-        return reviews.Before(person.id, person.version, _digest(composed))
+        if person.survivor:
+            return reviews.Before(person.id, person.version, _RETIRED)
+        if self.body(person) == _bare(person.stored):
+            return None
+        return reviews.Before(person.id, person.version, _digest(self._composed(person)))
 
     async def restore(self, before: reviews.Before) -> None:
         """Let a person be what a client had written, unless their records say something else by now."""
         person = await self.person(before.patient)
-        if not person.survivor and person.records and _digest(self._body(person)) == before.digest:
+        now = _RETIRED if person.survivor else person.records and _digest(self._composed(person))
+        if now == before.digest:
             found = await self._store.vread("Patient", person.id, before.version, SYSTEM)
-            person.written = _bare(loads(found.body)) if found is not None and found.body else {}
+            written = _bare(loads(found.body)) if found is not None and found.body else {}
+            led = [one for one in written.get("link", ()) if one.get("type") != "replaces"]
+            person.written = {**written, "link": led} if led or "link" in written else written
             person.touched = True
 
-    def add_move(self, srcs: Iterable[int], origin: Person, target: Person) -> None:
+    def _add_move(self, srcs: Iterable[int], origin: Person, target: Person) -> None:
         """Ask the store to move the rows; people not stored yet have none."""
         found = tuple(srcs)
         if origin.version and found:
             self._moves.append(Move(found, origin.id, target.id))
 
-    def written_srcs(self, patient_ids: Iterable[str]) -> list[int]:
+    def _written_srcs(self, patient_ids: Iterable[str]) -> list[int]:
         """Source keys under which members' clients wrote FHIR resources about these Patients directly."""
         return [src_of(member, one) for one in patient_ids for member in ("", *self._directory.members)]
 
@@ -267,7 +300,7 @@ class Workspace:
         return [c for c in self._candidates(found) if c.same_traits(record) and c.id != mine]
 
     def _bodies(self) -> dict[str, Json]:
-        return {p.id: self._body(p) for p in self._people.values() if p.records and (p.touched or not p.version)}
+        return {p.id: self.body(p) for p in self._people.values() if p.records and (p.touched or not p.version)}
 
     def _candidates(self, found: dict[str, Json]) -> list[Candidate]:
         gone = {p.id for p in self._people.values() if p.survivor}
@@ -319,16 +352,27 @@ class Workspace:
         if reviews.candidates_of(task.body) == [patient]:
             await self.settle(record, code)
 
-    async def reopen(self, record: Record, code: Code) -> None:
-        """Ask again what an undone merge had answered."""
+    async def reopen(self, record: Record, code: Code, candidate: str = "") -> bool:
+        """Ask again what an act taken back had answered; False when that was never asked, of this candidate."""
         task = await self._task(record.key, code)
-        if task.body:
-            home = {"reference": f"Patient/{self._home[record.key]}"}
-            task.body, task.member = {**task.body, "status": "requested", "for": home}, record.member
+        if not task.body or (candidate and candidate not in reviews.candidates_of(task.body)):
+            return False
+        task.body, task.member = reviews.opened_again(task.body, self._home[record.key]), record.member
+        return True
 
     def put_task(self, task_id: str, body: Json, member: str, version: int, stored: Json) -> None:
-        """A Task made elsewhere (merges)."""
+        """A Task made elsewhere (acts and answers)."""
         self._tasks[task_id] = _Task(body, stored, version, member)
+
+    async def put_act(self, made: Json, member: str, *about: str) -> str:
+        """A new act, told in place of one taken back if there is any, never of one that stands. Gives its id."""
+        names = (self.ids.of("Task", reviews.code_of(made), *about, *_nth(n)) for n in count())
+        while True:
+            task_id = next(names)
+            stored, version, _ = await self.read_task(task_id)
+            if task_id not in self._tasks and stored.get("status") != reviews.STANDS:
+                self.put_task(task_id, made, member, version, stored)
+                return task_id
 
     async def read_task(self, task_id: str) -> tuple[Json, int, str]:
         """(body without id and meta, version, member) of a stored Task; ({}, 0, "") when absent."""
@@ -366,8 +410,8 @@ class Workspace:
     def _patients(self, people: list[Person]) -> list[IdentityResource]:
         out = []
         for person in people:
-            body = self._body(person)
-            if body == _bare(person.stored):
+            body = self.body(person)
+            if body == _bare(person.stored) and not person.written:  # who wrote it waits for the answer
                 continue
             out.append(
                 IdentityResource(
@@ -383,16 +427,19 @@ class Workspace:
             )
         return out
 
-    def _body(self, person: Person) -> Json:
-        if person.survivor:
+    def body(self, person: Person) -> Json:
+        """The Patient as it is to be stored."""
+        if person.survivor and not person.written:
             return retired(person.stored, person.survivor)
-        if person.written:
-            return person.written
-        body = compose(person.records.values(), self._names(person.owner), self.today, person.id)
-        if person.replaces:
-            links = [{"other": {"reference": f"Patient/{one}"}, "type": "replaces"} for one in person.replaces]
-            body["link"] = [*links, *body.get("link", ())]
-        return body
+        body = person.written or self._composed(person)
+        links = [{"other": {"reference": f"Patient/{one}"}, "type": "replaces"} for one in person.replaces]
+        links += [one for one in body.get("link", ()) if one not in links]
+        bare = {key: value for key, value in body.items() if key != "link"}
+        return bare | ({"link": links} if links else {})
+
+    def _composed(self, person: Person) -> Json:
+        """What the records make, whoever else led to the person."""
+        return compose(person.records.values(), self._names(person.owner), self.today, person.id)
 
     def _names(self, owner: str) -> Names:
         display = {key: member.name for key, member in self._directory.members.items()}
@@ -426,6 +473,12 @@ def _meta(stored: Json, *, doubted: bool) -> Json:
     return {key: value for key, value in (kept | {"tag": tags}).items() if value}
 
 
+def _nth(n: int) -> tuple[str, ...]:
+    """What tells the second of its kind, and further ones, from the first."""
+    return (str(n),) if n else ()
+
+
+_RETIRED = "retired"
 _PROVISIONAL = {"system": systems.RECORD_TAG, "code": "provisional"}
 
 

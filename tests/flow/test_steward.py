@@ -13,12 +13,12 @@ from tests.flow.browser import Seat, launched, seat
 from tests.flow.messages import SENDER
 
 
-def registration(number: str, control: str) -> bytes:
-    """王芳 registered under a number of the city hospital, without any card."""
+def registration(number: str, control: str, card: str = "") -> bytes:
+    """王芳 registered under a number of the city hospital, without any card or with this one."""
     sender = "|".join(SENDER)
     lines = (
         f"MSH|^~\\&|{sender}|GATEWAY|ALLIANCE|20260319083000||ADT^A04^ADT_A01|{control}|P|2.5.1||||||UNICODE UTF-8",
-        f"PID|1||{number}^^^CITY1^MR||王芳||19700506|F",
+        f"PID|1||{number}^^^CITY1^MR{f'~{card}^^^^NI' if card else ''}||王芳||19700506|F",
         "PV1|1|O",
     )
     return ("\r".join(lines) + "\r").encode()
@@ -75,6 +75,26 @@ def test_a_merge_and_its_undoing_are_two_clicks(steward: Seat, two: Alliance) ->
     steward.page.get_by_role("button", name="撤销").click()
     assert "已撤销" in steward.text() and people(two) == before
     assert steward.overflow(1366) == 0 and steward.overflow(768) == 0 and steward.complaints == []
+
+
+@pytest.mark.browser
+def test_what_a_card_joined_is_listed_with_whose_card_it_was_and_taken_back(steward: Seat, two: Alliance) -> None:
+    before, number = people(two), "990101197005060022"
+    for turn, control in (("W001", "C1"), ("W002", "C2")):
+        assert two.push("city_first_hospital", registration(turn, control, number)).status_code == 202
+        two.drain()
+    assert len(people(two)) == 1
+    steward.go("/console/people")
+    row = steward.page.locator("section", has=steward.page.get_by_role("heading", name="凭证件自动归并")).locator(
+        "tbody tr"
+    )
+    assert "凭证件归并，全部本地号" in row.inner_text() and "市第一人民医院 W002，证件尾号 0022" in row.inner_text()
+    assert steward.overflow(1366) == 0 and steward.overflow(768) == 0
+    row.get_by_role("button", name="撤销").click()
+    assert "已撤销" in steward.text() and people(two) == before
+    assert "证件号相同，凭证件的归并已撤销" in steward.text() and "还没有凭证件的归并" in steward.text()
+    steward.page.get_by_role("button", name="不是同一人").click()
+    assert "没有待复核的身份" in steward.text() and people(two) == before and steward.complaints == []
 
 
 @pytest.mark.browser

@@ -1,4 +1,4 @@
-"""The steward's desk: open identity reviews side by side, a decision each, and every merge with its way back."""
+"""The steward's desk: open identity reviews side by side, a decision each, and every act with its way back."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from .views_people import act_view, review_view
 
 SHOWN = 50
 NOTE_LENGTH = 500
-_ACTS = (reviews.MERGED, reviews.JOINED, reviews.PARTED)
 
 
 async def people(desk: Desk) -> Response:
     """`/console/people`; the audit row names everybody shown."""
     _for_stewards(desk)
     asked, more = await _tasks(desk, ("requested",), tuple(Code))
-    done, _ = await _tasks(desk, ("completed",), _ACTS)
-    named = dict.fromkeys(id_ for task in (*asked, *done) for id_ in _named(task))
+    done, _ = await _tasks(desk, (reviews.STANDS,), reviews.DECIDED)
+    by_card, _ = await _tasks(desk, (reviews.STANDS,), reviews.BY_CARD)
+    named = dict.fromkeys(id_ for task in (*asked, *done, *by_card) for id_ in _named(task))
     persons = await _patients(desk, tuple(named))
     await desk.visit.disclose("people", patients=tuple(persons))
     directory, now = desk.parts.mappings.directory, desk.visit.parts.clock()
@@ -37,6 +37,7 @@ async def people(desk: Desk) -> Response:
         reviews=[review_view(task, persons, directory, now) for task in asked],
         more=more,
         acts=[act_view(task, persons, directory, now) for task in done],
+        by_card=[act_view(task, persons, directory, now) for task in by_card],
         said=desk.visit.request.query_params.get("said", ""),
     )
 

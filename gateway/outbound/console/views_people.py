@@ -49,13 +49,14 @@ class ReviewView:
 
 @dataclass(frozen=True, slots=True)
 class ActView:
-    """A merge or parting that stands."""
+    """A merge, a parting or what a card moved, that stands. proof: whose card it was and how it ends, "" without."""
 
     id: str
     kind: str
     survivor: Column
     other: Column
     records: tuple[str, ...]
+    proof: str
     at: When
 
 
@@ -86,8 +87,15 @@ def act_view(task: Json, persons: Mapping[str, Json], directory: Directory, now:
         survivor=_column(survivor, persons.get(survivor, {}), first=False),
         other=_column(other, persons.get(other, {}), first=False),
         records=tuple(_record_text(key, directory) for key in reviews.moved_records(task)),
+        proof=_proof(task, directory),
         at=moments.of(parse_fhir(task["authoredOn"]), now),
     )
+
+
+def _proof(task: Json, directory: Directory) -> str:
+    """Whose card: 市第一人民医院 W01，证件尾号 0115."""
+    card = reviews.card_of(task)
+    return f"{_record_text(reviews.record_of(task), directory)}，证件尾号 {card[-4:]}" if card else ""
 
 
 def _column(id_: str, patient: Json, *, first: bool) -> Column:

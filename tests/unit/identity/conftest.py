@@ -18,7 +18,7 @@ from gateway.model.times import CHINA
 from gateway.store.resources import open_store
 
 from .memory import MemoryStore
-from .sqlite_store import SqliteStore
+from .real_store import RealStore
 
 NOW = datetime(2026, 3, 20, 9, tzinfo=CHINA)
 M1, M2, M3, M4 = "city_first_hospital", "county_tcm_hospital", "county_people_hospital", "township_health_centre"
@@ -77,7 +77,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         yield MemoryStore()
         return
     real = await open_store(f"sqlite:///{tmp_path}", clock=lambda: NOW)
-    yield SqliteStore(real)
+    yield RealStore(real)
     await real.close()
 
 

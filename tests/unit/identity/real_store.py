@@ -1,4 +1,4 @@
-"""The SQLite store behind the helpers of `MemoryStore`, so that the same tests run on a real file."""
+"""A real store behind the helpers of `MemoryStore`, so that the same tests run on it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from gateway.store.resources import ResourceStore
 from .memory import MemoryStore
 
 
-class SqliteStore(MemoryStore):
-    """Reads and commits go to the file; `versions` and `rows` are read back from it after every commit."""
+class RealStore(MemoryStore):
+    """Reads and commits go to the engine; `versions` and `rows` are read back from it after every commit."""
 
     def __init__(self, real: ResourceStore) -> None:
         super().__init__()
