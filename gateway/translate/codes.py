@@ -6,6 +6,7 @@
 - units: `from,to,item`: printed spelling → UCUM; `item` = `counted`: only for items whose rows name this unit.
 
 Each may have `valid-from`: from that day on the row stands in for earlier rows of its key (and code system).
+`unmatched` in `equivalence` says that there is no target, and `note` why: a code that has none, or none from a day on.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ _EQUIVALENCE = frozenset(
     ]
 )
 """How a target stands to its source: FHIR R4 ConceptMapEquivalence. An empty cell is `equivalent`."""
+UNMATCHED = "unmatched"
 
 
 def key_of(text: str) -> str:
@@ -73,7 +75,7 @@ _long_key_of = lru_cache(maxsize=2)(_key_of)
 
 @dataclass(frozen=True, slots=True)
 class ConceptRow:
-    """One standard code for a source item, and when it applies."""
+    """One standard code for a source item, and when it applies; code "": it has none, in `system` or, "", in any."""
 
     name: str
     units: frozenset[str]
@@ -128,13 +130,21 @@ class Table:
         """Rows for an item: by its code, else by its name, that its unit and specimen allow; one a code system.
 
         unit: UCUM; "" when none was printed, "?" when its spelling is unknown. Without a unit only an item that
-        is no homonym is found.
+        is no homonym is found. One the table says has no standard code gives none, whatever its name.
         """
         for key in (code, name):
-            found = _fitting(self.concepts.get(key_of(key), ()), unit, specimen) if key else ()
-            if found:
+            known = self.concepts.get(key_of(key), ()) if key else ()
+            coded = tuple(row for row in known if row.code)
+            if found := _fitting(coded, unit, specimen):
                 return found
+            if known and not coded:
+                break
         return ()
+
+    def without_code(self, code: str, name: str) -> bool:
+        """Whether the table says that an item has no standard code."""
+        rows = next((rows for key in (code, name) if key and (rows := self.concepts.get(key_of(key)))), ())
+        return bool(rows) and not any(row.code for row in rows)
 
     def expected_units(self, code: str, name: str) -> frozenset[str]:
         """UCUM units the rows of an item name; several for homonyms."""
@@ -196,10 +206,47 @@ def parse_table(text: str, place: str, name: str) -> Table:
         zh = "表头须有 from,to（取值对照）或 from,…,system,code（标准编码）。"
         raise MappingError(f"{place}:1", "the header needs `from,to` or `from,…,system,code`", detail_zh=zh)
     _check_columns(columns, _CONCEPTS if concepts else _VALUES, place)
+    for line, row in rows:
+        _check_target(row, "code" if concepts else "to", f"{place}:{line}")
+    _check_ends(rows, place)
     days = sorted({valid_from(row, f"{place}:{line}") for line, row in rows} | {""})
     digest, build = hashlib.sha256(text.encode()).hexdigest()[:16], _concept_table if concepts else _value_table
     first, *later = [replace(build(name, place, in_force(rows, day)), digest=digest) for day in days]
     return replace(first, later=tuple(zip(days[1:], later, strict=True)))
+
+
+def _check_target(row: Mapping[str, str], column: str, place: str) -> None:
+    """No target is said in so many words, with the reason: a cell left empty by mistake would lose codes in silence."""
+    said, target = row.get("equivalence", "").strip(), row[column].strip()
+    if said and said not in _EQUIVALENCE:
+        near, near_zh = near_to(said, _EQUIVALENCE)
+        text = f"{said!r} is no equivalence of R4's ConceptMap{near}"
+        raise MappingError(place, text, detail_zh=f"equivalence 列没有 {said!r}{near_zh}")
+    if said != UNMATCHED and not target:
+        text = "the target is empty; where there is none, write unmatched as equivalence and the reason as note"
+        zh = "目标为空：确实没有对应的，请在 equivalence 列填 unmatched，在 note 列写明原因。"
+        raise MappingError(place, text, detail_zh=zh)
+    if said == UNMATCHED and (target or row.get("unit", "").strip() or row.get("specimen", "").strip()):
+        text = "unmatched says that there is no target; leave target, unit and specimen empty"
+        zh = "unmatched 表示没有对应的目标：目标、unit、specimen 列须留空。"
+        raise MappingError(place, text, detail_zh=zh)
+    if said == UNMATCHED and not row.get("note", "").strip():
+        text, zh = "say in note why there is no target", "请在 note 列写明为什么没有对应的目标。"
+        raise MappingError(place, text, detail_zh=zh)
+
+
+def _check_ends(rows: Rows, place: str) -> None:
+    """A code that has a target and none from the same day on says nothing."""
+    said: dict[tuple[str, str, str], dict[str, bool]] = {}  # by spelling, item and day: whether it ends, by system
+    for line, row in rows:
+        since, ends = valid_from(row, f"{place}:{line}"), row.get("equivalence", "").strip() == UNMATCHED
+        for spelling, (key, system, item) in _about(row):
+            same = said.setdefault((key, item, since), {})
+            if any(other != ends for one, other in same.items() if not system or one in ("", system)):
+                text = f"{spelling!r} has a target and is unmatched from the same day on"
+                zh = f"{spelling!r} 从同一天起既有目标又写了 unmatched，请只留一行。"
+                raise MappingError(f"{place}:{line}", text, detail_zh=zh)
+            same[system] = ends
 
 
 def _check_columns(columns: Sequence[str], known: Sequence[str], place: str) -> None:
@@ -230,8 +277,11 @@ Rows = Sequence[tuple[int, dict[str, str]]]  # line, cells
 
 
 def in_force(rows: Rows, day: str) -> Rows:
-    """Those in force on a day, in their order; for a spelling (and code system) only the newest."""
-    newest: dict[tuple[str, ...], str] = {}
+    """Those in force on a day, in their order; for a spelling (and code system) only the newest.
+
+    A row without code system ends the spelling in all of them.
+    """
+    newest: dict[tuple[str, str, str], str] = {}
     for line, row in rows:
         since = valid_from(row, f":{line}")
         for _, about in _about(row) if since <= day else ():
@@ -239,14 +289,15 @@ def in_force(rows: Rows, day: str) -> Rows:
     out = []
     for line, row in rows:
         since = valid_from(row, "")
-        if kept := [spelling for spelling, about in _about(row) if newest.get(about) == since]:
+        mine = [(spelling, one, (one[0], "", one[2])) for spelling, one in _about(row)]
+        if kept := [said for said, one, all_ in mine if newest.get(one) == since >= newest.get(all_, "")]:
             out.append((line, row | {"from": "|".join(kept)}))
     return out
 
 
-def _about(row: Mapping[str, str]) -> list[tuple[str, tuple[str, ...]]]:
+def _about(row: Mapping[str, str]) -> list[tuple[str, tuple[str, str, str]]]:
     """Each spelling of a row, and what another row must share with it to take its place."""
-    system, item = row.get("system", ""), row.get("item", "")
+    system, item = full_system(row.get("system", "").strip()), row.get("item", "")
     return [(part.strip(), (key_of(part), system, item)) for part in row["from"].split("|") if part.strip()]
 
 
@@ -254,10 +305,6 @@ def _value_table(name: str, place: str, rows: Rows) -> Table:
     plain: dict[str, str] = {}
     counted: dict[str, str] = {}
     for line, row in rows:
-        if (row.get("equivalence") or "equivalent") not in _EQUIVALENCE:
-            near, near_zh = near_to(row["equivalence"], _EQUIVALENCE)
-            text = f"{row['equivalence']!r} is no equivalence of R4's ConceptMap{near}"
-            raise MappingError(f"{place}:{line}", text, detail_zh=f"equivalence 列没有 {row['equivalence']!r}{near_zh}")
         into = counted if row.get("item", "") == "counted" else plain
         for spelling in _spellings(row["from"]):
             if into.setdefault(spelling, row["to"].strip()) != row["to"].strip():
@@ -282,10 +329,8 @@ def full_system(short: str) -> str:
 
 
 def _concept_row(row: dict[str, str], place: str) -> ConceptRow:
-    system = full_system(row["system"])
-    if not row["code"].strip():
-        raise MappingError(place, "the column code is empty", detail_zh="code 列为空。")
-    if not system.startswith(("http", "urn:")):
+    system, ends = full_system(row["system"].strip()), not row["code"].strip()
+    if not (ends and not system) and not system.startswith(("http", "urn:")):
         near, near_zh = near_to(row["system"], _SYSTEMS)
         text = f"system {row['system']!r} is neither a known short name nor a URI{near}"
         zh = f"system 列的 {row['system']!r} 不是已知简称（{'、'.join(_SYSTEMS)}），也不是 URI{near_zh}"

@@ -2,7 +2,8 @@
 
 Source: FHIR R4 ConceptMap. An empty `equivalence` is `equivalent`; a row for an item with several standard codes
 gives several targets. A table with days (`valid-from`) is one ConceptMap a period: the same url, `version` its first
-day, and the R4 extension `resource-effectivePeriod`.
+day, and the R4 extension `resource-effectivePeriod`. A row that says there is no target is `unmatched` with its reason,
+where it names no code system in every one of the table.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from datetime import date, timedelta
 
 from ..model import systems
 from ..model.resource import Json
-from .codes import full_system, in_force, valid_from
+from .codes import full_system, in_force, key_of, valid_from
 
 _URL = "urn:alliance-gateway:conceptmap:"
 _PERIOD = "http://hl7.org/fhir/StructureDefinition/resource-effectivePeriod"
@@ -24,19 +25,20 @@ def concept_maps(name: str, text: str, member: str = "") -> list[Json]:
     """The ConceptMaps of a table's CSV text, one a period. member "": a table everybody shares."""
     rows = list(enumerate(csv.DictReader(io.StringIO(text, newline="")), 2))
     days = sorted({valid_from(row, name) for _, row in rows} | {""})
+    targets = list(dict.fromkeys(system for _, row in rows if (system := full_system(row.get("system", "").strip()))))
     made = [
-        _concept_map(name, [row for _, row in in_force(rows, day)], member or "base", _period(day, till))
+        _concept_map(name, [row for _, row in in_force(rows, day)], member or "base", _period(day, till), targets)
         for day, till in zip(days, [*days[1:], ""], strict=True)
     ]
     return [one for one in made if one["group"]]
 
 
-def _concept_map(name: str, rows: list[dict[str, str]], owner: str, period: Json) -> Json:
+def _concept_map(name: str, rows: list[dict[str, str]], owner: str, period: Json, targets: list[str]) -> Json:
     source = systems.local_codes(owner, name) if owner != "base" else f"{_URL}{owner}:{name}:source"
     dated = f"-{period['start']}" if "start" in period else ""
     about: Json = {"extension": [{"url": _PERIOD, "valuePeriod": period}]} if period else {}
     concepts = any({"system", "code"} <= row.keys() for row in rows)
-    groups = _concepts(rows) if concepts else {f"{_URL}{owner}:{name}:target": _values(rows)} if rows else {}
+    groups = _concepts(rows, targets) if concepts else {f"{_URL}{owner}:{name}:target": _values(rows)} if rows else {}
     return {
         "resourceType": "ConceptMap",
         "id": f"{owner}-{name}".replace("_", "-")[: 64 - len(dated)] + dated,
@@ -46,7 +48,8 @@ def _concept_map(name: str, rows: list[dict[str, str]], owner: str, period: Json
         "name": f"{owner}_{name}",
         "status": "active",
         "group": [
-            {"source": source, "target": target, "element": _elements(found)} for target, found in groups.items()
+            {"source": source, **({"target": target} if target else {}), "element": _elements(found)}
+            for target, found in groups.items()
         ],
     }
 
@@ -68,13 +71,20 @@ def _values(rows: Iterable[dict[str, str]]) -> list[_Pair]:
     ]
 
 
-def _concepts(rows: Iterable[dict[str, str]]) -> dict[str, list[_Pair]]:
+def _concepts(rows: list[dict[str, str]], targets: list[str]) -> dict[str, list[_Pair]]:
+    """Pairs by target system; a spelling without any code is told in every one of `targets`."""
     groups: dict[str, list[_Pair]] = {}
+    coded = [(full_system(row["system"].strip()), row["from"]) for row in rows if row["code"].strip()]
     for row in rows:
-        when = "; ".join(f"{key} = {row[key]}" for key in ("unit", "specimen") if row.get(key))
-        target = _target(row["code"], row.get("display", ""), row.get("equivalence", ""), when)
-        pairs = [(spelling, target) for spelling in _spellings(row["from"])]
-        groups.setdefault(full_system(row["system"]), []).extend(pairs)
+        when = [f"{key} = {row[key]}" for key in ("unit", "specimen") if row.get(key)]
+        comment = "; ".join([*when, *filter(None, [row.get("note", "").strip()])])
+        target = _target(row["code"], row.get("display", ""), row.get("equivalence", ""), comment)
+        system = full_system(row["system"].strip())
+        for into in [system] if system else targets or [""]:
+            again = {key_of(one) for other, cell in coded if other == into != system for one in _spellings(cell)}
+            pairs = [(one, target) for one in _spellings(row["from"]) if key_of(one) not in again]
+            if pairs:
+                groups.setdefault(into, []).extend(pairs)
     return groups
 
 

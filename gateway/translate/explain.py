@@ -135,13 +135,15 @@ def _rows(library: Library, member: str, reads: tuple[Read, ...], value: str, da
 
 
 def _matching(text: str, shown: str, keys: set[str], value: str, day: str) -> list[TableRow]:
-    """Of rows that say the same from different days on, the one in force."""
+    """Of rows that say the same from different days on, the one in force; without any, those that say there is none."""
     reader = csv.DictReader(io.StringIO(text, newline=""))
     found: dict[tuple[str, str], tuple[str, TableRow]] = {}
     for row in reader:
         target, place = row.get("code") or row.get("to") or "", f"{shown}:{reader.line_num}"
         since, about = valid_from(row, place), (row.get("system", ""), target)
-        hit = target and f'"{target}"' in value and keys & {key_of(part) for part in row["from"].split("|")}
+        said = not target or f'"{target}"' in value
+        hit = said and keys & {key_of(part) for part in row["from"].split("|")}
         if hit and since <= day and since >= found.get(about, ("",))[0]:
             found[about] = since, TableRow(place, tuple((key, text) for key, text in row.items() if text))
-    return [row for _, row in found.values()]
+    coded = [row for (_, target), (_, row) in found.items() if target]
+    return coded or [row for _, row in found.values()]

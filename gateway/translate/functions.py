@@ -116,7 +116,7 @@ def concept(setting: Setting, options: Mapping[str, str]) -> Call:
 
     `system` names the system of the source's code when it is a standard one; else it is local to the
     member under `local`. A code the table does not know stays visible and makes finding GW-MAP-001, unless
-    `unmapped: quiet` (panels and orders, which rarely have a standard code).
+    `unmapped: quiet` (panels and orders, which rarely have a standard code). One that the table says has none is none.
     """
     table = setting.table(options.get("table", ""))
     units = setting.table("units")
@@ -130,7 +130,9 @@ def concept(setting: Setting, options: Mapping[str, str]) -> Call:
         known_unit = ucum(units, unit, table.expected_units(code, name)) or ("?" if unit else "")
         rows = table.rows(code, name, known_unit, specimen_class(setting, specimen))
         out = concept_of(own, code, name, [(row.system, row.code, row.display) for row in rows])
-        return out if rows or quiet else unmapped(out, table.name, code or name)
+        if rows or quiet or table.without_code(code, name):
+            return out
+        return unmapped(out, table.name, code or name)
 
     return make
 

@@ -62,11 +62,11 @@ def test_an_edited_sheet_changes_its_table_alone_and_a_wrong_one_changes_nothing
 
 
 def test_a_value_table_becomes_a_concept_map_with_its_equivalences() -> None:
-    (made,) = concept_maps("status", "from,to,equivalence,note\nF|final,final,equal,x\nZ,,unmatched,\n")
+    (made,) = concept_maps("status", "from,to,equivalence,note\nF|final,final,equal,x\nZ,,unmatched,停用\n")
     (group,) = made["group"]
     assert [one["code"] for one in group["element"]] == ["F", "final", "Z"]
     assert group["element"][0]["target"] == [{"code": "final", "equivalence": "equal", "comment": "x"}]
-    assert group["element"][2]["target"] == [{"equivalence": "unmatched"}]
+    assert group["element"][2]["target"] == [{"equivalence": "unmatched", "comment": "停用"}]
 
 
 def test_every_shipped_table_is_a_valid_concept_map(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

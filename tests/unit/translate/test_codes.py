@@ -87,6 +87,13 @@ def test_printed_units_have_their_ucum_code(printed: str, code: str) -> None:
         ("from,to,valid-from\na,1,1 March\n", 2, "like 2026-07-01"),
         ("from,to,valid-from\na,1,2026-02-01\na,2,2026/2/1\n", 3, "twice"),
         ("from,to,valid_from\na,1,2026-02-01\n", 1, "did you mean 'valid-from'"),
+        ("from,to\na,1\nb,\n", 3, "write unmatched"),
+        ("from,to,equivalence,note\na,1,unmatched,x\n", 2, "leave target"),
+        ("from,to,equivalence,note\na,,unmatched,\n", 2, "say in note why"),
+        ("from,to,equivalence,note\na,,unmatched,x\na,1,,\n", 3, "from the same day"),
+        ("from,system,code,equivalence,note\nA,LOINC,1-8,,\nA,,,unmatched,x\n", 3, "from the same day"),
+        ("from,system,code,unit,equivalence,note\nA,,,mg,unmatched,x\n", 2, "unit and specimen empty"),
+        ("from,system,code,equivalence\nA,LOINC,1-8,same\n", 2, "no equivalence"),
         ("from,to,equivalance\na,1,\n", 1, "did you mean 'equivalence'"),
     ],
 )

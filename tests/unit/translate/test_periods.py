@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
 from gateway.model.ids import Ids
 from gateway.model.message import Draft, RawMessage
+from gateway.model.resource import Json, dumps
 from gateway.model.times import CHINA
 from gateway.shipped import shipped
 from gateway.translate.codes import parse_table
 from gateway.translate.concept_map import concept_maps
 from gateway.translate.engine import Mappings
 from gateway.translate.explain import origins
+from gateway.validate.structure import check
 
 NOW = datetime(2026, 5, 20, 9, 0, tzinfo=CHINA)
 ITEMS = """from,name,unit,specimen,system,code,display,valid-from
@@ -121,6 +125,67 @@ def test_a_members_row_wins_from_its_day_on_and_the_shared_one_serves_before() -
     shared = parse_table("from,to\nx,shared\n", "b.csv", "t")
     own = parse_table("from,to,valid-from\nx,own,2026-03-01\n", "o.csv", "t").over(shared)
     assert [own.at(day).value("x") for day in ("", "2026-02-28", "2026-03-01")] == ["shared", "shared", "own"]
+
+
+ENDED = """from,name,unit,specimen,system,code,display,equivalence,note,valid-from
+A1,甲,,,LOINC,1-8,旧,,,
+A1,甲,,,RECOGNITION,LAB-A1,甲,,,
+A1,甲,,,LOINC,,,unmatched,换了方法，没有对应的 LOINC,2026-03-01
+A1,甲,,,,,,unmatched,停用此项目,2026-04-01
+A1,甲,,,LOINC,2-6,新,,,2026-05-01
+甲,,,,LOINC,9-9,同名,,,
+"""
+
+
+@pytest.mark.parametrize(
+    ("day", "codes"),
+    [
+        ("20260201", ["1-8", "LAB-A1"]),
+        ("20260301", ["LAB-A1"]),
+        ("20260401", []),
+        ("20260501", ["2-6"]),
+    ],
+    ids=["before", "in one system", "in all", "begun again"],
+)
+def test_a_code_may_have_no_target_from_a_day_on(mapped: Mappings, tmp_path: Path, day: str, codes: list[str]) -> None:
+    """Also none by its name; and nobody is asked to map what was said to have none."""
+    root = Path(shutil.copytree(mapped.library.find("jia/source.yaml").parent, tmp_path / "jia")).parent  # type: ignore[union-attr]
+    (root / "jia/codes/lab_items.csv").write_text(ENDED, encoding="utf-8")
+    ended = Mappings.load([root, shipped("mappings")], check=False)
+    got = draft(ended, raw(day))
+    (result,) = [one.json for one in got.resources if one.type == "Observation"]
+    assert [one["code"] for one in result["code"]["coding"]] == ["A1", *codes]
+    assert [one for one in got.findings if one.code == "GW-MAP-001"] == []
+    message, source = raw(day), ended.directory.sources["jia"]
+    found = origins(ended, message, source, IDS, NOW, f"Observation/{result['id']}", "code")
+    assert {row.place.partition(":")[2] for one in found for row in one.rows} >= ({"5"} if day == "20260401" else set())
+
+
+def test_what_has_no_target_any_more_is_unmatched_with_its_reason_in_the_concept_map() -> None:
+    made = concept_maps("lab_items", ENDED, "jia")
+    assert [one.get("version", "") for one in made] == ["", "2026-03-01", "2026-04-01", "2026-05-01"]
+
+    def targets(number: int, system: str) -> list[Json]:
+        groups = {one["target"].rpartition("/")[2]: one for one in made[number]["group"]}
+        return [target for one in groups[system]["element"] if one["code"] == "A1" for target in one["target"]]
+
+    assert targets(0, "loinc.org") == [{"code": "1-8", "display": "旧", "equivalence": "equivalent"}]
+    assert targets(1, "loinc.org") == [{"equivalence": "unmatched", "comment": "换了方法，没有对应的 LOINC"}]
+    recognition = made[0]["group"][1]["target"].rpartition("/")[2]
+    assert targets(1, recognition)[0]["code"] == "LAB-A1"
+    gone = [{"equivalence": "unmatched", "comment": "停用此项目"}]
+    assert targets(2, "loinc.org") == targets(2, recognition) == gone
+    assert targets(3, "loinc.org")[0]["code"] == "2-6" and targets(3, recognition) == gone
+    for one in made:
+        check("ConceptMap", dumps(one))
+
+
+def test_a_member_can_end_a_shared_code() -> None:
+    shared = parse_table("from,system,code\nA1,LOINC,1-8\n", "b.csv", "t")
+    own = parse_table("from,system,code,equivalence,note,valid-from\nA1,,,unmatched,停用,2026-03-01\n", "o.csv", "t")
+    both = own.over(shared)
+    assert [bool(both.at(day).rows("A1", "", "", "")) for day in ("", "2026-03-01")] == [True, False]
+    assert [both.at(day).without_code("A1", "") for day in ("", "2026-03-01")] == [False, True]
 
 
 def test_a_dated_table_is_a_concept_map_a_period() -> None:
