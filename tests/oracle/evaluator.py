@@ -21,10 +21,12 @@ from fhirpathpy.models import models
 from tests.oracle import terms, values
 
 TABLE = Path(__file__).parents[2] / "gateway" / "validate" / "tables" / "search.json"
+OWN = Path(__file__).parents[2] / "profiles" / "searchparameter"
 _META = {"_tag": "meta.tag", "_profile": "meta.profile", "_security": "meta.security", "_source": "meta.source"}
 _COMPARTMENT = Path(TABLE.parent / "compartments.json")
 _MISPRINTED = {"relatesto": "relation", "relation": "relatesto"}
 """R4's table names the parts of DocumentReference.relationship the wrong way round."""
+_FULL_TEXT = ("_text", "_content")
 _BY_SET = ("in", "not-in", "below", "above")
 Json = dict[str, Any]
 
@@ -62,8 +64,12 @@ class Stored:
 
 @cache
 def parameters(type_: str) -> dict[str, Parameter]:
-    """The official parameters of a type."""
+    """The official parameters of a type, and the project's own."""
     found: dict[str, Parameter] = {}
+    for path in OWN.glob("*.json"):
+        own = json.loads(path.read_text("utf-8"))
+        if type_ in own["base"]:
+            found[own["code"]] = Parameter(own["code"], own["type"], own["expression"], tuple(own.get("target", ())))
     for code, bases, kind, expression, targets, parts in json.loads(TABLE.read_text("utf-8"))["parameters"]:
         if (type_ in bases or "Resource" in bases) and (expression or code == "_lastUpdated"):
             named = [
@@ -72,6 +78,13 @@ def parameters(type_: str) -> dict[str, Parameter]:
             made = Parameter(code, kind, _META.get(code, expression), tuple(targets), tuple(named))
             if code not in found or code.startswith("_"):
                 found[code] = made
+    return found
+
+
+@cache
+def compartments() -> dict[str, dict[str, list[str]]]:
+    """Of each compartment the types in it, and by which parameters."""
+    found: dict[str, dict[str, list[str]]] = json.loads(_COMPARTMENT.read_text("utf-8"))
     return found
 
 
@@ -125,6 +138,8 @@ class World:
             return self._has(one, name, value)
         head, dot, rest = name.partition(".")
         code, _, modifier = head.partition(":")
+        if code in _FULL_TEXT:
+            return values.full_text(one.doc, value, narrative=code == "_text")
         param = parameters(one.type).get(code)
         assert param is not None, (one.type, name)
         if dot:
@@ -176,7 +191,8 @@ class World:
         targets = [self.by_name.get(str(ref.get("reference"))) for ref in found(one, param) if isinstance(ref, dict)]
         code = rest.partition(".")[0].partition(":")[0]
         known = [t for t in targets if t is not None and (not type_ or t.type == type_)]
-        return any(self.fits(t, rest, value) for t in known if rest.startswith("_has:") or code in parameters(t.type))
+        asked_of_all = rest.startswith("_has:") or code in _FULL_TEXT
+        return any(self.fits(t, rest, value) for t in known if asked_of_all or code in parameters(t.type))
 
     def _has(self, one: Stored, name: str, value: str) -> bool:
         _, type_, code, rest = name.split(":", 3)
@@ -190,10 +206,13 @@ class World:
         return any(isinstance(ref, dict) and ref.get("reference") == at.name for ref in refs)
 
     # ---- a whole search -----------------------------------------------------------------------
-    def search(self, type_: str, given: list[tuple[str, str]]) -> list[Stored]:
-        """All matches in order."""
+    def search(self, place: str, given: list[tuple[str, str]]) -> list[Stored]:
+        """All matches in order. place: `Type`, `Patient/x/Type`, `Patient/x/*`, or "" with `_type` among the given."""
         filters = [(name, value) for name, value in given if not _control(name)]
-        out = [one for one in self.stored if one.type == type_]
+        within, _, type_ = place.rpartition("/")
+        out = [one for one in self.stored if type_ in ("", "*", one.type) and (not within or self.inside(one, within))]
+        if "_type" in dict(given):
+            out = [one for one in out if one.type in dict(given)["_type"].split(",")]
         out = [one for one in out if all(self.fits(one, name, value) for name, value in filters)]
         out.sort(key=lambda one: -one.tx)
         for part in reversed(dict(given).get("_sort", "").split(",") if "_sort" in dict(given) else []):
@@ -240,13 +259,13 @@ class World:
         """Whether a resource belongs to the compartment of `Patient/x`."""
         if one.name == compartment:
             return True
-        codes = json.loads(_COMPARTMENT.read_text("utf-8"))[compartment.split("/")[0]].get(one.type, [])
+        codes = compartments()[compartment.split("/")[0]].get(one.type, [])
         known = parameters(one.type)
         return any(compartment in self._refs(one, code) for code in codes if code in known)
 
 
 def _control(name: str) -> bool:
-    return name.split(":")[0] in ("_sort", "_count", "_include", "_revinclude", "_total", "_summary", "_elements")
+    return name.split(":")[0] in ("_sort", "_count", "_include", "_revinclude", "_total", "_type")
 
 
 def _systemed(one: Stored, param: Parameter) -> set[tuple[str, str]]:

@@ -116,6 +116,12 @@ class Maker:
             meta["profile"] = [self.rng.choice(["http://test/fhir/a", "http://test/fhir/a/b", "http://other/c"])]
         if self.some(0.2):
             meta["source"] = self.rng.choice(["urn:test:lis", "urn:test:his"])
+        if self.some(0.2):
+            words = self.rng.sample(["血钾 <b>偏高</b>", "未见异常", "Sodium  LOW", "Häm &amp; 铁"], 2)
+            out["text"] = {
+                "status": "generated",
+                "div": f'<div xmlns="http://www.w3.org/1999/xhtml">{" ".join(words)}</div>',
+            }
         if self.some(0.1):
             meta["security"] = [{"system": _LABEL, "code": "soft"}]
         return out | ({"meta": meta} if meta else {})
@@ -207,6 +213,8 @@ class Maker:
             out["component"] = [{"code": self.component(), **self.value()} for _ in range(2)]
         if self.some(0.2):
             out["identifier"] = [self.identifier("MR")]
+        if self.some(0.3):
+            out["interpretation"] = [self.concept(["HH", "LL", "N"], "http://terminology.hl7.org/CodeSystem/v3-Obs")]
         return out
 
     def value(self) -> Json:

@@ -7,10 +7,10 @@ from typing import Any
 
 from gateway.model.systems import LOINC
 from tests.oracle import terms, values, wordbook
-from tests.oracle.evaluator import Parameter, Stored, World, found, parameters
+from tests.oracle.evaluator import Parameter, Stored, World, compartments, found, parameters
 
 LEFT_OUT = {
-    "_text", "_content", "_filter", "_query", "near", "phonetic", "item-subject", "age", "birthOrderBoolean",
+    "_filter", "_query", "near", "phonetic", "item-subject", "age", "birthOrderBoolean",
     "part-agree", "mothersMaidenName", "composition", "message", "context-type-quantity", "context-type-value",
     "context-quantity",
 }  # fmt: skip
@@ -35,12 +35,20 @@ _BACK: dict[str, list[tuple[str, str]]] = {
     "Practitioner": [("Observation", "performer")],
 }
 """Who points to a type, by which parameter."""
+FULL_TEXT = [
+    "偏高", "血钾", "异常 未见", "sodium low", "ham", "铁", "b", "血红蛋白", "final", "amp", "1999", "LP-ION",
+    "o1", "第一",
+]  # fmt: skip
 _ALONG = [
     ("_include", "*"), ("_include", "{}:*"), ("_include:iterate", "Observation:performer:Organization"),
     ("_include:iterate", "Organization:partof"), ("_include", "Observation:subject"),
     ("_include:iterate", "Patient:organization"), ("_revinclude", "Observation:patient"),
     ("_revinclude:iterate", "Observation:encounter"), ("_revinclude", "Observation:*"),
     ("_include", "DiagnosticReport:result"), ("_include", "Observation:performer:Practitioner"),
+    ("_include:iterate", "*"), ("_revinclude", "*"), ("_revinclude:iterate", "*"), ("_include:iterate", "Encounter:*"),
+    ("_revinclude", "Observation:subject:Patient"), ("_revinclude", "Encounter:*:Patient"),
+    ("_include", "{}:*:Patient"), ("_revinclude:iterate", "DiagnosticReport:result:Observation"),
+    ("_include", "Encounter:participant"),
 ]  # fmt: skip
 
 
@@ -49,6 +57,10 @@ class Asker:
 
     def __init__(self, rng: random.Random, world: World) -> None:
         self.rng = rng
+        self.look(world)
+
+    def look(self, world: World) -> None:
+        """Ask about this one from now on."""
         self.world = world
         self.types = sorted({one.type for one in world.stored})
         self.by_type: dict[str, list[Stored]] = {}
@@ -56,18 +68,51 @@ class Asker:
             self.by_type.setdefault(one.type, []).append(one)
 
     def question(self) -> tuple[str, list[tuple[str, str]]]:
-        """(type, name-value pairs)."""
-        type_ = self.rng.choices(self.types, [len(self.by_type[t]) + 10 for t in self.types])[0]
+        """(`Type`, `Patient/x/Type`, `Patient/x/*` or "", name-value pairs)."""
+        chance = self.rng.random()
+        within = self.compartment() if chance < 0.2 else ""
+        if chance < 0.06 or chance > 0.92:
+            return f"{within}*" if within else "", self.across(within) + self.controls("")
+        types = self.inside(within)
+        type_ = self.rng.choices(types, [len(self.by_type[t]) + 10 for t in types])[0]
         given = [self.condition(type_, 2) for _ in range(self.rng.choice([0, 1, 1, 1, 1, 2, 2, 3]))]
         if self.rng.random() < 0.35:
             given.append(("_sort", self.sort(type_)))
-        given.append(("_count", self.rng.choice(["1", "2", "5", "50", "1000"])))
-        if self.rng.random() < 0.2:
-            given.append(("_total", "accurate"))
-        if given[-1] == ("_count", "1000"):
-            rules = self.rng.sample(_ALONG, self.rng.choice([0, 1, 2]))
-            given += [(name, rule.format(type_)) for name, rule in rules if _allowed(type_, name, rule)]
-        return type_, given
+        return within + type_, given + self.controls(type_)
+
+    def controls(self, type_: str) -> list[tuple[str, str]]:
+        """How the answer should come."""
+        given = [("_count", self.rng.choice(["0", "1", "2", "5", "5", "50", "1000", "1000"]))]
+        if self.rng.random() < 0.3:
+            given.append(("_total", self.rng.choice(["accurate", "accurate", "estimate", "none"])))
+        rules = self.rng.sample(_ALONG, self.rng.choice([0, 0, 1, 2]))
+        return given + [(name, rule.format(type_)) for name, rule in rules if _allowed(type_, name, rule)]
+
+    def compartment(self) -> str:
+        """`Patient/x/` or `Encounter/x/`; now and then of nobody."""
+        owner = self.rng.choice(["Patient", "Patient", "Encounter"])
+        return f"{owner}/{self.rng.choice([one.id for one in self.by_type[owner]] + ['nobody'])}/"
+
+    def inside(self, within: str) -> list[str]:
+        """The types that can lie in it."""
+        owner = within.partition("/")[0]
+        return [one for one in self.types if not owner or one == owner or one in compartments()[owner]]
+
+    def across(self, within: str) -> list[tuple[str, str]]:
+        """Several types, and what they all have."""
+        types = self.inside(within)
+        some = sorted(self.rng.sample(types, self.rng.choice([1, 2, 2, 3, len(types)])))
+        given = [("_type", ",".join(some))] if not within or self.rng.random() < 0.6 else []
+        shared = self.shared(some if given else [*compartments()[within.partition("/")[0]], within.partition("/")[0]])
+        made = [self.filter(self.rng.choice(some)) for _ in range(12)]
+        fitting = [one for one in made if one[0].partition(":")[0] in shared]
+        given += fitting[: self.rng.choice([0, 1, 1, 2])]
+        return given + ([("_sort", "-_lastUpdated")] if self.rng.random() < 0.2 else [])
+
+    def shared(self, types: list[str]) -> set[str]:
+        """Codes that mean one kind of thing for all of them."""
+        known = [parameters(one) for one in types]
+        return {code for code, one in known[0].items() if all(code in k and k[code].kind == one.kind for k in known)}
 
     def condition(self, type_: str, depth: int) -> tuple[str, str]:
         """One filter; a chain or `_has` now and then."""
@@ -87,6 +132,10 @@ class Asker:
 
     def filter(self, type_: str) -> tuple[str, str]:
         """A parameter with a value, now and then with a modifier or alternatives."""
+        if self.rng.random() < 0.05:
+            return self.rng.choice(["_text", "_content"]), ",".join(
+                self.rng.sample(FULL_TEXT, self.rng.choice([1, 1, 2]))
+            )
         while True:
             known = [p for p in parameters(type_).values() if p.code not in LEFT_OUT]
             used = [p for p in known if any(found(one, p) for one in self.by_type[type_][:20])] or known
@@ -157,7 +206,9 @@ class Asker:
 
 
 def _allowed(type_: str, name: str, rule: str) -> bool:
-    return name != "_include" or rule.split(":")[0] in ("*", "{}", type_)
+    return ("{}" not in rule or bool(type_)) and (
+        name != "_include" or not type_ or rule.split(":")[0] in ("*", "{}", type_)
+    )
 
 
 def _on_token(type_: str, param: Parameter, stored: Any) -> list[str]:

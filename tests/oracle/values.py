@@ -183,6 +183,22 @@ def string(value: Any, asked: str, code: str, modifier: str, *, close: bool) -> 
     return any(text.startswith(wanted) for text in found)
 
 
+def full_text(doc: Any, asked: str, *, narrative: bool) -> bool:
+    """Whether all words of one alternative stand in the narrative, or in any text of a resource."""
+    said_there = [str((doc.get("text") or {}).get("div", ""))] if narrative else list(_strings(doc))
+    whole = folded(" ".join(re.sub("<[^>]*>", " ", text) for text in said_there))
+    return any(all(word in whole for word in folded(one).split()) for one in asked.split(","))
+
+
+def _strings(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        kept = [inner for key, inner in value.items() if key not in ("data", "resourceType")]
+        return [text for inner in kept for text in _strings(inner)]
+    if isinstance(value, list):
+        return [text for inner in value for text in _strings(inner)]
+    return [value] if isinstance(value, str) else []
+
+
 # ---- date -------------------------------------------------------------------------------------
 FIRST, LAST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999000, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
