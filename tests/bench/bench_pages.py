@@ -1,8 +1,8 @@
 """Search pages over HTTP with a kept population, policy on, each disclosure durable before the first byte.
 
-Every figure stands twice: asked first (another resident, code or name each time) and asked again (the same address over
-and over), each beside a bare ASGI application that gives the first answer's bytes. µs: CPU of the server process a
-request, all threads; over PostgreSQL the database works beside it.
+Every figure stands twice: asked first (another resident, code or name each time, none twice) and asked again (the same
+address over and over), each beside a bare ASGI application that gives the first answer's bytes. µs: CPU of the server
+process a request, all threads; over PostgreSQL the database works beside it.
 
     python -m tests.bench.bench_pages [--residents 4000] [--postgres] [--seconds 2]
 """
@@ -63,7 +63,7 @@ def _gateway(pipe: Connection, url: str, asked: dict[str, list[str]]) -> None:
 # ---- the run ------------------------------------------------------------------------------------
 def _figures(gateway: Server, port: int, paths: list[str], seconds: float) -> Iterator[tuple[str, Figures]]:
     others = random.Random(SEED).sample(paths[1:], len(paths) - 1)
-    yield "asked first", load(gateway, port, others, _HEADERS, seconds=seconds, at_once=64)
+    yield "asked first", load(gateway, port, others, _HEADERS, seconds=seconds, at_once=64, once=True)
     yield "asked again", load(gateway, port, paths[:1], _HEADERS, seconds=seconds, at_once=64)
 
 

@@ -112,7 +112,15 @@ class _Client(asyncio.Protocol):
 
     def _ask(self) -> None:
         self._begun = time.perf_counter()
-        self._transport.write(next(self._asked))
+        request = next(self._asked, None)
+        if request is not None:
+            self._transport.write(request)
+        else:
+            self._end()
+
+    def _end(self) -> None:
+        self._transport.close()
+        self.over.set_result(None)
 
     def data_received(self, data: bytes) -> None:
         """Count down the body; at its end ask for the next."""
@@ -142,8 +150,7 @@ class _Client(asyncio.Protocol):
         if now < self._until:
             self._ask()
         else:
-            self._transport.close()
-            self.over.set_result(None)
+            self._end()
 
     def connection_lost(self, fault: Exception | None) -> None:
         """A server that goes away ends the bench."""
@@ -151,16 +158,19 @@ class _Client(asyncio.Protocol):
             self.over.set_exception(fault or AssertionError("connection lost"))
 
 
-def load(server: Server, port: int, paths: Sequence[str], headers: str, *, seconds: float, at_once: int) -> Figures:
-    """Ask for the paths in turn over so many connections at once."""
+def load(
+    server: Server, port: int, paths: Sequence[str], headers: str, *, seconds: float, at_once: int, once: bool = False
+) -> Figures:
+    """Ask for the paths in turn over so many connections at once. once: each of them once, then it is over."""
     took: list[float] = []
     requests = [f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{headers}\r\n".encode() for path in paths]
 
     async def run() -> None:
         loop, until = asyncio.get_running_loop(), time.perf_counter() + seconds
+        turns = [iter(requests)] * at_once if once else [_turn(requests, n) for n in range(at_once)]
         made = [
-            await loop.create_connection(lambda n=n: _Client(_turn(requests, n), until, took), "127.0.0.1", port)
-            for n in range(at_once)
+            await loop.create_connection(lambda turn=turn: _Client(turn, until, took), "127.0.0.1", port)
+            for turn in turns
         ]
         await asyncio.gather(*(client.over for _, client in made))
 
