@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 from msgspec import Struct
 
 from .base import Committed, Delete, Kept, Move, Occupied, Once, PackedPut, RecordPut, SourceRecordRow, Wording, fh_of
+from .young import Young
 from .zone import Group, Stretch, Zone
 
 if TYPE_CHECKING:
@@ -243,7 +244,9 @@ class Replan(Exception):
 
 
 class Zones(Protocol):
-    """Zones kept beside the rows."""
+    """Zones kept beside the rows. young: what is younger than the last of them."""
+
+    young: Young
 
     async def of(self, type_: str) -> list[Group]:
         """Those of a type, oldest first, without a gap from the first transaction on."""
@@ -370,6 +373,11 @@ class Engine(Protocol):
         `match.all` is not empty.
         """
 
+    async def latest(
+        self, type_: str, sight: Sight, *, match: Match, below: Place, first: int, limit: int
+    ) -> list[Row] | None:
+        """Of rows found by postings the `first` newest before a place, with bodies; None as with `hits`."""
+
     async def away(self, homes: Homes, sight: Sight, *, types: Sequence[str], match: Match) -> list[Row]:
         """Rows that refer to one of these Patients but lie outside the home of each, without bodies."""
 
@@ -411,6 +419,9 @@ class Engine(Protocol):
 
     async def commit(self, plan: PackedPlan) -> Committed:
         """All or nothing, durable on return. Raises Conflict, or Replan when a read of the plan is stale."""
+
+    async def settle(self) -> int:
+        """While few commit, put postings so that finding costs less; how many steps were made, at most some."""
 
     async def purge(self, before: datetime, limit: int) -> int:
         """Drop the postings of versions closed before an instant; how many, at most `limit`."""

@@ -10,8 +10,8 @@ import secrets
 from collections.abc import Sequence
 from datetime import datetime
 
-from .base import Committed, Kept, Move, SourceRecordRow, fh_of
-from .bodies import dictionary_hash, instant_of
+from .base import Committed, Move, fh_of
+from .bodies import instant_of
 from .engine import (
     LATEST,
     NOTHING,
@@ -30,8 +30,8 @@ from .engine import (
     puts_of,
     tallied,
 )
-from .packing import kept_answer
 from .pages import Pages
+from .postgres_beside import Beside
 from .postgres_commit import MOVABLE
 from .postgres_database import Database, open_database, run, transaction, translated
 from .postgres_known import Known
@@ -60,10 +60,9 @@ from .postgres_writer import Committer
 from .postgres_zones import PostgresZones
 
 _NOTE = "INSERT INTO meta VALUES(%s, %s) ON CONFLICT(name) DO UPDATE SET value = excluded.value"
-_RECORD = "src, member, local_number, patient, content, said_at, state"
 
 
-class PostgresEngine:
+class PostgresEngine(Beside):
     """Rows in one schema. Made by `open_engine`."""
 
     def __init__(self, database: Database, store_key: bytes) -> None:
@@ -331,6 +330,25 @@ class PostgresEngine:
         rows = await self._rows(sql, (*values, *words, limit + 1))
         return None if len(rows) > limit else rows
 
+    async def latest(
+        self, type_: str, sight: Sight, *, match: Match, below: Place, first: int, limit: int
+    ) -> list[Row] | None:
+        """Keys of all that is found; the server sorts them, and reads no more rows than are given."""
+        where, values = sight_sql(sight)
+        asked, words = match_sql(Match(match.all, match.none))
+        sql = (
+            "WITH hit AS MATERIALIZED (SELECT r.person, r.seq, r.from_tx FROM version r"
+            f" WHERE {where}{asked}{types_sql((type_,))} LIMIT %s)"
+            f" SELECT met, {WITH_BODY} FROM (SELECT count(*) AS met FROM hit) AS m LEFT JOIN (SELECT * FROM hit"
+            f" WHERE (from_tx, person, seq) < (%s, %s, %s) {NEWEST.replace('r.', '')} LIMIT %s) AS a"
+            f" JOIN version r ON r.person = a.person AND r.seq = a.seq ON met <= %s {NEWEST}"
+        )
+        place = (below[0], *split(below[1]))
+        found = await self.database.select(sql, (*values, *words, limit + 1, *place, first, limit))
+        if found[0][0] > limit:
+            return None
+        return await self._named([row[1:] for row in found if row[1] is not None])
+
     async def away(self, homes: Homes, sight: Sight, *, types: Sequence[str], match: Match) -> list[Row]:
         """By the table of them, asked together with whoever else asks; most persons have none."""
         aside = await self._aside.get([fh for fh, _ in homes], None)
@@ -370,57 +388,6 @@ class PostgresEngine:
         )
         return await self._rows(sql, (after, upto, *values, limit, limit))
 
-    # ---- beside the rows ---------------------------------------------------------------------
-    async def records(self, srcs: Sequence[int]) -> dict[int, SourceRecordRow]:
-        """Source records by key."""
-        sql = f"SELECT {_RECORD} FROM record WHERE src = ANY(%s::int8[])"
-        return {row[0]: _record(row) for row in await self.database.select(sql, (list(srcs),))}
-
-    async def records_of(self, patient: str) -> list[SourceRecordRow]:
-        """Source records of a Patient."""
-        sql = f'SELECT {_RECORD} FROM record WHERE patient = %s ORDER BY member COLLATE "C", local_number'
-        return [_record(row) for row in await self.database.select(sql, (patient,))]
-
-    async def done(self, raw_keys: Sequence[str]) -> dict[str, bytes]:
-        """Outcomes of settled messages."""
-        sql = "SELECT raw_key, outcome FROM done WHERE raw_key = ANY(%s::text[])"
-        return dict(await self.database.select(sql, (list(raw_keys),)))
-
-    async def messages_of(self, reference: str, limit: int) -> list[str]:
-        """Raw keys of messages whose outcome names a resource, newest first. Every outcome is looked through."""
-        sql = "SELECT raw_key FROM done WHERE position(%s::bytea IN outcome) > 0 ORDER BY tx DESC LIMIT %s"
-        return [row[0] for row in await self.database.select(sql, (f'"{reference}"'.encode(), limit))]
-
-    async def kept(self, key: int) -> Kept | None:
-        """The answer under an Idempotency-Key."""
-        sql = "SELECT tx, at, digest, said, written FROM answer WHERE h = %s"
-        found = await self.database.one(sql, (key,))
-        return kept_answer(*found) if found else None
-
-    async def effects(self, after: int, limit: int) -> list[tuple[int, bytes]]:
-        """Effects with their numbers, oldest first."""
-        sql = "SELECT seq, said FROM effect WHERE seq > %s ORDER BY seq LIMIT %s"
-        return await self.database.select(sql, (after, limit))
-
-    async def effects_by_number(self, numbers: Sequence[int]) -> dict[int, bytes]:
-        """Effects by number."""
-        sql = "SELECT seq, said FROM effect WHERE seq = ANY(%s::int8[])"
-        return dict(await self.database.select(sql, (list(numbers),)))
-
-    async def freshness(self) -> dict[str, datetime]:
-        """Newest instant by member."""
-        sql = "SELECT name.text, fresh.at FROM fresh JOIN name ON name.no = fresh.member WHERE name.text <> ''"
-        return {member: instant_of(at) for member, at in await self.database.select(sql)}
-
-    async def dictionaries(self, known: dict[int, bytes]) -> dict[int, bytes]:
-        """Copy the shipped dictionaries into the database; give all it holds."""
-        with translated():
-            async with transaction(self.database.writing) as connection:
-                for number, data in known.items():
-                    sql = "INSERT INTO dictionary VALUES(%s, %s, %s) ON CONFLICT DO NOTHING"
-                    await run(connection, sql, (number, dictionary_hash(data), data))
-        return dict(await self.database.select("SELECT id, bytes FROM dictionary"))
-
     # ---- writing -----------------------------------------------------------------------------
     async def commit(self, plan: PackedPlan) -> Committed:
         """New names first, in a commit of their own; then the plan, together with whoever else waits."""
@@ -439,6 +406,10 @@ class PostgresEngine:
                 await run(connection, sql, ([number_of(name) for name in names], names))
         await self.learn()
         self._names.missing(names)
+
+    async def settle(self) -> int:
+        """Nothing to do: the server works off what waits to go into its index by itself."""
+        return 0
 
     async def purge(self, before: datetime, limit: int) -> int:
         """Postings and ordered entries of versions closed before an instant."""
@@ -493,8 +464,3 @@ async def open_engine(url: str) -> PostgresEngine:
     await engine.learn()
     await engine.moment()
     return engine
-
-
-def _record(row: Bound) -> SourceRecordRow:
-    src, member, local_number, *rest = row
-    return SourceRecordRow(src, member, local_number.decode(), *rest)

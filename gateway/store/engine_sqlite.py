@@ -19,8 +19,8 @@ import apsw
 
 from ..errors import TooCostly
 from .aside import aside
-from .base import Committed, Kept, Move, SourceRecordRow, fh_of
-from .bodies import dictionary_hash, instant_of
+from .base import Committed, Move, fh_of
+from .bodies import instant_of
 from .engine import (
     LATEST,
     NOTHING,
@@ -40,11 +40,11 @@ from .engine import (
     sees,
     tallied,
 )
-from .packing import kept_answer
 from .pages import Pages
+from .sqlite_beside import Beside
 from .sqlite_commit import MOVABLE, alone, movable_values, ready, transaction
 from .sqlite_file import only_one, prepared, refuse_unsafe
-from .sqlite_keys import aged, at_home, away, counted, posted, worded
+from .sqlite_keys import aged, at_home, away, counted, latest, posted, worded
 from .sqlite_known import Known
 from .sqlite_sql import (
     WITH_BODY,
@@ -56,7 +56,7 @@ from .sqlite_sql import (
     sight_sql,
     types_sql,
 )
-from .sqlite_upkeep import indexed, purge
+from .sqlite_upkeep import FEW, indexed, pieces, purge, together
 from .sqlite_walk import Newest, OrderedWalk
 from .sqlite_zones import SqliteZones
 from .wordings import Wordings
@@ -69,11 +69,13 @@ _HERE = 500
 _LARGE = 1_000  # puts of a plan
 _CHART = 2_000
 """Rows of one home that are read through what is remembered; more are read past it."""
+_STEPS, _BUSY = 100, 600
+"""Steps of bringing postings together at a time, unless there were so many commits since the last time."""
 SECONDS = 5.0
 """How long one read in a worker thread may take."""
 
 
-class SqliteEngine:
+class SqliteEngine(Beside):
     """`<directory>/store.db`. Raises UnsafeStore when another process writes there, or the settings lose data."""
 
     def __init__(self, directory: Path) -> None:
@@ -92,6 +94,7 @@ class SqliteEngine:
         self._wordings = Wordings()
         self.zones = SqliteZones(self._reader, self._writer, self._names, self._apart)
         self._known = Known(self._names, *self._one("SELECT tx, at FROM tx ORDER BY tx DESC LIMIT 1"))
+        self._settled, self._few = self._known.tx, pieces(self._reader) <= 2 * FEW
         self.store_key: bytes = self._one("SELECT value FROM meta WHERE name = 'key'")[0]
 
     # ---- helpers -----------------------------------------------------------------------------
@@ -249,7 +252,7 @@ class SqliteEngine:
         self, person: int, sight: Sight, *, types: Sequence[str], match: Match, below: int, limit: int, bodies: bool
     ) -> list[Row]:
         """One range of rows, newest first; those read lately are not read again."""
-        rids = at_home(self._reader, self._names, person, sight, types, match, below, limit)
+        rids = at_home(self._reader, self._names, person, sight, types, match, below, limit, few=self._few)
         if len(rids) <= _CHART:
             return self._known.rows(self._reader, rids)
         return self._by_key(self._reader, rids, WITH_BODY if bodies else WITHOUT_BODY)
@@ -281,10 +284,8 @@ class SqliteEngine:
         """Along (type, transaction), in a thread; few rows are then read here."""
         walk = Newest(self._names, type_, sight, match, between, after, limit, ascending)
         rids = await self._apart(walk.keys)
-        if bodies:
+        if bodies or len(rids) <= _HERE:
             return self._known.rows(self._reader, rids)
-        if len(rids) <= _HERE:
-            return self._by_key(self._reader, rids, WITHOUT_BODY)
         return await self._apart(lambda db: self._by_key(db, rids, WITHOUT_BODY))
 
     async def versions(
@@ -339,6 +340,13 @@ class SqliteEngine:
 
         return await self._apart(read)
 
+    async def latest(
+        self, type_: str, sight: Sight, *, match: Match, below: Place, first: int, limit: int
+    ) -> list[Row] | None:
+        """Keys in a thread, in one step; the rows here."""
+        rids = await self._apart(lambda db: latest(db, self._names, type_, sight, match, below, first, limit))
+        return None if rids is None else self._known.rows(self._reader, rids)
+
     async def away(self, homes: Homes, sight: Sight, *, types: Sequence[str], match: Match) -> list[Row]:
         """By the table of them; for most persons there are none."""
         rids = {rid for fh, person in homes for rid in away(self._reader, fh, person)}
@@ -388,50 +396,6 @@ class SqliteEngine:
         found.sort(key=lambda row: (row.tx, row.rid))
         return found[:limit]
 
-    # ---- beside the rows ---------------------------------------------------------------------
-    async def records(self, srcs: Sequence[int]) -> dict[int, SourceRecordRow]:
-        """Source records by key."""
-        sql = f"SELECT {_RECORD} FROM record WHERE src IN (SELECT value FROM carray(?))"
-        return {row[0]: SourceRecordRow(*row) for row in self._reader.execute(sql, (numbers(srcs),))}
-
-    async def records_of(self, patient: str) -> list[SourceRecordRow]:
-        """Source records of a Patient."""
-        sql = f"SELECT {_RECORD} FROM record WHERE patient = ? ORDER BY member, local_number"
-        return [SourceRecordRow(*row) for row in self._reader.execute(sql, (patient,))]
-
-    async def done(self, raw_keys: Sequence[str]) -> dict[str, bytes]:
-        """Outcomes of settled messages."""
-        sql = "SELECT raw_key, outcome FROM done WHERE raw_key = ?"
-        return {row[0]: row[1] for key in raw_keys for row in self._reader.execute(sql, (key,))}
-
-    async def kept(self, key: int) -> Kept | None:
-        """The answer under an Idempotency-Key."""
-        sql = "SELECT tx, at, digest, said, written FROM answer WHERE h = ?"
-        found = next(iter(self._reader.execute(sql, (key,))), None)
-        return kept_answer(*found) if found else None
-
-    async def effects(self, after: int, limit: int) -> list[tuple[int, bytes]]:
-        """Effects with their numbers, oldest first."""
-        sql = "SELECT seq, row FROM effect WHERE seq > ? ORDER BY seq LIMIT ?"
-        return [(row[0], row[1]) for row in self._reader.execute(sql, (after, limit))]
-
-    async def effects_by_number(self, wanted: Sequence[int]) -> dict[int, bytes]:
-        """Effects by number."""
-        sql = "SELECT seq, CAST(row AS BLOB) FROM effect WHERE seq IN (SELECT value FROM carray(?))"
-        return {row[0]: row[1] for row in self._reader.execute(sql, (numbers(wanted),))}
-
-    async def freshness(self) -> dict[str, datetime]:
-        """Newest instant by member."""
-        found = self._reader.execute("SELECT name.text, fresh.at FROM fresh JOIN name ON name.no = fresh.member")
-        return {row[0]: instant_of(row[1]) for row in found if row[0]}
-
-    async def dictionaries(self, known: dict[int, bytes]) -> dict[int, bytes]:
-        """Copy the shipped dictionaries into the file; give all it holds."""
-        rows = [(number, dictionary_hash(data), data) for number, data in known.items()]
-        sql = "INSERT OR IGNORE INTO dictionary VALUES(?, ?, ?)"
-        await self._writer.run(lambda db: db.executemany(sql, rows))
-        return {row[0]: row[1] for row in self._reader.execute("SELECT id, bytes FROM dictionary")}
-
     # ---- writing -----------------------------------------------------------------------------
     async def commit(self, plan: PackedPlan) -> Committed:
         """New names first, in a commit of their own; then the plan, grouped with whoever else waits."""
@@ -458,6 +422,15 @@ class SqliteEngine:
         if not work.cancelled() and not work.exception():
             self._known.heard(work.result())
             self._wordings.told(puts_of(plan))
+
+    async def settle(self) -> int:
+        """Bring the pieces together that commits left; others commit in between."""
+        commits, self._settled = self._known.tx - self._settled, self._known.tx
+        steps = 0
+        while commits < _BUSY and steps < _STEPS and await self._writer.run(together):
+            steps += 1
+        self._few = pieces(self._reader) <= 2 * FEW
+        return steps
 
     async def purge(self, before: datetime, limit: int) -> int:
         """Postings and ordered entries of versions closed before an instant."""
@@ -495,6 +468,3 @@ class SqliteEngine:
         for connection in self._pooled:
             connection.close()
         os.close(self._lock)
-
-
-_RECORD = "src, member, local_number, patient, content, said_at, state"

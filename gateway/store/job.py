@@ -40,6 +40,12 @@ class Job:
         """Whether rows are given in the order they were written, the last ones first."""
         return not self.query.sort or self.query.sort == (("_lastUpdated", True),)
 
+    def place_newest(self, way: str) -> None:
+        """The next page goes on after the last row given, in the order they were written."""
+        given = self.rows[: self.query.count]
+        if given:
+            self.place = (way, given[-1].tx, given[-1].rid)
+
 
 async def between(engine: Engine, job: Job) -> tuple[int, int]:
     """Transactions outside which no row matches."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from .compiled import Compiled
 from .engine import Engine, Match, Row, Sight
 from .index_filter import Whole
+from .job import Job
 from .opened import Opened
 
 AT_ONCE = 200
@@ -29,6 +30,10 @@ class Judge:
         lacking = [row.rid for row in rows if not row.body]
         found = await self._engine.rows(lacking, sight) if lacking else {}
         return [row if row.body else found[row.rid] for row in rows if row.body or row.rid in found]
+
+    async def wanted(self, job: Job, rows: list[Row]) -> list[Row]:
+        """Of rows that matched and fit as many as the page still wants."""
+        return await self.judged(job.what, rows, job.sight, job.wanted - len(job.rows))
 
     async def judged(self, what: Compiled, rows: list[Row], sight: Sight, limit: int) -> list[Row]:
         """Of rows that matched and fit, the first `limit` that also pass what asks other rows or the body itself."""

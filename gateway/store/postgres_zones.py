@@ -7,6 +7,7 @@ import time
 from .packing import short_words
 from .postgres_database import Database, run, transaction, translated
 from .postgres_sql import number_of
+from .young import Young
 from .zone import Group, Stretch, Zone, decode_zone, encode_zone, grouped
 
 _FRESH_S = 60.0
@@ -15,7 +16,9 @@ _STRETCH = (
     " (SELECT from_tx FROM version WHERE typ = %s AND from_tx > %s ORDER BY from_tx LIMIT 1 OFFSET %s)"
     " ORDER BY from_tx"
 )
-
+_SINCE = (
+    "SELECT from_tx, keys, tk FROM version WHERE typ = %s AND from_tx > %s AND from_tx <= %s ORDER BY from_tx LIMIT %s"
+)
 _WITHIN = "SELECT said FROM zone WHERE typ = %s AND last BETWEEN %s AND %s"
 
 
@@ -25,6 +28,7 @@ class PostgresZones:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._known: dict[str, tuple[float, list[Group]]] = {}
+        self.young = Young(self._since)
 
     async def of(self, type_: str) -> list[Group]:
         """Those of a type, oldest first."""
@@ -42,6 +46,10 @@ class PostgresZones:
         rows = await self._database.select(_STRETCH, (typ, after, typ, after, count - 1))
         return [Stretch(tx, keys, short_words(words)) for tx, keys, words in rows]
 
+    async def _since(self, type_: str, after: int, upto: int, limit: int) -> list[Stretch] | None:
+        rows = await self._database.select(_SINCE, (number_of(type_), after, upto, limit + 1))
+        return [Stretch(tx, keys, short_words(words)) for tx, keys, words in rows] if len(rows) <= limit else None
+
     async def keep(self, type_: str, zone: Zone) -> None:
         """Keep one more, in place of those it covers; where another process kept one meanwhile, theirs."""
         typ = number_of(type_)
@@ -57,3 +65,4 @@ class PostgresZones:
     def forget(self) -> None:
         """They are gone."""
         self._known.clear()
+        self.young.forget()

@@ -370,6 +370,7 @@ class ResourceStore:
             try:
                 await self.purge()
                 await self.survey()
+                await self.settle()
             except GatewayError as fault:
                 _LOG.warning("purging postings failed", extra={"code": fault.code})
 
@@ -384,6 +385,10 @@ class ResourceStore:
     async def survey(self) -> int:
         """Sum up long stretches of versions, for searches to pass over; how many were made, at most some at a time."""
         return await survey(self._engine)
+
+    async def settle(self) -> int:
+        """Put postings so that finding costs less; how many steps were made, none while many commit."""
+        return await self._engine.settle()
 
     async def purge(self) -> int:
         """Drop postings of versions closed longer ago than a paging link lives; how many."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -21,15 +21,17 @@ from ..errors import TooCostly
 from ..model.context import AccessContext
 from ..model.query import Filter, Query
 from ..model.times import Clock
+from .at_home import AtHome
 from .base import NO_TILL, Page, param_number
 from .bodies import instant_of, json_of
 from .compiled import Compiled, compiled
 from .cursor import Cursor, Cursors
-from .engine import SEQ_BITS, Engine, Row, Sight, Span
+from .engine import Engine, Row, Sight, Span
 from .includes import includes
 from .index import ORDERED, sort_key
 from .job import Job, between, in_time
 from .judge import Judge
+from .lately import Lately
 from .links import Follow, StoreLinks
 from .opened import Opened
 from .order import Order
@@ -37,6 +39,7 @@ from .packing import unpack_keys
 from .pages import Kept
 from .terms import Terms
 from .totals import GATHER, Overtaken, Totals
+from .zone import Group
 from .zones import Windows
 
 SORTED = 10_000
@@ -48,14 +51,11 @@ ALONG_S = 3.0
 NOW = NO_TILL - 1
 """As a moment: above every commit, so that only current rows are seen."""
 _TOP = 1 << 62
-_LAST = (-_TOP, -_TOP)
 _NEWEST, _ORDER, _MISSING, _CUT = "n", "o", "m", "c"
 _WALKS = (_ORDER, _MISSING)
 _CHUNK = 200
 _STEP = 2_000
 _TRIES = 3
-_REMEMBERED, _LATELY_S = 2_000, 60.0
-"""How many questions are known to have many answers, and how long each."""
 _EVERYTHING = Sight(NOW, None, None, -1, retired=False)
 
 
@@ -70,9 +70,10 @@ class Searcher:
     def __init__(self, engine: Engine, opened: Opened, clock: Clock, follow: Follow, page_life_s: int) -> None:
         self._engine, self._opened, self._clock = engine, opened, clock
         self._cursors = Cursors(engine.store_key, page_life_s)
-        self._many: dict[Hashable, tuple[int, float]] = {}
+        self._lately = Lately()
         self._judge = Judge(engine, opened)
         self._order = Order(self._judge)
+        self._at_home = AtHome(engine, self._judge)
         self._totals = Totals(engine, self._judge, self._gathered, self._walk)
         self._links = StoreLinks(engine, self._judge, self._all_of, follow, Terms(self._canonical))
 
@@ -147,119 +148,44 @@ class Searcher:
 
     async def _fill(self, job: Job) -> None:
         if job.person is not None and job.newest_first:
-            await self._person_page(job)
+            await self._at_home.person(job)
             return
         if job.what.homes and job.newest_first and not job.query.types:
-            await self._homes_page(job)
+            await self._at_home.persons(job)
             return
+        await (self._newest_first(job) if job.newest_first else self._sorted(job))
+
+    async def _newest_first(self, job: Job) -> None:
+        """Out of the few that postings or a date range give, or along a walk."""
+        limit = await self._worth(job)
+        key, among = (job.query.type, job.what.match, tuple(job.what.spans)), job.what.among is not None
+        if among or not self._lately.many(key, limit):
+            page = self._latest_page if job.what.all and not among else self._gathered_page
+            if await page(job, limit):
+                return
+            if not among:
+                self._lately.note(key, limit)
+        await self._walked_page(job)
+
+    async def _sorted(self, job: Job) -> None:
+        """All gathered and sorted, or along an ordered table."""
         way = job.cursor.place[0] if job.cursor else ""
-        walking = way in _WALKS or (way == _NEWEST and not job.newest_first)
-        gathered = None if walking else await self._gathered_soon(job, await self._worth(job, way))
-        if gathered is not None and job.newest_first:
-            await self._cut_newest(job, gathered)
-        elif gathered is not None and (len(gathered) <= SORTED or way == _CUT):
-            await self._cut(job, gathered)
-        elif way == _CUT:
+        cut = way == _CUT  # others may have written since the first page
+        found = None if way and not cut else await self._gathered(job, 2 * GATHER if cut else GATHER)
+        if found is not None and (cut or len(found) <= SORTED):
+            await self._cut(job, found)
+        elif cut:
             raise TooCostly(job.query.type)
         else:
             await self._walked_page(job)
 
-    async def _worth(self, job: Job, way: str) -> int:
+    async def _worth(self, job: Job) -> int:
         """How many rows to gather at most: where walking to a page of this size begins to cost less.
 
-        Gathering takes about 2 µs a hit; walking 0.5 µs a row, and meets (size / hits) rows for each it wants.
+        Gathering takes about 1 µs a hit; walking 1 µs a row, and meets (size / hits) rows for each it wants.
         """
-        if not job.newest_first:
-            return GATHER if way != _CUT else 2 * GATHER  # others may have written since the first page
         size = await self._engine.size(job.query.type)
-        return min(GATHER, max(200, int((0.25 * job.wanted * size) ** 0.5)))
-
-    # ---- one person, a few persons -----------------------------------------------------------
-    async def _person_page(self, job: Job) -> None:
-        """Home and elsewhere, merged by age. Place: "p", (tx, rid) of the last row given, last home row given."""
-        _, tx, rid, below = job.cursor.place if job.cursor else ("p", _TOP, _TOP, _TOP)
-
-        async def home(size: int) -> list[Row]:
-            nonlocal below
-            rows = await self._home(job, below, size, bodies=True)
-            below = rows[-1].rid if rows else below
-            return rows
-
-        await self._at_home(job, home, (tx, rid))
-        self._place_person(job)
-
-    async def _homes_page(self, job: Job) -> None:
-        """Their homes and elsewhere, merged by age. Place as that of a walk."""
-        place = (job.cursor.place[1], job.cursor.place[2]) if job.cursor else (_TOP, _TOP)
-        persons, below = [person for _, person in job.what.homes], place
-
-        async def homes(size: int) -> list[Row]:
-            nonlocal below
-            rows = await self._engine.homes(
-                persons, job.sight, types=(job.query.type,), match=job.what.match, below=below, limit=size
-            )
-            below = (rows[-1].tx, rows[-1].rid) if rows else below
-            return rows
-
-        await self._at_home(job, homes, place)
-        self._place_newest(job, _NEWEST)
-
-    async def _at_home(self, job: Job, more: Callable[[int], Awaitable[list[Row]]], place: tuple[int, int]) -> None:
-        """more: so many further rows of the homes, newest first."""
-        away = [row for row in await self._elsewhere(job) if (row.tx, row.rid) < place and job.what.fits(row)]
-        away.sort(key=lambda row: (row.tx, row.rid), reverse=True)
-        while len(job.rows) < job.wanted:
-            size = max(job.wanted - len(job.rows), 8)
-            home = await more(size)
-            fitting = job.what.fitting(home)
-            floor = (home[-1].tx, home[-1].rid) if len(home) == size else _LAST
-            near = [row for row in away if (row.tx, row.rid) > floor]
-            away = away[len(near) :]
-            merged = fitting
-            if near:
-                merged = sorted(fitting + near, key=lambda row: (row.tx, row.rid), reverse=True)
-            job.rows += await self._judged(job, merged)
-            if len(home) < size:
-                break
-            in_time(job)
-
-    def _place_person(self, job: Job) -> None:
-        given = job.rows[: job.query.count]
-        if given:
-            kept = job.cursor.place[3] if job.cursor else _TOP
-            below = next((row.rid for row in reversed(given) if row.rid >> SEQ_BITS == job.person), kept)
-            job.place = ("p", given[-1].tx, given[-1].rid, below)
-
-    async def _home(self, job: Job, below: int, limit: int, *, bodies: bool) -> list[Row]:
-        assert job.person is not None
-        types = (job.query.type,)
-        return await self._engine.home(
-            job.person, job.sight, types=types, match=job.what.match, below=below, limit=limit, bodies=bodies
-        )
-
-    async def _elsewhere(self, job: Job) -> list[Row]:
-        homes = job.what.homes if job.person is None else ((job.what.patient, job.person),)
-        return await self._engine.away(homes, job.sight, types=(job.query.type,), match=job.what.match)
-
-    async def _gathered_soon(self, job: Job, limit: int) -> list[Row] | None:
-        """As `_gathered`; where there were more than half as many lately, none is looked at just to find that out.
-
-        For a page of the newest none is tested yet: most need not be.
-        """
-        if not job.newest_first:
-            return await self._gathered(job, limit)
-        if job.what.among is not None:
-            return await self._candidates(job, limit)
-        key, now = (job.query.type, job.what.match, tuple(job.what.spans)), time.monotonic()
-        many, until = self._many.get(key, (-1, now))
-        if 2 * many >= limit and now < until:
-            return None
-        found = await self._candidates(job, limit)
-        if found is None:
-            if len(self._many) >= _REMEMBERED:
-                self._many.clear()
-            self._many[key] = limit, now + _LATELY_S
-        return found
+        return min(GATHER, max(200, int((job.wanted * size) ** 0.5)))
 
     # ---- gathered ----------------------------------------------------------------------------
     async def _gathered(self, job: Job, limit: int) -> list[Row] | None:
@@ -273,8 +199,8 @@ class Searcher:
         if job.what.among is not None:
             return await self._among(job, limit)
         if job.person is not None:
-            home = await self._home(job, _TOP, limit + 1, bodies=False)
-            return None if len(home) > limit else home + await self._elsewhere(job)
+            home = await self._at_home.rows(job, _TOP, limit + 1, bodies=False)
+            return None if len(home) > limit else home + await self._at_home.elsewhere(job)
         if job.what.all:
             return await self._engine.hits(job.what.match, job.sight, types=types, limit=limit)
         if self._span(job) is not None:
@@ -314,13 +240,39 @@ class Searcher:
         )
         return None if len(placed) > limit else list({one.row.rid: one.row for one in placed}.values())
 
+    async def _latest_page(self, job: Job, limit: int) -> bool:
+        """The newest that postings find, more of them while the page needs more; False when they find too many."""
+        below = (job.cursor.place[1], job.cursor.place[2]) if job.cursor else (_TOP, _TOP)
+        size = job.wanted if job.what.matched else job.wanted + 8
+        while True:
+            rows = await self._engine.latest(
+                job.query.type, job.sight, match=job.what.match, below=below, first=size, limit=limit
+            )
+            if rows is None:
+                job.rows.clear()
+                return False
+            job.rows += await self._judge.wanted(job, job.what.fitting(rows))
+            if len(rows) < size or len(job.rows) >= job.wanted:
+                break
+            below, size = (rows[-1].tx, rows[-1].rid), 4 * size
+            in_time(job)
+        job.place_newest(_NEWEST)
+        return True
+
+    async def _gathered_page(self, job: Job, limit: int) -> bool:
+        """The newest of few; False when there are many."""
+        rows = await self._candidates(job, limit)
+        if rows is not None:
+            await self._cut_newest(job, rows)
+        return rows is not None
+
     async def _cut_newest(self, job: Job, rows: list[Row]) -> None:
         """The newest, going on after the last row given. Place as that of a walk, which may take over."""
         after = job.cursor.place[1:] if job.cursor else (_TOP, _TOP)
         ordered = [row for row in rows if (row.tx, row.rid) < tuple(after)]
         ordered.sort(key=lambda row: (row.tx, row.rid), reverse=True)
         await self._take(job, ordered, 0)
-        self._place_newest(job, _NEWEST)
+        job.place_newest(_NEWEST)
 
     async def _cut(self, job: Job, rows: list[Row]) -> None:
         """Sort all, go on after the last row given. Place: "c", rid."""
@@ -337,17 +289,8 @@ class Searcher:
         while len(job.rows) < job.wanted and start < len(ordered):
             part = ordered[start : start + max(job.wanted - len(job.rows), _CHUNK if job.what.late else 8)]
             start += len(part)
-            job.rows += await self._judged(job, job.what.fitting(part))
+            job.rows += await self._judge.wanted(job, job.what.fitting(part))
             in_time(job)
-
-    def _place_newest(self, job: Job, way: str) -> None:
-        given = job.rows[: job.query.count]
-        if given:
-            job.place = (way, given[-1].tx, given[-1].rid)
-
-    async def _judged(self, job: Job, rows: list[Row]) -> list[Row]:
-        """As many as the page still wants."""
-        return await self._judge.judged(job.what, rows, job.sight, job.wanted - len(job.rows))
 
     # ---- walked ------------------------------------------------------------------------------
     async def _walked_page(self, job: Job) -> None:
@@ -364,14 +307,19 @@ class Searcher:
         after = (place[1], place[2]) if place and place[0] == mark else None
         # What the engine alone decides is asked for exactly, and whole.
         tested = mark == _MISSING or not job.what.matched
-        steps = self._walk(job, 2 * job.wanted if tested else job.wanted, after, ascending=ascending, bodies=not tested)
+        key, seen, fitted = (job.query.type, job.query.filters, job.query.within), 0, 0
+        size = int(job.wanted / self._lately.share(key)) if tested else job.wanted
+        steps = self._walk(job, size, after, ascending=ascending, bodies=not tested)
         async with aclosing(steps):
             async for rows in steps:
                 fitting = [row for row in rows if but(row) and job.what.fits(row)] if tested else rows
-                job.rows += await self._judged(job, fitting)
+                seen, fitted = seen + len(rows), fitted + len(fitting)
+                job.rows += await self._judge.wanted(job, fitting)
                 if len(job.rows) >= job.wanted:
                     break
-        self._place_newest(job, mark)
+        if tested and seen:
+            self._lately.shared(key, fitted / seen)
+        job.place_newest(mark)
 
     async def _walk(
         self,
@@ -400,10 +348,13 @@ class Searcher:
                 inside, size = (rows[-1].tx, rows[-1].rid), min(_next_step(job, seen, size), max(size, most))
 
     async def _windows(self, job: Job, ascending: bool) -> list[tuple[int, int]]:
-        bounds, windows = await between(self._engine, job), Windows(job.what)
+        (low, high), windows = await between(self._engine, job), Windows(job.what)
+        bounds = low, min(high, job.sight.as_of)
         if not windows.tell:
             return [bounds]
-        found = windows.among(await self._engine.zones.of(job.query.type), bounds)
+        type_, zones = job.query.type, await self._engine.zones.of(job.query.type)
+        young = await self._engine.zones.young.of(type_, zones[-1].whole.last if zones else -1, job.sight.as_of)
+        found = windows.among([*zones, *([Group(young, (young,))] if young is not None else ())], bounds)
         return found if ascending else found[::-1]
 
     async def _ordered_page(self, job: Job) -> None:
@@ -423,7 +374,7 @@ class Searcher:
             )  # fmt: skip
             # A row stands once for each of its values; it is given at the one it sorts by.
             fitting = [p for p in placed if by_keys(unpack_keys(p.row.keys)) == (1, p.value) and job.what.fits(p.row)]
-            job.rows += await self._judged(job, [p.row for p in fitting])
+            job.rows += await self._judge.wanted(job, [p.row for p in fitting])
             if len(placed) < _CHUNK + job.wanted:
                 break
             after = (placed[-1].value, placed[-1].row.rid)

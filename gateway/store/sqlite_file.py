@@ -45,7 +45,7 @@ def prepared(db: apsw.Connection) -> None:
 def _begin(db: apsw.Connection) -> None:
     db.execute("INSERT INTO meta VALUES('key', ?)", (secrets.token_bytes(32),))
     db.execute("INSERT INTO tx VALUES(0, ?, 0)", (int(datetime(1970, 1, 1, tzinfo=UTC).timestamp()),))
-    db.execute("INSERT INTO name(text) VALUES('')")
+    db.execute("INSERT INTO name(no, text) VALUES(1, ''), (2, 'Patient')")  # an index says 2
 
 
 def refuse_unsafe(db: apsw.Connection) -> None:

@@ -11,8 +11,9 @@ from .engine import SEQ_BITS, Match, Sight
 from .sqlite_sql import SEQ_MASK, Names, fts, keys_of, match_sql, sight_sql, types_sql
 
 _LAST_LETTER = "\U0010ffff"
-_LONG_HOME = 800
-"""Rows of a home that are tested one by one sooner than two words are looked up in the postings of everybody."""
+_LONG_HOME, _WORDS = 800, 4
+"""Rows of a home that are tested one by one sooner than a word is looked up in many pieces of postings; words that are
+looked up in place of them at most."""
 
 
 def at_home(
@@ -24,15 +25,18 @@ def at_home(
     match: Match,
     below: int,
     limit: int,
+    *,
+    few: bool,
 ) -> list[int]:
-    """Of the rows of a home below a key those that match, newest first."""
+    """Of the rows of a home below a key those that match, newest first. few: postings lie in few pieces."""
     first = person << SEQ_BITS
     top = min(below, first + SEQ_MASK + 1)
     source, key = "row WHERE", "row.rid"
     asked: tuple[str, ...] = ()
-    if len(match.all) > 1 and _last(db, top) - first > _LONG_HOME:
+    if len(match.all) > 1 and len(match.all[0]) <= _WORDS and (few or _last(db, top) - first > _LONG_HOME):
+        # What is asked of the rows beside the person tells most; of those found by it the rest is tested.
         source, key = "post CROSS JOIN row ON row.rid = post.rowid WHERE post MATCH ? AND", "post.rowid"
-        asked, match = (fts(Match(match.all)),), Match((), match.none, match.bits)
+        asked, match = (fts(Match(match.all[:1])),), Match(match.all[1:], match.none, match.bits)
     where, values = sight_sql(sight, names)
     also, words = match_sql(match)
     sql = (
@@ -70,6 +74,30 @@ def _last(db: apsw.Connection, below: int) -> int:
 def posted(db: apsw.Connection, match: Match, limit: int) -> list[int]:
     """By postings; one more than `limit` when there are more."""
     return keys_of(db, "SELECT rowid AS rid FROM post WHERE post MATCH ? LIMIT ?", (fts(match), limit + 1))
+
+
+def latest(
+    db: apsw.Connection,
+    names: Names,
+    type_: str,
+    sight: Sight,
+    match: Match,
+    below: tuple[int, int],
+    first: int,
+    limit: int,
+) -> list[int] | None:
+    """Of rows found by postings the newest before a place; None for more than `limit`. Bodies are not gone near."""
+    where, values = sight_sql(sight, names)
+    dense = "INDEXED BY row_patient " if type_ == "Patient" else ""
+    sql = (
+        "WITH hit AS MATERIALIZED (SELECT rowid AS rid FROM post WHERE post MATCH ? LIMIT ?)"
+        " SELECT (SELECT count(*) FROM hit), (SELECT group_concat(rid) FROM ("
+        f"SELECT row.rid FROM hit CROSS JOIN row {dense}ON row.rid = hit.rid"
+        f" WHERE row.typ = {names.number.get(type_, -1)} AND (row.from_tx, row.rid) < (?, ?) AND {where}"
+        " ORDER BY row.from_tx DESC, row.rid DESC LIMIT ?))"
+    )
+    met, found = next(iter(db.execute(sql, (fts(match), limit + 1, *below, *values, first))))
+    return None if met > limit else [int(key) for key in (found or "").split(",") if key]
 
 
 def counted(db: apsw.Connection, names: Names, type_: str, sight: Sight, match: Match, between: tuple[int, int]) -> int:

@@ -8,12 +8,17 @@ import apsw
 
 from .sqlite_sql import Names
 from .writer import GroupWriter
+from .young import Young
 from .zone import Group, Stretch, Zone, decode_zone, encode_zone, grouped
 
 _STRETCH = (
     "SELECT from_tx, keys, words FROM row INDEXED BY row_tx WHERE typ = ?1 AND from_tx > ?2 AND from_tx <="
     " (SELECT from_tx FROM row INDEXED BY row_tx WHERE typ = ?1 AND from_tx > ?2 ORDER BY from_tx LIMIT 1 OFFSET ?3)"
     " ORDER BY from_tx"
+)
+_SINCE = (
+    "SELECT from_tx, keys, words FROM row INDEXED BY row_tx WHERE typ = ? AND from_tx > ? AND from_tx <= ?"
+    " ORDER BY from_tx LIMIT ?"
 )
 Apart = Callable[[Callable[[apsw.Connection], list[Stretch]]], Awaitable[list[Stretch]]]
 
@@ -25,6 +30,7 @@ class SqliteZones:
         self._reader, self._writer, self._names, self._apart = reader, writer, names, apart
         self._known: dict[str, list[Group]] = {}
         self._stale: dict[str, list[Group]] = {}
+        self.young = Young(self._since)
 
     async def of(self, type_: str) -> list[Group]:
         """Those of a type, oldest first."""
@@ -41,6 +47,11 @@ class SqliteZones:
         bound = (self._names.number.get(type_, -1), after, count - 1)
         return await self._apart(lambda db: [Stretch(*row) for row in db.execute(_STRETCH, bound)])
 
+    async def _since(self, type_: str, after: int, upto: int, limit: int) -> list[Stretch] | None:
+        bound = (self._names.number.get(type_, -1), after, upto, limit + 1)
+        found = await self._apart(lambda db: [Stretch(*row) for row in db.execute(_SINCE, bound)])
+        return found if len(found) <= limit else None
+
     async def keep(self, type_: str, zone: Zone) -> None:
         """Keep one more, in place of those it covers."""
         typ = self._names.number[type_]
@@ -56,3 +67,4 @@ class SqliteZones:
         """They are gone."""
         self._known.clear()
         self._stale.clear()
+        self.young.forget()

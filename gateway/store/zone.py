@@ -9,10 +9,14 @@ from typing import NamedTuple, TypeVar
 import msgspec
 from msgspec import Struct
 
+from .packing import WORD, decode_keys
+
 K = TypeVar("K")
 V = TypeVar("V", int, float)
 _GROUP = 16
 """Zones looked at as one first."""
+_NOWHERE = (1 << 62, -(1 << 62))
+"""From where to where nothing reaches."""
 
 
 class Stretch(NamedTuple):
@@ -55,17 +59,25 @@ class Zone(Struct, frozen=True, array_like=True, dict=True):
         """`some` as a number."""
         return int.from_bytes(self.some, "little")
 
+    @cached_property
+    def times(self) -> dict[int, tuple[int, int]]:
+        """`dates` by parameter."""
+        return {param: (first, last) for param, first, last in self.dates}
+
+    @cached_property
+    def reaches(self) -> dict[tuple[int, int], tuple[float, float]]:
+        """`numbers` by parameter and unit."""
+        return {(param, unit): (least, most) for param, unit, least, most in self.numbers}
+
     def dated(self, param: int, low: int, high: int) -> bool:
         """Whether a date may overlap this time."""
-        return any(low <= last and first <= high for number, first, last in self.dates if number == param)
+        first, last = self.times.get(param, _NOWHERE)
+        return low <= last and first <= high
 
     def reached(self, param: int, unit: int, low: float, high: float) -> bool:
         """Whether a number may lie there."""
-        return any(
-            low <= most and least <= high
-            for number, in_unit, least, most in self.numbers
-            if number == param and in_unit == unit
-        )
+        least, most = self.reaches.get((param, unit), _NOWHERE)
+        return low <= most and least <= high
 
 
 encode_zone = msgspec.msgpack.Encoder().encode
@@ -119,3 +131,30 @@ def grouped(zones: Sequence[Zone], before: Iterable[Group] = ()) -> list[Group]:
         same = known.get((parts[0].first, len(parts), parts[-1].last))
         out.append(same or Group(united(parts), parts))
     return out
+
+
+def summed(first: int, rows: Sequence[Stretch]) -> Zone:
+    """The zone of rows in order of their transactions; its first transaction is `first`."""
+    last, many = rows[-1].tx, len(rows)
+    rows = [row for row in rows if row.words] or rows[-1:]  # a deletion carries nothing and is never found
+    shared = [rows[0].words[at : at + WORD] for at in range(0, len(rows[0].words), WORD)]
+    present, some = -1, 0
+    dates: dict[int, tuple[int, int]] = {}
+    numbers: dict[tuple[int, int], tuple[float, float]] = {}
+    for row in rows:
+        shared = [word for word in shared if word in row.words]
+        keys = decode_keys(row.keys)
+        present &= keys.present
+        some |= keys.present
+        for param, low, high in keys.dates:
+            least, most = dates.get(param, (low, high))
+            dates[param] = min(least, low), max(most, high)
+        for param, unit, value in keys.numbers:
+            down, up = numbers.get((param, unit), (value, value))
+            numbers[param, unit] = min(down, value), max(up, value)
+    return Zone(
+        first, last, bits_of(max(present, 0)), bits_of(some), tuple(shared),
+        tuple((param, *reach) for param, reach in dates.items()),
+        tuple((*which, *reach) for which, reach in numbers.items()),
+        many,
+    )  # fmt: skip

@@ -3,7 +3,7 @@
 A zone sums up some thousand versions of one type that follow one another: which words all of them carry, which
 parameters all or any of them have a value for, and how far their dates and numbers reach. Versions closed since are
 summed up too, so what it says holds for every moment; rows are never re-keyed, so it holds for good. Only other search
-keys (a reindex) make it void. What is younger than the last zone is walked.
+keys (a reindex) make it void. What is younger than the last zone is summed up in memory (`young.py`).
 """
 
 from __future__ import annotations
@@ -14,41 +14,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from ..validate.definitions import resource_types
 from .compiled import Compiled
 from .engine import Engine
-from .packing import WORD, decode_keys, short
-from .zone import Group, Stretch, Zone, bits_of, united
+from .packing import short
+from .zone import Group, Zone, summed, united
 
 ROWS, MANY = 256, 4_096
 """Versions a zone sums up at least, so that few are left over; and what small ones are united to: fewer make more zones
 to look at, more make fewer that can be passed over."""
 _TURN = 40
 """Zones made before others are let in."""
-
-
-def summed(first: int, rows: Sequence[Stretch]) -> Zone:
-    """The zone of rows in order of their transactions; its first transaction is `first`."""
-    last, many = rows[-1].tx, len(rows)
-    rows = [row for row in rows if row.words] or rows[-1:]  # a deletion carries nothing and is never found
-    shared = [rows[0].words[at : at + WORD] for at in range(0, len(rows[0].words), WORD)]
-    present, some = -1, 0
-    dates: dict[int, tuple[int, int]] = {}
-    numbers: dict[tuple[int, int], tuple[float, float]] = {}
-    for row in rows:
-        shared = [word for word in shared if word in row.words]
-        keys = decode_keys(row.keys)
-        present &= keys.present
-        some |= keys.present
-        for param, low, high in keys.dates:
-            least, most = dates.get(param, (low, high))
-            dates[param] = min(least, low), max(most, high)
-        for param, unit, value in keys.numbers:
-            down, up = numbers.get((param, unit), (value, value))
-            numbers[param, unit] = min(down, value), max(up, value)
-    return Zone(
-        first, last, bits_of(max(present, 0)), bits_of(some), tuple(shared),
-        tuple((param, *reach) for param, reach in dates.items()),
-        tuple((*which, *reach) for which, reach in numbers.items()),
-        many,
-    )  # fmt: skip
 
 
 class Windows:
@@ -84,7 +57,7 @@ class Windows:
                 yield whole
 
     def _may_match(self, zone: Zone) -> bool:
-        if not zone.shared_by_all.isdisjoint(self._none) or zone.all_have & self._off:
+        if not zone.rows or not zone.shared_by_all.isdisjoint(self._none) or zone.all_have & self._off:
             return False
         return (
             all(zone.some_have & bit for bit in self._on)

@@ -104,7 +104,7 @@ async def _measured(
 async def _population(url: str, size: int, times: int, clock: Callable[[], float]) -> list[tuple[float, float, str]]:
     store = await open_store(url, clock=system_clock)
     known = _known(size)
-    while await store.survey():
+    while await store.survey() or await store.settle():
         pass
     found = [await _measured(store, shape, known, times, clock) for shape in SHAPES]
     await store.close()

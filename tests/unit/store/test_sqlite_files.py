@@ -19,11 +19,12 @@ import pytest_asyncio
 
 from gateway.errors import ConfigError, StorageFull, UnsafeStore
 from gateway.model.context import SYSTEM
-from gateway.model.query import Query
-from gateway.store.base import AuditRow, Plan
+from gateway.model.query import Filter, Query
+from gateway.store.base import AuditRow, Plan, Put
 from gateway.store.bodies import prepare
 from gateway.store.engine_sqlite import SqliteEngine
 from gateway.store.resources import ResourceStore, open_store
+from gateway.store.sqlite_upkeep import FEW, pieces
 
 NOW = datetime(2026, 3, 20, 1, 0, tzinfo=UTC)
 READ = AuditRow(NOW, "R", "rest", "read", "0", "d1", "医生", "doctor", "m1", "TREAT")
@@ -175,3 +176,34 @@ async def test_reads_do_not_wait_for_a_long_write(store: ResourceStore) -> None:
         worst = max(worst, loop.time() - began)
     await writing
     assert 0 < worst < 0.5
+
+
+async def test_postings_of_many_commits_come_to_lie_together_and_find_the_same(
+    store: ResourceStore, tmp_path: Path
+) -> None:
+    def observations(first: int, last: int) -> tuple[Put, ...]:
+        text = (
+            '{"resourceType":"Observation","status":"final","code":{"coding":[{"code":"c%d"}]},'
+            '"subject":{"reference":"Patient/p%d"}}'
+        )
+        return tuple(
+            prepare("Observation", f"o{n}", (text % (n % 5, n % 3)).encode(), patient=f"p{n % 3}")
+            for n in range(first, last)
+        )
+
+    async def found() -> list[str]:
+        filters = (Filter("patient", "reference", ("Patient/p1",)), Filter("code", "token", ("c2",)))
+        page = await store.search(Query("Observation", filters, count=50), SYSTEM)
+        return [one.id for one in page.matches]
+
+    for n in range(200):
+        await store.commit(Plan(puts=observations(n, n + 1)))
+    looking = apsw.Connection(str(tmp_path / "store.db"))
+    before = pieces(looking)
+    expected = [f"o{n}" for n in range(199, -1, -1) if n % 3 == 1 and n % 5 == 2]
+    assert before > FEW and await found() == expected
+    store._engine._pages.clear()  # type: ignore[attr-defined]
+    while await store.settle():
+        pass
+    assert pieces(looking) <= FEW and await found() == expected
+    looking.close()

@@ -25,6 +25,8 @@ CREATE TABLE row(
 );
 -- Newest first, incremental pulls, the change feed: always appended at the right edge of its type.
 CREATE INDEX row_tx ON row(typ, from_tx);
+-- The newest of some Patients: rows of one another lie far apart, these entries do not. Patient is name 2.
+CREATE INDEX row_patient ON row(rid, from_tx, till_tx, flags, acl, member, id) WHERE typ = 2;
 
 -- Id -> current row. ver 0: a Patient mentioned before it exists (rid then holds only its person).
 CREATE TABLE dir(fh INTEGER PRIMARY KEY, rid INTEGER NOT NULL, ver INTEGER NOT NULL);
@@ -36,6 +38,7 @@ CREATE TABLE ident(h INTEGER NOT NULL, fh INTEGER NOT NULL, PRIMARY KEY(h, fh)) 
 CREATE VIRTUAL TABLE post USING fts5(
   words, content='', contentless_delete=1, detail=none, tokenize='ascii'
 );
+INSERT INTO post(post, rank) VALUES('usermerge', 2);
 
 -- What population searches need in order. long: 1 when the range is wider than 32 days, so that a search for
 -- overlap need not look further back than that among the others.

@@ -1,0 +1,75 @@
+"""What the PostgreSQL store keeps beside its rows: source records, outcomes, answers, effects, dictionaries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from .base import Kept, SourceRecordRow
+from .bodies import dictionary_hash, instant_of
+from .packing import kept_answer
+from .postgres_database import Database, run, transaction, translated
+from .postgres_sql import Bound
+
+_RECORD = "src, member, local_number, patient, content, said_at, state"
+
+
+class Beside:
+    """One statement each."""
+
+    database: Database
+
+    async def records(self, srcs: Sequence[int]) -> dict[int, SourceRecordRow]:
+        """Source records by key."""
+        sql = f"SELECT {_RECORD} FROM record WHERE src = ANY(%s::int8[])"
+        return {row[0]: _record(row) for row in await self.database.select(sql, (list(srcs),))}
+
+    async def records_of(self, patient: str) -> list[SourceRecordRow]:
+        """Source records of a Patient."""
+        sql = f'SELECT {_RECORD} FROM record WHERE patient = %s ORDER BY member COLLATE "C", local_number'
+        return [_record(row) for row in await self.database.select(sql, (patient,))]
+
+    async def done(self, raw_keys: Sequence[str]) -> dict[str, bytes]:
+        """Outcomes of settled messages."""
+        sql = "SELECT raw_key, outcome FROM done WHERE raw_key = ANY(%s::text[])"
+        return dict(await self.database.select(sql, (list(raw_keys),)))
+
+    async def messages_of(self, reference: str, limit: int) -> list[str]:
+        """Raw keys of messages whose outcome names a resource, newest first. Every outcome is looked through."""
+        sql = "SELECT raw_key FROM done WHERE position(%s::bytea IN outcome) > 0 ORDER BY tx DESC LIMIT %s"
+        return [row[0] for row in await self.database.select(sql, (f'"{reference}"'.encode(), limit))]
+
+    async def kept(self, key: int) -> Kept | None:
+        """The answer under an Idempotency-Key."""
+        sql = "SELECT tx, at, digest, said, written FROM answer WHERE h = %s"
+        found = await self.database.one(sql, (key,))
+        return kept_answer(*found) if found else None
+
+    async def effects(self, after: int, limit: int) -> list[tuple[int, bytes]]:
+        """Effects with their numbers, oldest first."""
+        sql = "SELECT seq, said FROM effect WHERE seq > %s ORDER BY seq LIMIT %s"
+        return await self.database.select(sql, (after, limit))
+
+    async def effects_by_number(self, numbers: Sequence[int]) -> dict[int, bytes]:
+        """Effects by number."""
+        sql = "SELECT seq, said FROM effect WHERE seq = ANY(%s::int8[])"
+        return dict(await self.database.select(sql, (list(numbers),)))
+
+    async def freshness(self) -> dict[str, datetime]:
+        """Newest instant by member."""
+        sql = "SELECT name.text, fresh.at FROM fresh JOIN name ON name.no = fresh.member WHERE name.text <> ''"
+        return {member: instant_of(at) for member, at in await self.database.select(sql)}
+
+    async def dictionaries(self, known: dict[int, bytes]) -> dict[int, bytes]:
+        """Copy the shipped dictionaries into the database; give all it holds."""
+        with translated():
+            async with transaction(self.database.writing) as connection:
+                for number, data in known.items():
+                    sql = "INSERT INTO dictionary VALUES(%s, %s, %s) ON CONFLICT DO NOTHING"
+                    await run(connection, sql, (number, dictionary_hash(data), data))
+        return dict(await self.database.select("SELECT id, bytes FROM dictionary"))
+
+
+def _record(row: Bound) -> SourceRecordRow:
+    src, member, local_number, *rest = row
+    return SourceRecordRow(src, member, local_number.decode(), *rest)
