@@ -52,7 +52,7 @@ async def join(desk: Workspace, origin: Person, target: Person, trace: Trace) ->
 
 async def carry(desk: Workspace, keys: list[Key], origin: Person, target: Person, trace: Trace) -> list[Key]:
     """Records go to another person, and a Task tells how to take that back. Gives the keys of all that went."""
-    written = [before for one in (target, origin) if (before := desk.as_it_was(one)) is not None]
+    written = [before for one in (target, origin) for before in await _as_it_was(desk, one)]
     moved = desk.move(keys, origin, target)
     task = reviews.act_task(target.id, origin.id, moved, trace, written)
     act = await desk.put_act(task, trace.about[0], *([trace.review] if trace.review else trace.about))
@@ -62,6 +62,15 @@ async def carry(desk: Workspace, keys: list[Key], origin: Person, target: Person
         for stayed in [record for one, record in target.records.items() if one not in moved]:
             await desk.settle_met(stayed, Code.SAME_TRAITS, origin.id)
     return moved
+
+
+async def _as_it_was(desk: Workspace, person: Person) -> list[reviews.Before]:
+    """What a client had written of the person, now or before acts that stand: whichever goes back last needs it."""
+    if (now := desk.as_it_was(person)) is not None:
+        return [now]
+    acts = dict.fromkeys(act for record in person.records.values() for act in acts_of(record))
+    told = [one for act in acts for one in reviews.as_it_was((await desk.read_task(act))[0])]
+    return [one for one in dict.fromkeys(told) if one.patient == person.id and not person.survivor]
 
 
 async def part(desk: Workspace, record: Record, holder: Person, trace: Trace) -> str:

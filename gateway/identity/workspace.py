@@ -260,9 +260,7 @@ class Workspace:
         now = _RETIRED if person.survivor else person.records and _digest(self._composed(person))
         if now == before.digest:
             found = await self._store.vread("Patient", person.id, before.version, SYSTEM)
-            written = _bare(loads(found.body)) if found is not None and found.body else {}
-            led = [one for one in written.get("link", ()) if one.get("type") != "replaces"]
-            person.written = {**written, "link": led} if led or "link" in written else written
+            person.written = _bare(loads(found.body)) if found is not None and found.body else {}
             person.touched = True
 
     def _add_move(self, srcs: Iterable[int], origin: Person, target: Person) -> None:
