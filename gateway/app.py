@@ -39,7 +39,7 @@ from .model.ids import Ids
 from .model.times import Clock, system_clock
 from .outbound.console.routes import console_routes
 from .outbound.dicom_web import dicom_web_routes
-from .outbound.fhir_routes import FhirDoor
+from .outbound.fhir_routes import FhirDoor, smart_routes
 from .outbound.health import health_routes
 from .outbound.manual import manual_routes
 from .outbound.pages.routes import page_routes
@@ -117,7 +117,7 @@ class Gateway:
             clock=clock,
             store=store,
             inbox=await open_inbox(home, settings.store.url, settings.inbox),
-            access=Access(book, directory, key=store.store_key, clock=clock),
+            access=Access(book, directory, key=store.store_key, clock=clock, home=home),
             directory=directory,
             people=PersonIndex(store, ids, clock, directory),
             ids=ids,
@@ -166,6 +166,7 @@ class Gateway:
             *dicom_web_routes(shared.dicom_web(self._caller(Door.DICOM_OUT))),
             *health_routes(shared.store),
             *manual_routes(),
+            *smart_routes(),
             Route("/", _to_pages),
         ]
 

@@ -145,6 +145,7 @@ class Shared:
         await self.preparer.close()
         await self.inbox.close()
         await self.store.close()
+        self.access.close()
 
 
 def pacs_of(directory: Directory, clock: Clock) -> Pacs:

@@ -181,21 +181,3 @@ def phone_key(text: str) -> str:
     digits = re.sub(r"\D", "", fold(text))
     digits = re.sub(r"^(?:00)?86(?=1\d{10}$)", "", digits)
     return digits if len(digits) >= 4 and len(set(digits)) > 1 else ""
-
-
-def health_card_key(text: str) -> str:
-    """居民健康卡号 as compared: half-width, capitals, no blanks; its form is local, so no check."""
-    return card_key(text)
-
-
-def names_agree(one: str, other: str) -> bool:
-    """True when two names may be one: equal as compared, or one is empty."""
-    return not one or not other or name_key(one) == name_key(other)
-
-
-def names_similar(one: str, other: str) -> bool:
-    """True for names a tired reader confuses: equal, or one character apart at the same length (孙浩然, 孙浩冉)."""
-    a, b = name_key(one), name_key(other)
-    if not a or not b or len(a) != len(b):
-        return False
-    return sum(x != y for x, y in zip(a, b, strict=True)) <= (1 if len(a) > 1 else 0)

@@ -203,10 +203,6 @@ class Intake:
         kept = await self._inbox.keep(arrival)
         return Receipt(kept, ControlIdReused() if kept.clash else None)
 
-    async def push_all(self, source: Source, bodies: Sequence[tuple[str, bytes]]) -> list[Receipt]:
-        """`push` for (file name, bytes) pairs, in order."""
-        return [await self.push(source, body, name) for name, body in bodies]
-
     def _v2_fault(self, peek: Peek, source: Source | None, line: Line | None) -> GatewayError | None:
         if source is None:
             return UnknownSource("MSH-3, MSH-4")

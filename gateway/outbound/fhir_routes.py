@@ -82,11 +82,9 @@ _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _WRITES = frozenset({"create", "update", "patch", "delete", "batch"})
 
 
-def fhir_routes(parts: FhirParts) -> list[Route]:
-    """`/fhir`, `/fhir/` and everything below; where clients look for SMART, an honest no."""
-    door = FhirDoor(parts)
-    smart = Route("/.well-known/smart-configuration", _no_smart)
-    return [Route("/fhir", door), Route("/fhir/{path:path}", door), smart]
+def smart_routes() -> list[Route]:
+    """Where clients look for SMART outside `/fhir`, which is `FhirDoor`'s: an honest no."""
+    return [Route("/.well-known/smart-configuration", _no_smart)]
 
 
 async def _no_smart(_: Request) -> Response:

@@ -104,16 +104,6 @@ class Record:
         return self.current("DocumentReference")
 
     @property
-    def compositions(self) -> tuple[Json, ...]:
-        """Current Compositions."""
-        return self.current("Composition")
-
-    @property
-    def requests(self) -> tuple[Json, ...]:
-        """Current ServiceRequests."""
-        return self.current("ServiceRequest")
-
-    @property
     def specimens(self) -> tuple[Json, ...]:
         """Current Specimens."""
         return self.current("Specimen")
@@ -122,11 +112,6 @@ class Record:
     def tasks(self) -> tuple[Json, ...]:
         """Current Tasks."""
         return self.current("Task")
-
-    @property
-    def endpoints(self) -> tuple[Json, ...]:
-        """Endpoints that came with the record."""
-        return self.current("Endpoint")
 
     def get(self, reference: object) -> Json | None:
         """The resource a FHIR Reference (or "Type/id") points to, None when it is not in this record."""

@@ -6,13 +6,16 @@ import itertools
 import re
 import secrets
 from collections.abc import Mapping
+from pathlib import Path
 
 from ..errors import NotSignedIn
 from ..model.context import AccessContext
 from ..model.directory import Directory
 from ..model.times import Clock
+from ..store.sign_ins import SignIns
 from .scopes import Door, allow, for_request, standing
-from .signin import CSRF_HEADER, Session, Sessions, SignIn, check_csrf, cookie_value
+from .sessions import FailureLock, Session, Sessions
+from .signin import CSRF_HEADER, SignIn, check_csrf, cookie_value
 from .tokens import Credential, TokenBook
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -22,9 +25,9 @@ _requests = itertools.count(1)
 
 
 class Access:
-    """Knows everybody who may ask. One per process; sessions are lost with it."""
+    """Knows everybody who may ask. One per process; sessions are shared by all of a house."""
 
-    __slots__ = ("_book", "_directory", "_known", "_standing", "sessions", "sign_in", "trusted_proxies")
+    __slots__ = ("_book", "_directory", "_kept", "_known", "_standing", "sessions", "sign_in", "trusted_proxies")
 
     def __init__(
         self,
@@ -33,15 +36,22 @@ class Access:
         *,
         key: bytes,
         clock: Clock,
+        home: Path | None = None,
         trusted_proxies: frozenset[str] = frozenset(),
     ) -> None:
+        """home: where the house keeps its sessions; None: they are this process's own."""
         self._book = book
         self._directory = directory
         self._standing: dict[str, AccessContext] = {}
         self._known = directory.alliances
         self.trusted_proxies = trusted_proxies
-        self.sessions = Sessions(key, clock)
-        self.sign_in = SignIn(book, self.sessions, clock)
+        self._kept = SignIns(home)
+        self.sessions = Sessions(self._kept, book, key, clock)
+        self.sign_in = SignIn(book, self.sessions, FailureLock(self._kept, clock))
+
+    def close(self) -> None:
+        """Let go of the sessions' file; they live on."""
+        self._kept.close()
 
     def of(self, method: str, headers: Mapping[str, str], address: str, request_id: str = "") -> AccessContext:
         """The caller. Header names are lower case. Raises NotSignedIn.

@@ -81,15 +81,24 @@ def outcome_of(error: GatewayError | None) -> str:
     return FAILED if error.http >= 500 else REFUSED
 
 
-def anonymous_row(at: datetime, seen: Seen, error: GatewayError, *, address: str, request_id: str) -> AuditRow:
-    """The row for a caller nobody knows: refused before a context existed."""
+def anonymous_row(
+    at: datetime,
+    seen: Seen,
+    error: GatewayError,
+    *,
+    address: str,
+    request_id: str,
+    kind: str = "rest",
+    user: str = "",
+) -> AuditRow:
+    """The row for a caller nobody knows: refused before a context existed. user: who they say they are."""
     return AuditRow(
         at=at,
         action=seen.action,
-        kind="rest",
+        kind=kind,
         subtype=seen.subtype,
         outcome=REFUSED,
-        user="",
+        user=redact.text(user),
         display="",
         role="",
         member="",
@@ -101,13 +110,8 @@ def anonymous_row(at: datetime, seen: Seen, error: GatewayError, *, address: str
     )
 
 
-def sign_in_row(
-    at: datetime, who: AccessContext, *, subtype: str = "110122", error: GatewayError | None = None
-) -> AuditRow:
-    """A sign-in (DCM 110122) or sign-out (110123) of a page user."""
-    if error is not None:
-        return refused_row(at, who, Seen("E", subtype), error, kind="login")
-    return audit_row(at, who, Seen("E", subtype), kind="login")
+SIGN_IN, SIGN_OUT = Seen("E", "110122"), Seen("E", "110123")
+"""Of a page's user. Source: DICOM PS3.16 CID 403."""
 
 
 def event_ids(row_id: str, row: AuditRow) -> list[str]:
@@ -194,10 +198,11 @@ def _agent(role: Json, display: str, address: str) -> Json:
 def _user(row: AuditRow) -> Json:
     agent: Json = {
         "type": {"coding": [_coding(_PARTICIPATION, "IRCP", "information recipient")]},
-        "role": [{"text": row.role}],
-        "who": {"identifier": {"value": row.user}, "display": row.display},
+        "who": {"identifier": {"value": row.user}, **({"display": row.display} if row.display else {})},
         "requestor": True,
     }
+    if row.role:
+        agent["role"] = [{"text": row.role}]
     if row.member:
         agent["altId"] = f"{row.user}@{row.member}"
     return agent

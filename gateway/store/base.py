@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Protocol
@@ -485,11 +485,3 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Stops writers, checkpoints, closes files."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoreSettings:
-    """`url`: `sqlite:///path/dir` or `postgresql://…`."""
-
-    url: str
-    page_life_s: int = field(default=3600)

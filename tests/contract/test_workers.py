@@ -31,6 +31,7 @@ from tests.flow.messages import oru
 
 TOKEN = "operator-test-token-0123456789abcdef"
 DIGEST = hashlib.sha256(TOKEN.encode()).hexdigest()
+FORM = "application/x-www-form-urlencoded"
 SYSTEM_URI = "urn:oid:2.16.156.10011.1.3.99"
 
 
@@ -107,6 +108,20 @@ async def test_identical_conditional_creates_make_one_beside_plain_creates_of_th
         conditional = [mixed[number] for number in range(1, 64, 2)]
         assert plain == [201] * 32 and set(conditional) <= {200, 201, 412}
         assert conditional.count(201) <= 1 and await held(client, "B") == 32 + conditional.count(201)
+
+
+async def test_who_signs_in_at_one_worker_is_signed_in_at_all(served: Served) -> None:
+    async with served.client() as client:
+        del client.headers["authorization"]
+        answer = await client.post("/ui/signin", data={"token": TOKEN}, headers={"content-type": FORM})
+        assert answer.status_code == 303
+        pages = await asyncio.gather(*(client.get("/console/") for _ in range(32)))
+        assert {page.status_code for page in pages} == {200}
+        await client.post("/ui/signout", headers={"content-type": FORM})
+        client.cookies.set("gateway_session", answer.cookies["gateway_session"])
+        assert {page.status_code for page in await asyncio.gather(*(client.get("/console/") for _ in range(32)))} == {
+            303
+        }
 
 
 async def test_identical_conditional_creates_in_transactions_make_one(served: Served) -> None:

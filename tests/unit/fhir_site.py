@@ -21,7 +21,7 @@ from gateway.model.ids import Ids
 from gateway.model.resource import Json, dumps, loads
 from gateway.model.times import Clock
 from gateway.outbound.fhir_parts import FhirParts, Original
-from gateway.outbound.fhir_routes import FhirDoor, fhir_routes
+from gateway.outbound.fhir_routes import FhirDoor, smart_routes
 from gateway.outbound.fhir_search import finder
 from gateway.outbound.operations.everything import EVERYTHING
 from gateway.outbound.operations.lastn import LASTN
@@ -159,7 +159,7 @@ async def a_site(
     write = FhirWrite(written)
     parts = replace(reading, write=write)
     try:
-        app = Guard(Starlette(routes=fhir_routes(parts)), ahead={"fhir": FhirDoor(parts)})
+        app = Guard(Starlette(routes=smart_routes()), ahead={"fhir": FhirDoor(parts)})
         yield Site(store, time, app, parts, originals)
     finally:
         await preparer.close()

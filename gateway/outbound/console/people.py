@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from msgspec import structs
 from starlette.responses import Response
 
 from ...errors import BadParameter, Forbidden
@@ -12,8 +11,10 @@ from ...identity.steward import Word
 from ...model import systems
 from ...model.query import Filter, Query
 from ...model.resource import Json, loads, reference_id
+from ...model.rest import Seen
+from ...security.audit import audit_row
 from ...store.base import AuditRow
-from ..pages.guard import audit_row, redirect
+from ..pages.guard import redirect
 from .parts import Desk
 from .views_people import act_view, review_view
 
@@ -72,8 +73,8 @@ def _for_stewards(desk: Desk) -> None:
 
 
 def _audit(desk: Desk, subtype: str, task: str) -> AuditRow:
-    row = audit_row(desk.visit.who, desk.visit.parts, subtype, "0", action="U", patients=(), query="")
-    return structs.replace(row, kind="merge", entities=(f"Task/{task[:64]}",))
+    seen = Seen("U", subtype, entities=(f"Task/{task[:64]}",))
+    return audit_row(desk.visit.parts.clock(), desk.visit.who, seen, kind="merge")
 
 
 async def _tasks(desk: Desk, status: tuple[str, ...], codes: tuple[str, ...]) -> tuple[list[Json], bool]:

@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import parse_qs, quote
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from ...errors import Forbidden, GatewayError, NotFound, NotSignedIn, TooLarge
 from ...model.context import AccessContext
+from ...model.rest import Seen
 from ...security.access import request_id_of
+from ...security.audit import REFUSED, audit_row
 from ...security.http import note_fault
 from ...security.scopes import Door, allow
-from ...security.signin import IDLE, Session, check_csrf
+from ...security.sessions import IDLE, Session
+from ...security.signin import check_csrf
 from ...store.base import AuditRow
 from . import moments
 from .parts import Frame, PageParts
@@ -65,9 +67,8 @@ class Visit:
         query: str = "",
     ) -> None:
         """Write the audit row; returns when it is durable."""
-        row = audit_row(self.who, self.parts, subtype, "0", action=action, patients=patients, query=query)
-        row = msgspec.structs.replace(row, entities=entities, kind=_SITES[self.door].kind)
-        await self.parts.store.disclose(row)
+        seen = Seen(action, subtype, patients, entities, query)
+        await self.parts.store.disclose(audit_row(self.parts.clock(), self.who, seen, kind=_SITES[self.door].kind))
 
     def page(self, template: str, **values: object) -> Response:
         """The template with the frame, as an answer."""
@@ -108,8 +109,7 @@ def guarded(parts: PageParts, handler: Handler, door: Door = Door.PAGES, form_by
             return _to_signin(request, error, frame)
         except GatewayError as error:
             if who is not None and isinstance(error, NotFound | Forbidden):
-                row = _refusal(request, who, parts, error)
-                await parts.store.disclose(msgspec.structs.replace(row, kind=_SITES[door].kind))
+                await parts.store.disclose(_refusal(request, who, parts, error, _SITES[door].kind))
             return error_page(error, frame, request_id_of(request.headers))
         except Exception as fault:
             request_id = who.request_id if who else request_id_of(request.headers)
@@ -212,36 +212,6 @@ def _to_signin(request: Request, error: NotSignedIn, frame: Frame) -> Response:
     return redirect("/ui/signin?next=" + quote(request.url.path, safe="/"))
 
 
-def _refusal(request: Request, who: AccessContext, parts: PageParts, error: GatewayError) -> AuditRow:
-    row = audit_row(who, parts, "view", "4", action="R", patients=(), query="")
-    return msgspec.structs.replace(row, detail=f"{error.code} {request.url.path}")
-
-
-def audit_row(
-    who: AccessContext,
-    parts: PageParts,
-    subtype: str,
-    outcome: str,
-    *,
-    action: str,
-    patients: tuple[str, ...],
-    query: str,
-) -> AuditRow:
-    """One audited page."""
-    return AuditRow(
-        at=parts.clock(),
-        action=action,
-        kind="page",
-        subtype=subtype,
-        outcome=outcome,
-        user=who.user,
-        display=who.display,
-        role=str(who.role),
-        member=who.member,
-        purpose=who.purpose,
-        client=who.client,
-        address=who.address,
-        request_id=who.request_id,
-        patients=patients,
-        query=query,
-    )
+def _refusal(request: Request, who: AccessContext, parts: PageParts, error: GatewayError, kind: str) -> AuditRow:
+    seen = Seen("R", "view", detail=f"{error.code} {request.url.path}")
+    return audit_row(parts.clock(), who, seen, kind=kind, outcome=REFUSED)

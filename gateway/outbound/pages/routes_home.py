@@ -22,11 +22,12 @@ from ...model.query import Filter, Query
 from ...model.resource import Json, loads, reference_id
 from ...model.times import instant_text
 from ...security.access import request_id_of
+from ...security.audit import SIGN_IN, SIGN_OUT, anonymous_row, audit_row
 from ...security.scopes import REACH, Door, allow
 from ...security.signin import clear_cookie, cookie_value, set_cookie
 from ...store.base import AuditQuery
 from . import moments
-from .guard import Endpoint, Visit, audit_row, error_page, html, read_form, redirect
+from .guard import Endpoint, Visit, error_page, html, read_form, redirect
 from .parts import Frame, PageParts
 from .render import render
 from .views_home import (
@@ -208,23 +209,25 @@ def signin_post(parts: PageParts) -> Endpoint:
 
 
 async def _sign_in(request: Request, parts: PageParts, form: dict[str, str]) -> Response:
-    address = parts.access.address(request.client.host if request.client else "", request.headers)
+    access, request_id = parts.access, request_id_of(request.headers)
+    address = access.address(request.client.host if request.client else "", request.headers)
     to, user = _within(form.get("next", "")), form.get("user", "").strip()
     # A token needs no user name: one pasted where the password goes is a token still.
     token = form.get("token", "").strip() or ("" if user else form.get("password", "").strip())
     try:
         if token:
-            session, cookie = parts.access.sign_in.with_token(token, address)
+            session, cookie = access.sign_in.with_token(token, address)
         else:
-            session, cookie = parts.access.sign_in.with_password(user, form.get("password", ""), address)
-        who = parts.access.context(session.who, request.headers, address, request_id_of(request.headers))
+            session, cookie = await access.sign_in.with_password(user, form.get("password", ""), address)
+        who = access.context(session.who, request.headers, address, request_id)
         to = _own_start(who, to)
-    except NotSignedIn as error:
-        return _form(parts, to, error.detail_zh or error.zh, status=401)
     except GatewayError as error:
-        return _form(parts, to, error.zh, status=error.http)
-    row = audit_row(who, parts, "signin", "0", action="E", patients=(), query="")
-    await parts.store.disclose(msgspec.structs.replace(row, kind="login"))
+        row = anonymous_row(
+            parts.clock(), SIGN_IN, error, address=address, request_id=request_id, kind="login", user=user[:64]
+        )
+        await parts.store.disclose(row)
+        return _form(parts, to, error.detail_zh or error.zh, status=error.http)
+    await parts.store.disclose(audit_row(parts.clock(), who, SIGN_IN, kind="login"))
     answer = redirect(to)
     answer.headers["set-cookie"] = set_cookie(cookie, secure=parts.secure)
     return answer
@@ -240,12 +243,23 @@ def signout(parts: PageParts) -> Endpoint:
         except GatewayError as error:
             frame = Frame(moments.of(parts.clock(), parts.clock(), full=True))
             return error_page(error, frame, request_id_of(request.headers))
-        parts.access.sessions.end(cookie_value(request.headers.get("cookie", "")))
+        await _sign_out(request, parts)
         answer = redirect("/ui/signin")
         answer.headers["set-cookie"] = clear_cookie()
         return answer
 
     return endpoint
+
+
+async def _sign_out(request: Request, parts: PageParts) -> None:
+    access, cookie = parts.access, cookie_value(request.headers.get("cookie", ""))
+    session = access.sessions.find(cookie)
+    if session is None:
+        return
+    access.sessions.end(cookie)
+    address = access.address(request.client.host if request.client else "", request.headers)
+    who = access.context(session.who, request.headers, address, request_id_of(request.headers))
+    await parts.store.disclose(audit_row(parts.clock(), who, SIGN_OUT, kind="login"))
 
 
 def _form(parts: PageParts, to: str, problem: str = "", *, status: int = 200) -> Response:

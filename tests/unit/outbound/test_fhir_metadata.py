@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 
 from gateway.model.resource import Json
 from gateway.outbound.dicom_web import Pacs, PacsSettings
-from gateway.outbound.fhir_routes import FhirDoor, fhir_routes
+from gateway.outbound.fhir_routes import FhirDoor, smart_routes
 from gateway.outbound.operations.recognition import recognition_operations
 from gateway.outbound.recognition import Judge
 from gateway.security.http import Guard
@@ -30,7 +30,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
     async with a_site(tmp_path) as made, httpx.AsyncClient() as http:
         judge = Judge(made.store, DIRECTORY, SHEET, {}, Pacs(PacsSettings(), http, made.clock))
         parts = replace(made.parts, operations=(*made.parts.operations, *recognition_operations(judge)))
-        made.app = Guard(Starlette(routes=fhir_routes(parts)), ahead={"fhir": FhirDoor(parts)})
+        made.app = Guard(Starlette(routes=smart_routes()), ahead={"fhir": FhirDoor(parts)})
         await made.keep(a_patient(), an_observation(), a_report("o1"))
         yield made
 
@@ -206,7 +206,7 @@ async def test_every_compartment_is_searched_and_no_other(site: Site) -> None:
 
 
 async def test_a_gateway_that_only_reads_declares_no_writing(site: Site) -> None:
-    site.app = Guard(Starlette(routes=fhir_routes(replace(site.parts, write=None, caches={}))))
+    site.app = Guard(FhirDoor(replace(site.parts, write=None, caches={})))
     rest, types = await declared(site)
     assert not {"transaction", "batch"} & {one["code"] for one in rest["interaction"]}
     assert not {"create", "update", "patch", "delete"} & {

@@ -9,9 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 import pytest_asyncio
-from starlette.applications import Starlette
 
-from gateway.outbound.fhir_routes import fhir_routes
+from gateway.outbound.fhir_routes import FhirDoor
 from gateway.security.cors import Cors
 from tests.unit.fhir_site import TOKENS, Site, a_patient, a_site
 
@@ -27,7 +26,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
 
 def browser(site: Site) -> httpx.AsyncClient:
     parts = replace(site.parts, cors=Cors.of([FRIEND + "/"]))
-    transport = httpx.ASGITransport(Starlette(routes=fhir_routes(parts)))
+    transport = httpx.ASGITransport(FhirDoor(parts))
     return httpx.AsyncClient(transport=transport, base_url="http://gateway/fhir/")
 
 

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import httpx
 import pytest_asyncio
-from starlette.applications import Starlette
 
 from gateway.model.resource import Json
 from gateway.outbound.dicom_web import Pacs, PacsSettings
-from gateway.outbound.fhir_routes import fhir_routes
+from gateway.outbound.fhir_routes import FhirDoor
 from gateway.outbound.operations.recognition import recognition_operations
 from gateway.outbound.recognition import Judge
 from gateway.recognise.rules import load
@@ -43,7 +42,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
     async with a_site(tmp_path) as made, httpx.AsyncClient() as http:
         judge = Judge(made.store, DIRECTORY, SHEET, {}, Pacs(PacsSettings(), http, made.clock))
         parts = replace(made.parts, operations=(*made.parts.operations, *recognition_operations(judge)))
-        made.app = Guard(Starlette(routes=fhir_routes(parts)))
+        made.app = Guard(FhirDoor(parts))
         await made.keep(a_patient(), an_observation(), a_report("o1"))
         yield made
 

@@ -12,7 +12,8 @@ from gateway.model.context import Role
 from gateway.model.directory import Alliance, Directory, Member
 from gateway.security.access import Access, request_id_of
 from gateway.security.scopes import Door
-from gateway.security.signin import LOCK_AFTER, hash_password, set_cookie
+from gateway.security.sessions import LOCK_AFTER
+from gateway.security.signin import hash_password, set_cookie
 from gateway.security.tokens import (
     Credential,
     TokenBook,
@@ -44,7 +45,7 @@ class Time:
         return self.now
 
 
-def an_access(time: Time) -> Access:
+def an_access(time: Time, home: Path | None = None) -> Access:
     people = [
         Credential(
             "zhou", "周医生", Role.DOCTOR, "township", digest=token_digest("d" * 40), password=hash_password("好密码 1")
@@ -52,7 +53,7 @@ def an_access(time: Time) -> Access:
         Credential("lis", "LIS 厂商", Role.VENDOR, "county", digest=token_digest("v" * 40)),
         Credential("region", "平台", Role.PLATFORM, digest=token_digest("p" * 40)),
     ]
-    return Access(TokenBook(people), DIRECTORY, key=b"k" * 32, clock=time)
+    return Access(TokenBook(people), DIRECTORY, key=b"k" * 32, clock=time, home=home)
 
 
 def bearer(token: str) -> dict[str, str]:
@@ -146,6 +147,36 @@ def test_a_cookie_is_worth_nothing_after_sign_out_or_when_forged() -> None:
         access.of("GET", {"cookie": f"gateway_session={cookie}"}, "")
 
 
+async def test_all_processes_of_a_house_know_its_sessions_and_its_failures(tmp_path: Path) -> None:
+    one, other = (an_access(time := Time(), tmp_path), an_access(time, tmp_path))
+    session, cookie = one.sign_in.with_token("d" * 40, "")
+    headers = {"cookie": f"gateway_session={cookie}"}
+    assert other.session(headers).csrf == session.csrf
+    other.sessions.end(cookie)
+    with pytest.raises(NotSignedIn):
+        one.session(headers)
+    for number in range(LOCK_AFTER):
+        with pytest.raises(NotSignedIn):
+            await (one, other)[number % 2].sign_in.with_password("zhou", "falsch", f"10.0.2.{number}")
+    with pytest.raises(NotSignedIn):
+        await other.sign_in.with_password("zhou", "好密码 1", "10.0.3.1")
+
+
+def test_the_file_of_sessions_gives_nobody_a_session_and_is_its_owners_alone(tmp_path: Path) -> None:
+    session, cookie = an_access(Time(), tmp_path).sign_in.with_token("d" * 40, "")
+    path = tmp_path / "sessions.db"
+    kept = b"".join(file.read_bytes() for file in tmp_path.glob("sessions.db*"))
+    assert b"zhou" in kept and session.id.encode() not in kept and cookie.encode() not in kept
+    assert path.stat().st_mode & 0o077 == 0
+
+
+def test_a_session_ends_with_its_account(tmp_path: Path) -> None:
+    _, cookie = an_access(Time(), tmp_path).sign_in.with_token("d" * 40, "")
+    gone = Access(TokenBook([]), DIRECTORY, key=b"k" * 32, clock=Time(), home=tmp_path)
+    with pytest.raises(NotSignedIn):
+        gone.session({"cookie": f"gateway_session={cookie}"})
+
+
 def test_a_changing_request_by_cookie_needs_the_sessions_csrf_token() -> None:
     access = an_access(Time())
     session, cookie = access.sign_in.with_token("d" * 40, "")
@@ -160,28 +191,29 @@ def test_the_cookie_cannot_be_read_by_scripts_nor_sent_by_other_sites() -> None:
     assert "HttpOnly" in text and "SameSite=Lax" in text and "Secure" in text
 
 
-def test_a_password_opens_a_session_and_a_wrong_one_says_nothing_about_the_user() -> None:
+async def test_a_password_opens_a_session_and_a_wrong_one_says_nothing_about_the_user() -> None:
     access = an_access(Time())
-    session, _ = access.sign_in.with_password("zhou", "好密码 1", "10.0.0.1")
+    session, _ = await access.sign_in.with_password("zhou", "好密码 1", "10.0.0.1")
     assert session.who.user == "zhou"
     answers = set()
     for user, password in (("zhou", "falsch"), ("nobody", "falsch"), ("lis", "")):
         with pytest.raises(NotSignedIn) as refused:
-            access.sign_in.with_password(user, password, f"10.0.1.{len(answers)}")
+            await access.sign_in.with_password(user, password, f"10.0.1.{len(answers)}")
         answers.add(str(refused.value))
     assert len(answers) == 1
 
 
-def test_five_failures_lock_the_user_for_fifteen_minutes_even_with_the_right_password() -> None:
+async def test_five_failures_lock_the_user_for_fifteen_minutes_even_with_the_right_password() -> None:
     time = Time()
     access = an_access(time)
     for number in range(LOCK_AFTER):
         with pytest.raises(NotSignedIn):
-            access.sign_in.with_password("zhou", "falsch", f"10.0.2.{number}")
+            await access.sign_in.with_password("zhou", "falsch", f"10.0.2.{number}")
     with pytest.raises(NotSignedIn):
-        access.sign_in.with_password("zhou", "好密码 1", "10.0.3.1")
+        await access.sign_in.with_password("zhou", "好密码 1", "10.0.3.1")
     time.now += timedelta(minutes=15, seconds=1)
-    assert access.sign_in.with_password("zhou", "好密码 1", "10.0.3.1")[0].who.user == "zhou"
+    session, _ = await access.sign_in.with_password("zhou", "好密码 1", "10.0.3.1")
+    assert session.who.user == "zhou"
 
 
 def test_five_wrong_tokens_lock_the_address_and_no_other() -> None:

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from gateway.errors import Forbidden, StoreError
+from gateway.errors import Forbidden, NotSignedIn, StoreError
 from gateway.model.context import AccessContext, Role
 from gateway.model.resource import dumps
 from gateway.model.rest import Seen
-from gateway.security.audit import anonymous_row, audit_row, events, refused_row, sign_in_row
+from gateway.security.audit import SIGN_IN, SIGN_OUT, anonymous_row, audit_row, events, refused_row
 from gateway.validate.structure import decode
 
 AT = datetime(2026, 3, 20, 1, tzinfo=UTC)
@@ -32,7 +32,11 @@ SEARCH = Seen("E", "search-type", ("p1", "p2", "p3"), (), "Patient?identifier=x|
         audit_row(AT, WHO, Seen("E", "operation", ("p1",), ("Patient/p1",), "Patient/p1/$everything"), kind="export"),
         refused_row(AT, WHO, READ, Forbidden("x")),
         anonymous_row(AT, READ, Forbidden(), address="10.0.0.1", request_id="req-00001"),
-        sign_in_row(AT, WHO),
+        audit_row(AT, WHO, SIGN_IN, kind="login"),
+        audit_row(AT, WHO, SIGN_OUT, kind="login"),
+        anonymous_row(
+            AT, SIGN_IN, NotSignedIn(), address="10.0.0.1", request_id="req-00002", kind="login", user="zheng"
+        ),
     ],
     ids=lambda row: f"{row.kind}-{row.subtype}-{row.outcome}",
 )

@@ -96,6 +96,15 @@ async def test_sign_out_ends_the_session_for_good(ward: Ward) -> None:
     assert (await ward.client.get("/ui/p/wu")).status_code == 303
 
 
+async def test_every_way_in_and_out_is_written_down(ward: Ward) -> None:
+    await ward.client.post("/ui/signin", data={"user": "990101194201150996", "password": "x"})
+    await ward.client.post("/ui/signin", data={"token": "nobody has this"})
+    await ward.client.post("/ui/signout", data={"csrf": await ward.sign_in()})
+    rows = [(row.subtype, row.outcome, row.user) for row in reversed(await ward.audit(kind="login"))]
+    assert rows[0] == ("110122", "4", "990101********0996")  # a card number typed where the name goes is hidden
+    assert rows[1] == ("110122", "4", "") and rows[2:] == [("110122", "0", "zheng"), ("110123", "0", "zheng")]
+
+
 async def test_an_idle_session_ends_after_a_quarter_of_an_hour(ward: Ward) -> None:
     await ward.sign_in()
     ward.clock.at += timedelta(minutes=16)
