@@ -1,8 +1,13 @@
 """ORU in the inbox → committed, indexed, searchable: one process, validation and audit on, residents in random order.
 
-`--stored N` preloads N resources first (default 20,000; the promise is made at 500,000). The ceiling of
+`--stored N` preloads N resources first (default 20,000; the promise is made at 1,000,000). The ceiling of
 the same run is the same store committing the same puts already prepared: no translation, identity,
 validation or extraction.
+
+`--postgres --workers N`: N gateways, each a process, on one inbox and one store of a PostgreSQL of its own; this one
+only keeps the messages. What is stored is copied in the server (`postgres_stored.py`). The ceiling is left out.
+
+    python -m tests.bench.bench_pipeline [--stored N] [--messages N] [--postgres [--workers N]]
 """
 
 from __future__ import annotations
@@ -10,24 +15,28 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import multiprocessing
 import random
 import tempfile
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import msgspec
 import uvloop
 
 from gateway.app import Gateway
-from gateway.inbox.queue import Arrival
+from gateway.inbox.queue import Arrival, Inbox, open_inbox
 from gateway.model.context import SYSTEM
 from gateway.model.message import RawMessage
 from gateway.model.query import Filter, Query
 from gateway.model.times import system_clock
 from gateway.pipeline import Work
-from gateway.settings import General, Http, Mllp, Settings
+from gateway.settings import General, Http, Mllp, Settings, StoreUrl
 from gateway.store.base import Plan
 from tests.bench.machine import machine, row
+from tests.bench.postgres_stored import fill
+from tests.contract.postgres import TestServer
 from tests.flow.messages import oru
 
 _AT_ONCE = 48
@@ -40,8 +49,7 @@ def _rss_mb() -> tuple[float, float]:
     return found["VmRSS"], found["RssAnon"]
 
 
-async def _feed(gateway: Gateway, first: int, count: int, residents: int, chance: random.Random) -> None:
-    """Keep `count` messages in the inbox and wait until the last is settled."""
+async def _keep(inbox: Inbox, first: int, count: int, residents: int, chance: random.Random) -> None:
     now = system_clock()
     for start in range(first, first + count, 500):
         batch = range(start, min(start + 500, first + count))
@@ -49,7 +57,12 @@ async def _feed(gateway: Gateway, first: int, count: int, residents: int, chance
             Arrival("city_first_hospital", "v2", oru(n, chance.randrange(residents)), now, control=f"T{n:08d}")
             for n in batch
         ]
-        await asyncio.gather(*[gateway.inbox.keep(one) for one in arrivals])
+        await asyncio.gather(*[inbox.keep(one) for one in arrivals])
+
+
+async def _feed(gateway: Gateway, first: int, count: int, residents: int, chance: random.Random) -> None:
+    """Keep `count` messages in the inbox and wait until the last is settled."""
+    await _keep(gateway.inbox, first, count, residents, chance)
     await gateway.worker.drained()
 
 
@@ -114,14 +127,78 @@ async def _made(gateway: Gateway, messages: int) -> int:
     return len(msgspec.json.decode(outcome)["resources"]) * messages
 
 
+# ---- several processes on PostgreSQL --------------------------------------------------------------
+def _worker(pipe: Connection, home: str, url: str) -> None:
+    async def run() -> None:
+        settings = Settings(gateway=General(home=home), http=Http(port=0), mllp=Mllp(port=-1), store=StoreUrl(url))
+        gateway = await Gateway.open(settings)
+        await gateway.start()
+        pipe.send(None)
+        while await asyncio.to_thread(pipe.recv):
+            pipe.send(time.process_time())
+        await gateway.close()
+
+    uvloop.run(run())
+
+
+async def _beside(url: str, pipes: list[Connection], stored: int, messages: int) -> None:
+    inbox, chance, residents = await open_inbox(Path("."), url), random.Random(7), max(200, stored // 300)
+
+    async def done(first: int, count: int) -> float:
+        begun = time.perf_counter()
+        await _keep(inbox, first, count, residents, chance)
+        while await inbox.messages.open_count():
+            await asyncio.sleep(0.05)
+        return time.perf_counter() - begun
+
+    await done(0, max(messages // 4, 200))
+    before = [_cpu_s(pipe) for pipe in pipes]
+    took = await done(10_000_000, messages)
+    used = [_cpu_s(pipe) - then for pipe, then in zip(pipes, before, strict=True)]
+    row(f"pipeline, ORU of 20 items, {len(pipes)} processes", messages / took, "msg/s")
+    print(f"  CPU of the gateways a message: {sum(used) / messages * 1e3:.2f} ms")
+    await inbox.close()
+
+
+def _cpu_s(pipe: Connection) -> float:
+    pipe.send(True)
+    return float(pipe.recv())
+
+
+def _on_postgres(home: str, stored: int, messages: int, workers: int) -> None:
+    server, context = TestServer(), multiprocessing.get_context("spawn")
+    try:
+        url = server.schema()
+        uvloop.run(fill(url, stored))
+        pipes, processes = [], []
+        for number in range(workers):
+            here, there = context.Pipe()
+            process = context.Process(target=_worker, args=(there, f"{home}/{number}", url), daemon=True)
+            process.start()
+            here.recv()
+            pipes.append(here)
+            processes.append(process)
+        uvloop.run(_beside(url, pipes, stored, messages))
+        for pipe, process in zip(pipes, processes, strict=True):
+            pipe.send(False)
+            process.join(30)
+    finally:
+        server.close()
+
+
 def main() -> None:
     """See the module's docstring."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--stored", type=int, default=20_000)
     parser.add_argument("--messages", type=int, default=1_000)
+    parser.add_argument("--postgres", action="store_true")
+    parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
     print(machine())
     with tempfile.TemporaryDirectory(dir=".") as name:
+        if args.postgres:
+            _on_postgres(name, args.stored, args.messages, args.workers)
+            return
         uvloop.run(_run(Path(name), args.stored, args.messages))
 
 
