@@ -20,7 +20,7 @@ _MAX_BASES = 16
 _READ = ("read", "vread", "history-instance", "history-type", "search-type")
 _WRITE = ("create", "update", "patch", "delete")
 _GRAMMAR = (
-    "链式参数（patient.name，最多 3 级）、_has、:iterate 与全部修饰符均可用；"
+    "链式参数（patient.name，最多 3 级）、_has 与 :iterate 均可用；各参数可用的修饰符列在其 documentation 中；"
     "_sort、_count、_total、_summary、_elements、_include、_revinclude 适用于除 AuditEvent 之外的各类型；"
     "跨类型查询须给 _type。"
 )
@@ -110,7 +110,11 @@ def _entry(type_: str, interactions: tuple[str, ...], parameters: Mapping[str, P
 
 def _parameter(code: str, one: Parameter) -> Json:
     found: Json = {"name": code, "type": one.kind}
-    return found | ({"definition": one.definition} if one.definition else {})
+    words = " ".join(f":{word}" for word in sorted(one.modifiers - frozenset(one.targets)))
+    said = words + (" :[type]" if not one.modifiers.isdisjoint(one.targets) else "")
+    return (
+        found | ({"definition": one.definition} if one.definition else {}) | ({"documentation": said} if said else {})
+    )
 
 
 def _pointing_at(parts: FhirParts) -> dict[str, list[str]]:

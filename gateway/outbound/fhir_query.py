@@ -165,6 +165,9 @@ def _parsed(draft: _Draft, type_: str) -> Parsed:
         raise BadParameter(
             "_sort", "across types only -_lastUpdated", detail_zh="跨类型查询只能按 -_lastUpdated 排序。"
         )
+    if draft.summary == "text" and draft.includes:
+        hint = "not together with _include or _revinclude"
+        raise BadParameter("_summary=text", hint, detail_zh="不能与 _include、_revinclude 同用。")
     summary = "count" if counting else draft.summary
     shape = Shape(draft.format, draft.pretty, summary, draft.elements)
     return Parsed(query, shape, tuple(draft.applied), tuple(draft.ignored), draft.page)
@@ -227,12 +230,12 @@ def _take(
         except UnknownParameter:
             if not rules.lenient:
                 raise
-            draft.ignored.append(_ignored(name))
+            draft.ignored.append(ignored(name))
             return
     elif head in _UNSERVED:
         if not rules.lenient:
             raise UnknownParameter(name[:64], "a FHIR parameter not served here", detail_zh="此服务器未提供该参数。")
-        draft.ignored.append(_ignored(name))
+        draft.ignored.append(ignored(name))
         return
     else:
         _unknown(draft, name, frozenset(known) | CONTROLS, rules)
@@ -299,16 +302,17 @@ def _sort(value: str, known: Mapping[str, Parameter]) -> tuple[tuple[str, bool],
 def _unknown(draft: _Draft, name: str, known: frozenset[str], rules: Rules) -> None:
     head = bare(name)
     if rules.lenient or head in rules.client_controls:
-        draft.ignored.append(_ignored(name))
+        draft.ignored.append(ignored(name))
         return
     near = nearest(head, known)
     if head.startswith("_") and (near is None or near[1] > 2):
-        draft.ignored.append(_ignored(name))
+        draft.ignored.append(ignored(name))
         return
     raise UnknownParameter(name[:64], _nearest_text(head, known), detail_zh=_nearest_zh(head, known))
 
 
-def _ignored(name: str) -> Finding:
+def ignored(name: str) -> Finding:
+    """The remark that a parameter did nothing."""
     code = UnknownParameter.code
     return Finding(code, "warning", name[:64], f"参数 {name[:64]} 被忽略。", f"The parameter {name[:64]} was ignored.")
 

@@ -228,6 +228,8 @@ def _entries(page: Page, base: str, shape: Shape) -> list[bytes]:
     if not shape.elements and not shape.summary:
         return entries(page.matches, base, "match") + entries(page.included, base, "include")
     found = [entry(one, base, "match", _cut(one, shape)) for one in page.matches]
+    if not shape.summary:  # elements are those of the matches (FHIR R4 search.html#elements)
+        return found + entries(page.included, base, "include")
     return found + [entry(one, base, "include", _cut(one, shape)) for one in page.included]
 
 

@@ -43,7 +43,7 @@ async def _agree(trial: Trial, pairs: int, way: str) -> None:
 
 
 async def test_searches_answer_as_the_oracle_says(site: Site, way: str) -> None:
-    await _agree(await build(site, len(way), guessing=way == "many"), 450, way)
+    await _agree(await build(site, len(way), guessing=way == "many"), 250, way)
 
 
 @pytest.mark.slow

@@ -64,6 +64,7 @@ class Asker:
         self.world = world
         self.types = sorted({one.type for one in world.stored})
         self.by_type: dict[str, list[Stored]] = {}
+        self.used: dict[str, tuple[list[Parameter], list[Parameter]]] = {}
         for one in world.stored:
             self.by_type.setdefault(one.type, []).append(one)
 
@@ -75,14 +76,17 @@ class Asker:
             return f"{within}*" if within else "", self.across(within) + self.controls("")
         types = self.inside(within)
         type_ = self.rng.choices(types, [len(self.by_type[t]) + 10 for t in types])[0]
-        given = [self.condition(type_, 2) for _ in range(self.rng.choice([0, 1, 1, 1, 1, 2, 2, 3]))]
+        given = [
+            self.condition(type_, 2)
+            for _ in range(self.rng.choice([0, 0, 1, 1] if within else [0, 1, 1, 1, 1, 2, 2, 3]))
+        ]
         if self.rng.random() < 0.35:
             given.append(("_sort", self.sort(type_)))
         return within + type_, given + self.controls(type_)
 
     def controls(self, type_: str) -> list[tuple[str, str]]:
         """How the answer should come."""
-        given = [("_count", self.rng.choice(["0", "1", "2", "5", "5", "50", "1000", "1000"]))]
+        given = [("_count", self.rng.choice(["0", "1", "3", "3", "7", "7", "50", "1000", "1000", "1000"]))]
         if self.rng.random() < 0.3:
             given.append(("_total", self.rng.choice(["accurate", "accurate", "estimate", "none"])))
         rules = self.rng.sample(_ALONG, self.rng.choice([0, 0, 1, 2]))
@@ -104,7 +108,7 @@ class Asker:
         some = sorted(self.rng.sample(types, self.rng.choice([1, 2, 2, 3, len(types)])))
         given = [("_type", ",".join(some))] if not within or self.rng.random() < 0.6 else []
         shared = self.shared(some if given else [*compartments()[within.partition("/")[0]], within.partition("/")[0]])
-        made = [self.filter(self.rng.choice(some)) for _ in range(12)]
+        made = [self.filter(self.rng.choice(some)) for _ in range(5)]
         fitting = [one for one in made if one[0].partition(":")[0] in shared]
         given += fitting[: self.rng.choice([0, 1, 1, 2])]
         return given + ([("_sort", "-_lastUpdated")] if self.rng.random() < 0.2 else [])
@@ -137,8 +141,7 @@ class Asker:
                 self.rng.sample(FULL_TEXT, self.rng.choice([1, 1, 2]))
             )
         while True:
-            known = [p for p in parameters(type_).values() if p.code not in LEFT_OUT]
-            used = [p for p in known if any(found(one, p) for one in self.by_type[type_][:20])] or known
+            known, used = self.parameters(type_)
             param = self.rng.choice(used if self.rng.random() < 0.9 else known)
             if param.code == "_id":
                 return "_id", ",".join(self.rng.choice(self.by_type[type_]).id for _ in range(self.rng.choice([1, 2])))
@@ -150,6 +153,16 @@ class Asker:
             made = self.valued(type_, param)
             if made is not None:
                 return made
+
+    def parameters(self, type_: str) -> tuple[list[Parameter], list[Parameter]]:
+        """All that can be asked of a type, and those that some have a value for."""
+        if type_ not in self.used:
+            known = [p for p in parameters(type_).values() if p.code not in LEFT_OUT]
+            self.used[type_] = (
+                known,
+                [p for p in known if any(found(one, p) for one in self.by_type[type_][:20])] or known,
+            )
+        return self.used[type_]
 
     def valued(self, type_: str, param: Parameter) -> tuple[str, str] | None:
         modifier = self.modifier(type_, param)

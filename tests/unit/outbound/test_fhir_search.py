@@ -130,6 +130,18 @@ async def test_elements_cut_each_match(site: Site) -> None:
     assert set(bundle["entry"][0]["resource"]) == {"resourceType", "id", "meta", "status", "code"}
 
 
+async def test_elements_leave_whole_what_goes_along(site: Site) -> None:
+    asked = "Observation?_id=o1&_include=Observation:subject"
+    whole = (await found(site, asked))["entry"][1]["resource"]
+    assert (await found(site, f"{asked}&_elements=status"))["entry"][1]["resource"] == whole
+    assert "SUBSETTED" in str((await found(site, f"{asked}&_summary=true"))["entry"][1]["resource"])
+
+
+async def test_a_summary_of_texts_includes_nothing(site: Site) -> None:
+    for way in ("_include=Observation:subject", "_revinclude=Observation:derived-from"):
+        assert (await site.get(f"Observation?_id=o1&{way}&_summary=text")).status_code == 400
+
+
 async def test_a_search_for_a_merged_person_gives_the_survivors_and_says_so(site: Site) -> None:
     merged = a_patient("old", active=False, link=[{"type": "replaced-by", "other": {"reference": "Patient/p1"}}])
     await site.keep(merged)
