@@ -339,23 +339,23 @@ def instant_of(ms: int) -> datetime:
 
 
 @lru_cache(4096)
-def _instant(ms: int) -> tuple[datetime, bytes]:
-    """The rows of a page share few instants."""
+def _spliced(version: int, ms: int) -> tuple[datetime, bytes]:
+    """The instant of a version, and what stands between its id and its own meta; the rows of a page share few."""
     at = instant_of(ms)
-    return at, instant_text(at).encode()
+    return at, f'","meta":{{"versionId":"{version}","lastUpdated":"{instant_text(at)}"'.encode()
 
 
 def to_resource(row: Row, codec: Codec) -> Resource:
     """One version with its whole JSON: `id` and `meta` follow `resourceType`."""
     _, _, type_, flags, member, _, version, ms, _, src, _, id_, _, frame = row
-    at, text = _instant(ms)
+    at, head = _spliced(version, ms)
     if flags & DELETED:
         return Resource(type_, id_, version, at, member, src, b"", True)
-    meta, _, body = codec.unpack(frame).partition(b"\n")
-    start = _start(type_)
-    head = f'","meta":{{"versionId":"{version}","lastUpdated":"'.encode()
-    more = b'",' if len(meta) > 2 else b'"'
-    whole = b"".join((start, b',"id":"', id_.encode(), head, text, more, meta[1:], body[len(start) :]))
+    said = codec.unpack(frame)
+    cut = said.index(b"\n")
+    body, start = said[cut + 1 :], _start(type_)
+    more = b"," if cut > 2 else b""
+    whole = b"".join((start, b',"id":"', id_.encode(), head, more, said[1:cut], body[len(start) :]))
     return Resource(type_, id_, version, at, member, src, whole, False, subject_of(type_, id_, body))
 
 

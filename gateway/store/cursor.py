@@ -17,7 +17,7 @@ from ..errors import BadParameter, ExpiredPage
 from ..model.query import Query
 
 _MAC = 12
-_encode = msgspec.msgpack.Encoder().encode
+_encode = msgspec.msgpack.Encoder(order="deterministic").encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,4 +74,4 @@ def _foreign() -> BadParameter:
 def _fingerprint(query: Query) -> bytes:
     # The page size may change from page to page; everything else makes another search.
     same = replace(query, cursor="", count=0, total="none", includes=())
-    return hashlib.blake2b(repr(same).encode(), digest_size=8).digest()
+    return hashlib.blake2b(_encode(same), digest_size=8).digest()

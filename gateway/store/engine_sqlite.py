@@ -67,8 +67,6 @@ _EMPTY = (0, 0, 0)
 _HERE = 500
 """Rows read on the event loop at once."""
 _LARGE = 1_000  # puts of a plan
-_CHART = 2_000
-"""Rows of one home that are read through what is remembered; more are read past it."""
 _STEPS, _BUSY = 100, 600
 """Steps of bringing postings together at a time, unless there were so many commits since the last time."""
 SECONDS = 5.0
@@ -94,7 +92,7 @@ class SqliteEngine(Beside):
         self._wordings = Wordings()
         self.zones = SqliteZones(self._reader, self._writer, self._names, self._apart)
         self._known = Known(self._names, *self._one("SELECT tx, at FROM tx ORDER BY tx DESC LIMIT 1"))
-        self._settled, self._few = self._known.tx, pieces(self._reader) <= 2 * FEW
+        self._settled, self._few = self._known.tx, pieces(self._reader) <= FEW
         self.store_key: bytes = self._one("SELECT value FROM meta WHERE name = 'key'")[0]
 
     # ---- helpers -----------------------------------------------------------------------------
@@ -122,7 +120,7 @@ class SqliteEngine(Beside):
             self._pool.put(connection)
 
     def _rows(self, db: apsw.Connection, sql: str, values: Sequence[Any]) -> list[Row]:
-        return list(map(self._names.row, db.execute(sql, tuple(values))))
+        return self._names.rows(db.execute(sql, tuple(values)))
 
     @property
     def pages(self) -> Pages:
@@ -237,11 +235,21 @@ class SqliteEngine(Beside):
     async def survivors(self, fhs: Sequence[int]) -> dict[int, str]:
         """Ids of the Patients that replace superseded ones."""
         unknown = self._known.unknown(fhs)
-        if unknown:
+        if len(unknown) == 1:
+            self._learn(unknown[0])
+        elif unknown:
             sql = "SELECT fh, id FROM carray(?) AS asked CROSS JOIN survivor ON survivor.fh = asked.value"
             found = {row[0]: row[1] for row in self._reader.execute(sql, (numbers(unknown),))}
             self._known.keep_survivors(unknown, found)
         return self._known.survivors(fhs)
+
+    def _learn(self, fh: int) -> None:
+        """Who reads for a Patient, and their number, which is asked for next."""
+        sql = "SELECT (SELECT rid FROM dir WHERE fh = ?1), (SELECT id FROM survivor WHERE fh = ?1)"
+        rid, survivor = self._one(sql, fh)
+        self._known.keep_survivors((fh,), {fh: survivor} if survivor else {})
+        if rid:
+            self._known.keep_person(fh, rid >> SEQ_BITS)
 
     async def led(self, fhs: Sequence[int]) -> dict[int, str]:
         """The same: there is no other process."""
@@ -251,11 +259,12 @@ class SqliteEngine(Beside):
     async def home(
         self, person: int, sight: Sight, *, types: Sequence[str], match: Match, below: int, limit: int, bodies: bool
     ) -> list[Row]:
-        """One range of rows, newest first; those read lately are not read again."""
-        rids = at_home(self._reader, self._names, person, sight, types, match, below, limit, few=self._few)
-        if len(rids) <= _CHART:
-            return self._known.rows(self._reader, rids)
-        return self._by_key(self._reader, rids, WITH_BODY if bodies else WITHOUT_BODY)
+        """One range of rows, newest first, in one statement: other questions about a person are about other rows."""
+        columns = WITH_BODY if bodies else WITHOUT_BODY
+        asked = at_home(
+            self._reader, self._names, person, sight, types, match, below, limit, few=self._few, columns=columns
+        )
+        return self._rows(self._reader, *asked)
 
     async def homes(
         self, persons: Sequence[int], sight: Sight, *, types: Sequence[str], match: Match, below: Place, limit: int
@@ -429,7 +438,7 @@ class SqliteEngine(Beside):
         steps = 0
         while commits < _BUSY and steps < _STEPS and await self._writer.run(together):
             steps += 1
-        self._few = pieces(self._reader) <= 2 * FEW
+        self._few = pieces(self._reader) <= FEW
         return steps
 
     async def purge(self, before: datetime, limit: int) -> int:

@@ -27,8 +27,12 @@ def at_home(
     limit: int,
     *,
     few: bool,
-) -> list[int]:
-    """Of the rows of a home below a key those that match, newest first. few: postings lie in few pieces."""
+    columns: str,
+) -> tuple[str, tuple[Any, ...]]:
+    """Statement and values that give of the rows of a home below a key those that match, newest first.
+
+    few: postings lie in few pieces.
+    """
     first = person << SEQ_BITS
     top = min(below, first + SEQ_MASK + 1)
     source, key = "row WHERE", "row.rid"
@@ -40,10 +44,10 @@ def at_home(
     where, values = sight_sql(sight, names)
     also, words = match_sql(match)
     sql = (
-        f"SELECT row.rid FROM {source} {key} >= ? AND {key} < ? AND {where}{types_sql(types, names)}{also}"
+        f"SELECT {columns} FROM {source} {key} >= ? AND {key} < ? AND {where}{types_sql(types, names)}{also}"
         f" ORDER BY {key} DESC LIMIT ?"
     )
-    return keys_of(db, sql, (*asked, first, top, *values, *words, limit))
+    return sql, (*asked, first, top, *values, *words, limit)
 
 
 def aged(

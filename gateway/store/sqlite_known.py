@@ -45,7 +45,7 @@ class Known(People):
         lacking = [rid for rid in rids if rid not in known]
         if lacking:
             sql = f"SELECT {WITH_BODY} FROM carray(?) AS asked CROSS JOIN row ON row.rid = asked.value"
-            fresh = list(map(self._names.row, db.execute(sql, (numbers(lacking),))))
+            fresh = self._names.rows(db.execute(sql, (numbers(lacking),)))
             known.update({row[0]: row for row in fresh})
             self._bytes += sum(map(_size, fresh))
         return [known[rid] for rid in rids]

@@ -39,8 +39,7 @@ class SqliteReading:
             f"SELECT {WITH_BODY} FROM carray(?) AS asked CROSS JOIN dir ON dir.fh = asked.value"
             f" CROSS JOIN row ON row.rid = dir.rid WHERE dir.ver > 0 AND {where}"
         )
-        found = map(self._names.row, self._db.execute(sql, (numbers(fhs), *values)))
-        return {row.fh: row for row in found}
+        return {row.fh: row for row in self._names.rows(self._db.execute(sql, (numbers(fhs), *values)))}
 
     async def dictionaries(self, known: dict[int, bytes]) -> dict[int, bytes]:
         """Those of the file, which may lack the newest: nothing was packed with it yet."""

@@ -50,11 +50,13 @@ class Names:
         """Numbers of those that have one."""
         return sorted(self.number[text] for text in texts if text in self.number)
 
-    def row(self, values: tuple[Any, ...]) -> Row:
-        """A Row from the columns above."""
-        rid, tx, typ, flags, member, acl, version, at, fh, src, prev, id_, keys, body = values
-        text = self.text
-        return Row(rid, tx, text[typ], flags, text[member], acl, version, at, fh, src, prev, id_, keys, body)
+    def rows(self, found: Iterable[tuple[Any, ...]]) -> list[Row]:
+        """Rows from the columns above. Made as tuples are: a page has many."""
+        text, made = self.text, tuple.__new__
+        return [
+            made(Row, (rid, tx, text[typ], flags, text[member], acl, version, at, fh, src, prev, id_, keys, body))
+            for rid, tx, typ, flags, member, acl, version, at, fh, src, prev, id_, keys, body in found
+        ]
 
 
 def numbers(values: Sequence[int]) -> Any:

@@ -41,14 +41,18 @@ def pieces(db: apsw.Connection) -> int:
 def together(db: apsw.Connection) -> bool:
     """Bring a little of the postings together, about 10 ms of work; False when they lie in few pieces already.
 
-    First pieces of about the same size, then all.
+    Pieces of about the same size, so that each row is moved a few times only; all of them where many sizes are left.
     """
-    if pieces(db) <= FEW:
+    found = pieces(db)
+    if found <= FEW:
         return False
     merge, before = "INSERT INTO post(post, rank) VALUES('merge', ?)", db.total_changes()
     db.execute(merge, (_PAGES,))
-    if db.total_changes() - before < 2:  # nothing of one size, says FTS5
-        db.execute(merge, (-_PAGES,))
+    if db.total_changes() - before >= 2:  # FTS5 says so when it did something
+        return True
+    if found <= 2 * FEW:
+        return False
+    db.execute(merge, (-_PAGES,))
     return True
 
 

@@ -106,5 +106,5 @@ class OrderedWalk:
             f"SELECT {column}, {WITHOUT_BODY} FROM {table} CROSS JOIN row ON row.rid = o.rid WHERE {condition}{place}"
             f" AND {where}{also} ORDER BY {column} {way}, o.rid {way} LIMIT ?"
         )
-        rows = db.execute(sql, (*bound, *at, *values, *words, limit))
-        return [Placed(row[0], self.names.row(row[1:])) for row in rows]
+        found = list(db.execute(sql, (*bound, *at, *values, *words, limit)))
+        return list(map(Placed, [row[0] for row in found], self.names.rows([row[1:] for row in found])))
