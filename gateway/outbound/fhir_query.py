@@ -5,8 +5,10 @@ Sources: FHIR R4 search.html; limits from reliability-security T21.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import cast
 from urllib.parse import parse_qsl, quote
 
@@ -22,6 +24,9 @@ from .fhir_conditions import Lookup, Parameter, bare, condition, includes, is_li
 MAX_COUNT = 1000
 DEFAULT_COUNT = 50
 MAX_PARAMETERS = 20
+_FIELDS = 200
+"""Parameters that are looked at at all."""
+_PLAIN = re.compile(r"[A-Za-z0-9:/,|$.\-_~]*")
 
 CLIENT_CONTROLS = frozenset({"_t", "_dc", "_", "_cb", "_ts", "_nocache", "_totalMethod", "_requestid"})
 """Control parameters of clients that mean nothing to a server; ignored and reported."""
@@ -96,8 +101,10 @@ class _Draft:
 
 def pairs(query: str) -> list[tuple[str, str]]:
     """Name and value of each parameter, decoded. Raises BadParameter for bytes that are no UTF-8."""
+    if "%" not in query and "+" not in query and query.count("&") < _FIELDS:  # nothing to decode
+        return [(name, value) for name, _, value in [part.partition("=") for part in query.split("&") if part]]
     try:
-        return parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=200)
+        return parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=_FIELDS)
     except (UnicodeDecodeError, ValueError) as fault:
         raise BadParameter("query", type(fault).__name__) from fault
 
@@ -117,7 +124,16 @@ def given_to(call: Call) -> list[tuple[str, str]]:
 
 def query_text(given: tuple[tuple[str, str], ...]) -> str:
     """A query string of name and value pairs, readable where RFC 3986 allows."""
-    return "&".join(f"{quote(name, safe=':.-_')}={quote(value, safe=':/,|$.-_~')}" for name, value in given)
+    return "&".join([f"{_quoted_name(name)}={_quoted(value)}" for name, value in given])
+
+
+@lru_cache(1024)
+def _quoted_name(name: str) -> str:
+    return quote(name, safe=":.-_")
+
+
+def _quoted(value: str) -> str:
+    return value if _PLAIN.fullmatch(value) else quote(value, safe=":/,|$.-_~")
 
 
 def parse(
