@@ -358,7 +358,8 @@ class Whole(Struct, frozen=True):
     """A question for a whole record, of a Patient or an Encounter. types: empty = all.
 
     since: epoch ms, versions born then or later. care: first and last epoch ms a date of care must touch.
-    as_of, at: the moment of the first page (transaction, epoch ms), 0 = now. below: where the page before ended.
+    as_of, at: the moment of the first page (transaction, epoch ms), 0 = now. below: where the page before ended; along:
+    also what its resources refer to.
     """
 
     type: str
@@ -370,13 +371,17 @@ class Whole(Struct, frozen=True):
     as_of: int = 0
     at: int = 0
     below: tuple[int, int, int] | None = None
+    along: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class WholePage:
-    """The resource itself, then the newest first; `next` is where the following page begins, None on the last."""
+    """The resource itself, then the newest first; `next` is where the following page begins, None on the last.
+
+    along: what these refer to and is of nobody's record, as practitioners are."""
 
     resources: tuple[Resource, ...]
+    along: tuple[Resource, ...]
     next: tuple[int, int, int] | None
     as_of: int
     at: datetime

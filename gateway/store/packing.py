@@ -25,8 +25,10 @@ _Packed = tuple[
     tuple[tuple[int, float, tuple[int, ...]], ...],
     tuple[tuple[int, str], ...],
 ]
+_Referring = tuple[bytes, tuple[tuple[int, int], ...], msgspec.Raw, msgspec.Raw, msgspec.Raw]
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Packed).decode
+_referring = msgspec.msgpack.Decoder(_Referring).decode
 _loose = msgspec.msgpack.Decoder().decode
 
 
@@ -59,6 +61,17 @@ def pack_keys(keys: Keys) -> bytes:
 def present_of(blob: bytes) -> int:
     """`Keys.present` alone, without decoding the rest: an array of five whose first is at most 255 bytes."""
     return int.from_bytes(blob[3 : 3 + blob[2]], "little") if blob[:2] == b"\x95\xc4" else 0
+
+
+def refs_of(blob: bytes) -> Sequence[tuple[int, int]]:
+    """`Keys.refs` alone."""
+    if not blob:
+        return ()
+    try:
+        found: _Referring = _referring(blob)
+    except msgspec.ValidationError:  # as below
+        return decode_keys(blob).refs
+    return found[1]
 
 
 @lru_cache(8192)

@@ -1,18 +1,23 @@
 """The whole record of a Patient or an Encounter: the resource itself, then what lies in its compartment, newest first.
 
 A Patient's rows are one stretch of the table (their home) and what postings find elsewhere; an Encounter's are found by
-postings alone. A page shows one transaction's moment and goes on after the last row given (design-store §5).
+postings alone. A page shows one transaction's moment and goes on after the last row given (design-store §5). With it go
+those that its rows refer to and that lie in nobody's record; what lies in somebody's comes with that alone.
 """
 
 from __future__ import annotations
 
+from functools import cache
+
 from ..errors import TooCostly
 from ..model.context import AccessContext
+from ..validate.definitions import compartment, resource_types
 from .base import Whole, WholePage, fh_of, hash64, param_number
 from .bodies import instant_of
 from .engine import NOTHING, RETIRED, SEQ_BITS, Engine, Match, Row, Sight
+from .index import params
 from .opened import Opened
-from .packing import unpack_keys
+from .packing import refs_of, unpack_keys
 from .search import sight_of
 from .totals import GATHER
 
@@ -39,7 +44,14 @@ class Records:
         rows += await self._rest(asked, person, fh, sight, asked.count + 1 - len(rows))
         shown = rows[: asked.count]
         place = _after(shown, asked, person, fh) if len(rows) > asked.count else None
-        return WholePage(tuple(self._opened.all(await self._filled(shown, sight))), place, as_of, at)
+        along = tuple(self._opened.all(await self._along(asked, shown, sight)))
+        return WholePage(tuple(self._opened.all(await self._filled(shown, sight))), along, place, as_of, at)
+
+    async def _along(self, asked: Whole, rows: list[Row], sight: Sight) -> list[Row]:
+        wanted = {fh: None for row in rows for number, fh in refs_of(row.keys) if number in _leading_out(row.type)}
+        met = await self._engine.current(list(wanted), sight) if wanted else {}
+        known = (row for row in met.values() if row.type in _nobodys() and _recent(asked, row))
+        return [row for row in known if not asked.types or row.type in asked.types]
 
     async def _own(self, asked: Whole, fh: int, sight: Sight) -> list[Row]:
         row = (await self._engine.current((fh,), sight)).get(fh)
@@ -84,6 +96,19 @@ class Records:
         bare = [row.rid for row in rows if not row.body]
         whole = await self._engine.rows(bare, sight) if bare else {}
         return [whole.get(row.rid, row) for row in rows] if whole else rows
+
+
+@cache
+def _nobodys() -> frozenset[str]:
+    """Types that lie in no Patient's record."""
+    return resource_types() - {"Patient", *compartment("Patient")}
+
+
+@cache
+def _leading_out(type_: str) -> frozenset[int]:
+    """Numbers of the parameters that may point to one of them."""
+    references = (one for one in params(type_).values() if one.kind == "reference")
+    return frozenset(one.number for one in references if not one.targets or not _nobodys().isdisjoint(one.targets))
 
 
 def _age(row: Row) -> tuple[int, int]:

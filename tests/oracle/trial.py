@@ -172,7 +172,7 @@ def _total(trial: Trial, query: Query, total: int | None, expected: list[Stored]
     if query.total == "none":
         return f"total {total}, not asked for" if total is not None else ""
     if query.total == "estimate" and trial.guessing:
-        return "" if total is not None and 0 <= total <= len(trial.current) + 9 else f"estimated at {total}"
+        return "" if total is not None and 0 <= total <= 2 * len(trial.current) else f"estimated at {total}"
     return f"total {total}, wanted {len(expected)}" if total != len(expected) else ""
 
 

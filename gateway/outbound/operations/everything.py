@@ -1,6 +1,7 @@
 """`Patient/{id}/$everything`, `Encounter/{id}/$everything`: a whole record at one moment, at once or in pages.
 
-What lies in the compartment, the resource itself first, then the newest. A record of more than `_AT_ONCE` resources
+What lies in the compartment, the resource itself first, then the newest; with it what these refer to and is of nobody's
+record (mode include). A record of more than `_AT_ONCE` resources
 leaves in parts, each audited before it goes. Of a merged Patient it is the survivor's, and says so. `start` and `end`
 look at every date of care a resource is found by; what has none (an allergy without onset) belongs to every time.
 Sources: FHIR R4 operation-patient-everything.html, operation-encounter-everything.html; design-store §10.
@@ -73,6 +74,7 @@ def _asked(parts: FhirParts, on: On, token: Token) -> Whole:
         token.as_of,
         token.at,
         (below[0], below[1], below[2]) if below else None,
+        along=True,
     )
 
 
@@ -89,6 +91,8 @@ def _care(given: dict[str, str]) -> tuple[int, int] | None:
         return None
     first = _range("start", given["start"])[0] if "start" in given else _FIRST
     last = _range("end", given["end"])[1] if "end" in given else _LAST
+    if first > last:
+        raise BadParameter("start", "after end", detail_zh="start 晚于 end。")
     return first, last
 
 
@@ -101,7 +105,7 @@ def _range(name: str, text: str) -> tuple[int, int]:
 
 # ---- the answer -------------------------------------------------------------------------------
 def _page(parts: FhirParts, call: Call, on: On, token: Token, found: WholePage) -> Answer:
-    shown = entries(found.resources, call.base, "match")
+    shown = entries(found.resources, call.base, "match") + entries(found.along, call.base, "include")
     total = len(found.resources) if not found.next and not token.below else None
     body = bundle(
         "searchset",
@@ -110,7 +114,7 @@ def _page(parts: FhirParts, call: Call, on: On, token: Token, found: WholePage) 
         at=found.at,
         total=total,
     )
-    return Answer(200, body, seen=_seen(call, on, token, found.resources))
+    return Answer(200, body, seen=_seen(call, on, token, (*found.resources, *found.along)))
 
 
 def _remarks(on: On, token: Token) -> list[bytes]:
@@ -146,15 +150,22 @@ def _streamed(parts: FhirParts, call: Call, on: On, token: Token, asked: Whole, 
     at = int(found.at.timestamp() * 1000)
     onward = msgspec.structs.replace(asked, as_of=found.as_of, at=at, below=found.next)
     return msgspec.structs.replace(
-        answer, body=answer.body.removesuffix(_END), more=_rest(parts, call, on, token, onward)
+        answer, body=answer.body.removesuffix(_END), more=_rest(parts, call, on, token, onward, found.along)
     )
 
 
-async def _rest(parts: FhirParts, call: Call, on: On, token: Token, asked: Whole) -> AsyncIterator[Part]:
+async def _rest(
+    parts: FhirParts, call: Call, on: On, token: Token, asked: Whole, given: tuple[Resource, ...]
+) -> AsyncIterator[Part]:
+    """given: what went along with the first part; once in a Bundle is enough."""
+    known = {(one.type, one.id) for one in given}
     while asked.below is not None:
         found = await parts.store.whole(asked, call.who)
-        shown = b"".join([b"," + one for one in entries(found.resources, call.base, "match")])
-        yield Part(shown if found.next else shown + _END, _seen(call, on, token, found.resources))
+        fresh = tuple(one for one in found.along if (one.type, one.id) not in known)
+        known |= {(one.type, one.id) for one in fresh}
+        added = entries(found.resources, call.base, "match") + entries(fresh, call.base, "include")
+        shown = b"".join([b"," + one for one in added])
+        yield Part(shown if found.next else shown + _END, _seen(call, on, token, (*found.resources, *fresh)))
         asked = msgspec.structs.replace(asked, below=found.next)
 
 
