@@ -198,12 +198,25 @@ def _types(given: list[tuple[str, str]], served: frozenset[str]) -> tuple[str, .
     return tuple(sorted(set(asked))) or tuple(sorted(served))
 
 
+class _Common(Struct, frozen=True):
+    """A parameter several types have: it may point where one of them may, and takes the modifiers they all take."""
+
+    kind: str
+    targets: tuple[str, ...]
+    modifiers: frozenset[str]
+    definition: str
+
+
 def _shared(types: tuple[str, ...], lookup: Lookup) -> Lookup:
     """A lookup that for type "" gives the parameters all types have, each with its one meaning."""
     first, *others = [lookup(type_) for type_ in types]
-    common = {
-        code: one for code, one in first.items() if all(code in two and two[code].kind == one.kind for two in others)
-    }
+    common: dict[str, Parameter] = {}
+    for code, one in first.items():
+        of_each = [one, *(two[code] for two in others if code in two and two[code].kind == one.kind)]
+        if len(of_each) == len(types):
+            targets = tuple(sorted({target for each in of_each for target in each.targets}))
+            words = frozenset.intersection(*(each.modifiers - frozenset(each.targets) for each in of_each))
+            common[code] = _Common(one.kind, targets, words.union(targets), one.definition)
     return lambda type_: lookup(type_) if type_ else common
 
 

@@ -378,7 +378,8 @@ class Whole(Struct, frozen=True):
 class WholePage:
     """The resource itself, then the newest first; `next` is where the following page begins, None on the last.
 
-    along: what these refer to and is of nobody's record, as practitioners are."""
+    along: what these refer to and is of nobody's record, as practitioners are.
+    """
 
     resources: tuple[Resource, ...]
     along: tuple[Resource, ...]

@@ -16,6 +16,7 @@ from gateway.store.base import Plan
 from gateway.store.bodies import prepare
 from gateway.store.index import params
 from gateway.store.resources import ResourceStore
+from gateway.validate.definitions import resource_types
 from tests.contract.clinic import ids
 
 
@@ -34,9 +35,9 @@ async def put(store: ResourceStore, *docs: dict[str, Any]) -> None:
 
 
 async def found(store: ResourceStore, url: str) -> list[str]:
-    """Ids of all pages of `Type?…`."""
+    """Ids of all pages of `Type?…`, or of `?_type=…`."""
     type_, _, text = url.partition("?")
-    query = parse(type_, pairs(text), params).query
+    query = parse(type_, pairs(text), params, types=None if type_ else resource_types()).query
     out: list[str] = []
     while True:
         page = await store.search(query, SYSTEM)
@@ -160,3 +161,15 @@ async def test_a_modifier_that_cannot_say_anything_there_is_refused(url: str) ->
     type_, _, text = url.partition("?")
     with pytest.raises(UnknownParameter):
         parse(type_, pairs(text), params)
+
+
+async def test_across_types_a_reference_points_where_one_of_them_may(store: ResourceStore) -> None:
+    asked_of = {"subject": {"reference": "Practitioner/dr"}}
+    await put(store, {"resourceType": "Practitioner", "id": "dr", "name": [{"text": "李明"}]})
+    await put(store, _answered("q", "http://x/q") | asked_of)
+    await put(store, {"resourceType": "Condition", "id": "c", "subject": {"reference": "Patient/dr"}})
+    both = "?_type=Condition,QuestionnaireResponse"
+    assert await found(store, f"{both}&subject:Practitioner=dr") == ["q"]  # a Condition's subject is no Practitioner
+    assert await found(store, f"{both}&subject:Practitioner.name=李") == ["q"]
+    with pytest.raises(UnknownParameter):
+        await found(store, "?_type=CodeSystem,Observation&code:text=x")  # the codes of a CodeSystem have no words

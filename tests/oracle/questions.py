@@ -108,8 +108,8 @@ class Asker:
         some = sorted(self.rng.sample(types, self.rng.choice([1, 2, 2, 3, len(types)])))
         given = [("_type", ",".join(some))] if not within or self.rng.random() < 0.6 else []
         shared = self.shared(some if given else [*compartments()[within.partition("/")[0]], within.partition("/")[0]])
-        made = [self.filter(self.rng.choice(some)) for _ in range(5)]
-        fitting = [one for one in made if one[0].partition(":")[0] in shared]
+        made = [self.condition(self.rng.choice(some), 1) for _ in range(5)]
+        fitting = [one for one in made if _for_all(one[0], shared)]
         given += fitting[: self.rng.choice([0, 1, 1, 2])]
         return given + ([("_sort", "-_lastUpdated")] if self.rng.random() < 0.2 else [])
 
@@ -216,6 +216,13 @@ class Asker:
         ]
         keys = self.rng.sample(plain, self.rng.choice([1, 1, 2]))
         return ",".join(self.rng.choice(["", "-"]) + key for key in keys)
+
+
+def _for_all(name: str, shared: set[str]) -> bool:
+    """A parameter all have, with nothing behind it that only some of them take."""
+    head, dot, _ = name.partition(".")
+    code, _, modifier = head.partition(":")
+    return code in shared and (bool(dot) or modifier in ("", "missing", "not") or modifier[0].isupper())
 
 
 def _allowed(type_: str, name: str, rule: str) -> bool:
