@@ -29,11 +29,12 @@ from .model.directory import Source
 from .model.ids import Ids
 from .model.message import SUBJECT, Awaited, Draft, DraftResource, RawMessage, SourceRecord
 from .model.outcome import Finding, Outcome, State
+from .model.pace import OneByOne
 from .model.resource import Json, type_and_id
 from .model.subject import subject_of
 from .model.systems import source_uri
 from .model.times import CHINA, Clock
-from .revise import Revised, numbers, revise, visits_of
+from .revise import Revised, Step, numbers, revise, visits_of
 from .store.base import AuditRow, Done, Plan, Put, Store, src_of
 from .store.bodies import prepare as prepared_put
 from .translate.engine import Mappings
@@ -95,7 +96,7 @@ class Pipeline:
     """`prepare` and `finish`, as the inbox worker wants them."""
 
     def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+        self._parts, self._turn = parts, OneByOne()
 
     def prepare(self, raws: Sequence[RawMessage]) -> tuple[list[Work], list[Outcome]]:
         """Translate; what cannot be translated is quarantined with its reason."""
@@ -152,7 +153,7 @@ class Pipeline:
             parts.store, drafts, mode=work.source.report_mode, said_at=draft.said_at, srcs=srcs, moves=who.moves,
             carries=draft.carries, insists=_insists(draft.kind),
         )  # fmt: skip
-        puts = [*puts_of(who), *_puts(revised, work, who, srcs)]
+        puts = [*puts_of(who), *await self._puts(revised, work, who, srcs)]
         outcomes = _outcomes(work, puts, (*draft.findings, *who.findings, *revised.findings))
         plan = Plan(
             puts=tuple(puts),
@@ -178,6 +179,15 @@ class Pipeline:
         lacking += [one for one in draft.awaits if one.ref not in there]
         if lacking:
             raise _waiting(work, lacking, self._parts.clock)
+
+    async def _puts(self, revised: Revised, work: Work, who: Resolution, srcs: Sequence[int]) -> list[Put]:
+        """The longest part of a message: all that are at work take turns, so that a doctor waits for a slice alone."""
+        meta: Json = {"source": f"{source_uri(work.source.name)}#{work.keys[-1]}"}
+        out = []
+        for step in revised.ordered:
+            await self._turn()
+            out.append(_put(step, meta, work, who, srcs))
+        return out
 
 
 def _waiting(work: Work, lacking: Sequence[Awaited], clock: Clock) -> AwaitsOther:
@@ -206,26 +216,21 @@ def _addressed(one: DraftResource, patients: Sequence[str]) -> DraftResource:
     return one._replace(body=one.body.replace(b'"' + mark + b'"', b'"' + real + b'"'))
 
 
-def _puts(revised: Revised, work: Work, who: Resolution, srcs: Sequence[int]) -> list[Put]:
-    meta: Json = {"source": f"{source_uri(work.source.name)}#{work.keys[-1]}"}
-    out = []
-    for one, expect, own_meta, src, patient, member in revised.ordered:
-        about = one.record >= 0
-        if src and not patient:  # what another record told may be about another Patient
-            patient = subject_of(one.type, one.id, one.body)
-        out.append(
-            prepared_put(
-                one.type,
-                one.id,
-                one.body,
-                patient=patient or (who.patients[one.record] if about else ""),
-                src=src or (srcs[one.record] if about else 0),
-                member=member or work.source.member,
-                meta=meta | own_meta,
-                expect=expect,
-            )
-        )
-    return out
+def _put(step: Step, meta: Json, work: Work, who: Resolution, srcs: Sequence[int]) -> Put:
+    one, expect, own_meta, src, patient, member = step
+    about = one.record >= 0
+    if src and not patient:  # what another record told may be about another Patient
+        patient = subject_of(one.type, one.id, one.body)
+    return prepared_put(
+        one.type,
+        one.id,
+        one.body,
+        patient=patient or (who.patients[one.record] if about else ""),
+        src=src or (srcs[one.record] if about else 0),
+        member=member or work.source.member,
+        meta=meta | own_meta,
+        expect=expect,
+    )
 
 
 def _outcomes(work: Work, puts: list[Put], findings: tuple[Finding, ...]) -> list[Outcome]:
