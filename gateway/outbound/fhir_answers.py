@@ -137,7 +137,10 @@ def bundle(
     head += b',"link":' + dumps([{"relation": relation, "url": url} for relation, url in links])
     if not entries:
         return head + b"}"
-    return b"".join((head, b',"entry":[', b",".join(entries), b"]}"))
+    parts = list(entries)  # head and end become part of the first and last, so that a large body is put together once
+    parts[0] = head + b',"entry":[' + parts[0]
+    parts[-1] += b"]}"
+    return b",".join(parts)
 
 
 def subset(type_: str, body: bytes, *, elements: frozenset[str] = frozenset(), summary: str = "") -> bytes:

@@ -7,6 +7,7 @@ made of several statements is still of one moment.
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -59,6 +60,7 @@ from .postgres_walk import OrderedWalk
 from .postgres_writer import Committer
 from .postgres_zones import PostgresZones
 
+_LARGE, _SIZE_S = 1_000, 10.0
 _NOTE = "INSERT INTO meta VALUES(%s, %s) ON CONFLICT(name) DO UPDATE SET value = excluded.value"
 
 
@@ -73,6 +75,7 @@ class PostgresEngine(Beside):
         self._names = Names()
         self._known = Known(database)
         self._newest = (0, 0)
+        self._sizes: dict[str, tuple[int, float]] = {}
         self._reads: SharedReads[Sight, Row] = SharedReads(self._current)
         self._led: SharedReads[None, str] = SharedReads(self._survivors)
         self._numbered: SharedReads[None, int] = SharedReads(self._persons)
@@ -114,9 +117,13 @@ class PostgresEngine(Beside):
         self._newest = max(self._newest, (tx, at))
 
     async def size(self, type_: str) -> int:
-        """Kept by the commits."""
-        found = await self.database.one("SELECT sum(n)::int8 FROM size WHERE typ = %s", (number_of(type_),))
-        return (found[0] or 0) if found else 0
+        """Kept by the commits; a large one is believed for a while, a search weighs its ways with it."""
+        known, until = self._sizes.get(type_, (0, 0.0))
+        if time.monotonic() > until:
+            found = await self.database.one("SELECT sum(n)::int8 FROM size WHERE typ = %s", (number_of(type_),))
+            known = (found[0] or 0) if found else 0
+            self._sizes[type_] = known, time.monotonic() + (_SIZE_S if known >= _LARGE else 0)
+        return known
 
     async def tally(self, type_: str, sight: Sight) -> tuple[int, int] | None:
         """Kept by the commits."""
@@ -338,7 +345,7 @@ class PostgresEngine(Beside):
         asked, words = match_sql(Match(match.all, match.none))
         sql = (
             "WITH hit AS MATERIALIZED (SELECT r.person, r.seq, r.from_tx FROM version r"
-            f" WHERE {where}{asked}{types_sql((type_,))} LIMIT %s)"
+            f" WHERE {where}{asked} AND r.typ + 0 = {number_of(type_)} LIMIT %s)"  # not along all rows of the type
             f" SELECT met, {WITH_BODY} FROM (SELECT count(*) AS met FROM hit) AS m LEFT JOIN (SELECT * FROM hit"
             f" WHERE (from_tx, person, seq) < (%s, %s, %s) {NEWEST.replace('r.', '')} LIMIT %s) AS a"
             f" JOIN version r ON r.person = a.person AND r.seq = a.seq ON met <= %s {NEWEST}"

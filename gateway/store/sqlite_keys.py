@@ -97,10 +97,11 @@ def latest(
         "WITH hit AS MATERIALIZED (SELECT rowid AS rid FROM post WHERE post MATCH ? LIMIT ?)"
         " SELECT (SELECT count(*) FROM hit), (SELECT group_concat(rid) FROM ("
         f"SELECT row.rid FROM hit CROSS JOIN row {dense}ON row.rid = hit.rid"
-        f" WHERE row.typ = {names.number.get(type_, -1)} AND (row.from_tx, row.rid) < (?, ?) AND {where}"
+        f" WHERE (SELECT count(*) FROM hit) <= ? AND row.typ = {names.number.get(type_, -1)}"
+        f" AND (row.from_tx, row.rid) < (?, ?) AND {where}"
         " ORDER BY row.from_tx DESC, row.rid DESC LIMIT ?))"
     )
-    met, found = next(iter(db.execute(sql, (fts(match), limit + 1, *below, *values, first))))
+    met, found = next(iter(db.execute(sql, (fts(match), limit + 1, limit, *below, *values, first))))
     return None if met > limit else [int(key) for key in (found or "").split(",") if key]
 
 

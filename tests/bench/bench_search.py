@@ -3,10 +3,10 @@
     python -m tests.bench.bench_search [--residents 1000,4000,16000] [--seconds 600] [--times 9] [--postgres]
 
 Populations are made once and kept (`populations.py`); what cannot be made in `--seconds` goes on in the next run.
-CPU milliseconds of this process and, beside them, the ceiling: the same page's rows read by their keys. A ratio near 1
-means that the answer costs what a page costs, whatever the population. Every repetition asks for another resident or
-another page size, so that none is a page asked again. Over PostgreSQL the database works elsewhere, so elapsed time is
-taken.
+The populations take turns, shape by shape, so that a noisy moment meets them all. CPU milliseconds of this process,
+beside them the ceiling: the same page's rows read by their keys. A ratio near 1 means that the answer costs what a page
+costs, whatever the population. Every repetition asks for another resident or another page size, so that none is a page
+asked again. Over PostgreSQL the database works elsewhere, so elapsed time is taken.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from statistics import median
 
+from gateway.app import settle_interpreter
 from gateway.errors import GatewayError
 from gateway.model.context import SYSTEM
 from gateway.model.times import system_clock
@@ -82,40 +83,67 @@ async def _page(store: ResourceStore, type_: str, url: str) -> Page | str:
         return fault.code
 
 
-async def _measured(
-    store: ResourceStore, shape: tuple[str, str], known: list[dict[str, str]], times: int, clock: Callable[[], float]
-) -> tuple[float, float, str]:
-    """(median ms of the search, of its ceiling, what the last one gave)."""
-    took, plain, said = [], [], ""
-    for number in range(times):
-        url = shape[1].format(n=20 + number, **known[number % len(known)])
-        began = clock()
-        page = await _page(store, shape[0], url)
-        took.append(clock() - began)
-        said = page if isinstance(page, str) else f"{len(page.matches)}+{len(page.included)} of {page.total or '?'}"
+Figure = tuple[float, float, str]
+"""Median ms of a search, of its ceiling, and what the last one gave."""
+
+
+class _Population:
+    """An open store. took, plain: seconds of the searches of one shape, and of reading the same rows by key."""
+
+    def __init__(self, store: ResourceStore, size: int, clock: Callable[[], float]) -> None:
+        self.store, self._clock, self._known = store, clock, _known(size)
+        self._took: list[float] = []
+        self._plain: list[float] = []
+        self._said = ""
+
+    async def ask(self, shape: tuple[str, str], number: int) -> None:
+        """Once, about the next resident."""
+        url = shape[1].format(n=20 + number, **self._known[number % len(self._known)])
+        began = self._clock()
+        page = await _page(self.store, shape[0], url)
+        self._took.append(self._clock() - began)
+        self._said = (
+            page if isinstance(page, str) else f"{len(page.matches)}+{len(page.included)} of {page.total or '?'}"
+        )
         if not isinstance(page, str) and page.matches:
             refs = [(one.type, one.id) for one in (*page.matches, *page.included)]
-            began = clock()
-            await store.read_many(refs, SYSTEM)
-            plain.append(clock() - began)
-    return 1000 * median(took), 1000 * median(plain) if plain else 0.0, said
+            began = self._clock()
+            await self.store.read_many(refs, SYSTEM)
+            self._plain.append(self._clock() - began)
+
+    def figure(self) -> Figure:
+        """Of the shape asked until now; the next begins."""
+        found = 1000 * median(self._took), 1000 * median(self._plain) if self._plain else 0.0, self._said
+        self._took, self._plain = [], []
+        return found
 
 
-async def _population(url: str, size: int, times: int, clock: Callable[[], float]) -> list[tuple[float, float, str]]:
-    store = await open_store(url, clock=system_clock)
-    known = _known(size)
-    while await store.survey() or await store.settle():
-        pass
-    found = [await _measured(store, shape, known, times, clock) for shape in SHAPES]
-    await store.close()
+async def _measured(urls: list[str], sizes: list[int], times: int, clock: Callable[[], float]) -> list[list[Figure]]:
+    """By shape, of each population; they take turns, so that a noisy moment meets them all."""
+    all_of = [
+        _Population(await open_store(url, clock=system_clock), size, clock)
+        for url, size in zip(urls, sizes, strict=True)
+    ]
+    for one in all_of:
+        while await one.store.survey() or await one.store.settle():
+            pass
+    settle_interpreter()
+    found = []
+    for shape in SHAPES:
+        for number in range(times):
+            for one in all_of:
+                await one.ask(shape, number)
+        found.append([one.figure() for one in all_of])
+    for one in all_of:
+        await one.store.close()
     return found
 
 
-def _measure(sizes: list[int], *, postgres: bool, seconds: float, times: int) -> list[list[tuple[float, float, str]]]:
+def _measure(sizes: list[int], *, postgres: bool, seconds: float, times: int) -> list[list[Figure]]:
     places, notes = kept(postgres)
     asyncio.run(made(sizes, places, notes, seconds))
     clock = time.perf_counter if postgres else time.process_time
-    return [asyncio.run(_population(places.url(str(size)), size, times, clock)) for size in sizes]
+    return asyncio.run(_measured([places.url(str(size)) for size in sizes], sizes, times, clock))
 
 
 def main() -> None:
@@ -133,7 +161,7 @@ def main() -> None:
     found = _measure(sizes, postgres=args.postgres, seconds=args.seconds, times=args.times)
     head = "".join(f"{size:>9} res" for size in sizes)
     print(f"{'ms':<78}{head}   ceiling   ratio")
-    for shape, *each in zip(SHAPES, *found, strict=True):
+    for shape, each in zip(SHAPES, found, strict=True):
         figures = "".join(f"{one[0]:>13.2f}" for one in each)
         ratio = each[-1][0] / max(each[0][0], 0.01)
         print(f"{shape[0] + '?' + shape[1]:<78}{figures}{each[-1][1]:>10.2f}{ratio:>8.1f}  {each[-1][2]}")
