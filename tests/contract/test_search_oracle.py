@@ -1,4 +1,7 @@
-"""What a search must return, told by a slow evaluator without any index (tests/oracle), on every engine."""
+"""What a search must return, told by a slow evaluator without any index (tests/oracle), on every engine.
+
+More of it: `ORACLE_SEEDS=200:210 pytest -m slow -k many_more -rP`, a world for each seed and 1,000 questions about it.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import gateway.store.search as search_module
 import gateway.store.totals as totals_module
 import gateway.store.zones as zones_module
 from tests.contract.conftest import Site
+from tests.oracle import records
 from tests.oracle.trial import Trial, build, disagreement
 
 
@@ -46,7 +50,13 @@ async def test_searches_answer_as_the_oracle_says(site: Site, way: str) -> None:
     await _agree(await build(site, len(way), guessing=way == "many"), 250, way)
 
 
+async def test_whole_records_are_what_the_oracle_says(site: Site) -> None:
+    trial = await build(site, 7)
+    faults = [fault for _ in range(120) if (fault := await records.disagreement(trial))]
+    assert not faults, "\n".join(faults[:20])
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(*map(int, os.environ.get("GATEWAY_ORACLE_SEEDS", "100:110").split(":"))))
+@pytest.mark.parametrize("seed", range(*map(int, os.environ.get("ORACLE_SEEDS", "100:110").split(":"))))
 async def test_many_more_searches_answer_as_the_oracle_says(site: Site, way: str, seed: int) -> None:
     await _agree(await build(site, seed, 8 + seed % 5 * 4, guessing=way == "many"), 1_000, way)

@@ -239,13 +239,14 @@ class World:
         source, code, target = [*value.split(":"), "", ""][:3] if value != "*" else ["", "*", ""]
         if name.startswith("_include"):
             return [
-                self.by_name[ref] for one in page if source in ("", one.type) for ref in self._refs(one, code)
+                self.by_name[ref] for one in page if source in ("", one.type) for ref in self.refs(one, code)
                 if ref in self.by_name and target in ("", ref.split("/")[0])
             ]  # fmt: skip
         names = {one.name for one in page if target in ("", one.type)}
-        return [one for one in self.stored if source in ("", one.type) and names & set(self._refs(one, code))]
+        return [one for one in self.stored if source in ("", one.type) and names & set(self.refs(one, code))]
 
-    def _refs(self, one: Stored, code: str) -> list[str]:
+    def refs(self, one: Stored, code: str) -> list[str]:
+        """What the reference parameters of a code, or with `*` all of them, point to."""
         params = parameters(one.type).values()
         wanted = [p for p in params if p.kind == "reference" and code in ("*", p.code)]
         return [
@@ -261,7 +262,7 @@ class World:
             return True
         codes = compartments()[compartment.split("/")[0]].get(one.type, [])
         known = parameters(one.type)
-        return any(compartment in self._refs(one, code) for code in codes if code in known)
+        return any(compartment in self.refs(one, code) for code in codes if code in known)
 
 
 def _control(name: str) -> bool:
