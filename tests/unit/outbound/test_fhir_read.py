@@ -259,3 +259,4 @@ async def test_audit_filters_and_pages(site: Site) -> None:
     assert (await site.get("AuditEvent?altid=x", role="admin")).status_code == 400
     assert (await site.get("AuditEvent?date=ge2026-03-20&_sort=-date", role="admin")).status_code == 200
     assert "entry" not in (await site.get("AuditEvent?date=lt2026-03-20", role="admin")).json()
+    assert (await site.get("AuditEvent?date=2026-03-20,2026-03-21", role="admin")).status_code == 400
