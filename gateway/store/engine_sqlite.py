@@ -56,7 +56,7 @@ from .sqlite_sql import (
     sight_sql,
     types_sql,
 )
-from .sqlite_upkeep import FEW, indexed, pieces, purge, together
+from .sqlite_upkeep import indexed, purge, together
 from .sqlite_walk import Newest, OrderedWalk
 from .sqlite_zones import SqliteZones
 from .wordings import Wordings
@@ -92,7 +92,7 @@ class SqliteEngine(Beside):
         self._wordings = Wordings()
         self.zones = SqliteZones(self._reader, self._writer, self._names, self._apart)
         self._known = Known(self._names, *self._one("SELECT tx, at FROM tx ORDER BY tx DESC LIMIT 1"))
-        self._settled, self._few = self._known.tx, pieces(self._reader) <= FEW
+        self._settled = self._known.tx
         self.store_key: bytes = self._one("SELECT value FROM meta WHERE name = 'key'")[0]
 
     # ---- helpers -----------------------------------------------------------------------------
@@ -261,9 +261,7 @@ class SqliteEngine(Beside):
     ) -> list[Row]:
         """One range of rows, newest first, in one statement: other questions about a person are about other rows."""
         columns = WITH_BODY if bodies else WITHOUT_BODY
-        asked = at_home(
-            self._reader, self._names, person, sight, types, match, below, limit, few=self._few, columns=columns
-        )
+        asked = at_home(self._reader, self._names, person, sight, types, match, below, limit, columns)
         return self._rows(self._reader, *asked)
 
     async def homes(
@@ -438,7 +436,6 @@ class SqliteEngine(Beside):
         steps = 0
         while commits < _BUSY and steps < _STEPS and await self._writer.run(together):
             steps += 1
-        self._few = pieces(self._reader) <= FEW
         return steps
 
     async def purge(self, before: datetime, limit: int) -> int:

@@ -12,8 +12,8 @@ from .sqlite_sql import SEQ_MASK, Names, fts, keys_of, match_sql, sight_sql, typ
 
 _LAST_LETTER = "\U0010ffff"
 _LONG_HOME, _WORDS = 800, 4
-"""Rows of a home that are tested one by one sooner than a word is looked up in many pieces of postings; words that are
-looked up in place of them at most."""
+"""Rows of a home that are tested one by one sooner than words are looked up in the postings of everybody, and how many
+words are looked up at most."""
 
 
 def at_home(
@@ -25,19 +25,14 @@ def at_home(
     match: Match,
     below: int,
     limit: int,
-    *,
-    few: bool,
     columns: str,
 ) -> tuple[str, tuple[Any, ...]]:
-    """Statement and values that give of the rows of a home below a key those that match, newest first.
-
-    few: postings lie in few pieces.
-    """
+    """Statement and values that give of the rows of a home below a key those that match, newest first."""
     first = person << SEQ_BITS
     top = min(below, first + SEQ_MASK + 1)
     source, key = "row WHERE", "row.rid"
     asked: tuple[str, ...] = ()
-    if len(match.all) > 1 and len(match.all[0]) <= _WORDS and (few or _last(db, top) - first > _LONG_HOME):
+    if len(match.all) > 1 and len(match.all[0]) <= _WORDS and _last(db, top) - first > _LONG_HOME:
         # What is asked of the rows beside the person tells most; of those found by it the rest is tested.
         source, key = "post CROSS JOIN row ON row.rid = post.rowid WHERE post MATCH ? AND", "post.rowid"
         asked, match = (fts(Match(match.all[:1])),), Match(match.all[1:], match.none, match.bits)
