@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import shutil
 from pathlib import Path
 
-from ..errors import ConfigError
+from ..errors import ConfigError, MappingError
 from ..translate.engine import Mappings
 from ..translate.map_schema import schemas
 from .talk import Exit, say
@@ -36,7 +37,7 @@ rules: []
 ignore: []
 #  - {field: OBX-17, because: 检验系统在此重复仪器名}
 """
-_TABLE = "from,name,unit,specimen,system,code,display,valid-from\n"
+_TABLE = "from,name,unit,specimen,system,code,display,equivalence,note,valid-from\n"
 
 
 def new(args: argparse.Namespace) -> int:
@@ -54,7 +55,11 @@ def new(args: argparse.Namespace) -> int:
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(text, encoding="utf-8")
         say(str(root / path))
-    Mappings.load(folders_of(args.mappings))
+    try:
+        Mappings.load(folders_of(args.mappings))
+    except MappingError:  # the sender of another source, for one: as if nothing had been done
+        shutil.rmtree(root / args.member)
+        raise
     say(_next(args))
     return Exit.OK
 

@@ -32,7 +32,7 @@ from .mapping import Library, Map
 from .periods import day_of
 from .rows import RowFormat
 from .run import Run, Trace
-from .serving import Served, served
+from .serving import Served, check_served, served
 from .sniff import document_id, sniff
 from .sources import SANDBOX, directory
 
@@ -157,6 +157,8 @@ class Mappings:
             own: dict[str, str] = {}
             for name in self.library.names(folder):
                 found = self.library.map(name)
+                if folder == source.member:
+                    check_served(self.library, name, found, self.directory.sources)
                 if found.format != form or (found.sources and source.name not in found.sources):
                     continue
                 for kind in found.serves:

@@ -14,6 +14,7 @@ from typing import Any
 from ..model import systems
 from ..model.resource import dumps
 from .condition import Condition
+from .element_check import check_element
 from .formats import Access, Elements, Emit, Session
 from .functions import FUNCTIONS, Function, Setting, text
 from .functions_rows import ROW_FUNCTIONS
@@ -478,10 +479,9 @@ class Expressions:
         return constant, found
 
     def _check(self, path: str, node: Yaml) -> None:
-        if self.elements is not None and not self.elements.knows(path.replace("[x]", "")):
-            parent, _, name = path.rpartition(".")
-            known = self.elements.names(parent)
-            raise node.unknown(name, known, f"R4 has no element {path}", f"R4 没有元素 {path}")
+        if self.elements is not None:
+            written = not (isinstance(node.value, dict) and _MARKERS & node.value.keys())
+            check_element(self.elements, path, node, written=written)
 
     def _object(self, node: Yaml, path: str) -> str:
         constant, found = self.members(node, path)

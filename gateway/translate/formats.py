@@ -126,6 +126,12 @@ class Elements(Protocol):
     def names(self, path: str) -> list[str]:
         """The elements below a path, [] for an unknown one."""
 
+    def many(self, path: str) -> bool | None:
+        """Whether an element is a list, None when that is not known."""
+
+    def codes(self, path: str) -> frozenset[str]:
+        """All codes an element may have, empty where the list is open."""
+
 
 class Session(Protocol):
     """Path compiler of one mapping. Raises ValueError for a path it cannot read; the caller adds file:line."""

@@ -6,12 +6,16 @@ same: events of one structure have the same segments (HL7 v2.5.1 §2.14.9.3; tab
 
 from __future__ import annotations
 
-from collections.abc import Container
+import re
+from collections.abc import Collection, Container
 from dataclasses import dataclass
 
 from ..model.outcome import Finding
 from .codes import Table
+from .mapping import Library, Map
+from .strict_yaml import Yaml
 
+_KIND = re.compile(r"[A-Z]{3}\^[A-Z0-9]{3}")
 SEGMENTS = "segments"  # what the map of single segments serves
 
 
@@ -57,3 +61,26 @@ def _by_segments(kind: str) -> Finding:
     zh = f"{kind} 没有自己的映射，只按各段取出患者、就诊、诊断、过敏与结果，事件本身的含义未处理。"
     en = f"{kind} has no map of its own; its segments were read one by one, what the event means was not."
     return Finding("GW-MAP-009", "warning", "MSH-9", zh, en)
+
+
+def check_served(library: Library, name: str, found: Map, sources: Collection[str]) -> None:
+    """Refuse what would never serve, and in silence: a kind no message has, a source nobody is, no kind at all."""
+    node = library.yaml(f"{name}.yaml")
+    for one in _listed(node, "serves"):
+        if found.format == "v2" and one.text() != SEGMENTS and not _KIND.fullmatch(one.text()):
+            kind = one.text()
+            text = f"{kind!r} is no message kind; write MSH-9.1^MSH-9.2, like ORU^R01"
+            raise one.error(text, f"{kind!r} 不是消息类型；按 MSH-9 的前两个成分写，如 ORU^R01。")
+    for one in _listed(node, "for"):
+        if one.text() not in sources:
+            raise one.unknown(one.text(), sources, f"there is no source {one.text()!r}", f"没有来源 {one.text()!r}")
+    folder = name.partition("/")[0]
+    beside = (library.yaml(f"{other}.yaml").words("extends") for other in library.names(folder))
+    if not found.serves and name not in {parent for parents in beside for parent in parents}:
+        text = "the map serves nothing: write serves, like [ORU^R01]"
+        raise node.error(text, "这个映射不处理任何消息：请写 serves，如 [ORU^R01]。")
+
+
+def _listed(node: Yaml, key: str) -> list[Yaml]:
+    found = node.get(key)
+    return found.items() if found else []

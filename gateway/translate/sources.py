@@ -35,7 +35,8 @@ def directory(library: Library) -> Directory:
             if name in sources:
                 zh = f"来源 {name!r} 定义了两次；来源名在全部成员中只能用一次。"
                 raise MappingError(node.place, f"the source {name!r} is defined twice", detail_zh=zh)
-            _check_sender(source, sources.values(), node.place)
+            given = node.fields()["sources"].fields()[name]
+            _check_sender(source, sources.values(), (given.get("settings") or given).place)
             sources[name] = source
     return Directory(members, sources, _alliances(library, members))
 

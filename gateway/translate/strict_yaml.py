@@ -31,6 +31,21 @@ class Slip(ValueError):
         self.zh = zh
 
 
+_PROBLEMS = {  # of PyYAML's and libyaml's words the frequent ones
+    "cannot start any token": "不能用制表符缩进，特殊字符开头的值要加引号。",
+    "mapping values are not allowed": "这里不能再有冒号：上一行没有写完，或含冒号的值没有加引号。",
+    "could not find expected ':'": "少了冒号，或冒号后面少了空格。",
+    "did not find expected key": "缩进与上面的行不齐，或少了引号、括号。",
+    "did not find expected '-'": "列表各项的 - 没有对齐。",
+    "expected <block end>": "缩进与上面的行不齐。",
+    "did not find expected ','": "[ ] 或 { } 里少了逗号或右括号。",
+    "expected ',' or": "[ ] 或 { } 里少了逗号或右括号。",
+    "unexpected end of stream": "引号没有成对。",
+    "did not find expected node content": "[ ] 或 { } 里有多余的逗号或少了值。",
+    "undefined alias": "* 开头的值要加引号。",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Yaml:
     """One node: text, a list of nodes, or named nodes in order; `place` is `file:line`."""
@@ -71,7 +86,7 @@ class Yaml:
                 near, near_zh = near_to(key, allowed)
                 known = ", ".join(sorted(allowed))
                 raise node.error(
-                    f"unknown key {key!r}{near}; known are {known}", f"没有键 {key!r}{near_zh}；可用：{known}。"
+                    f"unknown key {key!r}{near}; known are {known}", f"没有键 {key!r}{near_zh or '；'}可用：{known}。"
                 )
         return self.value
 
@@ -135,7 +150,8 @@ def parse(text: str, name: str) -> Yaml:
         root = yaml.compose(text, loader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        zh = f"YAML 写法有误，多为缩进、冒号或括号：{error.problem}"
+        said = next((told for begin, told in _PROBLEMS.items() if begin in str(error.problem)), error.problem)
+        zh = f"YAML 写法有误：{said}"
         raise MappingError(f"{name}:{line}", str(error.problem), detail_zh=zh) from error
     except yaml.YAMLError as error:
         raise MappingError(

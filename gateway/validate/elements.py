@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from .definitions import elements, resource_types
+from .definitions import Element, codes, elements, resource_types
 
 
 class R4Elements:
@@ -24,6 +24,28 @@ class R4Elements:
                 return []
             type_ = found[0]
         return [one.name for one in elements(type_)] if rest or type_ in resource_types() else []
+
+    def many(self, path: str) -> bool | None:
+        """Whether the element is a list; None for an unknown path, or a choice named without its type."""
+        found = _found(path)
+        return found.many if found else None
+
+    def codes(self, path: str) -> frozenset[str]:
+        """The codes an element may have where the standard closes the list; empty where it is open."""
+        found = _found(path)
+        return frozenset().union(*codes(found.binding).values()) if found and found.type == "code" else frozenset()
+
+
+def _found(path: str) -> Element | None:
+    type_, *names = path.split(".")
+    found = None
+    for name in names:
+        if found is not None and (found.primitive or found.type == "Resource"):
+            return None
+        found = next((one for one in elements(found.type if found else type_) if one.name == name), None)
+        if found is None:
+            return None
+    return found
 
 
 @cache

@@ -204,7 +204,7 @@ def test_it_may_look_up_its_own_residents_where_its_source_says_so(joined: Allia
         ("oru_r01.yaml", "from: ZPI-2", "from: ZPI_2", "district_hospital/oru_r01.yaml:8"),
         ("oru_r01.yaml", "rule: patient", "rule: pateint", "district_hospital/oru_r01.yaml:6"),
         ("clinic.yaml", "table: gender", "table: gendre", "district_hospital/clinic.yaml:13"),
-        ("source.yaml", "msh3: QLIS, msh4: QYY", "msh3: ESB, msh4: CITY1", "district_hospital/source.yaml:2"),
+        ("source.yaml", "msh3: QLIS, msh4: QYY", "msh3: ESB, msh4: CITY1", "district_hospital/source.yaml:10"),
         ("codes/lab_items.csv", ",LOINC,", ",LOINK,", "district_hospital/codes/lab_items.csv:2"),
     ],
 )

@@ -115,6 +115,12 @@ def test_an_element_r4_does_not_have_is_refused_when_the_definitions_are_at_hand
         def names(self, path: str) -> list[str]:
             return []
 
+        def many(self, path: str) -> bool | None:
+            return None
+
+        def codes(self, path: str) -> frozenset[str]:
+            return frozenset()
+
     write(folder, "_base/v2/oru.yaml", BASE.replace("status: final", "stauts: final"))
     with pytest.raises(MappingError, match=r"R4 has no element Observation\.stauts"):
         Mappings.load([folder], elements=Definitions())
