@@ -19,7 +19,7 @@ from gateway.revise import revise
 from gateway.store.base import Keys, Move, Put, src_of
 from gateway.store.resources import open_store
 from tests.unit.identity.memory import MemoryStore
-from tests.unit.identity.sqlite_store import SqliteStore
+from tests.unit.identity.real_store import RealStore
 
 NOON = datetime(2026, 3, 17, 12, tzinfo=CHINA)
 SOURCE = "urn:alliance-gateway:source:lis#{}"
@@ -31,7 +31,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         yield MemoryStore()
         return
     real = await open_store(f"sqlite:///{tmp_path}", clock=lambda: NOON)
-    yield SqliteStore(real)
+    yield RealStore(real)
     await real.close()
 
 
