@@ -37,4 +37,4 @@ async def test_a_report_becomes_one_history_on_postgres(server: TestServer, tmp_
         assert {"ALT", "Ca"} <= {coding["code"] for coding in codings}
     finally:
         await gateway.close()
-    assert not list(tmp_path.iterdir())
+    assert [file.name for file in tmp_path.iterdir()] == ["sessions.db"]

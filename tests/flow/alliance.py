@@ -18,14 +18,17 @@ from fixtures.pacs import serve as serve_pacs
 from fixtures.times import ANCHOR
 from gateway.app import Gateway
 from gateway.inbound.mllp import send
+from gateway.model.context import Role
 from gateway.model.resource import Json, loads
 from gateway.model.times import Clock
-from gateway.security.tokens import demo_credentials
+from gateway.security.tokens import Credential, demo_credentials
 from gateway.settings import General, Http, Limits, Mllp, Settings
 from gateway.shipped import shipped
 
 T = TypeVar("T")
 TOKENS = {role: f"{role}-test-token-0123456789abcdef" for role in ("doctor", "vendor", "platform", "admin")}
+LIS = Credential("lis", "县中医院检验系统厂商", Role.VENDOR, member="county_tcm_hospital")
+"""A vendor who sees one member alone; signed in by the test itself."""
 CARD = "urn:oid:2.16.156.10011.1.3"
 
 
@@ -61,7 +64,7 @@ class Alliance:
             mllp=Mllp(port=0),
             source=sources or {},
         )
-        members = demo_credentials(TOKENS, doctor_member="township_health_centre")
+        members = [*demo_credentials(TOKENS, doctor_member="township_health_centre"), LIS]
         self.gateway: Gateway = self.run(Gateway.open(self.settings, clock=clock_from(start), credentials=members))
         self.run(self.gateway.start())
         self.url = f"http://127.0.0.1:{self.gateway.http_port}"

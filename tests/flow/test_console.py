@@ -11,12 +11,10 @@ from playwright.sync_api import Browser
 
 from fixtures.times import ANCHOR
 from gateway.inbox.queue import Arrival
-from gateway.model.context import Role
 from gateway.model.outcome import State
 from gateway.security.signin import set_cookie
-from gateway.security.tokens import Credential
 from gateway.store.base import AuditQuery
-from tests.flow.alliance import TOKENS, Alliance
+from tests.flow.alliance import LIS, TOKENS, Alliance
 from tests.flow.browser import Seat, launched, seat
 
 MA = "990101200101191449"
@@ -173,8 +171,7 @@ def test_a_message_is_processed_again_on_request_and_nothing_doubles(empty: Alli
 
 
 def test_a_vendor_of_one_member_sees_the_messages_of_that_member_alone(alliance: Alliance) -> None:
-    own = Credential("lis", "县中医院检验系统厂商", Role.VENDOR, member="county_tcm_hospital")
-    _, cookie = alliance.call(lambda: alliance.gateway.access.sessions.start(own))
+    _, cookie = alliance.call(lambda: alliance.gateway.access.sessions.start(LIS))
     headers = {"Cookie": set_cookie(cookie, secure=False).partition(";")[0]}
     with httpx.Client(base_url=alliance.url, headers=headers) as browser:
         log = browser.get("/console/").text
