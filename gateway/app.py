@@ -27,7 +27,7 @@ from .inbound.files import FolderDoor
 from .inbound.http_push import PushParts, push_routes
 from .inbound.http_server import HttpServer
 from .inbound.intake import Intake
-from .inbound.mllp import MllpDoor
+from .inbound.mllp import MllpDoor, cannot_listen
 from .inbound.preparer import Preparer
 from .inbox.proof import Golden, MappingProof
 from .inbox.prune import Retention
@@ -292,11 +292,7 @@ def _bound(key: str, host: str, port: int, backlog: int = 0) -> socket.socket:
             listener.listen(backlog)
     except OSError as fault:
         listener.close()
-        raise ConfigError(
-            f"{key} {port}",
-            f"{host}:{port}: {fault.strerror}",
-            detail_zh=f"不能监听 {host}:{port}，多为端口已被占用：{fault.strerror}",
-        ) from fault
+        raise cannot_listen(key, host, port, fault) from fault
     return listener
 
 

@@ -15,7 +15,7 @@ from ..model.resource import Json
 from ..model.times import CHINA, Clock, instant_text
 from ..store.base import Store
 from . import merge, reviews
-from .match import Candidate, Code, Review, decide, name_review, traits
+from .match import Candidate, Code, Review, decide, holder_of, name_review, traits
 from .normalise import CardVerdict
 from .person import (
     PROOF,
@@ -140,15 +140,15 @@ class PersonIndex:
         by_card = [c for c in await _by_card(desk, verdict) if c.id != person.id]
         theirs = {one.card(desk.today) for key, one in person.records.items() if key != record.key}
         others = {one.value18 for one in theirs if one.verified}
-        holders = sorted((c for c in by_card if c.active and verdict.value18 in c.cards), key=lambda c: c.id)
+        holder = holder_of(verdict, by_card)
         keys = [record.key] if others else list(person.records)
         code = reviews.CARD_MOVED if others else reviews.CARD_JOINED
         trace = Trace(code, record.key, said_at, card=verdict.value18)
         if verdict.value18 in others:
             pass
-        elif holders:
-            await merge.carry(desk, keys, person, await desk.living(holders[0].id), trace)
-            for review in name_review(record, holders[0]):
+        elif holder is not None:
+            await merge.carry(desk, keys, person, await desk.living(holder.id), trace)
+            for review in name_review(record, holder):
                 await desk.ask(review, record, said_at)
         else:
             if others:

@@ -95,9 +95,8 @@ def decide(record: Record, verdict: CardVerdict, by_card: Sequence[Candidate], a
     several). A number that belongs to somebody with another birth date or sex makes a provisional person.
     """
     if verdict.verified:
-        holders = sorted((c for c in by_card if c.active and verdict.value18 in c.cards), key=lambda c: c.id)
-        if holders:
-            return Decision(holders[0].id, False, name_review(record, holders[0]))
+        if (holder := holder_of(verdict, by_card)) is not None:
+            return Decision(holder.id, False, name_review(record, holder))
         return Decision("", False, _alike_review(record, [c for c in alike if c.active and not c.cards]))
     others = [*by_card, *alike]
     if verdict.contradicts:
@@ -106,6 +105,12 @@ def decide(record: Record, verdict: CardVerdict, by_card: Sequence[Candidate], a
     if verdict.code in ("birth-unknown", "sex-unknown") and any(c.active for c in by_card):
         return Decision("", False, (_review(Code.CARD_UNVERIFIED, [c.id for c in others if c.active]),))
     return Decision("", False, _alike_review(record, [c for c in alike if c.active]))
+
+
+def holder_of(verdict: CardVerdict, by_card: Sequence[Candidate]) -> Candidate | None:
+    """The active person who holds a card verified, the smallest id of several; None when nobody does."""
+    holders = (c for c in by_card if c.active and verdict.value18 in c.cards)
+    return min(holders, key=lambda c: c.id, default=None)
 
 
 def _review(code: Code, candidates: Sequence[str], reason_zh: str = "") -> Review:

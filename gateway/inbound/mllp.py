@@ -204,6 +204,15 @@ def _result(task: asyncio.Task[Receipt]) -> Receipt | None:
     return task.result()
 
 
+def cannot_listen(key: str, host: str, port: int, fault: OSError) -> ConfigError:
+    """The error for an address nobody can be heard at; key: the setting of its port."""
+    return ConfigError(
+        f"{key} {port}",
+        f"{host}:{port}: {fault.strerror}",
+        detail_zh=f"不能监听 {host}:{port}，多为端口已被占用：{fault.strerror}",
+    )
+
+
 class MllpDoor:
     """The listening side."""
 
@@ -230,11 +239,7 @@ class MllpDoor:
             else:
                 self._server = await loop.create_server(lambda: _Connection(self), host, port, **rest)
         except OSError as fault:
-            raise ConfigError(
-                f"mllp.port {port}",
-                f"{host}:{port}: {fault.strerror}",
-                detail_zh=f"不能监听 {host}:{port}，多为端口已被占用：{fault.strerror}",
-            ) from fault
+            raise cannot_listen("mllp.port", host, port, fault) from fault
         return int(self._server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:

@@ -74,6 +74,7 @@ class AtHome:
             job.place = ("p", given[-1].tx, given[-1].rid, below)
 
     async def rows(self, job: Job, below: int, limit: int, *, bodies: bool) -> list[Row]:
+        """Of the person's home the newest before a row key."""
         assert job.person is not None
         types = (job.query.type,)
         return await self._engine.home(
@@ -81,5 +82,6 @@ class AtHome:
         )
 
     async def elsewhere(self, job: Job) -> list[Row]:
+        """What refers to the person, or to each of a few, and lies outside their homes."""
         homes = job.what.homes if job.person is None else ((job.what.patient, job.person),)
         return await self._engine.away(homes, job.sight, types=(job.query.type,), match=job.what.match)

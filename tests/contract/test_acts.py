@@ -108,15 +108,20 @@ async def desk(url: str) -> AsyncIterator[Desk]:
     await real.close()
 
 
-async def carded(desk: Desk) -> tuple[str, str]:
-    """李建国 holds his card; two numbers of M1 became one person without a card. Each has a result."""
+async def beside(desk: Desk, name: str) -> tuple[str, str]:
+    """李建国 with his card, and somebody of this name without one, of two numbers. Each number has a result."""
     his = await desk.feed(li(M4, "his"))
-    mine = await desk.feed(said(M1, "a", "李建国", **TRAITS))
-    other = await desk.feed(said(M1, "b", "李建国", **TRAITS))
-    for number, person, member in (("his", his, M4), ("a", mine, M1), ("b", other, M1)):
+    first = await desk.feed(said(M1, "a", name, **TRAITS))
+    second = await desk.feed(said(M1, "b", name, **TRAITS))
+    for number, person, member in (("his", his, M4), ("a", first, M1), ("b", second, M1)):
         await desk.result(number, person, member, number)
     await desk.merge("a", "b")
-    return his, mine
+    return his, first
+
+
+async def carded(desk: Desk) -> tuple[str, str]:
+    """李建国 holds his card; two numbers of M1 became one person without a card. Each has a result."""
+    return await beside(desk, "李建国")
 
 
 async def test_what_a_card_joined_is_told_and_taken_back(desk: Desk) -> None:
@@ -222,12 +227,7 @@ async def test_a_record_leaves_twice_by_the_same_card(desk: Desk) -> None:
 
 async def lent(desk: Desk) -> tuple[str, str]:
     """赵国强's two numbers are one person; one of them sends 李建国's card under his own name."""
-    his = await desk.feed(li(M4, "his"))
-    zhao = await desk.feed(said(M1, "a", "赵国强", **TRAITS))
-    other = await desk.feed(said(M1, "b", "赵国强", **TRAITS))
-    for number, person, member in (("his", his, M4), ("a", zhao, M1), ("b", other, M1)):
-        await desk.result(number, person, member, number)
-    await desk.merge("a", "b")
+    his, zhao = await beside(desk, "赵国强")
     await desk.feed(said(M1, "b", "赵国强", card=LI, **TRAITS, hours=2))
     return his, zhao
 
