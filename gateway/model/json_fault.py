@@ -25,7 +25,7 @@ def unparseable(body: bytes, fault: Exception) -> Unparseable:
     """The error to raise for what a decoder said of a body: the place as `line 3, column 14`, else its JSON path."""
     if isinstance(fault, RecursionError):
         return Unparseable(detail="nests too deep", detail_zh="嵌套过深。")
-    if isinstance(fault, UnicodeDecodeError):
+    if isinstance(fault, UnicodeDecodeError) or "UTF-8" in str(fault):  # msgspec 0.23 has a fault of its own for it
         return Unparseable(_place(body, _not_text(body)), "not UTF-8", detail_zh="不是 UTF-8 编码。")
     if isinstance(fault, msgspec.ValidationError):
         said = _SHAPE.fullmatch(str(fault))
