@@ -43,12 +43,14 @@ _CHART, _CHARTS = 300, 20
 
 
 class Feed:
-    """Endless rows of many residents in random order."""
+    """Endless rows of many residents in random order: of so many new ones, or of those given."""
 
-    def __init__(self, residents: int, seed: int = 1) -> None:
+    def __init__(self, residents: int | list[Resident], seed: int = 1) -> None:
         self.chance = random.Random(seed)
         ids = Ids(seed.to_bytes(32, "big"))
-        self.residents = [Resident(self.chance, ids, n) for n in range(residents)]
+        if isinstance(residents, int):
+            residents = [Resident(self.chance, ids, n) for n in range(residents)]
+        self.residents = residents
         self.sent: list[tuple[int, int]] = []
         self.count = 0
 

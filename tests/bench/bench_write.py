@@ -55,7 +55,7 @@ def _gateway(pipe: Connection, home: str, url: str) -> None:
     uvloop.run(run())
 
 
-class _Running:
+class Running:
     """A gateway process."""
 
     def __init__(self, home: Path, url: str) -> None:
@@ -86,10 +86,10 @@ class _Running:
 
 
 @dataclass(frozen=True)
-class _House:
+class House:
     """All gateways of a run."""
 
-    gateways: list[_Running]
+    gateways: list[Running]
 
     def written(self) -> int:
         """Bytes written to block devices by the gateways."""
@@ -120,14 +120,14 @@ def _each(before: dict[str, float], after: dict[str, float], count: int) -> str:
 
 
 # ---- what is sent -----------------------------------------------------------------------------
-def _resource(feed: Feed) -> bytes:
+def resource(feed: Feed) -> bytes:
     """One laboratory item of a random resident, as a client would post it."""
     put = feed.item(feed.chance.randrange(len(feed.residents)), feed.count)
     feed.count += 1
     return put.body
 
 
-def _bundle(feed: Feed) -> bytes:
+def bundle(feed: Feed) -> bytes:
     """300 results of one random resident in a transaction."""
     who = feed.chance.randrange(len(feed.residents))
     entries = []
@@ -157,7 +157,7 @@ async def _post(port: int, path: str, bodies: list[bytes], took: list[float]) ->
     writer.close()
 
 
-def _send(ports: list[int], path: str, lanes: list[list[bytes]]) -> tuple[float, list[float]]:
+def send(ports: list[int], path: str, lanes: list[list[bytes]]) -> tuple[float, list[float]]:
     """Seconds for all, and each request's. Each lane is a client, of one of the gateways."""
     took: list[float] = []
 
@@ -238,19 +238,19 @@ def main() -> None:
 
 def _measure(home: Path, url: str, feed: Feed, asked: argparse.Namespace) -> None:
     places = [home / str(n) if n else home for n in range(asked.workers)]
-    server = _House([_Running(place, url if asked.postgres else "") for place in places])
+    server = House([Running(place, url if asked.postgres else "") for place in places])
     ports = [one.port for one in server.gateways]
-    bundles = [[_bundle(feed) for _ in range(asked.bundles // 4)] for _ in range(4)]
-    _send(ports, "/fhir", [lane[:1] for lane in bundles])
+    bundles = [[bundle(feed) for _ in range(asked.bundles // 4)] for _ in range(4)]
+    send(ports, "/fhir", [lane[:1] for lane in bundles])
     before, cpu = server.written(), server.cpu_s()
-    took, each = _send(ports, "/fhir", [lane[1:] for lane in bundles])
+    took, each = send(ports, "/fhir", [lane[1:] for lane in bundles])
     resources = ENTRIES * sum(len(lane) - 1 for lane in bundles)
     physical = (server.written() - before) / resources / 1024
     bundled = _each(cpu, server.cpu_s(), resources)
-    creates = [[_resource(feed) for _ in range(asked.creates // 64)] for _ in range(64)]
-    _send(ports, "/fhir/Observation", [[_resource(feed) for _ in range(4)] for _ in range(64)])
+    creates = [[resource(feed) for _ in range(asked.creates // 64)] for _ in range(64)]
+    send(ports, "/fhir/Observation", [[resource(feed) for _ in range(4)] for _ in range(64)])
     cpu = server.cpu_s()
-    alone, single = _send(ports, "/fhir/Observation", creates)
+    alone, single = send(ports, "/fhir/Observation", creates)
     made = sum(map(len, creates))
     created = _each(cpu, server.cpu_s(), made)
     server.stop()

@@ -99,24 +99,28 @@ class Files:
     """Stores of SQLite: folders."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 
     def url(self, name: str) -> str:
         """Where one is."""
-        return f"sqlite:///{self._folder / name}"
+        return f"sqlite:///{self.folder / name}"
 
     def exists(self, name: str) -> bool:
         """Whether there is one."""
-        return (self._folder / name).exists()
+        return (self.folder / name).exists()
 
     def copy(self, name: str, other: str) -> None:
         """Make one like another."""
-        shutil.copytree(self._folder / name, self._folder / other)
+        shutil.copytree(self.folder / name, self.folder / other)
 
     def rename(self, name: str, other: str) -> None:
         """It is finished."""
-        (self._folder / name).rename(self._folder / other)
+        (self.folder / name).rename(self.folder / other)
+
+    def drop(self, name: str) -> None:
+        """Away with one."""
+        shutil.rmtree(self.folder / name, ignore_errors=True)
 
 
 class Databases:
@@ -145,6 +149,10 @@ class Databases:
         self._run(f'ALTER DATABASE "{name}" RENAME TO "{other}"')
         with psycopg.connect(self._server.get_uri(database=other), autocommit=True) as connection:
             connection.execute("ANALYZE")
+
+    def drop(self, name: str) -> None:
+        """Away with one."""
+        self._run(f'DROP DATABASE IF EXISTS "{name}"')
 
     def _run(self, sql: str) -> list[Any]:
         with psycopg.connect(self._server.get_uri(), autocommit=True) as connection:
