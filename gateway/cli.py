@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import difflib
+import re
 import sys
 from collections.abc import Callable
 from datetime import datetime
 from importlib import import_module
-from typing import TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 from . import __version__
 from .commands.talk import Exit, say
@@ -64,7 +66,7 @@ def _load(path: str) -> Callable[[argparse.Namespace], int]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="gateway", description="医联体健康档案网关 / health-records gateway for Chinese medical alliances",
         epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
@@ -78,7 +80,34 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+Commands: TypeAlias = "argparse._SubParsersAction[_Parser]"
+_MISTAKES = (  # what argparse says of a command line, as far as users meet it
+    (r"the following arguments are required: (.+)", r"缺少 \1。"),
+    (r"argument (\S+): invalid choice: (.+) \(choose from (.+)\)", r"\1 不能是 \2；可用：\3。"),
+    (r"argument (\S+): expected (?:one|at least one|\d+) arguments?", r"\1 后面要写值。"),
+    (r"argument (\S+): ignored explicit argument (.+)", r"\1 不带值，却写了 \2。"),
+    (r"argument (\S+): invalid int value: (.+)", r"\1 应是整数，却写了 \2。"),
+    (r"ambiguous option: (\S+) could match (.+)", r"\1 可以是 \2，请写全。"),
+    (r"argument (\S+): (.+)", r"\1：\2"),
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse that says in Chinese what is wrong with a command line, for the command it was written for."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse does it; what this command does not know is refused here, where its flags are known."""
+        found, extra = super().parse_known_args(args, namespace)
+        if extra:
+            near = difflib.get_close_matches(extra[0].partition("=")[0], self._option_string_actions, 1, 0.6)
+            self.error(f"没有参数 {extra[0]}" + (f"，是不是 {near[0]}？" if near else "。"))
+        return found, extra
+
+    def error(self, message: str) -> NoReturn:
+        """Usage, the sentence and where to read on, on stderr; exit code 2."""
+        self.print_usage(sys.stderr)
+        zh = next((found.expand(to) for said, to in _MISTAKES if (found := re.fullmatch(said, message))), message)
+        self.exit(Exit.USAGE, f"{self.prog}: {zh} 用法见 {self.prog} --help\n")
 
 
 def _add(commands: Commands, name: str, run: str, text: str) -> argparse.ArgumentParser:
@@ -90,7 +119,7 @@ def _add(commands: Commands, name: str, run: str, text: str) -> argparse.Argumen
 def _port(text: str) -> int:
     if text.isdigit() and int(text) <= 65535:
         return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is no port (0 to 65535)")
+    raise argparse.ArgumentTypeError(f"{text!r} 不是端口号（0 到 65535）。")
 
 
 def _address(text: str) -> tuple[str, int]:
@@ -102,7 +131,7 @@ def _address(text: str) -> tuple[str, int]:
 def _positive(text: str) -> int:
     if text.isdigit() and int(text) > 0:
         return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    raise argparse.ArgumentTypeError(f"{text!r} 应是大于 0 的整数。")
 
 
 def _serving(commands: Commands) -> None:
@@ -149,7 +178,7 @@ def _moment(text: str) -> datetime:
     try:
         return parse_fhir(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no date or time like 2026-03-10 or 2026-03-10T08:00") from None
+        raise argparse.ArgumentTypeError(f"{text!r} 不是日期时间，应如 2026-03-10 或 2026-03-10T08:00。") from None
 
 
 def _place(parser: argparse.ArgumentParser) -> None:
@@ -204,7 +233,8 @@ def _maps(commands: Commands) -> None:
 
     def action(name: str, run: str, text: str, *, kept: bool = False) -> argparse.ArgumentParser:
         parser = _add(actions, name, run, text)
-        parser.add_argument("--mappings", default="", help="own mapping folder")
+        needed = name in ("new", "diff", "import-xlsx")
+        parser.add_argument("--mappings", default="", required=needed, help="own mapping folder")
         parser.add_argument("--json", action="store_true", help="JSON lines")
         if kept:
             _place(parser)
@@ -218,7 +248,9 @@ def _maps(commands: Commands) -> None:
     explain.add_argument("element", help="its element, like valueQuantity.value or code.coding[1].code")
     explain.add_argument("--message", default="", help="only this kept message, like m12")
     diff = action("diff", "maps_kept:diff", "what --mappings would make otherwise of kept messages", kept=True)
-    diff.add_argument("--old", default="", help="the mapping folder to compare with (default: the shipped ones alone)")
+    diff.add_argument(
+        "--old", default="", help="folder to compare with (default: that of --config, else the shipped one)"
+    )
     diff.add_argument("--source", default="", help="only this source")
     diff.add_argument("--last", type=_positive, default=1000, help="how many of the newest messages (default: 1000)")
     diff.add_argument("--full", action="store_true", help="every change with before and after, not only counts")

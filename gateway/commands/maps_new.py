@@ -42,8 +42,6 @@ _TABLE = "from,name,unit,specimen,system,code,display,equivalence,note,valid-fro
 
 def new(args: argparse.Namespace) -> int:
     """Write the member's folder below --mappings, compile it, say what comes next. Never overwrites."""
-    if not args.mappings:
-        raise ConfigError("--mappings", "where the folder goes", detail_zh="请用 --mappings 指明自己的映射目录。")
     if not _KEY.fullmatch(args.member):
         detail = "lower-case letters, digits and _, beginning with a letter"
         raise ConfigError(args.member, detail, detail_zh="成员名只用小写字母、数字和下划线，以字母开头。")

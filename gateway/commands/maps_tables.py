@@ -54,8 +54,6 @@ def export_xlsx(args: argparse.Namespace) -> int:
 
 def import_xlsx(args: argparse.Namespace) -> int:
     """Sheets back into CSV below --mappings; every table is parsed before the first file is written."""
-    if not args.mappings:
-        raise MissingFile("--mappings", "where the tables go", detail_zh="请用 --mappings 指明写到哪个目录。")
     if not Path(args.file).is_file():
         raise MissingFile(args.file)
     book = _openpyxl().load_workbook(args.file, read_only=True)
