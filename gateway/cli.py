@@ -110,8 +110,8 @@ class _Parser(argparse.ArgumentParser):
         self.exit(Exit.USAGE, f"{self.prog}: {zh} 用法见 {self.prog} --help\n")
 
 
-def _add(commands: Commands, name: str, run: str, text: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+def _add(commands: Commands, name: str, run: str, text: str) -> _Parser:
+    parser = commands.add_parser(name, help=text, description=text)
     parser.set_defaults(run=run)
     return parser
 

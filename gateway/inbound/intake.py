@@ -27,6 +27,7 @@ from ..inbox.queue import Arrival, Inbox, Kept
 from ..model.directory import Source
 from ..model.outcome import Outcome, State
 from ..model.times import Clock
+from ..security import redact
 from ..translate.charset import known_name
 from ..translate.engine import Mappings
 from ..translate.read_v2 import Peek, ack, peek_v2, split_batch
@@ -205,7 +206,7 @@ class Intake:
 
     def _v2_fault(self, peek: Peek, source: Source | None, line: Line | None) -> GatewayError | None:
         if source is None:
-            return UnknownSource("MSH-3, MSH-4")
+            return _unknown_sender(peek)
         if fault := _sender_fault(peek, source, line):
             return fault
         if not self._mappings.serves(source, peek.kind, peek.structure):
@@ -229,6 +230,13 @@ def _told_charset(peek: Peek, source: Source | None) -> str:
     told = (known_name(one) for one in (source.charset if source else "", peek.declared))
     codec = next(filter(None, told), "")
     return codec if codec in ("gb18030", "big5") else ""  # others are UTF-8 already, or have no Chinese
+
+
+def _unknown_sender(peek: Peek) -> UnknownSource:
+    """Says what stood in the two fields, shortened and masked: fields that have shifted may hold anything."""
+    msh3, msh4 = (redact.text(field)[:40] for field in (peek.msh3, peek.msh4))
+    zh = f"收到的 MSH-3 是“{msh3}”，MSH-4 是“{msh4}”。"
+    return UnknownSource("MSH-3, MSH-4", f"MSH-3 is {msh3!r}, MSH-4 is {msh4!r}", detail_zh=zh)
 
 
 def _sender_fault(peek: Peek, source: Source, line: Line | None) -> GatewayError | None:

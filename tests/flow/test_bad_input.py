@@ -91,6 +91,13 @@ def test_an_envelope_fault_is_answered_with_its_place_and_kept(
     _good_passes(empty)
 
 
+def test_an_unknown_sender_is_told_what_it_sent_without_what_is_nobodys_business(empty: Alliance) -> None:
+    answer = empty.mllp(_unknown_sender(oru(1, 1))).decode()
+    assert "收到的 MSH-3 是“ESB”，MSH-4 是“NOBODY”。" in answer
+    shifted = oru(1, 2).replace(b"|CITY1|", b"|110101194910015432|", 1)
+    assert "110101********5432" in empty.mllp(shifted).decode().partition("MSA|")[2]
+
+
 def test_the_same_message_again_gets_the_same_answer_and_changes_nothing(empty: Alliance) -> None:
     first, again = empty.mllp(oru(1, 1)), empty.mllp(oru(1, 1).replace(b"\r", b"\n").strip())
     assert b"MSA|AA|T00000001" in first and b"MSA|AA|T00000001" in again
