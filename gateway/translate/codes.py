@@ -84,6 +84,11 @@ class ConceptRow:
     code: str
     display: str
 
+    def same_case(self, other: ConceptRow) -> bool:
+        """Whether both apply in exactly the same case, so that only the first would ever be used."""
+        mine = (self.system, self.units, self.specimens)
+        return mine == (other.system, other.units, other.specimens)
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -152,6 +157,7 @@ class Table:
         return frozenset[str]().union(*(row.units for row in rows))
 
 
+_SPECIMENS = frozenset("BSUFAP")
 _BLOOD = frozenset("BSP")  # whole blood, serum, plasma: laboratories name the tube, not what was measured
 
 
@@ -207,12 +213,23 @@ def parse_table(text: str, place: str, name: str) -> Table:
         raise MappingError(f"{place}:1", "the header needs `from,to` or `from,…,system,code`", detail_zh=zh)
     _check_columns(columns, _CONCEPTS if concepts else _VALUES, place)
     for line, row in rows:
+        _check_source(row, f"{place}:{line}")
         _check_target(row, "code" if concepts else "to", f"{place}:{line}")
     _check_ends(rows, place)
     days = sorted({valid_from(row, f"{place}:{line}") for line, row in rows} | {""})
     digest, build = hashlib.sha256(text.encode()).hexdigest()[:16], _concept_table if concepts else _value_table
     first, *later = [replace(build(name, place, in_force(rows, day)), digest=digest) for day in days]
     return replace(first, later=tuple(zip(days[1:], later, strict=True)))
+
+
+def _check_source(row: Mapping[str, str], place: str) -> None:
+    """A row of no code would be read and never used."""
+    if not row["from"].strip(" |"):
+        text, zh = (
+            "from is empty: write the code as it is sent, or delete the row",
+            "from 列为空：请写院内代码，或删去这一行。",
+        )
+        raise MappingError(place, text, detail_zh=zh)
 
 
 def _check_target(row: Mapping[str, str], column: str, place: str) -> None:
@@ -319,7 +336,12 @@ def _concept_table(name: str, place: str, rows: Rows) -> Table:
     for line, row in rows:
         concept = _concept_row(row, f"{place}:{line}")
         for spelling in _spellings(row["from"]):
-            out.setdefault(spelling, []).append(concept)
+            rows_of = out.setdefault(spelling, [])
+            if any(one.same_case(concept) and one.code != concept.code for one in rows_of):
+                text = f"{row['from']!r} has another code already in the same system, for the same unit and specimen"
+                zh = f"{row['from']!r} 在同一编码系统里有两个 code；请只留一行，或用 unit、specimen、valid-from 区分。"
+                raise MappingError(f"{place}:{line}", text, detail_zh=zh)
+            rows_of.append(concept)
     return Table(name, concepts={key: tuple(found) for key, found in out.items()})
 
 
@@ -335,14 +357,38 @@ def _concept_row(row: dict[str, str], place: str) -> ConceptRow:
         text = f"system {row['system']!r} is neither a known short name nor a URI{near}"
         zh = f"system 列的 {row['system']!r} 不是已知简称（{'、'.join(_SYSTEMS)}），也不是 URI{near_zh}"
         raise MappingError(place, text, detail_zh=zh)
+    _check_code(system, row["code"].strip(), place)
     return ConceptRow(
         name=row.get("name", "").strip(),
         units=frozenset(filter(None, row.get("unit", "").strip().split("|"))),
-        specimens=frozenset(row.get("specimen", "").strip()),
+        specimens=_specimens(row.get("specimen", "").strip(), place),
         system=system,
         code=row["code"].strip(),
         display=row.get("display", "").strip(),
     )
+
+
+def _check_code(system: str, code: str, place: str) -> None:
+    """LOINC codes carry a check digit (LOINC Users' Guide, mod 10): a slip of the pen is no code."""
+    if system == systems.LOINC and code and not _is_loinc(code):
+        text = f"{code!r} is no LOINC code: its form or its check digit is wrong"
+        raise MappingError(place, text, detail_zh=f"code 列的 {code!r} 不是 LOINC 代码：格式或校验位不对，请核对。")
+
+
+def _is_loinc(code: str) -> bool:
+    body, _, digit = code.rpartition("-")
+    if not (body.isdecimal() and digit.isdecimal() and len(digit) == 1 and code.isascii()):
+        return False
+    doubled = "".join(str(int(one) * (2 - place % 2)) for place, one in enumerate(reversed(body)))
+    return (sum(map(int, doubled)) + int(digit)) % 10 == 0
+
+
+def _specimens(cell: str, place: str) -> frozenset[str]:
+    if unknown := "".join(sorted(set(cell) - _SPECIMENS)):
+        text = f"specimen {unknown!r} is unknown; known are {', '.join(sorted(_SPECIMENS))}, several as BS"
+        zh = f"specimen 列不认识 {unknown!r}：B 全血、S 血清或血浆、U 尿、F 粪、A 动脉血、P 枸橼酸抗凝血，可连写如 BS。"
+        raise MappingError(place, text, detail_zh=zh)
+    return frozenset(cell)
 
 
 def _spellings(cell: str) -> list[str]:

@@ -32,7 +32,7 @@ from .mapping import Library, Map
 from .periods import day_of
 from .rows import RowFormat
 from .run import Run, Trace
-from .serving import Served, check_served, served
+from .serving import Served, check_served, check_tables, served
 from .sniff import document_id, sniff
 from .sources import SANDBOX, directory
 
@@ -82,6 +82,7 @@ class Mappings:
         self._elements = elements
         self._formats: dict[str, Format] = {form.name: form for form in _formats()}
         self._maps: dict[str, Maps] = {}
+        self._read: dict[str, list[Map]] = {}
         self._compiled: dict[tuple[str, str, str, str], Compiled] = {}
         self._organizations: dict[tuple[int, str], bytes] = {}
         self._served: dict[tuple[str, str, str], Served | None] = {}
@@ -155,10 +156,7 @@ class Mappings:
         folders = [f"_base/{form}"] + ([source.member] if source.member != SANDBOX else [])
         for folder in folders:
             own: dict[str, str] = {}
-            for name in self.library.names(folder):
-                found = self.library.map(name)
-                if folder == source.member:
-                    check_served(self.library, name, found, self.directory.sources)
+            for found in self._written(folder):
                 if found.format != form or (found.sources and source.name not in found.sources):
                     continue
                 for kind in found.serves:
@@ -167,9 +165,19 @@ class Mappings:
                             f"{kind} is served by {own[kind]} already",
                             f"{kind} 已由 {own[kind]} 处理。",
                         )
-                        raise self.library.yaml(f"{name}.yaml").error(text, zh)
-                    own[kind], out[kind] = name, found
+                        raise self.library.yaml(f"{found.name}.yaml").error(text, zh)
+                    own[kind], out[kind] = found.name, found
         return out
+
+    def _written(self, folder: str) -> list[Map]:
+        """The maps of a folder; what of a member's would never serve is refused, once for all its sources."""
+        if folder not in self._read:
+            self._read[folder] = [self.library.map(name) for name in self.library.names(folder)]
+            if folder in self.directory.members:
+                check_tables(self.library, folder)
+                for found in self._read[folder]:
+                    check_served(self.library, found, self.directory.sources)
+        return self._read[folder]
 
     def _compile(self, source: Source, form: str, found: Map, day: str = "") -> Compiled:
         """A map with its code tables as they are from a day on; "": the rows that are valid since ever."""

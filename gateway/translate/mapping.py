@@ -96,7 +96,17 @@ class Library:
         return [f"{folder}/{stem}" for stem in sorted(found) if stem != "source"]
 
     def members(self) -> list[str]:
-        """Folders that hold a source.yaml."""
+        """Folders that hold a source.yaml. Refuses files nobody would read: one level off, or of another ending."""
+        for root in self._folders:
+            if (root / "source.yaml").is_file():
+                text = "this is the folder of one member; name the folder above it"
+                zh = f"{root} 是一个成员的目录，请改指它的上一级目录。"
+                raise MappingError("source.yaml", text, detail_zh=zh)
+            for path in sorted(root.glob("*/*.yml")):
+                text = "only .yaml is read; rename the file"
+                raise MappingError(
+                    f"{path.parent.name}/{path.name}", text, detail_zh="只读取 .yaml，请把扩展名改成 .yaml。"
+                )
         known = {path.parent.name for root in self._folders for path in root.glob("*/source.yaml")}
         for path in (one for root in self._folders for one in sorted(root.glob("*/*.yaml"))):
             if path.parent.name not in known:

@@ -6,14 +6,17 @@ same: events of one structure have the same segments (HL7 v2.5.1 §2.14.9.3; tab
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from collections.abc import Collection, Container
 from dataclasses import dataclass
 
+from ..errors import MappingError
 from ..model.outcome import Finding
 from .codes import Table
 from .mapping import Library, Map
-from .strict_yaml import Yaml
+from .strict_yaml import Yaml, near_to, read_utf8
 
 _KIND = re.compile(r"[A-Z]{3}\^[A-Z0-9]{3}")
 SEGMENTS = "segments"  # what the map of single segments serves
@@ -63,9 +66,9 @@ def _by_segments(kind: str) -> Finding:
     return Finding("GW-MAP-009", "warning", "MSH-9", zh, en)
 
 
-def check_served(library: Library, name: str, found: Map, sources: Collection[str]) -> None:
+def check_served(library: Library, found: Map, sources: Collection[str]) -> None:
     """Refuse what would never serve, and in silence: a kind no message has, a source nobody is, no kind at all."""
-    node = library.yaml(f"{name}.yaml")
+    node = library.yaml(f"{found.name}.yaml")
     for one in _listed(node, "serves"):
         if found.format == "v2" and one.text() != SEGMENTS and not _KIND.fullmatch(one.text()):
             kind = one.text()
@@ -74,11 +77,38 @@ def check_served(library: Library, name: str, found: Map, sources: Collection[st
     for one in _listed(node, "for"):
         if one.text() not in sources:
             raise one.unknown(one.text(), sources, f"there is no source {one.text()!r}", f"没有来源 {one.text()!r}")
-    folder = name.partition("/")[0]
-    beside = (library.yaml(f"{other}.yaml").words("extends") for other in library.names(folder))
-    if not found.serves and name not in {parent for parents in beside for parent in parents}:
+    beside = (library.yaml(f"{other}.yaml").words("extends") for other in library.names(found.name.partition("/")[0]))
+    if not found.serves and found.name not in {parent for parents in beside for parent in parents}:
         text = "the map serves nothing: write serves, like [ORU^R01]"
         raise node.error(text, "这个映射不处理任何消息：请写 serves，如 [ORU^R01]。")
+
+
+def check_tables(library: Library, member: str) -> None:
+    """Refuse a table no map names, and a unit as it is printed where rows have UCUM: neither would ever be found."""
+    nodes = (node for name in library.names(member) for node in library.yaml(f"{name}.yaml").walk())
+    named = {table.text() for node in nodes if (table := node.get("table")) is not None}
+    known = {*named, *library.table_names("")}
+    units = library.table(member, "units") or Table("units")
+    for name in library.table_names(member):
+        shown, path = library.table_files(member, name)[0]
+        if name not in known:
+            near, near_zh = near_to(name, known)
+            text = f"no map uses a table {name!r}{near}"
+            raise MappingError(shown, text, detail_zh=f"没有映射用到码表 {name!r}{near_zh or '，请改名或删去。'}")
+        if shown.startswith(f"{member}/"):
+            _check_units(read_utf8(path, shown), shown, units)
+
+
+def _check_units(text: str, shown: str, units: Table) -> None:
+    codes = {*units.values.values(), *units.counted.values()}
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    for row in reader:
+        for unit in (row.get("unit") or "").strip().split("|"):
+            meant = units.value(unit)
+            if meant and unit not in codes:
+                en = f"unit {unit!r} is how it is printed; write its UCUM code {meant!r}"
+                zh = f"unit 列的 {unit!r} 是打印写法，请写 UCUM 代码 {meant!r}。"
+                raise MappingError(f"{shown}:{reader.line_num}", en, detail_zh=zh)
 
 
 def _listed(node: Yaml, key: str) -> list[Yaml]:

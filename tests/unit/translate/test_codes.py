@@ -94,6 +94,12 @@ def test_printed_units_have_their_ucum_code(printed: str, code: str) -> None:
         ("from,system,code,equivalence,note\nA,LOINC,1-8,,\nA,,,unmatched,x\n", 3, "from the same day"),
         ("from,system,code,unit,equivalence,note\nA,,,mg,unmatched,x\n", 2, "unit and specimen empty"),
         ("from,system,code,equivalence\nA,LOINC,1-8,same\n", 2, "no equivalence"),
+        ("from,to\n,1\n", 2, "from is empty"),
+        ("from,to\n|,1\n", 2, "from is empty"),
+        ("from,system,code\nA,LOINC,6690-2\na,LOINC,718-7\n", 3, "another code already"),
+        ("from,system,code\nA,LOINC,6690-3\n", 2, "check digit"),
+        ("from,system,code\nA,LOINC,66902\n", 2, "no LOINC code"),
+        ("from,system,code,specimen\nA,LOINC,6690-2,BQ\n", 2, "specimen 'Q' is unknown"),
         ("from,to,equivalance\na,1,\n", 1, "did you mean 'equivalence'"),
     ],
 )
@@ -101,6 +107,15 @@ def test_faults_name_file_and_line(text: str, line: int, said: str) -> None:
     with pytest.raises(MappingError, match=said) as refused:
         parse_table(text, "t.csv", "t")
     assert refused.value.place == f"t.csv:{line}"
+
+
+def test_one_item_may_have_several_codes_where_something_tells_them_apart() -> None:
+    rows = (
+        "A,LOINC,6690-2,,B,\nA,LOINC,718-7,,S,\nA,LOINC,787-2,fL,B,\nA,RECOGNITION,x,,B,\nA,LOINC,785-6,,B,2026-07-01\n"
+    )
+    table = parse_table(f"from,system,code,unit,specimen,valid-from\n{rows}A,LOINC,6690-2,,B,\n", "t.csv", "t")
+    assert [row.code for row in table.rows("A", "", "", "S")] == []
+    assert [row.code for row in table.rows("A", "", "g/L", "S")] == ["718-7"]
 
 
 def test_no_shipped_unit_is_outside_the_codes_the_tables_use() -> None:

@@ -81,6 +81,8 @@ ITEMS = "from,name,unit,specimen,system,code,display,valid-from\n0102,白细胞,
         ("codes/lab_items.csv", "LOINC", "LONIC", 2, "mean 'LOINC'", "不是已知简称"),
         ("codes/lab_items.csv", ",B,", ",", 2, "columns", "列数与表头（8 列）不同"),
         ("codes/lab_items.csv", "2026-07-01", "2026-7", 2, "like 2026-07-01", "不是日期"),
+        ("codes/lab_items.csv", "10*9/L", "10^9/L", 2, "write its UCUM code '10*9/L'", "是打印写法，请写 UCUM 代码"),
+        ("codes/lab_items.csv", "6690-2", "6690-3", 2, "check digit", "不是 LOINC 代码"),
         ("codes/lab_items.csv", "valid-from", "valid_from", 1, "mean 'valid-from'", "没有列"),
     ],
 )
@@ -97,3 +99,22 @@ def test_a_slip_names_its_line_and_the_nearest_name_in_both_languages(
         loaded.compiled(loaded.directory.sources["qu"], "v2", "ORU^R01")
     assert caught.value.place == f"qu/{file}:{line}"
     assert en in caught.value.sentence_en() and zh in caught.value.sentence_zh()
+
+
+@pytest.mark.parametrize(
+    ("file", "place", "zh"),
+    [
+        ("qu/oru_r01.yml", "qu/oru_r01.yml", "请把扩展名改成 .yaml"),
+        ("source.yaml", "source.yaml", "请改指它的上一级目录"),
+        ("qu/codes/lab_item.csv", "qu/codes/lab_item.csv", "没有映射用到码表 'lab_item'，是不是 'lab_items'？"),
+    ],
+)
+def test_a_file_nobody_would_read_is_refused(tmp_path: Path, file: str, place: str, zh: str) -> None:
+    for name, text in (("qu/source.yaml", SOURCE), ("qu/codes/lab_items.csv", ITEMS)):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    Mappings.load([tmp_path, shipped("mappings")])
+    (tmp_path / file).write_text(ITEMS if file.endswith(".csv") else SOURCE, encoding="utf-8")
+    with pytest.raises(MappingError) as caught:
+        Mappings.load([tmp_path, shipped("mappings")])
+    assert caught.value.place == place and zh in caught.value.sentence_zh()
