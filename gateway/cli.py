@@ -242,7 +242,8 @@ def _maps(commands: Commands) -> None:
 
     action("check", "maps:check", "compile every mapping; errors with file and line")
     test = action("test", "maps:test", "run the cases of a fixtures folder against their expected result")
-    test.add_argument("cases", nargs="?", default="", help="folder of cases (default: the shipped ones)")
+    test.add_argument("cases", nargs="?", default="", help="folder of cases (default: tests/ below --mappings, if any)")
+    test.add_argument("--write", action="store_true", help="write expected.json where a case has none")
     explain = action("explain", "maps_kept:explain", "message, field, rule and table row of one element", kept=True)
     explain.add_argument("resource", help="a stored resource, like Observation/abc")
     explain.add_argument("element", help="its element, like valueQuantity.value or code.coding[1].code")

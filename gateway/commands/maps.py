@@ -6,15 +6,17 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ..errors import MissingFile, TranslateError
+from ..errors import ConfigError, MappingError, MissingFile, TranslateError
 from ..model.ids import Ids
 from ..model.message import Draft, RawMessage
-from ..model.resource import loads
+from ..model.resource import Json, loads
 from ..shipped import shipped
+from ..translate.compare import Change, between
 from ..translate.engine import Mappings
 from ..validate.elements import R4Elements
 from .talk import Exit, emit, say
@@ -35,49 +37,115 @@ def check(args: argparse.Namespace) -> int:
     return Exit.OK
 
 
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A case translated again. same: as expected. changes: where it is not. fault: the sentence of its refusal.
+
+    expected: whether it has an expected.json to be compared with; made: what an expected.json of now would hold.
+    """
+
+    name: str
+    folder: Path
+    expected: bool = True
+    same: bool = False
+    changes: tuple[Change, ...] = ()
+    fault: str = ""
+    made: Any = None
+
+
 def test(args: argparse.Namespace) -> int:
-    """Every case folder that has an expected.json, translated again and compared."""
-    root = Path(args.cases) if args.cases else shipped("fixtures")
-    wrong = total = 0
-    for name, same in golden(mappings_of(args.mappings), root):
-        total += 1
-        wrong += not same
-        if args.json:
-            emit({"case": name, "ok": same})
-        elif not same:
-            say(f"不同 / differs: {name}")
-    if not total:
-        raise MissingFile(
-            str(root),
-            "<source>/<message>/<name>/case.yaml",
-            detail_zh="没有 <来源>/<消息>/<名称>/case.yaml 形式的用例。",
-        )
-    say(f"{total - wrong} / {total} 个用例相同 / cases equal")
+    """Every case folder that has an expected.json, translated again and compared; --write makes the missing ones."""
+    root = _root(args)
+    found = [_written(one) if args.write else one for one in golden(mappings_of(args.mappings), root)]
+    compared = [one for one in found if one.expected or one.same or (args.write and one.fault)]
+    for one in compared:
+        _show(one, as_json=args.json)
+    if not found:
+        zh = "没有 <来源>/<消息>/<名称>/case.yaml 形式的用例。"
+        raise MissingFile(str(root), "<source>/<message>/<name>/case.yaml", detail_zh=zh)
+    wrong, left = sum(not one.same for one in compared), len(found) - len(compared)
+    if left:
+        say(f"{left} 个用例没有 expected.json，没有比较；--write 写下现在的结果 / not compared: no expected.json")
+    say(f"{len(compared) - wrong} / {len(compared)} 个用例相同 / cases equal")
     return Exit.PARTIAL if wrong else Exit.OK
 
 
-def golden(mappings: Mappings, root: Path) -> Iterator[tuple[str, bool]]:
-    """(name, whether it is as expected) of every case below a folder that has an expected.json."""
+def _root(args: argparse.Namespace) -> Path:
+    """The folder named, else the cases beside the own mappings where there are some, else the shipped ones."""
+    if args.cases:
+        return Path(args.cases)
+    own = Path(args.mappings) / "tests"
+    return own if args.mappings and own.is_dir() else shipped("fixtures")
+
+
+def _written(one: Tried) -> Tried:
+    """The case, its result of now written down where it has no expected.json and could be translated."""
+    if one.expected or one.fault:
+        return one
+    path = one.folder / "expected.json"
+    path.write_text(json.dumps(one.made, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    say(f"{path}: 已写下，请核对 / written, please check")
+    return Tried(one.name, one.folder, same=True)
+
+
+def _show(one: Tried, *, as_json: bool) -> None:
+    if as_json:
+        about = {"case": one.name, "ok": one.same}
+        emit(about if one.same else about | {"fault": one.fault, "changes": [asdict(each) for each in one.changes]})
+    elif not one.same:
+        say(f"不同 / differs: {one.name}  {one.fault or ('' if one.changes else '只是先后不同')}".rstrip())
+        for each in one.changes:
+            print(each.shown())
+
+
+def golden(mappings: Mappings, root: Path) -> Iterator[Tried]:
+    """Every case below a folder, translated again. Raises MappingError for a case that cannot be read."""
     if str(shipped("fixtures").parent) not in sys.path:
         sys.path.insert(0, str(shipped("fixtures").parent))
     for case in import_module("fixtures.cases").all_cases(root):
-        expected = case.folder / "expected.json"
-        if expected.exists():
-            yield f"{case.source}/{case.name}", _same(case, mappings, expected)
+        yield _tried(case, mappings)
 
 
-def _same(case: Any, mappings: Mappings, expected: Path) -> bool:
+def _tried(case: Any, mappings: Mappings) -> Tried:
+    name, path = f"{case.source}/{case.name}", case.folder / "expected.json"
+    expected = _expected(path)
     try:
-        return bool(as_golden(translated(case, mappings)) == json.loads(expected.read_text(encoding="utf-8")))
-    except TranslateError:
-        return False
+        made = as_golden(translated(case, mappings))
+    except TranslateError as fault:
+        return Tried(name, case.folder, expected is not None, fault=f"{fault.code} {fault.sentence_zh()}")
+    if expected is None or made == expected:
+        return Tried(name, case.folder, expected is not None, same=expected is not None, made=made)
+    found = between(_by_name(expected), _by_name(made), Change("", case.source, "", "changed", ""))
+    return Tried(name, case.folder, changes=tuple(found), made=made)
+
+
+def _expected(path: Path) -> Json | None:
+    if not path.exists():
+        return None
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as fault:
+        zh = "不是 JSON 的 Bundle；删去后用 --write 重写。"
+        raise MappingError(f"{path}:{getattr(fault, 'lineno', 1)}", "no JSON of a Bundle", detail_zh=zh) from None
+
+
+def _by_name(bundle: Json) -> dict[str, Json]:
+    """The resources of a Bundle by type and id; source records, which have none, by their number."""
+    found = [entry.get("resource", {}) for entry in bundle.get("entry", [])]
+    people = [one for one in found if "id" not in one]
+    others = {f"{one.get('resourceType')}/{one['id']}": one for one in found if "id" in one}
+    return {f"Patient/@{number}": one for number, one in enumerate(people)} | others
 
 
 def translated(case: Any, mappings: Mappings) -> Draft:
     """The draft of a case, with the ids golden files are made with."""
-    now = import_module("fixtures.times").ANCHOR
-    raw = RawMessage("m1", case.source, case.format, case.body, now, case.file_name)
-    return mappings.translate(raw, source_of(mappings, case.source), Ids(GOLDEN_KEY), now)
+    raw = RawMessage("m1", case.source, case.format, case.body, case.received, case.file_name)
+    try:
+        source = source_of(mappings, case.source)
+    except ConfigError as fault:
+        fault.place = str(case.folder / "case.yaml")
+        raise
+    return mappings.translate(raw, source, Ids(GOLDEN_KEY), case.received)
 
 
 def as_golden(draft: Draft) -> Any:

@@ -105,7 +105,7 @@ def _lines(found: list[Change], *, as_json: bool, full: bool) -> Iterator[str]:
         if as_json:
             yield json.dumps(asdict(one), ensure_ascii=False)
         elif isinstance(one, Change):
-            yield f"{one.key}  {one.what:<8} {one.resource} {one.element}\n  - {one.before}\n  + {one.after}"
+            yield one.shown()
         else:
             yield f"{one.count:>7}  {one.what:<8} {one.source}  {one.kind}  {one.element}  {one.newest}"
 

@@ -100,9 +100,9 @@ class MappingProof:
     async def _prove(self, proof: Proof) -> tuple[Proof, Mappings | None]:
         try:
             new = await asyncio.to_thread(self._load)
+            total, differing = await asyncio.to_thread(self._golden, new)
         except GatewayError as fault:
             return _failed(proof, fault), None
-        total, differing = await asyncio.to_thread(self._golden, new)
         proof = replace(proof, golden=total, differing=tuple(differing))
         if differing:
             return _failed(proof, MappingUnfit(differing[0], _CASES[0], detail_zh=_CASES[1])), None

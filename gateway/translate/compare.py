@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ..errors import GatewayError
@@ -31,6 +31,12 @@ class Change:
     element: str = ""
     before: str = ""
     after: str = ""
+
+    def shown(self) -> str:
+        """For a person: what and where, then both values below each other."""
+        return (
+            f"{self.key}  {self.what:<8} {self.resource} {self.element}\n  - {self.before}\n  + {self.after}".lstrip()
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,26 +80,32 @@ def _made(mappings: Mappings, raw: RawMessage, ids: Ids) -> Draft | GatewayError
 
 
 def _between(raw: RawMessage, before: Draft, after: Draft) -> Iterator[Change]:
-    old, new = _resources(before), _resources(after)
-    for name in old.keys() | new.keys():
+    return between(resources_of(before), resources_of(after), Change(raw.key, raw.source, after.kind, "changed", ""))
+
+
+def between(old: Mapping[str, Json], new: Mapping[str, Json], about: Change) -> Iterator[Change]:
+    """What differs between two sets of resources. about: says of which message in all of them."""
+    for name in sorted(old.keys() | new.keys()):
         one, other = old.get(name), new.get(name)
         if one == other:
             continue
         if one is None or other is None:
-            yield Change(raw.key, raw.source, after.kind, "added" if one is None else "removed", name)
+            yield replace(about, what="added" if one is None else "removed", resource=name)
             continue
         for element in sorted(one.keys() | other.keys()):
             if one.get(element) != other.get(element):
-                yield _element(raw, after.kind, name, element, one, other)
+                yield _element(replace(about, resource=name, element=element), one, other)
 
 
-def _element(raw: RawMessage, kind: str, name: str, element: str, one: Json, other: Json) -> Change:
+def _element(about: Change, one: Json, other: Json) -> Change:
+    element = about.element
     what: What = "changed" if element in one and element in other else "added" if element in other else "removed"
     before, after = (dumps(body[element]).decode() if element in body else "" for body in (one, other))
-    return Change(raw.key, raw.source, kind, what, name, element, before, after)
+    return replace(about, what=what, before=before, after=after)
 
 
-def _resources(draft: Draft) -> dict[str, Json]:
+def resources_of(draft: Draft) -> dict[str, Json]:
+    """What a message makes, by `type/id`, its source records by `Patient/@number`; without Provenance."""
     people: dict[str, Json] = {f"Patient/@{number}": one.patient for number, one in enumerate(draft.records)}
     made = {f"{one.type}/{one.id}": loads(one.body) for one in draft.resources if one.type != "Provenance"}
     return people | made

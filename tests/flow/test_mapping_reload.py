@@ -87,6 +87,9 @@ def test_a_golden_case_that_differs_keeps_the_old_map(running: Alliance, own: Pa
     (case / "expected.json").write_text('{"resourceType":"Bundle"}', encoding="utf-8")
     shown = attempt(running, "switch")
     assert "没有启用" in shown and "不同的用例：city_first_hospital/oru_r01/one" in shown
+    (case / "case.yaml").write_text("ordr: 1\n", encoding="utf-8")
+    shown = attempt(running, "switch")
+    assert "没有启用" in shown and "oru_r01/one/case.yaml:1" in shown and "没有键" in shown
 
 
 _NEW = """name: 新桥镇卫生院
