@@ -134,6 +134,19 @@ def _positive(text: str) -> int:
     raise argparse.ArgumentTypeError(f"{text!r} 应是大于 0 的整数。")
 
 
+def _msh3_msh4(text: str) -> tuple[str, str]:
+    msh3, _, msh4 = (part.strip() for part in text.partition("/"))
+    if msh3 and msh4 and "/" not in msh4:
+        return msh3, msh4
+    raise argparse.ArgumentTypeError(f"{text!r} 应写成 MSH-3/MSH-4 两部分，如 LIS/QYY。")
+
+
+def _workbook(text: str) -> str:
+    if text.lower().endswith(".xlsx"):
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r} 应是 .xlsx 文件。")
+
+
 def _serving(commands: Commands) -> None:
     demo = _add(commands, "demo", "demo:run", "start everything on synthetic members and print the addresses")
     demo.add_argument("--home", default=".demo", help="folder of the demo's data (default: .demo)")
@@ -269,7 +282,10 @@ def _map_files(action: Callable[[str, str, str], argparse.ArgumentParser]) -> No
     new.add_argument("--source", default="", help="name of its source (default: MEMBER_his)")
     new.add_argument("--format", default="v2", choices=("v2", "cda", "csv", "json", "dicom", "fhir"))
     new.add_argument("--level", default="secondary", choices=("tertiary", "secondary", "primary"))
-    new.add_argument("--sender", default="", metavar="MSH3/MSH4", help="who its HL7 v2 messages say they come from")
+    new.add_argument(
+        "--sender", type=_msh3_msh4, metavar="MSH3/MSH4",
+        help="who its HL7 v2 messages say they come from (default: HIS/MEMBER)",
+    )  # fmt: skip
     tables = (
         ("export-xlsx", "code tables as a workbook, a sheet each"),
         ("import-xlsx", "a workbook back into the tables below --mappings"),
@@ -280,7 +296,7 @@ def _map_files(action: Callable[[str, str, str], argparse.ArgumentParser]) -> No
         if name == "conceptmap":
             one.add_argument("--out", default="", help="folder, a file each (default: a JSON line each)")
         else:
-            one.add_argument("file", help="the workbook, .xlsx")
+            one.add_argument("file", type=_workbook, help="the workbook, .xlsx")
         if name != "import-xlsx":
             one.add_argument("--member", default="", help="whose tables (default: those everybody shares)")
             one.add_argument("--base", action="store_true", help="with --member: the shared tables too")

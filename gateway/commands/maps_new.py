@@ -5,31 +5,33 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from ..errors import ConfigError, MappingError
+from ..shipped import shipped
 from ..translate.engine import Mappings
 from ..translate.map_schema import schemas
-from .talk import Exit, say
-from .translate import folders_of
+from ..translate.strict_yaml import parse
+from .talk import Exit, emit, say
 
 _KEY = re.compile(r"[a-z][a-z0-9_]{1,40}")
 _SOURCE = """# yaml-language-server: $schema=../source.schema.json
 name: {name}
 short: {name}
-level: {level}                 # tertiary | secondary | primary
+level: {level}                 # tertiary 三级 | secondary 二级 | primary 基层
 provides: [visits, labs]       # visits labs imaging images medication documents
 sources:
   {source}:
     format: {format}
     title: {name}
-    charset: auto              # auto: as declared, else recognised; or utf-8, gb18030
-    control_id: trusted        # untrusted: MSH-10 starts again every day
-    report_mode: snapshot      # delta: a newer issue sends only what changed
+    charset: auto              # auto：按声明，未声明则识别；或 utf-8、gb18030
+    control_id: trusted        # untrusted：MSH-10 每天重新编号
+    report_mode: snapshot      # delta：同一报告再发时只发有变化的项目
 {settings}"""
 _MAP = """# yaml-language-server: $schema=../map.schema.json
-# Only what differs from the base. `gateway map gaps` says what is still missing.
+# 只写与基础映射不同的；还缺什么见 gateway map gaps
 extends: _base/v2/oru_r01
 serves: [ORU^R01]
 source: 接口文档名称、版本、页码
@@ -41,35 +43,53 @@ _TABLE = "from,name,unit,specimen,system,code,display,equivalence,note,valid-fro
 
 
 def new(args: argparse.Namespace) -> int:
-    """Write the member's folder below --mappings, compile it, say what comes next. Never overwrites."""
-    if not _KEY.fullmatch(args.member):
-        detail = "lower-case letters, digits and _, beginning with a letter"
-        raise ConfigError(args.member, detail, detail_zh="成员名只用小写字母、数字和下划线，以字母开头。")
-    root = Path(args.mappings)
-    folder = root / args.member
-    if folder.exists():
-        raise ConfigError(str(folder), "exists already", detail_zh="该目录已存在，不会覆盖。")
-    for path, text in _files(args).items():
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_text(text, encoding="utf-8")
-        say(str(root / path))
-    try:
-        Mappings.load(folders_of(args.mappings))
-    except MappingError:  # the sender of another source, for one: as if nothing had been done
-        shutil.rmtree(root / args.member)
-        raise
+    """Write the member's folder below --mappings once it compiles, say what comes next. Never overwrites."""
+    _check_names(args)
+    root, files = Path(args.mappings), _files(args)
+    with TemporaryDirectory() as scratch:  # the sender of another source, for one: then nothing was done
+        _write(Path(scratch), files)
+        Mappings.load([Path(scratch), *([root] if root.is_dir() else []), shipped("mappings")])
+    _write(root, files)
+    for path in files:
+        emit({"file": str(root / path)}) if args.json else say(str(root / path))
     say(_next(args))
     return Exit.OK
 
 
+def _check_names(args: argparse.Namespace) -> None:
+    for flag, name in (("member", args.member), ("--source", args.source)):
+        if name and not _KEY.fullmatch(name):
+            detail = f"{name!r}: lower-case letters, digits and _, beginning with a letter"
+            raise ConfigError(flag, detail, detail_zh=f"{name!r} 只能用小写字母、数字和下划线，以字母开头。")
+    if args.sender and args.format != "v2":
+        zh = f"只有 v2 来源凭 MSH-3、MSH-4 识别，{args.format} 来源请去掉 --sender。"
+        raise ConfigError("--sender", "only a v2 source is known by its sender", detail_zh=zh)
+    if (Path(args.mappings) / args.member).exists():
+        folder = str(Path(args.mappings) / args.member)
+        raise ConfigError(folder, "exists already", detail_zh="该目录已存在，不会覆盖。")
+    if (shipped("mappings") / args.member).exists():
+        zh = f"随包映射已有成员 {args.member}，新写的 source.yaml 会顶替它的全部来源；请换一个成员名。"
+        raise ConfigError("member", f"{args.member} is a member of the shipped mappings", detail_zh=zh)
+
+
+def _write(root: Path, files: Mapping[str, str]) -> None:
+    for path, text in files.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text, encoding="utf-8")
+
+
+def _sender(args: argparse.Namespace) -> tuple[str, str]:
+    """MSH-3 and MSH-4, when they are not named those a new member has until somebody changes them."""
+    return args.sender or ("HIS", args.member.upper())
+
+
 def _files(args: argparse.Namespace) -> dict[str, str]:
     source = args.source or f"{args.member}_his"
-    msh3, _, msh4 = args.sender.partition("/")
-    sender = f"    settings: {{msh3: {msh3 or 'HIS'}, msh4: {msh4 or args.member.upper()}}}\n"
+    msh3, msh4 = map(_scalar, _sender(args))
     made = {
         f"{args.member}/source.yaml": _SOURCE.format(
-            name=args.name or args.member, level=args.level, source=source, format=args.format,
-            settings=sender if args.format == "v2" else "",
+            name=_scalar(args.name or args.member), level=args.level, source=source, format=args.format,
+            settings=f"    settings: {{msh3: {msh3}, msh4: {msh4}}}\n" if args.format == "v2" else "",
         ),
         f"{args.member}/codes/lab_items.csv": _TABLE,
         **{name: json.dumps(schema, ensure_ascii=False, indent=1) + "\n" for name, schema in schemas().items()},
@@ -77,10 +97,21 @@ def _files(args: argparse.Namespace) -> dict[str, str]:
     return made | ({f"{args.member}/oru_r01.yaml": _MAP} if args.format == "v2" else {})
 
 
+def _scalar(text: str) -> str:
+    """A text as YAML: as it is where YAML reads it so, else in quotes (`0102`, `yes`, `a: b`)."""
+    try:
+        (plain,) = parse(f"[{text}]", "").items()
+        return text if plain.value == text else json.dumps(text, ensure_ascii=False)
+    except (MappingError, ValueError):
+        return json.dumps(text, ensure_ascii=False)
+
+
 def _next(args: argparse.Namespace) -> str:
-    source = args.source or f"{args.member}_his"
+    source, (msh3, msh4) = args.source or f"{args.member}_his", _sender(args)
+    known = f"  凭 MSH-3 = {msh3}、MSH-4 = {msh4} 认出 {source} 发来的消息；与系统实际发出的不同，请改 source.yaml\n"
     return (
         f"能编译 / compiles. 接下来 / next:\n"
+        f"{known if args.format == 'v2' else ''}"
         f"  gateway try 样例 --mappings {args.mappings} --source {source}\n"
         f"  gateway map check --mappings {args.mappings}\n"
         f'  gateway.toml: [gateway] mappings = "{args.mappings}"'

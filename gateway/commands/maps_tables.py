@@ -9,21 +9,25 @@ import argparse
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
+from zipfile import BadZipFile
 
 from ..errors import ConfigError, MappingError, MissingFile
+from ..shipped import shipped
 from ..translate.codes import VALID_FROM, parse_table
 from ..translate.concept_map import concept_maps
 from ..translate.map_schema import schemas
-from ..translate.strict_yaml import read_utf8
+from ..translate.strict_yaml import near_to, read_utf8
 from .talk import Exit, emit, say
 from .translate import folders_of
 
 _SHEET = 31  # characters Excel allows in a sheet's name
 _INDEX = "目录"
+Rows: TypeAlias = Sequence[tuple[int, list[str]]]  # row of the sheet, cells
 
 
 def export_xlsx(args: argparse.Namespace) -> int:
@@ -41,12 +45,11 @@ def export_xlsx(args: argparse.Namespace) -> int:
         for row in sheet.iter_rows():
             for cell in row:
                 cell.number_format = "@"  # a code such as 0102 keeps its zeros, in the rows to come as well
+                cell.data_type = "s"  # what begins with `=` is no formula
         for number in range(1, len(rows[0]) + 1):
             sheet.column_dimensions[sheet.cell(1, number).column_letter].number_format = "@"
         sheet.freeze_panes = "A2"
         index.append([sheet.title, relative, len(rows) - 1])
-    if not count:
-        raise MissingFile(f"{args.member or '_base'}/codes/*.csv", "no table", detail_zh="没有码表。")
     book.save(args.file)
     say(f"{count} 张码表写入 {args.file} / tables written")
     return Exit.OK
@@ -54,21 +57,42 @@ def export_xlsx(args: argparse.Namespace) -> int:
 
 def import_xlsx(args: argparse.Namespace) -> int:
     """Sheets back into CSV below --mappings; every table is parsed before the first file is written."""
-    if not Path(args.file).is_file():
-        raise MissingFile(args.file)
-    book = _openpyxl().load_workbook(args.file, read_only=True)
-    made = [(relative, _csv(book[sheet], f"{args.file}[{sheet}]")) for sheet, relative in _listed(book, args.file)]
-    for relative, text in made:
-        parse_table(text, f"{args.file}[{relative}]", Path(relative).stem)
-    for relative, text in made:
-        path = Path(args.mappings) / relative
-        before = path.read_bytes().decode("utf-8") if path.is_file() else None
-        state = "unchanged" if before == text else "changed" if before is not None else "new"
-        if state != "unchanged":
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(text.encode("utf-8"))
+    root = Path(args.mappings)
+    made = list(_read(args.file, root))
+    for relative, rows in made:
+        state = _put(root / relative, relative, rows)
         emit({"table": relative, "state": state}) if args.json else print(relative, state)
+    if not args.json:
+        say(f"接下来 / next: gateway map check --mappings {args.mappings}")
     return Exit.OK
+
+
+def _read(file: str, root: Path) -> Iterator[tuple[str, Rows]]:
+    """(path of a table, its rows) of every sheet. Raises MappingError with sheet and row."""
+    with closing(_opened(file)) as book:
+        for sheet, relative in _listed(book, file, root):
+            place = f"{file}[{sheet}]"
+            rows = list(_rows(book[sheet], place))
+            lines = [number for number, cells in rows for _ in range(1 + sum(cell.count("\n") for cell in cells))]
+            try:
+                parse_table(_csv(rows), place, Path(relative).stem)
+            except MappingError as fault:  # says the line of the CSV; the sheet may have empty rows between
+                line = int(fault.place.rpartition(":")[2])
+                fault.place = f"{place}:{lines[line - 1] if line <= len(lines) else line}"
+                raise
+            yield relative, rows
+
+
+def _put(path: Path, relative: str, rows: Rows) -> str:
+    """What became of a table's file. One with the same rows is not touched, whatever its line ends."""
+    known = path.is_file()
+    if known and [row for row in csv.reader(io.StringIO(read_utf8(path, relative), newline="")) if any(row)] == [
+        cells for _, cells in rows
+    ]:
+        return "unchanged"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(_csv(rows).encode("utf-8"))
+    return "changed" if known else "new"
 
 
 def conceptmap(args: argparse.Namespace) -> int:
@@ -96,55 +120,115 @@ def schema(args: argparse.Namespace) -> int:
 
 
 def _tables(args: argparse.Namespace) -> Iterator[tuple[str, Path]]:
-    """(path below the mapping folder, file) of the tables asked for; the operator's file hides its namesake."""
+    """(path below the mapping folder, file) of the tables asked for; the operator's file hides its namesake.
+
+    Raises MissingFile where there is none.
+    """
+    some = False
     owners = [*([args.member] if args.member else []), *(["_base"] if args.base or not args.member else [])]
     for owner in owners:
         found: dict[str, Path] = {}
         for folder in folders_of(args.mappings):
             for path in sorted((folder / owner / "codes").glob("*.csv")):
                 found.setdefault(f"{owner}/codes/{path.name}", path)
+        some = some or bool(found)
         yield from sorted(found.items())
+    if not some:
+        raise MissingFile(f"{args.member}/codes/*.csv", "no table", detail_zh=f"成员 {args.member} 没有码表。")
 
 
-def _listed(book: Any, file: str) -> Iterator[tuple[str, str]]:
-    """(sheet, path of its table) as the first sheet says."""
+def _opened(file: str) -> Any:
+    """The workbook. Raises MissingFile, or MappingError for what is none."""
+    if not Path(file).is_file():
+        raise MissingFile(file)
+    try:
+        return _openpyxl().load_workbook(file, read_only=True)
+    except (BadZipFile, KeyError, ValueError):
+        text, zh = "no workbook that can be read", "不是能读的 Excel 工作簿：请用 Excel 另存为 .xlsx，不加密码。"
+        raise MappingError(file, text, detail_zh=zh) from None
+
+
+def _listed(book: Any, file: str, root: Path) -> list[tuple[str, str]]:
+    """(sheet, path of its table) as the first sheet says; every other sheet is one of them, and every table once."""
     if _INDEX not in book.sheetnames:
         zh = f"没有工作表“{_INDEX}”：这不是 export-xlsx 导出的工作簿，请先导出再修改。"
         raise MappingError(file, f"there is no sheet {_INDEX}: this is no workbook of export-xlsx", detail_zh=zh)
-    for sheet, relative, *_ in book[_INDEX].iter_rows(min_row=2, values_only=True):
-        if sheet not in book.sheetnames:
-            zh = f"工作表“{sheet}”不见了：请恢复它，或在“{_INDEX}”里删去这一行。"
-            raise MappingError(file, f"the sheet {sheet!r} is missing", detail_zh=zh)
-        parts = Path(str(relative)).parts
-        if len(parts) != 3 or parts[1] != "codes" or ".." in parts or not parts[2].endswith(".csv"):
-            zh = f"“{relative}”不是码表位置，应为 <成员>/codes/<码表>.csv；请保持“{_INDEX}”原样。"
-            raise MappingError(f"{file}[{_INDEX}]", f"{relative!r} is no <member>/codes/<table>.csv", detail_zh=zh)
-        yield str(sheet), str(relative)
+    found: dict[str, str] = {}
+    for number, row in enumerate(book[_INDEX].iter_rows(min_row=2, values_only=True), 2):
+        sheet, relative = (str(cell or "") for cell in (*row, None, None)[:2])
+        if sheet or relative:
+            _check_listed(book, sheet, relative, f"{file}[{_INDEX}]:{number}", root)
+            if sheet in found or relative in found.values():
+                zh = f"工作表“{sheet}”或码表“{relative}”已经列过，请删去这一行。"
+                raise MappingError(f"{file}[{_INDEX}]:{number}", "this sheet or table is listed already", detail_zh=zh)
+            found[sheet] = relative
+    for sheet in book.sheetnames:
+        if sheet not in found and sheet != _INDEX:
+            zh = f"“{_INDEX}”里没有这张工作表，不知道写到哪张码表：请在“{_INDEX}”加一行，或删去它。"
+            raise MappingError(f"{file}[{sheet}]", f"this sheet is not listed in {_INDEX}", detail_zh=zh)
+    return list(found.items())
 
 
-def _csv(sheet: Any, place: str) -> str:
-    """A sheet as the CSV it came from: empty rows are left out, a number in a cell is an error (0102 lost its zero)."""
+def _check_listed(book: Any, sheet: str, relative: str, place: str, root: Path) -> None:
+    """A line of the first sheet names a sheet there is and a table of a member there is."""
+    if sheet not in book.sheetnames:
+        zh = f"工作表“{sheet}”不见了：请恢复它，或删去这一行。"
+        raise MappingError(place, f"the sheet {sheet!r} is missing", detail_zh=zh)
+    member, *parts = relative.split("/")
+    if len(parts) != 2 or parts[0] != "codes" or ".." in (member, *parts) or not parts[1].endswith(".csv"):
+        zh = f"“{relative}”不是码表位置，应为 <成员>/codes/<码表>.csv。"
+        raise MappingError(place, f"{relative!r} is no <member>/codes/<table>.csv", detail_zh=zh)
+    known = sorted({path.parent.name for one in (root, shipped("mappings")) for path in one.glob("*/source.yaml")})
+    if member not in (*known, "_base"):
+        near, near_zh = near_to(member, known)
+        zh = f"没有成员 {member!r}{near_zh or '，请先 gateway map new。'}"
+        raise MappingError(place, f"there is no member {member!r}{near}", detail_zh=zh)
+
+
+def _rows(sheet: Any, place: str) -> Iterator[tuple[int, list[str]]]:
+    """(row of the sheet, its cells) below the header and with it; rows without content are left out.
+
+    Refused is what would be lost or would be something else in the CSV: a column without a name, a cell beside the
+    columns, a formula, a number (0102 lost its zero).
+    """
+    header: list[str] = []
+    for number, row in enumerate(sheet.iter_rows(), 1):
+        cells = [
+            _text(cell, f"{place}:{number}", day=header[at : at + 1] == [VALID_FROM]) for at, cell in enumerate(row)
+        ]
+        while cells and not cells[-1]:
+            cells.pop()
+        if cells and not header:
+            header = cells
+            if "" in header:
+                column = header.index("") + 1
+                zh = f"表头第 {column} 列是空的：请写列名；多余的列请删去。"
+                raise MappingError(f"{place}:{number}", f"column {column} has no name", detail_zh=zh)
+        if len(cells) > len(header):
+            zh = f"第 {len(cells)} 列有内容，表头却没有这一列：请写列名，或删去内容。"
+            raise MappingError(f"{place}:{number}", f"column {len(cells)} is filled and has no name", detail_zh=zh)
+        if cells:
+            yield number, cells + [""] * (len(header) - len(cells))
+
+
+def _csv(rows: Rows) -> str:
     out = io.StringIO(newline="")
-    writer = csv.writer(out, lineterminator="\n")
-    width = 0
-    days: list[bool] = []
-    for number, row in enumerate(sheet.iter_rows(values_only=True), 1):
-        days = days or [cell == VALID_FROM for cell in row]
-        cells = [_text(cell, f"{place}:{number}", day=day) for cell, day in zip(row, days, strict=False)]
-        width = width or len([cell for cell in cells if cell])
-        if any(cells):
-            writer.writerow(cells[:width])
+    csv.writer(out, lineterminator="\n").writerows(cells for _, cells in rows)
     return out.getvalue()
 
 
-def _text(cell: object, place: str, *, day: bool) -> str:
+def _text(cell: Any, place: str, *, day: bool) -> str:
     """day: the column holds days, which Excel makes dates of."""
-    if cell is None or isinstance(cell, str):
-        return cell or ""
-    if day and isinstance(cell, datetime):
-        return cell.date().isoformat()
-    text = f"{cell!r} is a number or a date; format the column as text, so that 0102 stays 0102"
-    zh = f"{cell!r} 成了数字或日期：请把该列设为“文本”再填，0102 才不会变成 102。"
+    value = cell.value
+    if cell.data_type == "f":
+        text, zh = f"{value!r} is a formula; paste its value", f"{value} 是公式：请粘贴为数值。"
+        raise MappingError(place, text, detail_zh=zh)
+    if value is None or isinstance(value, str):
+        return value or ""
+    if day and isinstance(value, datetime):
+        return value.date().isoformat()
+    text = f"{value} is a number or a date; format the column as text, so that 0102 stays 0102"
+    zh = f"{cell.coordinate} 的 {value} 成了数字或日期：请把该列设为“文本”再填，0102 才不会变成 102。"
     raise MappingError(place, text, detail_zh=zh)
 
 

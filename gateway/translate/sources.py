@@ -32,10 +32,11 @@ def directory(library: Library) -> Directory:
         node = library.yaml(f"{key}/source.yaml")
         members[key] = _member(key, node)
         for name, source in each(node.get("sources"), partial(_source, key)).items():
-            if name in sources:
-                zh = f"来源 {name!r} 定义了两次；来源名在全部成员中只能用一次。"
-                raise MappingError(node.place, f"the source {name!r} is defined twice", detail_zh=zh)
             given = node.fields()["sources"].fields()[name]
+            if name in sources:
+                other = sources[name].member
+                zh = f"来源 {name!r} 定义了两次，已属于 {other}；来源名在全部成员中只能用一次。"
+                raise given.error(f"the source {name!r} is defined twice, by {other} too", zh)
             _check_sender(source, sources.values(), (given.get("settings") or given).place)
             sources[name] = source
     return Directory(members, sources, _alliances(library, members))
@@ -48,10 +49,10 @@ def _check_sender(source: Source, others: Iterable[Source], place: str) -> None:
         return
     for other in others:
         if other.format == "v2" and (other.settings.get("msh3", ""), other.settings.get("msh4", "")) == sender:
-            zh = f"{source.name} 与 {other.name} 的 msh3、msh4 相同 {sender}：分不清是谁发的，请改一个。"
-            raise MappingError(
-                place, f"{source.name} and {other.name} have the same msh3 and msh4 {sender}", detail_zh=zh
-            )
+            both = "/".join(sender)
+            zh = f"{source.name} 与 {other.name} 的 msh3、msh4 相同（{both}）：分不清是谁发的，请改一个。"
+            text = f"{source.name} and {other.name} have the same msh3 and msh4, {both}"
+            raise MappingError(place, text, detail_zh=zh)
 
 
 def _choice(node: Yaml, key: str, allowed: tuple[str, ...], default: str) -> str:
@@ -59,8 +60,8 @@ def _choice(node: Yaml, key: str, allowed: tuple[str, ...], default: str) -> str
     if found not in allowed:
         where = node.get(key) or node
         near, near_zh = near_to(found, allowed)
-        text = f"{key} is {found!r}{near}; it must be one of {', '.join(allowed)}"
-        raise where.error(text, f"{key} 写的是 {found!r}{near_zh}；只能是 {'、'.join(allowed)}。")
+        text = f"{key} is {found!r}{near or ';'} it must be one of {', '.join(allowed)}"
+        raise where.error(text, f"{key} 写的是 {found!r}{near_zh or '；'}只能是 {'、'.join(allowed)}。")
     return found
 
 
@@ -68,8 +69,10 @@ def _member(key: str, node: Yaml) -> Member:
     node.fields(MEMBER_KEYS)
     provides = frozenset(node.words("provides"))
     if provides - PROVIDES:
-        unknown, known = ", ".join(sorted(provides - PROVIDES)), "、".join(sorted(PROVIDES))
-        raise node.error(f"unknown in provides: {unknown}", f"provides 没有 {unknown}；可用：{known}。")
+        unknown, known = min(provides - PROVIDES), "、".join(sorted(PROVIDES))
+        near, near_zh = near_to(unknown, PROVIDES)
+        zh = f"provides 没有 {unknown!r}{near_zh or '；'}可用：{known}。"
+        raise node.fields()["provides"].error(f"unknown in provides: {unknown!r}{near}", zh)
     name = node.word("name")
     if not name:
         raise node.error("a member needs a name", "缺 name：写成员单位的名称。")

@@ -33,6 +33,7 @@ class Slip(ValueError):
 
 _PROBLEMS = {  # of PyYAML's and libyaml's words the frequent ones
     "cannot start any token": "不能用制表符缩进，特殊字符开头的值要加引号。",
+    "found a tab character": "不能用制表符缩进，请改用空格。",
     "mapping values are not allowed": "这里不能再有冒号：上一行没有写完，或含冒号的值没有加引号。",
     "could not find expected ':'": "少了冒号，或冒号后面少了空格。",
     "did not find expected key": "缩进与上面的行不齐，或少了引号、括号。",
@@ -86,7 +87,8 @@ class Yaml:
                 near, near_zh = near_to(key, allowed)
                 known = ", ".join(sorted(allowed))
                 raise node.error(
-                    f"unknown key {key!r}{near}; known are {known}", f"没有键 {key!r}{near_zh or '；'}可用：{known}。"
+                    f"unknown key {key!r}{near or ';'} known are {known}",
+                    f"没有键 {key!r}{near_zh or '；'}可用：{known}。",
                 )
         return self.value
 

@@ -24,6 +24,40 @@ def test_a_new_member_compiles_as_it_is(tmp_path: Path, capsys: pytest.CaptureFi
     assert main(["map", "new", "Bad Name", "--mappings", folder]) == 3
 
 
+def test_a_new_member_is_told_by_which_sender_its_messages_are_known(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["map", "new", "qu_hospital", "--mappings", str(tmp_path)]) == 0
+    assert "MSH-3 = HIS、MSH-4 = QU_HOSPITAL" in capsys.readouterr().err
+    assert main(["map", "new", "other", "--mappings", str(tmp_path), "--sender", "0102/yes", "--name", "a: [b"]) == 0
+    made = (tmp_path / "other/source.yaml").read_text(encoding="utf-8")
+    assert 'settings: {msh3: "0102", msh4: "yes"}' in made and 'name: "a: [b"' in made
+    for sender in ("LIS", "/QYY", "LIS/", "LIS/QYY/3"):
+        with pytest.raises(SystemExit):
+            main(["map", "new", "third", "--mappings", str(tmp_path), "--sender", sender])
+        assert f"--sender：{sender!r} 应写成 MSH-3/MSH-4 两部分" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "place", "zh"),
+    [
+        ("Bad_Name", "member", "只能用小写字母"),
+        ("qu --source lis-1", "--source", "只能用小写字母"),
+        ("qu --format csv --sender LIS/QYY", "--sender", "csv 来源请去掉 --sender"),
+        ("county_tcm_hospital", "member", "随包映射已有成员"),
+        ("qu --source sandbox --sender LIS/QYY", "qu/source.yaml:7", "定义了两次"),
+        ("qu --sender ESB/CITY1", "qu/source.yaml:13", "相同"),
+    ],
+)
+def test_a_member_that_cannot_be_is_refused_and_nothing_was_written(
+    words: str, place: str, zh: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["map", "new", *words.split(), "--mappings", str(tmp_path / "maps")]) == 3
+    said = capsys.readouterr().err
+    assert zh in said and f"[位置：{place}]" in said
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_workbook_that_comes_back_unchanged_gives_the_same_files(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -59,6 +93,93 @@ def test_an_edited_sheet_changes_its_table_alone_and_a_wrong_one_changes_nothing
     opened.save(book)
     assert main(["map", "import-xlsx", book, "--mappings", into]) == 3
     assert table.read_bytes() == before
+
+
+_HEADER = ["from", "name", "unit", "specimen", "system", "code", "display", "equivalence", "note", "valid-from"]
+_ROW = ["K1", "白细胞", "10*9/L", "B", "LOINC", "6690-2", "白细胞计数"]
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Path:
+    """A new member's table with one row, and its workbook `b.xlsx`."""
+    maps = tmp_path / "maps"
+    assert main(["map", "new", "qu", "--mappings", str(maps), "--sender", "QLIS/QYY"]) == 0
+    rows = [",".join(_HEADER), ",".join([*_ROW, "", "", ""])]
+    (maps / "qu/codes/lab_items.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    assert main(["map", "export-xlsx", str(tmp_path / "b.xlsx"), "--mappings", str(maps), "--member", "qu"]) == 0
+    return tmp_path
+
+
+def _edit(book: openpyxl.Workbook, edit: str) -> None:
+    exec(edit, {"b": book, "s": book.worksheets[1], "i": book.worksheets[0], "row": _ROW, "day": datetime(2026, 7, 1)})
+
+
+@pytest.mark.parametrize(
+    ("edit", "place", "zh"),
+    [
+        ("s['A1'] = '代码'", "[1 lab_items]:1", "表头须有"),
+        ("s['B1'] = 'names'", "[1 lab_items]:1", "没有列 'names'，是不是 'name'"),
+        ("s['C1'] = None", "[1 lab_items]:1", "表头第 3 列是空的"),
+        ("s.insert_cols(1)", "[1 lab_items]:1", "表头第 1 列是空的"),
+        ("s['L2'] = 'x'", "[1 lab_items]:2", "第 12 列有内容"),
+        ("s.append(['K2', *row[1:4], 'LOINK', *row[5:]])", "[1 lab_items]:3", "是不是 'LOINC'"),
+        ("s.insert_rows(1, 2); s.append(['K2', *row[1:5], '6690-3'])", "[1 lab_items]:5", "不是 LOINC 代码"),
+        ("s.append([*row[:5], '718-7'])", "[1 lab_items]:3", "有两个 code"),
+        ("s.append([102, *row[1:]])", "[1 lab_items]:3", "A3 的 102 成了数字或日期"),
+        ("s.append(['K2', *row[1:5], day])", "[1 lab_items]:3", "F3 的 2026-07-01 00:00:00 成了数字或日期"),
+        ("s.append(['K2', *row[1:5], '=F2'])", "[1 lab_items]:3", "=F2 是公式"),
+        ("s.title = 'x'", "[目录]:2", "工作表“1 lab_items”不见了"),
+        ("b.remove(i)", "", "没有工作表“目录”"),
+        ("i['B2'] = 'qu/lab_items.csv'", "[目录]:2", "不是码表位置"),
+        ("i['B2'] = 'quu/codes/lab_items.csv'", "[目录]:2", "没有成员 'quu'，是不是 'qu'"),
+        ("i['B2'] = '../codes/lab_items.csv'", "[目录]:2", "不是码表位置"),
+        ("i.append(['1 lab_items', 'qu/codes/units.csv'])", "[目录]:3", "已经列过"),
+        ("b.create_sheet('备忘')", "[备忘]", "没有这张工作表"),
+    ],
+)
+def test_a_wrong_workbook_is_told_by_sheet_and_row_and_changes_nothing(
+    lab: Path, edit: str, place: str, zh: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    book, table = lab / "b.xlsx", lab / "maps/qu/codes/lab_items.csv"
+    opened, before = openpyxl.load_workbook(book), table.read_bytes()
+    _edit(opened, edit)
+    opened.save(book)
+    capsys.readouterr()
+    assert main(["map", "import-xlsx", str(book), "--mappings", str(lab / "maps")]) == 3
+    said = capsys.readouterr().err
+    assert f"[位置：{book}{place}]" in said and zh in said
+    assert table.read_bytes() == before
+
+
+def test_what_is_no_workbook_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    book = tmp_path / "b.xlsx"
+    book.write_bytes(b"from,to\n")
+    assert main(["map", "import-xlsx", str(book), "--mappings", str(tmp_path)]) == 3
+    assert "不是能读的 Excel 工作簿" in capsys.readouterr().err
+    for command in ("import-xlsx", "export-xlsx"):
+        with pytest.raises(SystemExit) as caught:
+            main(["map", command, str(tmp_path / "b.csv"), "--mappings", str(tmp_path)])
+        assert caught.value.code == 2
+    assert main(["map", "export-xlsx", str(book), "--member", "nobody"]) == 2
+    assert main(["map", "conceptmap", "--member", "nobody"]) == 2
+
+
+def test_a_table_with_the_same_rows_is_not_touched_whatever_its_line_ends(lab: Path) -> None:
+    table = lab / "maps/qu/codes/lab_items.csv"
+    table.write_bytes(b"\xef\xbb\xbf" + table.read_bytes().replace(b"\n", b"\r\n"))
+    before = table.read_bytes()
+    assert main(["map", "import-xlsx", str(lab / "b.xlsx"), "--mappings", str(lab / "maps")]) == 0
+    assert table.read_bytes() == before
+
+
+def test_a_code_that_looks_like_a_formula_comes_back_as_it_was(lab: Path) -> None:
+    table = lab / "maps/qu/codes/lab_items.csv"
+    table.write_text(table.read_text(encoding="utf-8").replace("K1,", "=K1,"), encoding="utf-8")
+    asked = ["--mappings", str(lab / "maps")]
+    assert main(["map", "export-xlsx", str(lab / "b.xlsx"), "--member", "qu", *asked]) == 0
+    table.unlink()
+    assert main(["map", "import-xlsx", str(lab / "b.xlsx"), *asked]) == 0
+    assert "\n=K1," in table.read_text(encoding="utf-8")
 
 
 def test_a_value_table_becomes_a_concept_map_with_its_equivalences() -> None:
