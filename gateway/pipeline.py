@@ -135,6 +135,7 @@ class Pipeline:
         for _ in range(_TRIES):
             try:
                 plan, outcomes = await self._plan(work)
+                await self._turn()  # packing comes first
                 await self._parts.store.commit(plan)
             except Conflict as conflict:
                 last = conflict  # its place and reason are what an operator needs, should it be the last

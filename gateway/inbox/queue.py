@@ -18,6 +18,8 @@ __all__ = ["Arrival", "Claimed", "Entry", "Inbox", "Kept", "Settled", "newest", 
 
 _LOOK_S = 1.0
 """How often the backlog is looked up at most."""
+_REFUSALS_S, _REFUSAL_S = 1_000, 1.0
+"""How many are refused a second, and how long one waits for its refusal at most."""
 
 
 class Inbox:
@@ -25,7 +27,7 @@ class Inbox:
 
     def __init__(self, messages: Messages, rules: Rules | None = None, *, waiting_limit: int = 20_000) -> None:
         self._rules = rules or Rules()
-        self._look_at = 0.0
+        self._look_at = self._refuse_at = 0.0
         self._backlog: tuple[int, datetime | None] = (0, None)
         self.messages = messages
         self.arrived = asyncio.Event()
@@ -33,15 +35,25 @@ class Inbox:
 
     async def keep(self, arrival: Arrival) -> Kept:
         """Keep the bytes; returns when they are on disk. Raises InboxFull before that under pressure."""
-        if self.messages.waiting() > self._waiting_limit:
-            raise InboxFull()
-        await self._refuse_more(arrival)
+        try:
+            await self._refuse_more(arrival)
+        except InboxFull:
+            await self._slowly()
+            raise
         kept = await self.messages.keep(arrival)
         self.arrived.set()
         return kept
 
+    async def _slowly(self) -> None:
+        """Until this refusal may leave: senders that come again at once would leave no time for what waits."""
+        now = time.monotonic()
+        self._refuse_at = max(now, self._refuse_at) + 1 / _REFUSALS_S
+        await asyncio.sleep(min(self._refuse_at - now, _REFUSAL_S))
+
     async def _refuse_more(self, arrival: Arrival) -> None:
         """Raises InboxFull when too much waits, or for too long. Looked up so rarely that it takes 2 % of the time."""
+        if self.messages.waiting() > self._waiting_limit:
+            raise InboxFull()
         now = time.monotonic()
         if now >= self._look_at:
             self._look_at = now + _LOOK_S  # the others do not ask meanwhile

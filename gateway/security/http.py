@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ..errors import GatewayError, TooLarge
+from ..model.pace import askers
 from ..model.resource import dumps
 from ..model.rest import FHIR_JSON, Answer
 from .access import request_id_of
@@ -87,6 +88,13 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if _asks(scope):
+            with askers:
+                await self._answer(scope, receive, send)
+        else:
+            await self._answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = headers_of(scope)
         request_id = scope[REQUEST_ID] = headers["x-request-id"] = request_id_of(headers)
         scope[_HEADERS] = headers
@@ -117,7 +125,7 @@ class Guard:
         declared = headers.get("content-length", "0")
         if declared.isdigit() and int(declared) > limit:
             raise TooLarge(detail=f"> {limit} bytes")
-        asks = path.endswith("/_search") or scope["method"] in ("GET", "HEAD", "OPTIONS")
+        asks = _asks(scope)
         if not asks and declared == "0" and "transfer-encoding" not in headers:
             share.work()  # no body comes
             asks = True
@@ -170,6 +178,11 @@ class _Reply:
         """The error's answer, when it is not too late for one."""
         if not self.started:
             await send_answer(self, error_answer(error))
+
+
+def _asks(scope: Scope) -> bool:
+    """True for a request that writes nothing."""
+    return scope["method"] in ("GET", "HEAD", "OPTIONS") or scope["path"].endswith("/_search")
 
 
 def _caller(scope: Scope, headers: Mapping[str, str]) -> str:

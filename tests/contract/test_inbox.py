@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -256,4 +257,20 @@ async def test_nothing_more_is_kept_while_too_many_bytes_or_too_old_ones_wait(op
     await inbox.messages.settle([Settled(first.key, State.PROCESSED)])
     inbox._look_at = 0
     await inbox.keep(later)
+    await inbox.close()
+
+
+async def test_senders_that_come_again_at_once_are_refused_slowly(opened: Open) -> None:
+    inbox = Inbox(await opened(), Rules(), waiting_limit=-1)
+    began, refused = time.monotonic(), 0
+
+    async def sender() -> None:
+        nonlocal refused
+        while time.monotonic() - began < 0.5:
+            with pytest.raises(InboxFull):
+                await inbox.keep(Arrival("s", "v2", b"x", AT))
+            refused += 1
+
+    await asyncio.gather(*[sender() for _ in range(32)])
+    assert refused < 1_000 * (time.monotonic() - began) + 32
     await inbox.close()
