@@ -88,7 +88,7 @@ class Derived:
     def alerts(self) -> tuple[Alert, ...]:
         """Alerts, gravest first."""
         opened = self._opened
-        return tuple(alerts(opened.record, opened.directory, self._classes, self._sheet, at=opened.at))
+        return tuple(alerts(opened.record, opened.directory, self._classes, self._sheet, at=opened.at, labs=self.labs))
 
     @cached_property
     def reports(self) -> tuple[Json, ...]:
