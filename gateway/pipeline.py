@@ -118,7 +118,7 @@ class Pipeline:
         parts = self._parts
         source = parts.mappings.directory.sources.get(raw.source)
         if source is None:
-            raise UnknownSource(raw.source)
+            raise _nobodys(raw)
         draft = parts.mappings.translate(raw, source, parts.ids, raw.received_at)
         return Work((raw,), source, draft, _lanes(draft))
 
@@ -189,6 +189,14 @@ class Pipeline:
             await self._turn()
             out.append(_put(step, meta, work, who, srcs))
         return out
+
+
+def _nobodys(raw: RawMessage) -> UnknownSource:
+    """Who sent a message is told when it comes, by its line and its sender; processing it again tells nothing new."""
+    if raw.source:
+        return UnknownSource(raw.source)
+    text = "nobody was known to have sent it when it came; have it sent again once its source is configured"
+    return UnknownSource("MSH-3, MSH-4", text, detail_zh="收到时没有认出是谁发的：登记来源并启用后，请对方重发。")
 
 
 def _waiting(work: Work, lacking: Sequence[Awaited], clock: Clock) -> AwaitsOther:

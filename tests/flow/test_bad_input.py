@@ -98,6 +98,15 @@ def test_an_unknown_sender_is_told_what_it_sent_without_what_is_nobodys_business
     assert "110101********5432" in empty.mllp(shifted).decode().partition("MSA|")[2]
 
 
+def test_a_message_of_nobody_stays_apart_when_processed_again_and_says_what_to_do(empty: Alliance) -> None:
+    empty.mllp(_unknown_sender(oru(1, 1)))
+    (one,) = _quarantined(empty)
+    assert empty.run(empty.gateway.inbox.replay([one.key])) == 1
+    empty.drain()
+    (again,) = _quarantined(empty)
+    assert "请对方重发" in again.outcome and "MSH-3, MSH-4" in again.outcome
+
+
 def test_the_same_message_again_gets_the_same_answer_and_changes_nothing(empty: Alliance) -> None:
     first, again = empty.mllp(oru(1, 1)), empty.mllp(oru(1, 1).replace(b"\r", b"\n").strip())
     assert b"MSA|AA|T00000001" in first and b"MSA|AA|T00000001" in again
