@@ -141,6 +141,12 @@ def _msh3_msh4(text: str) -> tuple[str, str]:
     raise argparse.ArgumentTypeError(f"{text!r} 应写成 MSH-3/MSH-4 两部分，如 LIS/QYY。")
 
 
+def _reference(text: str) -> str:
+    if re.fullmatch(r"[A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64}", text):
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r} 应写成 类型/编号，如 Observation/abc。")
+
+
 def _workbook(text: str) -> str:
     if text.lower().endswith(".xlsx"):
         return text
@@ -258,7 +264,7 @@ def _maps(commands: Commands) -> None:
     test.add_argument("cases", nargs="?", default="", help="folder of cases (default: tests/ below --mappings, if any)")
     test.add_argument("--write", action="store_true", help="write expected.json where a case has none")
     explain = action("explain", "maps_kept:explain", "message, field, rule and table row of one element", kept=True)
-    explain.add_argument("resource", help="a stored resource, like Observation/abc")
+    explain.add_argument("resource", type=_reference, help="a stored resource, like Observation/abc")
     explain.add_argument("element", help="its element, like valueQuantity.value or code.coding[1].code")
     explain.add_argument("--message", default="", help="only this kept message, like m12")
     diff = action("diff", "maps_kept:diff", "what --mappings would make otherwise of kept messages", kept=True)

@@ -11,7 +11,7 @@ from ..inbox.queue import Entry
 from ..model.outcome import State
 from ..model.times import instant_text
 from .beside import Beside, beside
-from .talk import Exit, emit, say
+from .talk import Exit, emit, say, told
 
 _MOST = 100_000  # messages looked through
 _PAGE = 500
@@ -34,20 +34,21 @@ async def _list(at: Beside, args: argparse.Namespace) -> int:
         if args.json:
             emit(_fields(entry))
         else:
-            when = instant_text(entry.at)[:19]
-            print(f"{entry.key:>8}  {when}  {entry.state:<11} {entry.reason:<10} {entry.source}  {entry.name}")
+            print(
+                f"{entry.key:>8}  {told(entry.at)}  {entry.state:<11} {entry.reason:<10} {entry.source}  {entry.name}"
+            )
     return Exit.OK
 
 
 async def _groups(at: Beside, args: argparse.Namespace) -> int:
     for one in groups(await _chosen(at, args)):
-        first, last = instant_text(one.first), instant_text(one.last)
         if args.json:
             emit({**{name: getattr(one, name) for name in ("source", "code", "place", "count", "sample", "mappings")},
-                  "first": first, "last": last})  # fmt: skip
+                  "first": instant_text(one.first), "last": instant_text(one.last)})  # fmt: skip
         else:
-            print(f"{one.count:>7}  {one.code}  {first[:19]} – {last[:19]}  {one.sample:>8}  {one.source}  {one.place}"
-                  f"  {' '.join(one.mappings)}".rstrip())  # fmt: skip
+            when, versions = f"{told(one.first)} – {told(one.last)}", " ".join(one.mappings)
+            line = f"{one.count:>7}  {one.code}  {when}  {one.sample:>8}  {one.source}  {one.place}  {versions}"
+            print(line.rstrip())
     return Exit.OK
 
 

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from enum import IntEnum
 from typing import TypeVar
 
@@ -20,6 +21,8 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+
+from ..model.times import CHINA
 
 T = TypeVar("T")
 _console = Console(stderr=True, highlight=False)
@@ -38,6 +41,11 @@ class Exit(IntEnum):
 def say(text: str) -> None:
     """One line to a person."""
     _console.print(text, markup=False, soft_wrap=True)
+
+
+def told(at: datetime) -> str:
+    """A moment for a person, as `--since` reads it: `2026-03-20T09:00:00` in +08:00."""
+    return at.astimezone(CHINA).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def emit(data: object) -> None:

@@ -16,21 +16,22 @@ from ..model.times import system_clock
 from ..shipped import shipped
 from ..translate.engine import Mappings
 from ..translate.read_v2 import Peek, ack, peek_v2, split_batch
+from ..translate.strict_yaml import near_to
 from ..validate.structure import check
 from .talk import Exit, say
 
 _KEY = b"gateway try: no store, so no secret"
 
 
-def mappings_of(own: str) -> Mappings:
+def mappings_of(own: str, flag: str = "--mappings") -> Mappings:
     """The operator's folder over the shipped one."""
-    return Mappings.load(folders_of(own), check=False)
+    return Mappings.load(folders_of(own, flag), check=False)
 
 
-def folders_of(own: str) -> list[Path]:
-    """The operator's folder, if one is named, then the shipped one. Raises MissingFile."""
+def folders_of(own: str, flag: str = "--mappings") -> list[Path]:
+    """The operator's folder, if one is named, then the shipped one. Raises MissingFile. flag: what named it."""
     if own and not Path(own).is_dir():
-        raise MissingFile(f"--mappings {own}")
+        raise MissingFile(f"{flag} {own}")
     return [*([Path(own)] if own else []), shipped("mappings")]
 
 
@@ -38,10 +39,10 @@ def source_of(mappings: Mappings, name: str) -> Source:
     """The source of that name. Raises ConfigError naming those there are."""
     found = mappings.directory.sources.get(name)
     if found is None:
-        known = ", ".join(sorted(mappings.directory.sources))
-        raise ConfigError(
-            f"--source {name}", f"no such source; there are {known}", detail_zh=f"没有这个来源；已有：{known}。"
-        )
+        names = sorted(mappings.directory.sources)
+        (near, near_zh), known = near_to(name, names), ", ".join(names)
+        zh = f"这些映射里没有这个来源{near_zh or '；'}有：{known}。"
+        raise ConfigError(f"--source {name}", f"no such source{near or ';'} there are {known}", detail_zh=zh)
     return found
 
 

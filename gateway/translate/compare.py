@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ..errors import GatewayError
+from ..errors import GatewayError, UnknownSource
 from ..model.ids import Ids
 from ..model.message import Draft, RawMessage
 from ..model.resource import Json, dumps, loads
@@ -33,10 +33,9 @@ class Change:
     after: str = ""
 
     def shown(self) -> str:
-        """For a person: what and where, then both values below each other."""
-        return (
-            f"{self.key}  {self.what:<8} {self.resource} {self.element}\n  - {self.before}\n  + {self.after}".lstrip()
-        )
+        """For a person: what and where, then the values below each other."""
+        values = [f"\n  {sign} {text}" for sign, text in (("-", self.before), ("+", self.after)) if text]
+        return f"{self.key}  {self.what:<8} {self.resource} {self.element}".strip() + "".join(values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,7 @@ def _made(mappings: Mappings, raw: RawMessage, ids: Ids) -> Draft | GatewayError
     source = mappings.directory.sources.get(raw.source)
     try:
         if source is None:
-            return GatewayError(raw.source)
+            return UnknownSource(raw.source)
         return mappings.translate(raw, source, ids, raw.received_at)
     except GatewayError as fault:
         return fault

@@ -368,10 +368,9 @@ class _Writer:
             code, _ = write.lifted(partial(write.piece, name, child, rule.to))
             if is_constant(code):
                 constant += literal(code)
-                continue
-            if self._traced:
-                code = write.named(code)
-            pieces.append(code)
+            else:
+                code = write.named(code) if self._traced else code
+                pieces.append(code)
             if self._traced:
                 self.emit.line(f"m.trace({rule.to!r}, i, {name!r}, {code}, {rule.name!r}, {child.place!r})")
         return constant, pieces

@@ -73,6 +73,15 @@ def origins(
     return out
 
 
+def elements(mappings: Mappings, raw: RawMessage, source: Source, ids: Ids, now: datetime, reference: str) -> list[str]:
+    """The elements this message gave a resource, as `origins` takes them."""
+    _, traces = mappings.trace(raw, source, ids, now)
+    mine = [one for one in traces if _is_of(one, reference) and one.value]
+    return sorted(
+        {name for one in mine for name in (loads(one.value) if one.element.endswith("[x]") else [one.element])}
+    )
+
+
 def _is_of(trace: Trace, reference: str) -> bool:
     if reference.startswith("Patient/"):
         return trace.resource.startswith("Patient/@")

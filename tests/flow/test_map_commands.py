@@ -67,9 +67,28 @@ def test_an_element_of_a_patient_is_traced_to_the_record_that_said_it(
     assert one["rows"][0]["place"].startswith("_base/codes/gender.csv:")  # type: ignore[index]
 
 
-def test_an_element_no_message_made_is_said_to_be_none(alliance: Alliance) -> None:
-    words = ["map", "explain", v2_wbc(alliance), "bodySite", "--home", alliance.settings.gateway.home]
-    assert main(words) == Exit.PARTIAL
+def test_an_element_no_message_made_is_said_to_be_none(alliance: Alliance, capsys: pytest.CaptureFixture[str]) -> None:
+    home = ["--home", alliance.settings.gateway.home]
+    assert main(["map", "explain", v2_wbc(alliance), "bodySite", *home]) == Exit.PARTIAL
+    assert "有的元素 / there are: category, code, " in capsys.readouterr().err
+    assert main(["map", "explain", "Observation/none", "code", *home]) == Exit.PARTIAL
+    assert "库里没有由保存的消息产生的这个资源" in capsys.readouterr().err
+    assert main(["map", "explain", v2_wbc(alliance), "code", "--message", "m999999", *home]) == Exit.USAGE
+    assert "没有这条消息" in capsys.readouterr().err
+
+
+def test_a_constant_is_traced_to_its_rule(alliance: Alliance, capsys: pytest.CaptureFixture[str]) -> None:
+    one = explained(alliance, capsys, v2_wbc(alliance), "category[0].coding[0].code")
+    assert (one["value"], one["rule"], one["reads"]) == ("laboratory", "observation", [])
+
+
+@pytest.mark.parametrize("words", [("gaps",), ("diff", "--mappings", "mappings")])
+def test_a_source_nobody_is_is_refused_with_the_nearest(
+    alliance: Alliance, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["map", *words, "--source", "county_tcm_hospitl", "--home", alliance.settings.gateway.home]
+    assert main(asked) == Exit.CONFIG
+    assert "没有这个来源，是不是 'county_tcm_hospital'" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -98,6 +117,7 @@ def test_diff_counts_what_another_mapping_would_make_otherwise(
     )
     every = lines(capsys, *words, "--full")
     assert len(every) == group["count"]
+    assert alliance.fhir(str(every[0]["resource"]))["status"] != "registered", "it is named as it is stored"
     assert {one["after"] for one in every} == {'"registered"'}
 
 

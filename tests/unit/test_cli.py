@@ -50,6 +50,7 @@ def test_a_wrong_file_is_a_mistake_of_use(
         ("map new a", "gateway map new: 缺少 --mappings"),
         ("map nothing", "gateway map: action 不能是 'nothing'；可用："),
         ("map new a --mappings a --sendr A/B", "gateway map new: 没有参数 --sendr，是不是 --sender？"),
+        ("map explain Observation code", "gateway map explain: resource：'Observation' 应写成 类型/编号"),
         ("map check more", "gateway map check: 没有参数 more。"),
         ("map new a --name", "gateway map new: --name 后面要写值"),
         ("map check --json=3", "gateway map check: --json 不带值，却写了 '3'"),
