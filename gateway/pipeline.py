@@ -19,7 +19,7 @@ from datetime import timedelta
 
 import msgspec
 
-from .errors import AwaitsOther, Conflict, GatewayError, NeverCame, UnknownSource
+from .errors import AwaitsOther, Conflict, GatewayError, NeverCame
 from .identity.index import PersonIndex
 from .identity.normalise import name_key
 from .identity.person import cards_told, name_of
@@ -38,6 +38,7 @@ from .revise import Revised, Step, numbers, revise, visits_of
 from .store.base import AuditRow, Done, Plan, Put, Store, src_of
 from .store.bodies import prepare as prepared_put
 from .translate.engine import Mappings
+from .translate.senders import sender_of
 
 _TRIES = 5
 _HAPPENINGS = ("ADT^", "ORM^", "OML^", "OMG^", "OMP^", "RDE^", "REF^", "SIU^", "MDM^", "PPR^", "BAR^")
@@ -116,9 +117,7 @@ class Pipeline:
 
     def _read(self, raw: RawMessage) -> Work:
         parts = self._parts
-        source = parts.mappings.directory.sources.get(raw.source)
-        if source is None:
-            raise _nobodys(raw)
+        source = sender_of(raw, parts.mappings.directory)
         draft = parts.mappings.translate(raw, source, parts.ids, raw.received_at)
         return Work((raw,), source, draft, _lanes(draft))
 
@@ -189,14 +188,6 @@ class Pipeline:
             await self._turn()
             out.append(_put(step, meta, work, who, srcs))
         return out
-
-
-def _nobodys(raw: RawMessage) -> UnknownSource:
-    """Who sent a message is told when it comes, by its line and its sender; processing it again tells nothing new."""
-    if raw.source:
-        return UnknownSource(raw.source)
-    text = "nobody was known to have sent it when it came; have it sent again once its source is configured"
-    return UnknownSource("MSH-3, MSH-4", text, detail_zh="收到时没有认出是谁发的：登记来源并启用后，请对方重发。")
 
 
 def _waiting(work: Work, lacking: Sequence[Awaited], clock: Clock) -> AwaitsOther:

@@ -19,6 +19,7 @@ from ..translate.compare import Change, changes, grouped
 from ..translate.engine import Mappings
 from ..translate.explain import Origin, elements, origins
 from ..translate.gaps import Gaps, as_sent
+from ..translate.senders import sender_of
 from .beside import Beside, beside, settings_of
 from .maps import GOLDEN_KEY
 from .talk import Exit, emit, say, told
@@ -174,9 +175,6 @@ async def _missed(args: argparse.Namespace) -> tuple[Gaps, Counter[tuple[str, st
 
 
 def _count(found: Gaps, raw: RawMessage, mappings: Mappings) -> None:
-    source = mappings.directory.sources.get(raw.source)
-    if source is None:
-        raise UnknownSource(raw.source)
-    draft, traces = mappings.trace(raw, source, Ids(GOLDEN_KEY), raw.received_at)
+    draft, traces = mappings.trace(raw, sender_of(raw, mappings.directory), Ids(GOLDEN_KEY), raw.received_at)
     sample = as_sent(traces)
     found.add(raw.source, raw.key, draft.findings, draft.unused, lambda one: redact.text(sample(one)))

@@ -70,7 +70,6 @@ class Intake:
         self._outcome = outcome
         self._mappings = mappings
         self._clock = clock
-        self._senders: tuple[object, dict[tuple[str, str], Source]] = (None, {})
 
     async def v2(self, body: bytes, source: Source | None = None, name: str = "", line: Line | None = None) -> Receipt:
         """Keep one v2 message or a batch; the answer is ready when the bytes are on disk, or processed where asked.
@@ -83,7 +82,7 @@ class Intake:
             peek = peek_v2(body)
         except GatewayError as fault:
             return await self.broken(body, fault, source, name)
-        source = source or self._by_sender().get((peek.msh3, peek.msh4))
+        source = source or self._mappings.directory.sender(peek.msh3, peek.msh4)
         if body.isascii() and (codec := _told_charset(peek, source)):
             peek = replace(peek, charset=codec)
         if source is not None and self._ask and peek.kind in QUERIES and not _sender_fault(peek, source, line):
@@ -109,18 +108,6 @@ class Intake:
         if kept.clash and error is None:
             error = ControlIdReused("MSH-10")
         return await self._receipt(peek, source, kept, error)
-
-    def _by_sender(self) -> dict[tuple[str, str], Source]:
-        """HL7 v2 sources by MSH-3 and MSH-4, found anew when the directory has become another."""
-        sources = self._mappings.directory.sources
-        if self._senders[0] is not sources:
-            found = {
-                (one.settings.get("msh3", ""), one.settings.get("msh4", "")): one
-                for one in sources.values()
-                if one.format == "v2" and one.name != "sandbox"
-            }
-            self._senders = (sources, found)
-        return self._senders[1]
 
     async def _batch(self, body: bytes, source: Source | None, name: str, line: Line | None) -> Receipt:
         """Every message kept by itself; one answer for all, in their order."""

@@ -67,10 +67,19 @@ class Directory:
     members: Mapping[str, Member]
     sources: Mapping[str, Source]
     alliances: Mapping[str, Alliance]
+    _senders: dict[tuple[str, str], Source] | None = field(default=None, init=False, repr=False, compare=False)
 
     def become(self, other: Directory) -> None:
         """Everybody of `other`; the mappings themselves never change, so what was taken from them can be told apart."""
         self.members, self.sources, self.alliances = other.members, other.sources, other.alliances
+        self._senders = None
+
+    def sender(self, msh3: str, msh4: str) -> Source | None:
+        """The HL7 v2 source that sends under these names."""
+        if self._senders is None:
+            v2 = [one for one in self.sources.values() if one.format == "v2" and one.name != "sandbox"]
+            self._senders = {(one.settings.get("msh3", ""), one.settings.get("msh4", "")): one for one in v2}
+        return self._senders.get((msh3, msh4))
 
     def member_of(self, source: str) -> str:
         """Member key of a source, "" when unknown."""

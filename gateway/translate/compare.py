@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ..errors import GatewayError, UnknownSource
+from ..errors import GatewayError
 from ..model.ids import Ids
 from ..model.message import Draft, RawMessage
 from ..model.resource import Json, dumps, loads
 from .engine import Mappings
+from .senders import sender_of
 
 What = Literal["added", "removed", "changed", "refused", "accepted"]
 
@@ -69,11 +70,8 @@ def changes(old: Mappings, new: Mappings, raws: Iterable[RawMessage], ids: Ids) 
 
 
 def _made(mappings: Mappings, raw: RawMessage, ids: Ids) -> Draft | GatewayError:
-    source = mappings.directory.sources.get(raw.source)
     try:
-        if source is None:
-            return UnknownSource(raw.source)
-        return mappings.translate(raw, source, ids, raw.received_at)
+        return mappings.translate(raw, sender_of(raw, mappings.directory), ids, raw.received_at)
     except GatewayError as fault:
         return fault
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
 from fixtures.cases import cases
 from fixtures.times import ANCHOR
 from gateway.inbox.queue import Entry
+from gateway.model.directory import Directory
 from gateway.model.outcome import State
 from gateway.shipped import shipped
 from tests.flow.alliance import Alliance
@@ -98,13 +101,37 @@ def test_an_unknown_sender_is_told_what_it_sent_without_what_is_nobodys_business
     assert "110101********5432" in empty.mllp(shifted).decode().partition("MSA|")[2]
 
 
-def test_a_message_of_nobody_stays_apart_when_processed_again_and_says_what_to_do(empty: Alliance) -> None:
+def test_a_message_of_nobody_is_processed_again_once_somebody_sends_under_its_names(empty: Alliance) -> None:
     empty.mllp(_unknown_sender(oru(1, 1)))
     (one,) = _quarantined(empty)
     assert empty.run(empty.gateway.inbox.replay([one.key])) == 1
     empty.drain()
     (again,) = _quarantined(empty)
-    assert "请对方重发" in again.outcome and "MSH-3, MSH-4" in again.outcome
+    assert "登记并启用后再重新处理" in again.outcome and "MSH-3, MSH-4" in again.outcome
+
+    with _late_source(empty, certificate="esb.example"):
+        assert empty.run(empty.gateway.inbox.replay([one.key])) == 1
+        empty.drain()
+        assert "须出示证书" in _quarantined(empty)[0].outcome
+    with _late_source(empty):
+        assert empty.run(empty.gateway.inbox.replay([one.key])) == 1
+        empty.drain()
+        assert not _quarantined(empty)
+    assert len(empty.found("DiagnosticReport", identifier="R00000001")) == 1
+
+
+@contextmanager
+def _late_source(alliance: Alliance, **settings: str) -> Iterator[None]:
+    """For as long as it lasts somebody sends as NOBODY."""
+    known = alliance.gateway.directory
+    before = Directory(known.members, known.sources, known.alliances)
+    names = {"msh3": "ESB", "msh4": "NOBODY"}
+    late = replace(known.sources["city_first_hospital"], name="late", settings=names | settings)
+    known.become(Directory(known.members, {**known.sources, "late": late}, known.alliances))
+    try:
+        yield
+    finally:
+        known.become(before)
 
 
 def test_the_same_message_again_gets_the_same_answer_and_changes_nothing(empty: Alliance) -> None:
