@@ -17,6 +17,7 @@ from ..model.message import Draft, RawMessage
 from ..model.resource import Json, loads
 from ..shipped import shipped
 from ..translate.compare import Change, between
+from ..translate.declared import declared_ranges
 from ..translate.engine import Mappings
 from ..validate.elements import R4Elements
 from .talk import Exit, emit, say
@@ -26,8 +27,9 @@ GOLDEN_KEY = b"golden"  # expected results are made with these ids; a store has 
 
 
 def check(args: argparse.Namespace) -> int:
-    """Every map of every source, compiled."""
+    """Every map of every source compiled, every table and published interval read."""
     loaded = Mappings.load(folders_of(args.mappings), elements=R4Elements())
+    declared_ranges(loaded.library, loaded.directory.members)
     sources = loaded.directory.sources
     say(f"{len(sources)} 个来源的映射都能编译 / mappings of {len(sources)} sources compile")
     for name, source in sorted(sources.items()):

@@ -357,7 +357,7 @@ def _concept_row(row: dict[str, str], place: str) -> ConceptRow:
         text = f"system {row['system']!r} is neither a known short name nor a URI{near}"
         zh = f"system 列的 {row['system']!r} 不是已知简称（{'、'.join(_SYSTEMS)}），也不是 URI{near_zh}"
         raise MappingError(place, text, detail_zh=zh)
-    _check_code(system, row["code"].strip(), place)
+    check_code(system, row["code"].strip(), place)
     return ConceptRow(
         name=row.get("name", "").strip(),
         units=frozenset(filter(None, row.get("unit", "").strip().split("|"))),
@@ -368,7 +368,7 @@ def _concept_row(row: dict[str, str], place: str) -> ConceptRow:
     )
 
 
-def _check_code(system: str, code: str, place: str) -> None:
+def check_code(system: str, code: str, place: str) -> None:
     """LOINC codes carry a check digit (LOINC Users' Guide, mod 10): a slip of the pen is no code."""
     if system == systems.LOINC and code and not _is_loinc(code):
         text = f"{code!r} is no LOINC code: its form or its check digit is wrong"

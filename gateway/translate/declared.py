@@ -6,13 +6,17 @@ Header: `loinc,sex,age_low,age_high,unit,low,high,text`; empty cells are open.
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from ..errors import MappingError
 from ..model.ranges import DeclaredRange, DeclaredRanges
+from ..model.systems import LOINC
+from .codes import check_code
 from .mapping import Library
+from .strict_yaml import read_utf8
 
 _COLUMNS = ("loinc", "sex", "age_low", "age_high", "unit", "low", "high", "text")
 _SEX = {"": "", "male": "male", "female": "female", "M": "male", "F": "female", "男": "male", "女": "female"}
@@ -30,16 +34,28 @@ def declared_ranges(library: Library, members: Iterable[str]) -> DeclaredRanges:
 
 def read_ranges(path: Path, member: str) -> list[DeclaredRange]:
     """The rows of one file, in order."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        if set(reader.fieldnames or ()) != set(_COLUMNS):
-            header = ",".join(_COLUMNS)
-            zh = f"表头应为 {header}。"
-            raise MappingError(f"{member}/{path.name}:1", f"the header must be {header}", detail_zh=zh)
-        return [_row(row, member, f"{member}/{path.name}:{reader.line_num}") for row in reader]
+    shown = f"{member}/{path.name}"
+    reader = csv.DictReader(io.StringIO(read_utf8(path, shown), newline=""))
+    if set(reader.fieldnames or ()) != set(_COLUMNS):
+        header = ",".join(_COLUMNS)
+        raise MappingError(f"{shown}:1", f"the header must be {header}", detail_zh=f"表头应为 {header}。")
+    return [_row(row, member, f"{shown}:{reader.line_num}") for row in reader]
 
 
 def _row(row: dict[str, str], member: str, place: str) -> DeclaredRange:
+    if None in row or None in row.values():
+        zh = f"这一行应有 {len(_COLUMNS)} 列。"
+        raise MappingError(place, f"this row must have {len(_COLUMNS)} columns", detail_zh=zh)
+    if not row["loinc"].strip():
+        raise MappingError(place, "loinc is empty", detail_zh="loinc 列为空：请写代码，或删去这一行。")
+    check_code(LOINC, row["loinc"].strip(), place)
+    made = _range(row, member, place)
+    if made.low is not None and made.high is not None and made.low > made.high:
+        raise MappingError(place, "low is above high", detail_zh="下限 low 大于上限 high。")
+    return made
+
+
+def _range(row: dict[str, str], member: str, place: str) -> DeclaredRange:
     try:
         return DeclaredRange(
             member=member,

@@ -481,7 +481,7 @@ class Expressions:
     def _check(self, path: str, node: Yaml) -> None:
         if self.elements is not None:
             written = not (isinstance(node.value, dict) and _MARKERS & node.value.keys())
-            check_element(self.elements, path, node, written=written)
+            check_element(self.elements, path, node, self.setting.tables, written=written)
 
     def _object(self, node: Yaml, path: str) -> str:
         constant, found = self.members(node, path)

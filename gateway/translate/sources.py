@@ -21,6 +21,7 @@ MEMBER_KEYS = frozenset({"name", "short", "level", "provides", "sources"})
 SOURCE_KEYS = frozenset(
     {"format", "title", "charset", "timezone", "control_id", "report_mode", "wait_days", "queries", "ack", "settings"}
 )
+SETTINGS = ("msh3", "msh4", "certificate", "address", "kind")  # and kind.<name>, gather.<name> of a CSV
 _ALLIANCE_KEYS = frozenset({"name", "lead", "members", "contains"})
 
 
@@ -109,8 +110,16 @@ def _source(member: str, name: str, node: Yaml) -> Source:
             Literal["stored", "processed", "always_aa"],
             _choice(node, "ack", ("stored", "processed", "always_aa"), "stored"),
         ),
-        settings=each(node.get("settings"), lambda _, value: value.text()),
+        settings=each(node.get("settings"), _setting),
     )
+
+
+def _setting(key: str, value: Yaml) -> str:
+    """Any key may stand there; one that only looks like a known one is a slip, whose value nobody would read."""
+    near, near_zh = near_to(key.lower(), SETTINGS)
+    if key not in SETTINGS and near and "." not in key:
+        raise value.error(f"unknown setting {key!r}{near}", f"没有设置 {key!r}{near_zh}")
+    return value.text()
 
 
 def _days(node: Yaml) -> int:
@@ -125,15 +134,22 @@ def _alliances(library: Library, members: dict[str, Member]) -> dict[str, Allian
     if library.find("alliances.yaml") is None:
         return {}
     node = library.yaml("alliances.yaml")
-    found = each(node.fields(frozenset({"alliances"})).get("alliances"), _alliance)
-    for alliance in found.values():
-        unknown = alliance.contains - found.keys()
-        if unknown:
-            names = ", ".join(sorted(unknown))
-            raise node.error(
-                f"{alliance.key} contains unknown alliances: {names}", f"{alliance.key} 所含的联盟没有定义：{names}。"
-            )
+    written = node.fields(frozenset({"alliances"})).get("alliances")
+    found = each(written, _alliance)
+    for key, one in written.fields().items() if written else ():
+        _check_names(key, one, "lead", members, "member", "成员")
+        _check_names(key, one, "members", members, "member", "成员")
+        _check_names(key, one, "contains", found, "alliance", "联盟")
     return found
+
+
+def _check_names(alliance: str, node: Yaml, key: str, known: Iterable[str], what: str, what_zh: str) -> None:
+    """A slip here would hide a member's results from everybody, in silence."""
+    listed = node.get(key)
+    for one in listed.items() if listed else ():
+        if one.text() not in known:
+            text = f"{alliance}.{key}: there is no {what} {one.text()!r}"
+            raise one.unknown(one.text(), known, text, f"{alliance} 的 {key}：没有{what_zh} {one.text()!r}")
 
 
 def _alliance(key: str, node: Yaml) -> Alliance:

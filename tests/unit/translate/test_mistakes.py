@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.cli import main
 from gateway.errors import MappingError
 from gateway.shipped import shipped
 from gateway.translate.engine import Mappings
@@ -41,6 +42,10 @@ ITEMS = "from,name,unit,specimen,system,code,display,valid-from\n0102,白细胞,
         ("oru_r01.yaml", "gender: {", "gendr: {", 7, "mean 'gender'", "R4 没有元素 Patient.gendr"),
         ("oru_r01.yaml", "by: code", "by: cod", 7, "mean 'code'", "没有函数"),
         ("oru_r01.yaml", "table: gender", "table: gendre", 7, "mean 'gender'", "没有码表"),
+        ("oru_r01.yaml", "table: gender", "table: v2_0085", 7, "(table v2_0085)", "不能是 'amended'（码表 v2_0085）"),
+        ("oru_r01.yaml", "table: gender", "table: gender, else: M", 7, "be 'M'", "Patient.gender 不能是 'M'"),
+        ("source.yaml", "msh3: QLIS", "MSH3: QLIS", 7, "mean 'msh3'", "没有设置 'MSH3'，是不是 'msh3'"),
+        ("source.yaml", "msh4: QYY", "msh_4: QYY", 7, "mean 'msh4'", "没有设置 'msh_4'，是不是 'msh4'"),
         ("oru_r01.yaml", "PID-8", "PID_8", 7, "SEG-field", "PID_8 写法有误：应写成 段-字段"),
         ("oru_r01.yaml", "present", "presnt", 5, "presnt", "when 写法有误：'presnt' 不是比较"),
         ("oru_r01.yaml", "    set:", "   set:", 6, "expected", "YAML 写法有误"),
@@ -128,3 +133,38 @@ def test_a_file_nobody_would_read_is_refused(tmp_path: Path, file: str, place: s
     with pytest.raises(MappingError) as caught:
         Mappings.load([tmp_path, shipped("mappings")])
     assert caught.value.place == place and zh in caught.value.sentence_zh()
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "line", "zh"),
+    [
+        (
+            "alliances.yaml",
+            "alliances:\n  a:\n    members:\n      - qu\n      - quu\n",
+            5,
+            "没有成员 'quu'，是不是 'qu'",
+        ),
+        ("alliances.yaml", "alliances:\n  a:\n    lead: quu\n    members: [qu]\n", 3, "没有成员 'quu'，是不是 'qu'"),
+        (
+            "alliances.yaml",
+            "alliances:\n  abc:\n    members: [qu]\n    contains: abd\n",
+            4,
+            "没有联盟 'abd'，是不是 'abc'",
+        ),
+        ("qu/ranges.csv", "2823-3,,,,mmol/L,3.5\n", 2, "应有 8 列"),
+        ("qu/ranges.csv", "2823-4,,,,mmol/L,3.5,5.3,x\n", 2, "不是 LOINC 代码"),
+        ("qu/ranges.csv", ",,,,mmol/L,3.5,5.3,x\n", 2, "loinc 列为空"),
+        ("qu/ranges.csv", "2823-3,,,,mmol/L,5.3,3.5,x\n", 2, "下限 low 大于上限 high"),
+        ("qu/ranges.csv", "2823-3,X,,,mmol/L,3.5,5.3,x\n", 2, "sex 只能是"),
+    ],
+)
+def test_a_slip_beside_the_maps_is_told_when_they_are_checked(
+    tmp_path: Path, file: str, text: str, line: int, zh: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    header = "loinc,sex,age_low,age_high,unit,low,high,text\n" if file.endswith(".csv") else ""
+    (tmp_path / "qu").mkdir()
+    (tmp_path / "qu/source.yaml").write_text(SOURCE, encoding="utf-8")
+    (tmp_path / file).write_text(header + text, encoding="utf-8")
+    assert main(["map", "check", "--mappings", str(tmp_path)]) == 3
+    said = capsys.readouterr().err
+    assert zh in said and f"[位置：{file}:{line}]" in said

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from gateway.model.resource import Json
-from tests.unit.translate.v2_messages import draft, item, oru, resources
+from tests.unit.translate.v2_messages import draft, item, oru, resources, segment
 
 
 def codes(concept: Json) -> set[str]:
@@ -179,3 +179,14 @@ def test_who_was_told_of_a_critical_value_is_read_from_the_note() -> None:
     parts = {one["url"]: one for one in made["extension"][0]["extension"]}
     assert parts["told"]["valueString"] == "周医生"
     assert parts["at"]["valueDateTime"] == "2026-03-20T15:32:00+08:00"
+
+
+def test_a_culture_of_which_only_a_part_is_there_is_preliminary_as_r4_has_no_partial_result() -> None:
+    report = segment("OBR", {1: "1", 2: "S1", 3: "R1", 4: "XPY^血培养^L", 7: "20260314211000", 24: "MB", 25: "A"})
+    growth = "OBX|1|CE|XPY^血培养^L|1|ECO^大肠埃希菌^L|||A|||P"
+    drugs = segment(
+        "OBR",
+        {1: "2", 2: "S1", 3: "R1A", 4: "YM^药敏^L", 24: "MB", 25: "A", 26: "XPY&血培养&L^1^大肠埃希菌", 29: "S1^R1"},
+    )
+    made = resources(oru(growth, drugs, "OBX|1|SN|CRO^头孢曲松^L|1|>=^64|mg/L||R|||P", obr=report), "Observation")
+    assert [one["status"] for one in made] == ["preliminary"] * 3
