@@ -55,7 +55,7 @@ def run_try(args: argparse.Namespace) -> int:
         for path in files_below(Path(name)):
             for answer in _tried(path, mappings, source):
                 failed += answer["outcome"] != "ok"
-                print(dumps(answer).decode()) if args.json else _show(answer)
+                print(dumps(answer).decode()) if args.json else _show(answer, source)
     return Exit.PARTIAL if failed else Exit.OK
 
 
@@ -112,15 +112,19 @@ def _acknowledged(body: bytes, fault: GatewayError | None) -> Json:
     except GatewayError as error:
         peek, fault = Peek.of_broken(body), error
     answer = ack(peek, fault.ack[0] if fault else "AA", fault, system_clock())
-    return {"ack": answer.decode(peek.charset, "replace"), "charset": peek.charset}
+    sender = f"{peek.msh3}/{peek.msh4}"
+    return {"ack": answer.decode(peek.charset, "replace"), "charset": peek.charset, "sender": sender}
 
 
-def _show(answer: Json) -> None:
+def _show(answer: Json, source: Source) -> None:
     """For a person: the verdict on stderr, the FHIR on stdout."""
     lost = [one["place"] for one in answer["unused"] if not one["because"]]
     say(f"{answer['file']}: {answer['format']} {answer.get('kind', '')} {answer['charset']} {answer['outcome']}")
     for one in answer["findings"]:
         say(f"  {one['severity']:<11} {one['code']} {one['place']}  {one['zh']}")
+    known = "/".join(source.settings.get(key, "") for key in ("msh3", "msh4"))
+    if known not in ("/", answer.get("sender", known)):
+        say(f"  MSH-3/MSH-4 是 {answer['sender']}，来源 {source.name} 登记的是 {known}：按 MLLP 发送会被拒绝")
     if answer["bundle"]:
         say(f"  未用字段 {len(lost)}：{' '.join(lost)}" if lost else "  未用字段 0：每个字段都有去处")
     if answer["ack"]:

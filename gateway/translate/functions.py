@@ -275,16 +275,16 @@ def result(setting: Setting, options: Mapping[str, str]) -> Call:
     def make(value: str, unit: str = "", item: str = "") -> Value:
         printed, code = resolve(unit, item)
         out = results.by_shape(value.strip(), printed, code)
-        return unknown_unit(out) if printed and not code and "valueQuantity" in out else out
+        return unknown_unit(out, printed) if printed and not code and "valueQuantity" in out else out
 
     return make
 
 
-def unknown_unit(value: Value) -> Noted:
-    """The value with the finding that its unit has no UCUM code."""
-    return Noted(
-        value, "GW-MAP-004", "单位写法未登记，按原样保留。", "The unit's spelling is unknown; it is kept as printed."
-    )
+def unknown_unit(value: Value, printed: str) -> Noted:
+    """The value with the finding that its unit has no UCUM code; the unit is named, so that it can be registered."""
+    unit = printed[:20]
+    zh = f"单位“{unit}”的写法未登记，按原样保留。"
+    return Noted(value, "GW-MAP-004", zh, f"The spelling of the unit {unit!r} is unknown; it is kept as printed.")
 
 
 def reference_range(setting: Setting, options: Mapping[str, str]) -> Call:

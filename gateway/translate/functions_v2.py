@@ -195,7 +195,7 @@ def _measured(text: str, kind: str, printed: str, code: str) -> Value:
     if "valueString" in out and kind in ("NM", "NUM"):
         zh = "数值型字段里不是数字，按文本保留。"
         return Noted(out, "GW-MAP-003", zh, "A numeric field holds no number; it is kept as text.")
-    return base.unknown_unit(out) if printed and not code and "valueQuantity" in out else out
+    return base.unknown_unit(out, printed) if printed and not code and "valueQuantity" in out else out
 
 
 def interpretation(setting: Setting, options: Mapping[str, str]) -> Call:

@@ -13,6 +13,7 @@ from gateway.cli import main
 from gateway.commands.talk import Exit
 from gateway.inbox.queue import Arrival, open_inbox
 from gateway.model.times import CHINA
+from gateway.shipped import shipped
 
 
 @pytest.mark.parametrize(
@@ -127,3 +128,11 @@ def test_messages_are_chosen_by_the_time_they_came(tmp_path: Path, capsys: pytes
     assert '"count":1' in capsys.readouterr().out.replace(" ", "")
     assert main(["inbox", "replay", *chosen, "--json"]) == 0
     assert '"replayed":1' in capsys.readouterr().out.replace(" ", "")
+
+
+def test_a_file_of_another_sender_is_told_when_it_is_tried(capsys: pytest.CaptureFixture[str]) -> None:
+    hello = str(shipped("fixtures") / "hello.hl7")
+    assert main(["try", hello, "--source", "city_first_hospital"]) == 0
+    assert "会被拒绝" not in capsys.readouterr().err
+    assert main(["try", hello, "--source", "county_tcm_hospital"]) == 0
+    assert "来源 county_tcm_hospital 登记的是 LIS/XZYY：按 MLLP 发送会被拒绝" in capsys.readouterr().err

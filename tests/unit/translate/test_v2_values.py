@@ -98,6 +98,7 @@ def test_giga_per_litre_is_grams_for_haemoglobin() -> None:
 def test_an_unknown_unit_stays_as_printed_with_a_remark() -> None:
     got = draft(oru("OBX|1|NM|K^钾||4.2|mval|||||F"))
     assert [one.code for one in got.findings] == ["GW-MAP-001", "GW-MAP-004"]
+    assert "“mval”" in got.findings[1].zh
     (made,) = [one.json for one in got.resources if one.type == "Observation"]
     assert made["valueQuantity"] == {"value": Decimal("4.2"), "unit": "mval"}
 
