@@ -94,5 +94,6 @@ class Totals:
             job.query.type, job.sight, match=Match(), between=(0, _TOP), after=None, limit=_SAMPLE, ascending=False
         )
         fitting = await self._judge.among(job.what, newest, job.sight, len(newest))
-        size = await self._engine.size(job.query.type)
+        known = await self._engine.tally(job.query.type, job.sight)  # without older versions
+        size = known[0] if known else await self._engine.size(job.query.type)
         return max(len(fitting), size * len(fitting) // max(len(newest), 1))

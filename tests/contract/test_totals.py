@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
 from gateway.model.context import SYSTEM, AccessContext, Role
 from gateway.model.query import Query
+from gateway.store import totals
 from gateway.store.base import Delete, Plan
 from gateway.store.resources import ResourceStore
 from tests.contract.clinic import observation, patient, where
@@ -62,3 +65,12 @@ async def test_of_some_time(site: Site) -> None:
     assert await counted(store, "Observation", since=f"lt{days[2]}") == 1
     assert await counted(store, "Observation", since=days[6]) == 1
     assert await counted(store, "Observation", since=f"ge{days[9]}") == 0
+
+
+async def test_an_estimate_counts_no_older_versions(store: ResourceStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(totals, "_SAMPLE", 20)
+    for version in range(6):
+        await store.commit(Plan(puts=tuple(observation(f"o{n}", f"p{n}", str(version)) for n in range(60))))
+    query = Query("Observation", (where("status", "token", "final"),), count=0, total="estimate")
+    page = await store.search(query, SYSTEM)
+    assert page.total == 60
