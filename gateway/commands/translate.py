@@ -123,7 +123,7 @@ def _show(answer: Json, source: Source) -> None:
     for one in answer["findings"]:
         say(f"  {one['severity']:<11} {one['code']} {one['place']}  {one['zh']}")
     known = "/".join(source.settings.get(key, "") for key in ("msh3", "msh4"))
-    if known not in ("/", answer.get("sender", known)):
+    if answer["bundle"] and known not in ("/", answer.get("sender", known)):
         say(f"  MSH-3/MSH-4 是 {answer['sender']}，来源 {source.name} 登记的是 {known}：按 MLLP 发送会被拒绝")
     if answer["bundle"]:
         say(f"  未用字段 {len(lost)}：{' '.join(lost)}" if lost else "  未用字段 0：每个字段都有去处")

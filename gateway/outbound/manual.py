@@ -1,4 +1,4 @@
-"""`/docs`: the pages of `gateway/docs`, served offline, readable without signing in."""
+"""`/docs`: the pages of `gateway/docs` and the mapping language, served offline, readable without signing in."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from ..errors import NotFound
+from ..shipped import shipped
 from .pages.render import static_url
 
 DOCS = Path(__file__).parents[1] / "docs"
+_LANGUAGE = "../../mappings/README.md"  # as a page links to it in the source; it stands beside the mappings
 _NAME = re.compile(r"[a-z0-9-]+(/[a-z0-9-]+)?")
 _TITLE = re.compile(r"^# (.+)$", re.M)
 _SHELL = """<!doctype html>
@@ -45,10 +47,10 @@ def manual_routes() -> list[Route]:
 
 @cache
 def _page(name: str) -> str:
-    path = DOCS / f"{name}.md"
+    path = shipped("mappings") / "README.md" if name == "mapping" else DOCS / f"{name}.md"
     if not _NAME.fullmatch(name) or not path.is_file():
         raise NotFound(f"/docs/{name[:60]}")
-    text = path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8").replace(_LANGUAGE, "mapping.md")
     title = _TITLE.search(text)
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
     return _SHELL.format(title=html.escape(title[1] if title else name), css=static_url("app.css"), body=body)

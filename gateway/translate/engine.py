@@ -30,6 +30,7 @@ from .formats import Document, Elements, Format
 from .functions import Setting
 from .mapping import Library, Map
 from .periods import day_of
+from .read_csv import csv_kinds
 from .rows import RowFormat
 from .run import Run, Trace
 from .serving import Served, check_served, check_tables, served
@@ -176,8 +177,11 @@ class Mappings:
             if folder in self.directory.members:
                 check_tables(self.library, folder)
                 for found in self._read[folder]:
-                    check_served(self.library, found, self.directory.sources)
+                    check_served(self.library, found, self.directory.sources, csv_kinds(self._sources_of(folder)))
         return self._read[folder]
+
+    def _sources_of(self, member: str) -> list[Source]:
+        return [one for one in self.directory.sources.values() if one.member == member]
 
     def _compile(self, source: Source, form: str, found: Map, day: str = "") -> Compiled:
         """A map with its code tables as they are from a day on; "": the rows that are valid since ever."""
@@ -205,6 +209,7 @@ class Mappings:
             by = self._served_by(source, form, kind, structure)
             if by is None:
                 place, en, zh = _KIND_FROM.get(form, ("", "", ""))
+                place = source.settings.get("kind", place) if form == "json" else place
                 raise UnknownTrigger(place, kind or en, detail_zh=kind or zh).about(kind, "")
             if len(self._known) > _KINDS:
                 self._known.clear()

@@ -283,8 +283,8 @@ class Expressions:
         name = node.word("by") or "text"
         function = ALL_FUNCTIONS.get(name)
         if function is None:
-            text = f"there is no function {name!r}, see mappings/README.md"
-            raise fields["by"].unknown(name, ALL_FUNCTIONS, text, f"没有函数 {name!r}，全部函数见 mappings/README.md")
+            text = f"there is no function {name!r}, see /docs/mapping"
+            raise fields["by"].unknown(name, ALL_FUNCTIONS, text, f"没有函数 {name!r}，全部函数见手册 /docs/mapping")
         node.fields(_FROM_KEYS | set(function.inputs) | set(function.options))
         options = {key: self._option(key, fields[key]) for key in function.options if key in fields}
         inputs = [self.access(fields["from"].text(), fields["from"], function)]

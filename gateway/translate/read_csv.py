@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from ..errors import ShiftedColumns, TranslateError
 from ..model.directory import Source
@@ -66,6 +66,12 @@ class CsvFormat(RowFormat):
     def place_of(self, row: Row, name: str) -> str:
         """`row 7, column 收缩压`."""
         return f"{row.label}, column {name}"
+
+
+def csv_kinds(sources: Iterable[Source]) -> set[str]:
+    """Every kind a file of these sources may be of."""
+    own = {key.removeprefix(_KIND) for one in sources for key in one.settings if key.startswith(_KIND)}
+    return own | _SIGNATURES.keys()
 
 
 def kind_of(header: list[str], settings: Mapping[str, str]) -> str:

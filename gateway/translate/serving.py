@@ -66,7 +66,7 @@ def _by_segments(kind: str) -> Finding:
     return Finding("GW-MAP-009", "warning", "MSH-9", zh, en)
 
 
-def check_served(library: Library, found: Map, sources: Collection[str]) -> None:
+def check_served(library: Library, found: Map, sources: Collection[str], csv_kinds: Collection[str]) -> None:
     """Refuse what would never serve, and in silence: a kind no message has, a source nobody is, no kind at all."""
     node = library.yaml(f"{found.name}.yaml")
     for one in _listed(node, "serves"):
@@ -74,6 +74,10 @@ def check_served(library: Library, found: Map, sources: Collection[str]) -> None
             kind = one.text()
             text = f"{kind!r} is no message kind; write MSH-9.1^MSH-9.2, like ORU^R01"
             raise one.error(text, f"{kind!r} 不是消息类型；按 MSH-9 的前两个成分写，如 ORU^R01。")
+        if found.format == "csv" and one.text() not in csv_kinds:
+            text = f"no source names the kind {one.text()!r}; write kind.{one.text()} in its settings"
+            zh = f"没有来源写明种类 {one.text()!r}：请在 source.yaml 写 settings: {{kind.{one.text()}: 列名}}"
+            raise one.unknown(one.text(), csv_kinds, text, zh)
     for one in _listed(node, "for"):
         if one.text() not in sources:
             raise one.unknown(one.text(), sources, f"there is no source {one.text()!r}", f"没有来源 {one.text()!r}")

@@ -116,6 +116,22 @@ def test_a_slip_names_its_line_and_the_nearest_name_in_both_languages(
     assert en in caught.value.sentence_en() and zh in caught.value.sentence_zh()
 
 
+def test_a_kind_of_csv_no_source_names_is_refused(tmp_path: Path) -> None:
+    source = SOURCE + "  csv:\n    format: csv\n    settings: {kind.clinic: 门诊号}\n"
+    (tmp_path / "qu").mkdir()
+    (tmp_path / "qu/source.yaml").write_text(source, encoding="utf-8")
+    clinic = tmp_path / "qu/clinic.yaml"
+    clinic.write_text("format: csv\nserves: [visits, clinic]\nrules: []\n", encoding="utf-8")
+    Mappings.load([tmp_path, shipped("mappings")])
+    clinic.write_text("format: csv\nserves:\n  - clinics\nrules: []\n", encoding="utf-8")
+    with pytest.raises(MappingError) as caught:
+        Mappings.load([tmp_path, shipped("mappings")])
+    assert caught.value.place == "qu/clinic.yaml:3"
+    assert (
+        "没有来源写明种类 'clinics'" in caught.value.sentence_zh() and "是不是 'clinic'" in caught.value.sentence_zh()
+    )
+
+
 @pytest.mark.parametrize(
     ("file", "place", "zh"),
     [
