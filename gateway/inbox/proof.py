@@ -25,7 +25,10 @@ Introduce = Callable[[Mappings], Awaitable[Callable[[], None]]]
 Golden = Callable[[Mappings], "tuple[int, list[str]]"]
 """How many golden cases there are, and the names of those that differ."""
 
-_CASES = ("the result of this case differs from its expected.json", "这个用例的结果与 expected.json 不同。")
+_CASES = (
+    "the result of this case differs from its expected.json; gateway map test says where",
+    "这个用例的结果与 expected.json 不同，不同之处见 gateway map test；认可新结果就删去 expected.json，再加 --write。",
+)
 _REFUSED = ("this message is processed now and would be refused", "这条消息现在能处理，换用新映射会被拒绝。")
 
 
