@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -73,8 +74,14 @@ def _check_values(settings: Settings) -> None:
 def _from_file(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
-        raise ConfigError(str(path), str(fault), detail_zh=f"读不了这个文件或不是 TOML：{fault}") from fault
+    except OSError as fault:
+        raise ConfigError(str(path), str(fault), detail_zh="没有这个文件，或无权读取。") from fault
+    except UnicodeDecodeError as fault:
+        raise ConfigError(str(path), "not UTF-8", detail_zh="不是 UTF-8 编码，请另存为 UTF-8。") from fault
+    except tomllib.TOMLDecodeError as fault:
+        line = found[1] if (found := re.search(r"at line (\d+)", str(fault))) else "1"
+        zh = "不是 TOML：应为 [组] 和 键 = 值，文本加双引号。"
+        raise ConfigError(f"{path}:{line}", str(fault), detail_zh=zh) from fault
 
 
 def _check_keys(tree: Mapping[str, Any], shape: type, place: str) -> None:

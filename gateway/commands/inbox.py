@@ -78,16 +78,18 @@ def _in_time(entry: Entry, args: argparse.Namespace) -> bool:
 
 async def _show(at: Beside, args: argparse.Namespace) -> int:
     entry, raw = await at.inbox.messages.entry(args.key), await at.inbox.messages.raw(args.key)
-    if entry is None or raw is None:
+    if entry is None:
         say(f"{args.key}: 没有这条消息 / no such message")
         return Exit.USAGE
     outcome = entry.outcome or (await (await at.store()).done([entry.key])).get(entry.key)
     fields = _fields(entry) | {"outcome": json.loads(outcome) if outcome else None}
     if args.json:
-        emit(fields | {"body": _text(raw.body)})
+        emit(fields | {"body": _text(raw.body) if raw else None})
         return Exit.OK
     print(json.dumps(fields, ensure_ascii=False, indent=2))
-    if raw.format != "dicom":
+    if raw is None:
+        say(f"{args.key}: 原文已按保存期删去 / the original is past the days it is kept")
+    elif raw.format != "dicom":
         print(_text(raw.body).replace("\r\n", "\n").replace("\r", "\n"))
     return Exit.OK
 

@@ -135,5 +135,7 @@ async def test_originals_go_while_the_gateway_runs(gateway: Gateway, run: Run) -
     assert (await run("inbox", "prune", "--dry-run"))[0]["messages"] == 1
     assert (await run("inbox", "prune"))[0]["messages"] == 1
     assert [(one["key"], one["held"]) for one in await run("inbox", "list")] == [("m2", True), ("m1", False)]
+    (shown,) = await run("inbox", "show", "m1")
+    assert shown["body"] is None and shown["outcome"]["state"] == "processed"
     await told(gateway, report(5))
     assert len(await run("inbox", "list", "--state", "processed")) == 2

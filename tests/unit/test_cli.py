@@ -90,6 +90,25 @@ def test_a_taken_port_is_a_matter_of_configuration() -> None:
 
 
 @pytest.mark.parametrize(
+    ("content", "place", "zh"),
+    [
+        (None, "", "没有这个文件"),
+        ("[gateway]\nhome = 家\n".encode(), ":2", "不是 TOML"),
+        ('[gateway]\nhome = "家"\n'.encode("gbk"), "", "不是 UTF-8"),
+    ],
+)
+def test_a_settings_file_that_cannot_be_read_is_named(
+    content: bytes | None, place: str, zh: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "gateway.toml"
+    if content is not None:
+        path.write_bytes(content)
+    assert main(["map", "gaps", "--config", str(path)]) == Exit.CONFIG
+    said = capsys.readouterr().err
+    assert zh in said and f"[位置：{path}{place}]" in said
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "[gateway",
