@@ -66,7 +66,9 @@ def _check_names(args: argparse.Namespace) -> None:
         raise ConfigError("--sender", "only a v2 source is known by its sender", detail_zh=zh)
     if (Path(args.mappings) / args.member).exists():
         folder = str(Path(args.mappings) / args.member)
-        raise ConfigError(folder, "exists already", detail_zh="该目录已存在，不会覆盖。")
+        raise ConfigError(
+            folder, "exists already", detail_zh="该目录已存在，不会覆盖；再加来源请直接改其中的 source.yaml。"
+        )
     if (shipped("mappings") / args.member).exists():
         zh = f"随包映射已有成员 {args.member}，新写的 source.yaml 会顶替它的全部来源；请换一个成员名。"
         raise ConfigError("member", f"{args.member} is a member of the shipped mappings", detail_zh=zh)
