@@ -73,15 +73,15 @@ def _mappings(args: argparse.Namespace, named: str = "mappings") -> Mappings:
 
 def _origins(mappings: Mappings, raw: RawMessage, ids: Ids, reference: str, path: str, has: set[str]) -> list[Origin]:
     """has: gets the elements there are, when this one is not among them."""
-    source = mappings.directory.sources.get(raw.source)
-    if source is None:
-        text = f"these mappings have no source {raw.source}, which sent {raw.key}"
-        zh = f"这些映射里没有 {raw.key} 的来源 {raw.source}：请用 --mappings 或 --config 指明它自己的映射。"
-        raise ConfigError("--mappings", text, detail_zh=zh)
     try:
+        source = sender_of(raw, mappings.directory)
         found = origins(mappings, raw, source, ids, raw.received_at, reference, path)
         has.update([] if found else elements(mappings, raw, source, ids, raw.received_at, reference))
         return found
+    except UnknownSource as fault:
+        text = f"these mappings have no source {raw.source}, which sent {raw.key}"
+        zh = f"这些映射里没有 {raw.key} 的来源 {raw.source}：请用 --mappings 或 --config 指明它自己的映射。"
+        raise ConfigError("--mappings", text, detail_zh=zh) from fault
     except GatewayError as fault:
         say(f"{raw.key}: 现在的映射不能处理这条消息 / not translated: {fault.code} {fault.sentence_zh()}")
         return []

@@ -130,6 +130,20 @@ async def test_mappings_are_asked_about_kept_messages(gateway: Gateway, run: Run
     changed = await run("map", "diff", "--mappings", str(maps), "--old", str(maps.parent / "none"), code=2)
 
 
+async def test_a_message_of_nobody_is_explained_by_the_source_it_was_processed_for(
+    gateway: Gateway, run: Run, maps: Path
+) -> None:
+    assert b"MSA|AR|" in (await gateway.intake.v2(report(1).replace(b"QLIS", b"QHIS"))).ack
+    (maps / "qu/source.yaml").write_text(_SOURCE.replace("QLIS", "QHIS"), encoding="utf-8")
+    assert (await gateway.proof.attempt(switch=True)).switched
+    await run("inbox", "replay", "--reason", "GW-INB-004")
+    await gateway.worker.drained()
+    (shown,) = await run("inbox", "show", "m1")
+    result = next(one for one in shown["outcome"]["resources"] if one.startswith("Observation/"))
+    (origin,) = await run("map", "explain", result, "valueQuantity.value")
+    assert origin["reads"][0]["inputs"][0][1] == "OBX[1]-5"
+
+
 async def test_originals_go_while_the_gateway_runs(gateway: Gateway, run: Run) -> None:
     await told(gateway, report(1), report(2, died="20261399"))
     assert (await run("inbox", "prune", "--dry-run"))[0]["messages"] == 1

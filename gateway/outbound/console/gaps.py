@@ -12,6 +12,7 @@ from ...inbox.queue import Entry, newest
 from ...model.ids import Ids
 from ...security import redact
 from ...translate.gaps import Gap, Gaps, as_sent, samples
+from ...translate.senders import sender_of
 from .parts import Desk
 from .views_messages import title_of
 
@@ -85,11 +86,10 @@ async def _sent(desk: Desk, missed: list[Gap]) -> dict[Gap, tuple[str, ...]]:
 
 async def _of_message(desk: Desk, key: str, missed: list[Gap]) -> dict[Gap, tuple[str, ...]]:
     mappings, raw = desk.parts.mappings, await desk.parts.inbox.messages.raw(key)
-    source = mappings.directory.sources.get(raw.source) if raw else None
-    if raw is None or source is None:
+    if raw is None:
         return {}
     try:
-        draft, traces = mappings.trace(raw, source, Ids(_KEY), raw.received_at)
+        draft, traces = mappings.trace(raw, sender_of(raw, mappings.directory), Ids(_KEY), raw.received_at)
     except GatewayError:
         return {}
     sample = as_sent(traces)
