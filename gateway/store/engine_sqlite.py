@@ -44,7 +44,7 @@ from .pages import Pages
 from .sqlite_beside import Beside
 from .sqlite_commit import MOVABLE, alone, movable_values, ready, transaction
 from .sqlite_file import only_one, prepared, refuse_unsafe
-from .sqlite_keys import aged, at_home, away, counted, latest, posted, worded
+from .sqlite_keys import at_home, away, counted, latest, newest_of, posted, worded
 from .sqlite_known import Known
 from .sqlite_sql import (
     WITH_BODY,
@@ -267,10 +267,9 @@ class SqliteEngine(Beside):
     async def homes(
         self, persons: Sequence[int], sight: Sight, *, types: Sequence[str], match: Match, below: Place, limit: int
     ) -> list[Row]:
-        """The newest of each, of all these the newest."""
-        read = self._reader, self._names
-        found = [one for person in persons for one in aged(*read, person, sight, types, match, below, limit)]
-        return self._known.rows(self._reader, [rid for _, rid in sorted(found, reverse=True)[:limit]])
+        """Keys first, then the rows."""
+        rids = newest_of(self._reader, self._names, persons, sight, types, match, below, limit)
+        return self._known.rows(self._reader, rids)
 
     def _by_key(self, db: apsw.Connection, rids: list[int], columns: str) -> list[Row]:
         sql = f"SELECT {columns} FROM carray(?) AS asked CROSS JOIN row ON row.rid = asked.value"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from typing import Any
 
@@ -39,7 +39,7 @@ from .packing import unpack_keys
 from .pages import Kept
 from .terms import Terms
 from .totals import GATHER, Overtaken, Totals
-from .zone import Group
+from .zone import whole_of
 from .zones import Windows
 
 SORTED = 10_000
@@ -347,15 +347,16 @@ class Searcher:
                     break
                 inside, size = (rows[-1].tx, rows[-1].rid), min(_next_step(job, seen, size), max(size, most))
 
-    async def _windows(self, job: Job, ascending: bool) -> list[tuple[int, int]]:
+    async def _windows(self, job: Job, ascending: bool) -> Iterable[tuple[int, int]]:
         (low, high), windows = await between(self._engine, job), Windows(job.what)
         bounds = low, min(high, job.sight.as_of)
         if not windows.tell:
             return [bounds]
         type_, zones = job.query.type, await self._engine.zones.of(job.query.type)
-        young = await self._engine.zones.young.of(type_, zones[-1].whole.last if zones else -1, job.sight.as_of)
-        found = windows.among([*zones, *([Group(young, (young,))] if young is not None else ())], bounds)
-        return found if ascending else found[::-1]
+        last = whole_of(zones[-1]).last if zones else -1
+        young = await self._engine.zones.young.of(type_, last, job.sight.as_of)
+        found = windows.newest_first([*zones, *([young] if young is not None else ())], bounds)
+        return list(found)[::-1] if ascending else found
 
     async def _ordered_page(self, job: Job) -> None:
         """Along an ordered table, then the rows that have no value there. Place: "o", value, rid, then "m", …"""

@@ -11,6 +11,8 @@ from .engine import SEQ_BITS, Match, Sight
 from .sqlite_sql import SEQ_MASK, Names, fts, keys_of, match_sql, sight_sql, types_sql
 
 _LAST_LETTER = "\U0010ffff"
+_FEW = 4
+"""Rows of each of several homes that are looked at first."""
 _LONG_HOME, _WORDS = 800, 4
 """Rows of a home that are tested one by one sooner than words are looked up in the postings of everybody, and how many
 words are looked up at most."""
@@ -45,7 +47,33 @@ def at_home(
     return sql, (*asked, first, top, *values, *words, limit)
 
 
-def aged(
+def newest_of(
+    db: apsw.Connection,
+    names: Names,
+    persons: Sequence[int],
+    sight: Sight,
+    types: Sequence[str],
+    match: Match,
+    below: tuple[int, int],
+    limit: int,
+) -> list[int]:
+    """Of rows of several homes the newest before a place that match: few of each, then more where some may be newer."""
+    size = limit if len(persons) == 1 else max(_FEW, 2 * limit // len(persons))
+    found: list[tuple[int, int]] = []
+    more = [(person, below) for person in persons]
+    while more:
+        further = []
+        for person, place in more:
+            some = _aged(db, names, person, sight, types, match, place, size)
+            found += some
+            if len(some) == size:
+                further.append((person, some[-1]))
+        found = sorted(found, reverse=True)[:limit]
+        more = [one for one in further if len(found) < limit or one[1] > found[-1]]
+    return [rid for _, rid in found]
+
+
+def _aged(
     db: apsw.Connection,
     names: Names,
     person: int,

@@ -48,6 +48,8 @@ class Together:
 
 _Waiting = tuple[Job, asyncio.AbstractEventLoop, "asyncio.Future[Any]"]
 _SAFE = (3, 51, 3)
+_MAPPED = 1 << 40
+"""Bytes of a file that readers may see without a system call: all of it. Beyond, the same page costs twice as much."""
 RESERVE_BYTES = 128 * 2**20
 """What store and inbox leave free, so that on a full disk reading goes on: it needs the audit log's rows."""
 _ENOUGH = 64
@@ -69,7 +71,7 @@ def connect(path: str, *, writer: bool, cache_mb: int = 16) -> apsw.Connection:
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA wal_autocheckpoint=0")
     connection.execute(f"PRAGMA cache_size={-1024 * cache_mb}")
-    connection.execute("PRAGMA mmap_size=1073741824")
+    connection.execute(f"PRAGMA mmap_size={_MAPPED}")
     connection.execute("PRAGMA temp_store=MEMORY")
     return connection
 

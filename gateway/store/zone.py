@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -116,21 +116,49 @@ def bits_of(number: int) -> bytes:
 
 
 class Group(NamedTuple):
-    """Zones that follow one another, and what they say together."""
+    """Zones, or groups of them, that follow one another, and what they say together."""
 
     whole: Zone
-    parts: tuple[Zone, ...]
+    parts: tuple[Node, ...]
 
 
-def grouped(zones: Sequence[Zone], before: Iterable[Group] = ()) -> list[Group]:
-    """Zones in groups; those that were groups before are so again."""
-    known = {(one.whole.first, len(one.parts), one.whole.last): one for one in before}
-    out = []
-    for at in range(0, len(zones), _GROUP):
-        parts = tuple(zones[at : at + _GROUP])
-        same = known.get((parts[0].first, len(parts), parts[-1].last))
-        out.append(same or Group(united(parts), parts))
-    return out
+Node: TypeAlias = "Zone | Group"
+
+
+def whole_of(node: Node) -> Zone:
+    """What all of it has in common."""
+    return node.whole if isinstance(node, Group) else node
+
+
+def grouped(zones: Sequence[Zone], before: Iterable[Node] = ()) -> list[Group]:
+    """Zones in groups, and these in groups until few are left; those that were groups before are so again."""
+    known = {_extent(one.parts): one for one in _groups(before)}
+    level: Sequence[Node] = zones
+    while True:
+        some = [tuple(level[at : at + _GROUP]) for at in range(0, len(level), _GROUP)]
+        level = found = [known.get(_extent(parts)) or Group(united([*map(whole_of, parts)]), parts) for parts in some]
+        if len(found) <= _GROUP:
+            return found
+
+
+def _extent(parts: Sequence[Node]) -> tuple[int, int, int]:
+    return whole_of(parts[0]).first, len(parts), whole_of(parts[-1]).last
+
+
+def _groups(nodes: Iterable[Node]) -> Iterator[Group]:
+    for node in nodes:
+        if isinstance(node, Group):
+            yield node
+            yield from _groups(node.parts)
+
+
+def leaves(nodes: Iterable[Node]) -> Iterator[Zone]:
+    """The zones themselves, oldest first."""
+    for node in nodes:
+        if isinstance(node, Group):
+            yield from leaves(node.parts)
+        else:
+            yield node
 
 
 def summed(first: int, rows: Sequence[Stretch]) -> Zone:

@@ -15,11 +15,13 @@ from ..validate.definitions import resource_types
 from .compiled import Compiled
 from .engine import Engine
 from .packing import short
-from .zone import Group, Zone, summed, united
+from .zone import Group, Node, Zone, leaves, summed, united, whole_of
 
 ROWS, MANY = 256, 4_096
 """Versions a zone sums up at least, so that few are left over; and what small ones are united to: fewer make more zones
 to look at, more make fewer that can be passed over."""
+_PART = 16
+"""Zones of a stretch that are walked as one."""
 _TURN = 40
 """Zones made before others are let in."""
 
@@ -35,26 +37,36 @@ class Windows:
         self._reaches = what.reaches
         self.tell = bool(self._none or what.absent or self._spans or self._reaches)
 
-    def among(self, groups: Iterable[Group], between: tuple[int, int]) -> list[tuple[int, int]]:
-        """Oldest first, no two of them adjacent, none outside `between`. What no zone sums up may match."""
-        out: list[tuple[int, int]] = []
-        low, top = between
-        for zone in self._looked_at(groups):
-            if zone.last < low or self._may_match(zone):
-                continue
-            if zone.first > top:
-                break
-            if zone.first > low:
-                out.append((low, zone.first - 1))
-            low = zone.last + 1
-        return [*out, (low, top)] if low <= top else out
+    def newest_first(self, nodes: Sequence[Node], between: tuple[int, int]) -> Iterator[tuple[int, int]]:
+        """Made as they are asked for: a page is mostly full before the second. None of them outside `between`.
 
-    def _looked_at(self, groups: Iterable[Group]) -> Iterator[Zone]:
-        for whole, parts in groups:
-            if self._may_match(whole):
-                yield from parts
-            else:
-                yield whole
+        What no zone sums up may match. A long stretch comes in parts.
+        """
+        (low, top), met = between, 0
+        for zone, may in self._looked_at(nodes, between):
+            met = met + 1 if may else 0
+            if met == _PART and low < zone.first <= top:
+                yield zone.first, top
+                top, met = zone.first - 1, 0
+            elif not may:
+                if zone.last < top:
+                    yield zone.last + 1, top
+                top = min(top, zone.first - 1)
+        if low <= top:
+            yield low, top
+
+    def _looked_at(self, nodes: Sequence[Node], between: tuple[int, int]) -> Iterator[tuple[Zone, bool]]:
+        """Zones, and groups nothing in which can match, from the newest; and whether anything in them may."""
+        low, top = between
+        for node in reversed(nodes):
+            whole = whole_of(node)
+            if whole.last < low:
+                return
+            may = whole.first <= top and self._may_match(whole)
+            if may and isinstance(node, Group):
+                yield from self._looked_at(node.parts, between)
+            elif whole.first <= top:
+                yield whole, may
 
     def _may_match(self, zone: Zone) -> bool:
         if not zone.rows or not zone.shared_by_all.isdisjoint(self._none) or zone.all_have & self._off:
@@ -78,7 +90,7 @@ async def survey(engine: Engine) -> int:
     made = 0
     for type_ in sorted(resource_types()):
         while made < _TURN and await engine.size(type_) >= ROWS:
-            zones = [zone for group in await engine.zones.of(type_) for zone in group.parts]
+            zones = list(leaves(await engine.zones.of(type_)))
             after = zones[-1].last if zones else -1
             rows = await engine.zones.stretch(type_, after, MANY) or await engine.zones.stretch(type_, after, ROWS)
             if not rows:
