@@ -49,7 +49,7 @@ class Together:
 _Waiting = tuple[Job, asyncio.AbstractEventLoop, "asyncio.Future[Any]"]
 _SAFE = (3, 51, 3)
 _MAPPED = 1 << 40
-"""Bytes of a file that readers may see without a system call: all of it. Beyond, the same page costs twice as much."""
+"""Bytes of a file that readers may see without a system call: all of it, however far it grows."""
 RESERVE_BYTES = 128 * 2**20
 """What store and inbox leave free, so that on a full disk reading goes on: it needs the audit log's rows."""
 _ENOUGH = 64
