@@ -239,12 +239,8 @@ class _Writer:
         return [first, *parts[1:]]
 
     def _first_place(self, node: Yaml) -> str:
-        while not isinstance(node.value, str):
-            inner = node.get("from") or node.get("first")
-            if inner is None:
-                return "''"
-            node = inner.items()[0]
-        return self._write.access(node.value, node).place
+        path = _first_path(node)
+        return self._write.access(path, node).place if path else "''"
 
     def _patient(self, rule: Rule) -> None:
         first, *_ = self._identity(rule)
@@ -394,6 +390,7 @@ class _Writer:
             self.emit.line(f"{local} = m.kept({local}, {value}) if {local} else {value}")
             self._names.kept[name] = local
             self._names.born[local] = tuple(self._open)
+            self._names.comes_from(name, _first_path(node) or f"${name}")
 
     def _warn(self, rule: Rule) -> None:
         warn = rule.node.get("warn")
@@ -409,6 +406,16 @@ class _Writer:
 def _joined(parts: list[str]) -> str:
     """Code of the parts with the separator of ids before each."""
     return " + ".join(f"'\\x1f' + {part}" for part in parts)
+
+
+def _first_path(node: Yaml) -> str:
+    """The first path a text is read from, "" for a constant."""
+    while not isinstance(node.value, str):
+        inner = node.get("from") or node.get("first")
+        if inner is None:
+            return ""
+        node = inner.items()[0]
+    return node.value
 
 
 def _set_of(rule: Rule) -> Yaml:

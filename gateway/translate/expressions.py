@@ -11,15 +11,13 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from ..model import systems
 from ..model.resource import dumps
 from .condition import Condition
+from .constants import constant
 from .element_check import check_element
 from .formats import Access, Elements, Emit, Session
-from .functions import FUNCTIONS, Function, Setting, text
-from .functions_rows import ROW_FUNCTIONS
-from .functions_v2 import V2_FUNCTIONS
-from .functions_v2_more import MORE_V2_FUNCTIONS
+from .function_list import ALL_FUNCTIONS, loses
+from .functions import Function, Setting, text
 from .json_code import around, is_constant, literal
 from .memo import Memo, Prepare, as_json, as_member, as_text, remembered
 from .names import Names
@@ -29,10 +27,8 @@ from .strict_yaml import Yaml, nested
 
 _PLAIN = Function(text)
 WHOLE = Function(text, whole=True)  # a whole field as it stands, for what must see `""`
-ALL_FUNCTIONS: dict[str, Function] = FUNCTIONS | V2_FUNCTIONS | MORE_V2_FUNCTIONS | ROW_FUNCTIONS
 _MARKERS = frozenset({"from", "first", "ref", "refs", "each"})
 _FROM_KEYS = frozenset({"from", "by", "when"})
-
 
 Render = Callable[[Any], str] | Callable[[Any], bytes]
 Wrap = Callable[[bytes], bytes]
@@ -65,7 +61,7 @@ class Expressions:
             if path[1:] not in self.names.kept:
                 kept = self.names.kept
                 raise node.unknown(path[1:], kept, f"nothing is kept under {path}", f"前面没有 keep 过 {path}")
-            return Access(self._local(self.names.kept[path[1:]]), repr(path))
+            return Access(self._local(self.names.kept[path[1:]]), repr(self.names.origins.get(path[1:], path)))
         about = function or _PLAIN
         try:
             found = self.session.access(
@@ -155,7 +151,7 @@ class Expressions:
             with self._perhaps():
                 parts += [self.text(item) for item in items[1:]]
             return f"({' or '.join(parts)})"
-        return self._conditional(node, lambda: self._call(node, as_text), "''")
+        return self._told(self._conditional(node, lambda: self._call(node, as_text), "''"), node, "NotedText")
 
     # ---- JSON -----------------------------------------------------------------------------------
     def json(self, node: Yaml, path: str) -> str:
@@ -181,24 +177,13 @@ class Expressions:
         if text in ("$true", "$false"):
             return repr(text[1:].encode())
         if text.startswith("$"):
-            return repr(dumps(self._named(text[1:], node)))
+            return repr(dumps(constant(text[1:], self.setting.member, node)))
         return repr(dumps(text))
 
-    def _named(self, name: str, node: Yaml) -> object:
-        head, _, tail = name.partition(":")
-        if head == "number":
-            return systems.local_number(self.setting.member, tail or "patient")
-        if head == "codes":
-            return systems.local_codes(self.setting.member, tail)
-        if head == "int" and tail.isdigit():
-            return int(tail)
-        found = getattr(systems, head, None)
-        if not isinstance(found, str) or not head.isupper():
-            known = [one for one in vars(systems) if one.isupper()]
-            raise node.unknown(name, known, f"unknown constant ${name}", f"没有常量 ${name}")
-        return found
-
     def _from(self, node: Yaml, path: str) -> str:
+        return self._told(self._value(node), node)
+
+    def _value(self, node: Yaml) -> str:
         return self._conditional(node, lambda: self.lifted(lambda: self._call(node, as_json))[0])
 
     def piece(self, name: str, node: Yaml, path: str) -> str:
@@ -207,7 +192,7 @@ class Expressions:
         leaf = self._single(node, f"{path}.{name}")
         if leaf is not None:
             source, wrap = leaf
-            return self._call(source, as_member(name, wrap))
+            return self._told(self._call(source, as_member(name, wrap)), source)
         code = self.json(node, f"{path}.{name}")
         if is_constant(code):
             return repr(f',"{name}":'.encode() + literal(code))
@@ -310,7 +295,7 @@ class Expressions:
     def _option(self, key: str, node: Yaml) -> str:
         value = node.text()
         if value.startswith("$"):
-            return str(self._named(value[1:], node))
+            return str(constant(value[1:], self.setting.member, node))
         if key == "table" and value not in self.setting.tables:
             text = f"there is no table {value!r} (codes/{value}.csv)"
             raise node.unknown(value, self.setting.tables, text, f"没有码表 {value!r}（codes/{value}.csv）")
@@ -351,11 +336,31 @@ class Expressions:
         return self._conditional(node, lambda: self._fallbacks(items, path))
 
     def _fallbacks(self, items: list[Yaml], path: str) -> str:
-        out = self.emit.temp()
-        self.emit.line(f"{out} = {self.json(items[0], path)}")
+        """The first alternative that gives a value; only where none does, what each had to lose is told."""
+        out, asked = self.emit.temp(), list[tuple[str, Yaml]]()
+
+        def written(item: Yaml) -> str:
+            code = self.named(self._value(item)) if loses(item) else self.json(item, path)
+            asked.append((code, item))
+            return code
+
+        self.emit.line(f"{out} = {written(items[0])}")
         for item in items[1:]:
             with self.emit.inside(f"if not {out}:"), self._perhaps():
-                self.emit.line(f"{out} = {self.json(item, path)}")
+                self.emit.line(f"{out} = {written(item)}")
+        if any(loses(item) for item in items):
+            with self.emit.inside(f"if not {out}:"):
+                for code, item in asked:
+                    self._told(code, item)
+        return out
+
+    def _told(self, code: str, node: Yaml, noted: str = "NotedJson") -> str:
+        """The code, under a name where its function may lose what the field says, which is told then."""
+        if not loses(node):
+            return code
+        out, place = self.named(code), self.access(node.word("from"), node).place
+        with self.emit.inside(f"if {out}.__class__ is {noted}:"):
+            self.emit.line(f"m.lost({out}, {place})")
         return out
 
     def _list(self, node: Yaml, path: str) -> str:

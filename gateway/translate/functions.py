@@ -59,6 +59,8 @@ class Function:
     uniform: the input (`from` or another) that may be any plain number, `5.21`, without changing what is said but its
     digits: they stand in the result once when it is `from`, not at all when it is another.
     notes: it may give `Noted`; False lets the compiler leave out the check and work it out once for a loop.
+    loses: for a text that says too little it gives `Noted` of nothing, told once a field, and not where another
+    alternative of `first` gives the element its value.
     """
 
     make: Callable[[Setting, Mapping[str, str]], Call]
@@ -69,6 +71,7 @@ class Function:
     repeats: bool = False
     time: bool = False
     notes: bool = True
+    loses: bool = False
     uniform: str = ""
 
     @property
@@ -161,7 +164,10 @@ def specimen_class(setting: Setting, printed: str) -> str:
 
 
 # ---- times --------------------------------------------------------------------------------------
-_SEPARATED = re.compile(r"(\d{4})[-/.年](\d{1,2})(?:[-/.月](\d{1,2})日?)?(?:[T ]+(\d{1,2}):(\d{2})(?::(\d{2}))?)?(.*)")
+_SEPARATED = re.compile(
+    r"(\d{4})[-/.年](\d{1,2})(?:[-/.月](\d{1,2})日?|月)?"
+    r"(?:(?:[T ]+|(?<=日))(\d{1,2})(?::(\d{2})(?::(\d{2}))?|时(\d{1,2})分(?:(\d{1,2})秒)?))?(.*)"
+)
 
 
 def stamp(text: str) -> str:
@@ -171,10 +177,10 @@ def stamp(text: str) -> str:
     plain = results.half_width(text)
     found = _SEPARATED.fullmatch(plain)
     if found:
-        year, month, day, hour, minute, second, rest = (part or "" for part in found.groups())
+        year, month, day, hour, *clock, rest = (part or "" for part in found.groups())
         parts = [year, month.zfill(2), day.zfill(2) if day else ""]
         if hour:
-            parts += [hour.zfill(2), minute, second]
+            parts += [part.zfill(2) for part in (hour, *clock) if part]
         return "".join(parts) + rest.strip().replace("Z", "+0000")
     if len(plain) == 15 and plain[8] == "T":
         return plain[:8] + plain[9:]
@@ -196,13 +202,19 @@ def date_time(setting: Setting, options: Mapping[str, str]) -> Call:
 
 
 def instant(setting: Setting, options: Mapping[str, str]) -> Call:
-    """FHIR instant; None when only a date was sent, because a time is never made up."""
+    """FHIR instant; of a date alone nothing but finding GW-MAP-011, because a time is never made up.
+
+    Source: FHIR R4 datatypes, instant: known at least to the second, with a time zone.
+    """
+    zh = "只有日期，没有钟点：此处须有时刻（FHIR R4 instant），网关不补造，该时间未写入。"
+    en = "Only a date, without a time of day: R4 wants an instant here, none is made up and this time is left out."
+    only_a_day = Noted(None, "GW-MAP-011", zh, en)
 
     def make(value: str) -> Value:
         if _nothing(value):
             return None
         found = fhir_from_ts(stamp(value), setting.zone)
-        return found if "T" in found else None
+        return found if "T" in found else only_a_day
 
     return make
 
@@ -421,8 +433,8 @@ FUNCTIONS: dict[str, Function] = {
     "date": Function(date, notes=False),
     "dateTime": Function(date_time, time=True, notes=False),
     "planned": Function(date_time, notes=False),
-    "instant": Function(instant, time=True, notes=False),
-    "planned_instant": Function(instant, notes=False),
+    "instant": Function(instant, time=True, notes=False, loses=True),
+    "planned_instant": Function(instant, notes=False, loses=True),
     "decimal": Function(decimal, notes=False),
     "integer": Function(integer, notes=False),
     "boolean": Function(boolean, notes=False),

@@ -15,7 +15,7 @@ from decimal import Decimal
 from ..model.resource import Json
 from ..model.times import parse_fhir
 from . import functions as base
-from .functions import Call, Function, Setting, Value
+from .functions import Call, Function, Noted, Setting, Value
 from .functions_v2 import label, lines, part
 
 _MIME = {
@@ -94,13 +94,15 @@ def _data(encoding: str, payload: str) -> str:
 
 
 def later(setting: Setting, options: Mapping[str, str]) -> Call:
-    """Instant so many minutes (or `unit`) after a time; nothing without a time of day or a duration."""
+    """Instant so many minutes (or `unit`) after a time; nothing without a duration, of a date alone as `instant`."""
     instant = base.instant(setting, {})
 
     def make(start: str, duration: str = "", unit: str = "") -> Value:
         begun, count = instant(start), duration.strip()
         if begun is None or not count:
             return None
+        if isinstance(begun, Noted):
+            return begun
         minutes = base.decimal(setting, {})(count) * Decimal(_MINUTES.get(unit.strip().upper(), 1))
         try:
             return (parse_fhir(begun) + timedelta(minutes=float(minutes))).isoformat()
@@ -114,5 +116,5 @@ MORE_V2_FUNCTIONS: dict[str, Function] = {
     "attachment": Function(
         attachment, ("type", "title"), whole=True, repeats=True, covers=(1, 2, 3, 4, 5), notes=False
     ),
-    "later": Function(later, ("duration", "unit"), notes=False),
+    "later": Function(later, ("duration", "unit"), notes=False, loses=True),
 }

@@ -8,7 +8,7 @@ Source: JSON Schema draft 2020-12.
 from __future__ import annotations
 
 from ..model.resource import Json
-from .expressions import ALL_FUNCTIONS
+from .function_list import ALL_FUNCTIONS
 from .mapping import IGNORE_KEYS, MAP_KEYS, RULE_KEYS
 from .sources import FORMATS, LEVELS, MEMBER_KEYS, PROVIDES, SOURCE_KEYS
 

@@ -9,15 +9,21 @@ from dataclasses import dataclass, field
 class Names:
     """Local variables of kept values and of made resources, by the names rules give them.
 
-    open: numbers of the loops around the present rule. born: loops around the rule that sets a variable.
+    origins: paths kept values are read from. open: numbers of the loops around the present rule. born: loops around
+    the rule that sets a variable.
     """
 
     kept: dict[str, str] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
     made: dict[str, str] = field(default_factory=dict)
     lists: dict[str, str] = field(default_factory=dict)
     types: dict[str, str] = field(default_factory=dict)
     open: list[int] = field(default_factory=list)
     born: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def comes_from(self, kept: str, path: str) -> None:
+        """A rule keeps what is at the path; a value kept from several places stands at none of them."""
+        self.origins[kept] = path if self.origins.get(kept, path) == path else f"${kept}"
 
     def inner(self, local: str) -> bool:
         """True when the variable changes inside the innermost loop."""

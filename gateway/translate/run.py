@@ -69,6 +69,7 @@ class Run:
         self.reads: list[Read] = []
         self._numbers: dict[str, int] = {}  # local number → its place in records
         self._lines: dict[str, set[str]] = {}  # of texts `kept` gave
+        self._lost: set[str] = set()  # places told by `lost`
         self._walked = 0
         self._zone = zone
         self._latest = now + _AHEAD
@@ -98,6 +99,7 @@ class Run:
         """Forget everything made since the mark."""
         for record in self.records[mark[1] :]:
             del self._numbers[record.local_number]
+        self._lost.difference_update(one.place for one in self.findings[mark[2] :])
         del self.resources[mark[0] :], self.records[mark[1] :], self.findings[mark[2] :], self.traces[mark[3] :]
 
     def merge(self, survivor: int, retired_number: str) -> None:
@@ -116,6 +118,12 @@ class Run:
         """A function's remark becomes a finding at its place."""
         noted = text.note
         self.findings.append(Finding(noted.code, "warning", place, noted.zh, noted.en))
+
+    def lost(self, text: NotedText | NotedJson, place: str) -> None:
+        """A field nothing could be made of; told once, however many elements wanted it."""
+        if place not in self._lost:
+            self._lost.add(place)
+            self.note(text, place)
 
     def warn(self, place: str, zh: str, en: str) -> None:
         """A remark the mapping itself makes."""

@@ -7,8 +7,8 @@ from random import Random
 
 import pytest
 
-from gateway.translate.expressions import ALL_FUNCTIONS
 from gateway.translate.formats import Access
+from gateway.translate.function_list import ALL_FUNCTIONS
 from gateway.translate.functions import Setting
 from gateway.translate.memo import as_member
 from gateway.translate.recurring import PROBE, Row, around, for_all, plain_number
