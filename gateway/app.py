@@ -75,7 +75,7 @@ class Gateway:
             shared.access,
             shared.directory,
         )
-        parts = Parts(shared.store, mappings, shared.people, shared.ids, shared.clock)
+        parts = Parts(shared.store, mappings, shared.people, shared.ids, shared.clock, shared.preparer.puts)
         self.pipeline = Pipeline(parts)
         self.worker: Worker[Work] = Worker(
             shared.inbox, self.pipeline.prepare, self.pipeline.finish, shared.store.done,

@@ -13,7 +13,7 @@ is stored now, at most five times.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -34,9 +34,9 @@ from .model.resource import Json, type_and_id
 from .model.subject import subject_of
 from .model.systems import source_uri
 from .model.times import CHINA, Clock
-from .revise import Revised, Step, numbers, revise, visits_of
-from .store.base import AuditRow, Done, Plan, Put, Store, src_of
-from .store.bodies import prepare as prepared_put
+from .revise import Step, numbers, revise, visits_of
+from .store.base import AuditRow, Done, PackedPut, Plan, Put, Store, src_of
+from .store.bodies import RawPut
 from .translate.engine import Mappings
 from .translate.senders import sender_of
 
@@ -54,6 +54,8 @@ class Parts:
     people: PersonIndex
     ids: Ids
     clock: Clock
+    prepare: Callable[[Sequence[RawPut]], Awaitable[list[Put | PackedPut]]]
+    """Checked, indexed and, where there is much of it, packed beside this process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,10 @@ class Pipeline:
             parts.store, drafts, mode=work.source.report_mode, said_at=draft.said_at, srcs=srcs, moves=who.moves,
             carries=draft.carries, insists=_insists(draft.kind),
         )  # fmt: skip
-        puts = [*puts_of(who), *await self._puts(revised, work, who, srcs)]
+        meta: Json = {"source": f"{source_uri(work.source.name)}#{work.keys[-1]}"}
+        told, asked = puts_of(who), [_asked(step, meta, work, who, srcs) for step in revised.ordered]
+        puts = [*told, *await parts.prepare(asked)]
+        people = [*who.patients, *(one.patient for one in told), *(one.patient for one in asked)]
         outcomes = _outcomes(work, puts, (*draft.findings, *who.findings, *revised.findings))
         plan = Plan(
             puts=tuple(puts),
@@ -161,7 +166,7 @@ class Pipeline:
             moves=who.moves,
             unclaimed=who.unclaimed,
             rests=who.rests,
-            audits=(_audit(work, who, puts, parts.clock),),
+            audits=(_audit(work, people, puts, parts.clock),),
             done=tuple(Done(one.key, msgspec.json.encode(one)) for one in outcomes),
         )
         return plan, outcomes
@@ -179,15 +184,6 @@ class Pipeline:
         lacking += [one for one in draft.awaits if one.ref not in there]
         if lacking:
             raise _waiting(work, lacking, self._parts.clock)
-
-    async def _puts(self, revised: Revised, work: Work, who: Resolution, srcs: Sequence[int]) -> list[Put]:
-        """The longest part of a message: all that are at work take turns, so that a doctor waits for a slice alone."""
-        meta: Json = {"source": f"{source_uri(work.source.name)}#{work.keys[-1]}"}
-        out = []
-        for step in revised.ordered:
-            await self._turn()
-            out.append(_put(step, meta, work, who, srcs))
-        return out
 
 
 def _waiting(work: Work, lacking: Sequence[Awaited], clock: Clock) -> AwaitsOther:
@@ -216,12 +212,12 @@ def _addressed(one: DraftResource, patients: Sequence[str]) -> DraftResource:
     return one._replace(body=one.body.replace(b'"' + mark + b'"', b'"' + real + b'"'))
 
 
-def _put(step: Step, meta: Json, work: Work, who: Resolution, srcs: Sequence[int]) -> Put:
+def _asked(step: Step, meta: Json, work: Work, who: Resolution, srcs: Sequence[int]) -> RawPut:
     one, expect, own_meta, src, patient, member = step
     about = one.record >= 0
     if src and not patient:  # what another record told may be about another Patient
         patient = subject_of(one.type, one.id, one.body)
-    return prepared_put(
+    return RawPut(
         one.type,
         one.id,
         one.body,
@@ -233,18 +229,18 @@ def _put(step: Step, meta: Json, work: Work, who: Resolution, srcs: Sequence[int
     )
 
 
-def _outcomes(work: Work, puts: list[Put], findings: tuple[Finding, ...]) -> list[Outcome]:
+def _outcomes(work: Work, puts: Sequence[Put | PackedPut], findings: tuple[Finding, ...]) -> list[Outcome]:
     made = tuple(dict.fromkeys(f"{one.type}/{one.id}" for one in puts))
     draft = work.draft
     return [Outcome(key, State.PROCESSED, draft.kind, draft.mapping, findings, draft.unused, made) for key in work.keys]
 
 
-def _audit(work: Work, who: Resolution, puts: list[Put], clock: Clock) -> AuditRow:
+def _audit(work: Work, people: Sequence[str], puts: Sequence[Put | PackedPut], clock: Clock) -> AuditRow:
     return AuditRow(
         at=clock(), action="C", kind="message", subtype=work.draft.kind, outcome="0",
         user=work.source.name, display=work.source.title or work.source.name, role="source",
         member=work.source.member, purpose="TREAT", request_id=work.keys[0],
-        patients=tuple(dict.fromkeys([*who.patients, *(one.patient for one in puts if one.patient)])),
+        patients=tuple(dict.fromkeys(filter(None, people))),
         entities=tuple(dict.fromkeys(f"{one.type}/{one.id}" for one in puts)),
     )  # fmt: skip
 

@@ -1,8 +1,8 @@
 """Preparing writes (`fhir_draft.py`): little of it here, in slices; much of it in a process of its own.
 
-The process is started when there is much to do for the first time: a large Bundle, or several single writes that come
-in one turn of the loop. It ends with the gateway. When it is lost at work, the work is given to a new one; work that
-costs two of them is refused, and never done here: it may be what they died of.
+The process is started when there is much to do for the first time: a large Bundle, several single writes that come in
+one turn of the loop, or a message of several resources. It ends with the gateway. When it is lost at work, the work is
+given to a new one; work that costs two of them is refused, and never done here: it may be what they died of.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from ..errors import GatewayError, NotPrepared
-from ..model.pace import Pace
+from ..model.pace import OneByOne, Pace
+from ..store.base import PackedPut, Put
+from ..store.bodies import RawPut, made_put
 from . import preparing
 from .fhir_draft import Draft, Entry, Places, Ready, Wanted, made_ready, ready
-from .preparing import BODY, DROP, ENTRIES, HEAD, PIECE, PLACES, WANTED, encode
+from .preparing import BODY, DROP, ENTRIES, HEAD, PIECE, PLACES, PUTS, WANTED, encode
 
 APART_BYTES = 64 * 1024
 """From here on a Bundle is prepared apart: some 50 entries."""
@@ -55,6 +57,7 @@ class Preparer:
         self._apart = [_Process(folders) for _ in range(processes)]
         self._group: list[_Single] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self._turn = OneByOne()
 
     @asynccontextmanager
     async def work(self, body: bytes) -> AsyncIterator[Work]:
@@ -93,8 +96,26 @@ class Preparer:
             if len(group) < FEW:
                 return
             task = asyncio.create_task(_begun(process))
+        self._keep(task)
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def puts(self, asked: Sequence[RawPut]) -> list[Put | PackedPut]:
+        """What a message makes, as puts; messages take turns here. Raises Invalid, NotPrepared."""
+        made: Sequence[Put | PackedPut | None] = [None] * len(asked)
+        if self._apart and len(asked) >= FEW:
+            process = min(self._apart, key=lambda one: one.jobs)
+            if process.running:
+                made = await _packed(process, asked)
+            else:
+                self._keep(asyncio.create_task(_begun(process)))
+        return [put or await self._made(raw) for put, raw in zip(made, asked, strict=True)]
+
+    async def _made(self, raw: RawPut) -> Put:
+        await self._turn()
+        return made_put(raw)
 
     async def close(self) -> None:
         """End the processes."""
@@ -201,9 +222,33 @@ class _Apart:
             for piece in _pieces(wanted):
                 await line.say(WANTED, encode(piece))
 
+    async def puts(self, asked: Sequence[RawPut]) -> list[PackedPut | None]:
+        """Of bodies that are no Bundle's; None where there is a fault, or no process. Raises NotPrepared."""
+
+        async def ask(line: _Line) -> list[PackedPut | None]:
+            for piece in _pieces(asked):
+                await line.say(PUTS, encode(piece))
+            found = list[PackedPut | None]()
+            while len(found) < len(asked):
+                found += preparing.packed_in(await line.heard())
+            return found
+
+        async def here() -> list[PackedPut | None]:
+            return [None] * len(asked)
+
+        return await self._twice(ask, here)
+
     def drop(self) -> None:
         """The process may forget the Bundle."""
         self._line.drop()
+
+
+async def _packed(process: _Process, asked: Sequence[RawPut]) -> list[PackedPut | None]:
+    work = _Apart(process, b"")
+    try:
+        return await work.puts(asked)
+    finally:
+        work.drop()
 
 
 async def _begun(process: _Process) -> None:

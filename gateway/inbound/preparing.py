@@ -1,4 +1,4 @@
-"""The preparing process: what of FHIR writes needs no store, done beside the event loop (`fhir_draft.py`).
+"""The preparing process: what of writes needs no store, done beside the event loop (`fhir_draft.py`).
 
     python -m gateway.inbound.preparing <socket> [profile folder …]
 
@@ -12,6 +12,7 @@ bytes. Jobs go on in turns, a few resources at a time, so that a small one does 
 | ENTRIES | read them as a Bundle | BUNDLE, ENTRIES … | its kind and number of entries, or its fault; then those |
 | PLACES | `fhir_draft.Places`, added to those before | | |
 | WANTED | up to `PIECE` resources | READY | as many, in the same order |
+| PUTS | up to `PIECE` bodies with all they need | PACKED | as many puts, in the same order; null for a fault |
 | DROP | the job is over | | |
 """
 
@@ -31,17 +32,21 @@ import msgspec
 from msgspec import Struct
 
 from ..errors import GatewayError
+from ..store.base import PackedPut
+from ..store.bodies import RawPut, made_put, pack_put, shipped_codec
 from ..store.index import keep_parameters
 from ..validate.structure import decode
 from .fhir_draft import Draft, Entry, Ready, Wanted, ready
 
-BODY, ENTRIES, PLACES, WANTED, DROP, BUNDLE, READY, HELLO = range(8)
+BODY, ENTRIES, PLACES, WANTED, PUTS, DROP, BUNDLE, READY, PACKED, HELLO = range(10)
 PIECE = 32
 """Entries or resources in one message: some milliseconds of work."""
 HEAD = struct.Struct("!IBI")
 encode = msgspec.msgpack.Encoder().encode
 entries_in = msgspec.msgpack.Decoder(list[Entry]).decode
 ready_in = msgspec.msgpack.Decoder(list[Ready | None]).decode
+packed_in = msgspec.msgpack.Decoder(list[PackedPut | None]).decode
+_puts_in = msgspec.msgpack.Decoder(list[RawPut]).decode
 _wanted_in = msgspec.msgpack.Decoder(list[Wanted]).decode
 _places_in = msgspec.msgpack.Decoder(dict[str, str]).decode
 _WARM = b'{"resourceType":"Observation","status":"final","code":{"text":"x"}}'
@@ -82,6 +87,8 @@ class _Job:
             kind, data = await self._asked.get()
             if kind == PLACES:
                 self._places |= _places_in(data)
+            elif kind == PUTS:
+                await self._say(PACKED, [_packed(one) for one in _puts_in(data)])
             elif kind == WANTED:
                 await self._say(READY, list(ready(self._body, _wanted_in(data), self._places)))
             else:
@@ -103,6 +110,14 @@ class _Job:
         self._writer.write(HEAD.pack(len(data), kind, self._number) + data)
         await self._writer.drain()
         await asyncio.sleep(0)
+
+
+def _packed(raw: RawPut) -> PackedPut | None:
+    """None where there is a fault: whoever asked does it again and meets it."""
+    try:
+        return pack_put(made_put(raw), shipped_codec())
+    except Exception:
+        return None
 
 
 def _ended(task: asyncio.Task[None]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import threading
 import time
 
 SLICE_S = 0.002
@@ -11,10 +11,12 @@ _FRESH_S = 0.1
 """How long somebody who asked goes first; a long answer is itself work among others."""
 _CREDIT_S, _PIECE_S = 0.05, 0.005
 """How long work waits at a stretch at most; how much of the time since it last did counts as work."""
+_LOOK_S = 0.001
+"""How often work looks whether they are answered."""
 
 
-class Askers:
-    """Those who wait for an answer now. Work between two slices lets them go first, as long as it has worked itself.
+class Askers(threading.local):
+    """Those who wait for an answer of this loop. Work between two slices lets them go first, as long as it has worked.
 
     So a doctor beside ten thousand messages waits for what is begun, and ten thousand questions leave messages half
     the time.
@@ -22,7 +24,6 @@ class Askers:
 
     def __init__(self) -> None:
         self._waiting, self._fresh_until, self._credit = 0, 0.0, 0.0
-        self._answered = asyncio.Event()
 
     def __enter__(self) -> None:
         """Inside, an answer is made."""
@@ -31,24 +32,21 @@ class Askers:
 
     def __exit__(self, *fault: object) -> None:
         self._waiting -= 1
-        if not self._waiting:
-            self._answered.set()
 
     async def first(self, worked_s: float) -> None:
         """They are answered, or have been let go first long enough; others get their turn in any case."""
         self._credit = min(_CREDIT_S, self._credit + min(worked_s, _PIECE_S))
-        began = time.perf_counter()
-        if not self._waiting or began > self._fresh_until:
+        began = now = time.perf_counter()
+        while self._waiting and now < self._fresh_until and now - began < self._credit:
+            await asyncio.sleep(_LOOK_S)
+            now = time.perf_counter()
+        if now == began:
             await asyncio.sleep(0)
-            return
-        self._answered.clear()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._answered.wait(), self._credit)
-        self._credit -= min(self._credit, time.perf_counter() - began)
+        self._credit -= min(self._credit, now - began)
 
 
 askers = Askers()
-"""Of this process."""
+"""Of whatever loop runs in this thread."""
 
 
 class Pace:

@@ -123,6 +123,19 @@ def dictionary_hash(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=8).hexdigest()
 
 
+class RawPut(Struct, frozen=True, array_like=True, gc=False):
+    """A whole resource body and what `prepare` is to make a Put of it with; may travel to another process."""
+
+    type: str
+    id: str
+    body: bytes
+    patient: str
+    src: int
+    member: str
+    meta: Json
+    expect: int | None
+
+
 # ---- in --------------------------------------------------------------------------------------
 def strip(resource_type: str, body: bytes) -> tuple[bytes, Json]:
     """(JSON without id and meta, resourceType first; the client's own meta members)."""
@@ -169,6 +182,14 @@ def prepare(
     keys = extract(resource_type, made, resource_id, said)
     acl = label_bits(said.get("security"))
     return Put(resource_type, resource_id, stripped, keys, kept, patient, src, member, acl, expect)
+
+
+def made_put(raw: RawPut) -> Put:
+    """The same, asked for in one piece."""
+    return prepare(
+        raw.type, raw.id, raw.body,
+        patient=raw.patient, src=raw.src, member=raw.member, meta=raw.meta, expect=raw.expect,
+    )  # fmt: skip
 
 
 def repointed(put: Put, old_patient: str, new_patient: str, before: bytes = b"") -> Put:

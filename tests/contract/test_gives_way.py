@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from gateway import pipeline
+from gateway.inbound import preparer
 from gateway.model import pace
 from gateway.model.message import RawMessage
 from gateway.model.times import system_clock
+from gateway.store.base import Put
+from gateway.store.bodies import RawPut
 from tests.contract.test_parked_app import opened
 from tests.flow.messages import oru
 
@@ -18,13 +20,14 @@ from tests.flow.messages import oru
 async def test_others_get_their_turn_between_the_resources_of_a_message(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Four reports of 20 results at once: each result may end a slice, here every one does."""
+    """Four reports of 20 results at once, prepared here: each result may end a slice, here every one does."""
     gateway = await opened(url, tmp_path)
-    turns, made, over, plain = 0, list[int](), asyncio.Event(), pipeline._put
+    gateway.shared.preparer._apart.clear()
+    turns, made, over, plain = 0, list[int](), asyncio.Event(), preparer.made_put
 
-    def noted(*words: object) -> object:
+    def noted(raw: RawPut) -> Put:
         made.append(turns)
-        return plain(*words)  # type: ignore[arg-type]
+        return plain(raw)
 
     async def somebody_else() -> None:
         nonlocal turns
@@ -33,7 +36,7 @@ async def test_others_get_their_turn_between_the_resources_of_a_message(
             await asyncio.sleep(0)
 
     monkeypatch.setattr(pace, "SLICE_S", 0.0)
-    monkeypatch.setattr(pipeline, "_put", noted)
+    monkeypatch.setattr(preparer, "made_put", noted)
     raws = [RawMessage(f"m{n}", "city_first_hospital", "v2", oru(n, n), system_clock()) for n in range(1, 5)]
     works, refused = gateway.pipeline.prepare(raws)
     assert not refused

@@ -15,6 +15,8 @@ from gateway.errors import BadParameter, Invalid, NotPrepared, Unparseable
 from gateway.inbound.fhir_draft import Entry, Ready, Wanted
 from gateway.inbound.preparer import APART_BYTES, Preparer, _Process
 from gateway.model.resource import Json, dumps
+from gateway.store.base import PackedPut, Put
+from gateway.store.bodies import RawPut, pack_put, shipped_codec
 from tests.unit.fhir_site import Site, a_carded_patient, a_site, an_observation, without_id
 from tests.unit.inbound.test_fhir_write import a_bundle, an_entry
 
@@ -144,6 +146,59 @@ async def test_single_writes_of_one_turn_are_prepared_together() -> None:
         assert isinstance(found.pop(5), Invalid)
         assert [one.put.id for one in found if isinstance(one, Ready)] == [f"o{n}" for n in range(40) if n != 5]
         assert next(process._numbers) == before + 2  # one job for all of them
+    finally:
+        await preparer.close()
+
+
+def what_a_message_makes(count: int, *, bad: tuple[int, ...] = ()) -> list[RawPut]:
+    bodies = [an_observation(f"o{n}", "p1", str(n)) for n in range(count)]
+    for n in bad:
+        del bodies[n]["status"]
+    meta: Json = {"source": "urn:alliance-gateway:source:lis#m1"}
+    return [
+        RawPut("Observation", f"o{n}", dumps(body), patient="p1", src=7, member="m1", meta=meta, expect=n % 2 or None)
+        for n, body in enumerate(bodies)
+    ]
+
+
+async def test_what_a_message_makes_is_the_same_either_way_and_a_fault_is_met_here() -> None:
+    here, apart = Preparer(0), Preparer(1)
+    asked = what_a_message_makes(90)
+    try:
+        first = await apart.puts(asked)  # it only starts
+        while not apart._apart[0].running:
+            await asyncio.sleep(0.01)
+        second = await apart.puts(asked)
+        expected = [pack_put(one, shipped_codec()) for one in await here.puts(asked) if isinstance(one, Put)]
+        assert [type(one) for one in first] == [Put] * 90 and [type(one) for one in second] == [PackedPut] * 90
+        assert [in_order(Ready("", one)) for one in second if isinstance(one, PackedPut)] == [
+            in_order(Ready("", one)) for one in expected
+        ]
+        with pytest.raises(Invalid) as caught:
+            await apart.puts(what_a_message_makes(40, bad=(7,)))
+        assert "status" in caught.value.place
+        assert apart._apart[0].jobs == 0
+    finally:
+        await apart.close()
+
+
+async def test_a_message_that_costs_two_processes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    preparer = Preparer(1)
+    (process,) = preparer._apart
+    await process.begin()
+    start = _Process._start
+
+    async def started_and_killed(self: _Process) -> None:
+        await start(self)
+        assert self._child is not None
+        self._child.kill()
+
+    monkeypatch.setattr(_Process, "_start", started_and_killed)
+    assert process._child is not None
+    process._child.kill()
+    try:
+        with pytest.raises(NotPrepared):
+            await preparer.puts(what_a_message_makes(3_000))
     finally:
         await preparer.close()
 
