@@ -39,7 +39,8 @@ class Http:
 class Fhir:
     """conditional_delete: how many resources one conditional delete may meet; above it the answer is 412.
 
-    preparing: processes that check and index large Bundles beside the one that serves; 0 = it does so itself.
+    preparing: processes that check and index large Bundles, and what messages make, beside the one that serves; 0 = it
+    does so itself.
     """
 
     conditional_delete: int = 1
