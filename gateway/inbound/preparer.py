@@ -1,8 +1,9 @@
 """Preparing writes (`fhir_draft.py`): little of it here, in slices; much of it in a process of its own.
 
 The process is started when there is much to do for the first time: a large Bundle, several single writes that come in
-one turn of the loop, or a message of several resources. It ends with the gateway. When it is lost at work, the work is
-given to a new one; work that costs two of them is refused, and never done here: it may be what they died of.
+one turn of the loop, or several messages of several resources at a time. It ends with the gateway. When it is lost at
+work, the work is given to a new one; work that costs two of them is refused, and never done here: it may be what they
+died of.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ from .preparing import BODY, DROP, ENTRIES, HEAD, PIECE, PLACES, PUTS, WANTED, e
 APART_BYTES = 64 * 1024
 """From here on a Bundle is prepared apart: some 50 entries."""
 FEW = 4
-"""Fewer single writes than this in one turn of the loop are prepared here."""
+"""Fewer single writes than this in one turn of the loop are prepared here; so is a message of fewer resources, and all
+messages as long as there were never so many at once."""
 _CHUNK = 256 * 1024
 _Single = tuple[str, str, str, bytes, "asyncio.Future[Ready | None]"]
 """Member, type, id, body, and who waits."""
@@ -57,7 +59,7 @@ class Preparer:
         self._apart = [_Process(folders) for _ in range(processes)]
         self._group: list[_Single] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self._turn = OneByOne()
+        self._turn, self._here = OneByOne(), 0
 
     @asynccontextmanager
     async def work(self, body: bytes) -> AsyncIterator[Work]:
@@ -105,13 +107,16 @@ class Preparer:
     async def puts(self, asked: Sequence[RawPut]) -> list[Put | PackedPut]:
         """What a message makes, as puts; messages take turns here. Raises Invalid, NotPrepared."""
         made: Sequence[Put | PackedPut | None] = [None] * len(asked)
-        if self._apart and len(asked) >= FEW:
-            process = min(self._apart, key=lambda one: one.jobs)
-            if process.running:
-                made = await _packed(process, asked)
-            else:
-                self._keep(asyncio.create_task(_begun(process)))
-        return [put or await self._made(raw) for put, raw in zip(made, asked, strict=True)]
+        process = min(self._apart, key=lambda one: one.jobs) if self._apart and len(asked) >= FEW else None
+        if process is not None and process.running:
+            made = await _packed(process, asked)
+        elif process is not None and self._here == FEW - 1:
+            self._keep(asyncio.create_task(_begun(process)))
+        self._here += 1
+        try:
+            return [put or await self._made(raw) for put, raw in zip(made, asked, strict=True)]
+        finally:
+            self._here -= 1
 
     async def _made(self, raw: RawPut) -> Put:
         await self._turn()

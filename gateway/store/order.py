@@ -41,7 +41,7 @@ class Order:
         if code == "_id":
             return {row.rid: row.id for row in rows}
         if code == "_lastUpdated":
-            return {row.rid: row.tx for row in rows}
+            return {row.rid: row.at for row in rows}
         by_keys = sort_key(type_, code, descending)
         if by_keys is not None:
             keyed = {row.rid: by_keys(unpack_keys(row.keys)) for row in rows}

@@ -82,6 +82,15 @@ async def test_a_persons_rows_can_be_sorted_by_a_value(store: ResourceStore) -> 
     assert await every_page(store, query) == [f"o1-{n}" for n in (6, 4, 2, 0, 7, 5, 3, 1)]
 
 
+async def test_what_was_told_in_one_instant_is_sorted_by_the_next_key(site: Site) -> None:
+    for n, date in enumerate((day(2), day(3), day(1))):
+        await site.store.commit(Plan(puts=(observation(f"o{n}", "p1", "1", at=date),)))
+    site.pass_time(seconds=5)
+    await site.store.commit(Plan(puts=(observation("later", "p1", "1", at=day(2)),)))
+    query = Query("Observation", sort=(("_lastUpdated", False), ("date", True)), count=2)
+    assert await every_page(site.store, query) == ["o1", "o0", "o2", "later"]
+
+
 async def test_a_population_is_found_by_code_newest_first(store: ResourceStore, way: str) -> None:
     await fill(store)
     query = Query("Observation", (where("code", "token", "2823-3"),), count=4)

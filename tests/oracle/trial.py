@@ -203,4 +203,9 @@ def _order(world: World, names: list[str], expected: list[Stored], sort: str) ->
 
     got = [rank(world.by_name[name]) for name in names]
     wanted = [rank(one) for one in expected]
-    return "" if got == wanted else f"order {names[:12]}, wanted {[one.name for one in expected][:12]}"
+    if got == wanted:
+        return ""
+    at = next(
+        (n for n, pair in enumerate(zip(got, wanted, strict=False)) if pair[0] != pair[1]), min(len(got), len(wanted))
+    )
+    return f"order from place {at} {names[at : at + 9]}, wanted {[one.name for one in expected][at : at + 9]}"

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from gateway.errors import BadParameter, Invalid, NotPrepared, Unparseable
 from gateway.inbound.fhir_draft import Entry, Ready, Wanted
-from gateway.inbound.preparer import APART_BYTES, Preparer, _Process
+from gateway.inbound.preparer import APART_BYTES, FEW, Preparer, _Process
 from gateway.model.resource import Json, dumps
 from gateway.store.base import PackedPut, Put
 from gateway.store.bodies import RawPut, pack_put, shipped_codec
@@ -165,7 +165,9 @@ async def test_what_a_message_makes_is_the_same_either_way_and_a_fault_is_met_he
     here, apart = Preparer(0), Preparer(1)
     asked = what_a_message_makes(90)
     try:
-        first = await apart.puts(asked)  # it only starts
+        assert [type(one) for one in await apart.puts(asked)] == [Put] * 90
+        assert not apart._apart[0].running and not apart._tasks
+        first, *_ = await asyncio.gather(*[apart.puts(asked) for _ in range(FEW)])  # it only starts
         while not apart._apart[0].running:
             await asyncio.sleep(0.01)
         second = await apart.puts(asked)
