@@ -21,14 +21,15 @@ _First = Callable[..., Any]
 
 
 class Order:
-    """Sorts rows; those without a value come last, equal ones by age, newest first."""
+    """Sorts rows; those without a value come last, equal ones by age, newest first unless the oldest are asked for."""
 
     def __init__(self, judge: Judge) -> None:
         self._judge = judge
 
     async def sorted(self, query: Query, rows: list[Row], sight: Sight) -> list[Row]:
         """All rows in order of `query.sort`."""
-        out = sorted(rows, key=lambda row: (row.tx, row.rid), reverse=True)
+        oldest_first = query.sort[-1:] == (("_lastUpdated", False),)
+        out = sorted(rows, key=lambda row: (row.tx, row.rid), reverse=not oldest_first)
         for code, descending in reversed(query.sort):
             values = await self._values(query.type, code, descending, out, sight)
             with_value = [row for row in out if values[row.rid] is not None]
