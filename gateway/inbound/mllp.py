@@ -16,7 +16,6 @@ from collections.abc import Awaitable
 from typing import Any, cast
 
 from ..errors import BrokenFrame, ConfigError, GatewayError, TooLarge
-from ..model.pace import OneByOne
 from ..settings import Mllp
 from .intake import BODY_LIMIT, Intake, Receipt
 from .mllp_lines import Line, allowed, context, line_of, networks
@@ -224,7 +223,6 @@ class MllpDoor:
         self._by_address: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[object]] = set()
         self._server: asyncio.Server | None = None
-        self._turn = OneByOne()
 
     async def start(self, host: str, port: int, listener: socket.socket | None = None) -> int:
         """Listen; returns the port (useful when `port` is 0). Raises ConfigError where it cannot.
@@ -252,10 +250,9 @@ class MllpDoor:
         for connection in list(self._open):
             connection.close()
 
-    async def keep(self, message: bytes, line: Line) -> Receipt:
-        """One whole frame. Many come in at once: they take turns, so that a doctor waits for a slice of them alone."""
-        await self._turn()
-        return await self._intake.v2(message, line=line)
+    def keep(self, message: bytes, line: Line) -> Awaitable[Receipt]:
+        """One whole frame."""
+        return self._intake.v2(message, line=line)
 
     def broken(self, message: bytes, fault: GatewayError) -> Awaitable[Receipt]:
         """Bytes that are no frame."""
