@@ -333,7 +333,8 @@ class PostgresEngine(Beside):
         """Rows by the GIN index, or along the table where the server knows that nearly all rows match."""
         where, values = sight_sql(sight)
         asked, words = match_sql(Match(match.all, match.none))
-        sql = f"SELECT {WITHOUT_BODY} FROM version r WHERE {where}{asked}{types_sql(types)} LIMIT %s"
+        of_type = types_sql(types).replace("r.typ", "r.typ + 0")  # not along all rows of the type
+        sql = f"SELECT {WITHOUT_BODY} FROM version r WHERE {where}{asked}{of_type} LIMIT %s"
         rows = await self._rows(sql, (*values, *words, limit + 1))
         return None if len(rows) > limit else rows
 
