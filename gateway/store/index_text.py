@@ -34,12 +34,17 @@ def normal(text: str) -> str:
     if text.isascii():
         return " ".join(text.lower().split())
     plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text).casefold())
-    return " ".join("".join(c for c in plain if not unicodedata.combining(c)).split())
+    for mark in {c for c in set(plain) if unicodedata.combining(c)}:  # of each character once: a text may be long
+        plain = plain.replace(mark, "")
+    return " ".join(plain.split())
 
 
 def normal_name(text: str) -> str:
     """The same without any blank, middle dot or apostrophe: `欧阳 娜娜`, `Ouyang Nana` and `ouyangnana` meet."""
-    return normal(text).translate(_DROPPED)
+    name = normal(text)
+    for mark in _DROPPED:
+        name = name.replace(mark, "")
+    return name
 
 
 SORTABLE = 256
@@ -51,12 +56,13 @@ def sortable(text: str) -> str:
     return text[:SORTABLE]
 
 
-_DROPPED = dict.fromkeys(map(ord, " ·•・'’-."), None)
+_DROPPED = " ·•・'’-."
 
 
 def grams(text: str) -> set[str]:
     """Every substring of one, two and three characters."""
-    return {text[i : i + n] for n in (1, 2, 3) for i in range(len(text) - n + 1)}
+    pairs, threes = set(itertools.pairwise(text)), set(zip(text, text[1:], text[2:], strict=False))
+    return {*text, *map("".join, pairs), *map("".join, threes)}
 
 
 def starts(text: str) -> tuple[str, ...]:
