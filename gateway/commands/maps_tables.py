@@ -153,11 +153,12 @@ def _listed(book: Any, file: str, root: Path) -> list[tuple[str, str]]:
     if _INDEX not in book.sheetnames:
         zh = f"没有工作表“{_INDEX}”：这不是 export-xlsx 导出的工作簿，请先导出再修改。"
         raise MappingError(file, f"there is no sheet {_INDEX}: this is no workbook of export-xlsx", detail_zh=zh)
+    known = sorted({path.parent.name for one in (root, shipped("mappings")) for path in one.glob("*/source.yaml")})
     found: dict[str, str] = {}
     for number, row in enumerate(book[_INDEX].iter_rows(min_row=2, values_only=True), 2):
         sheet, relative = (str(cell or "") for cell in (*row, None, None)[:2])
         if sheet or relative:
-            _check_listed(book, sheet, relative, f"{file}[{_INDEX}]:{number}", root)
+            _check_listed(book, sheet, relative, f"{file}[{_INDEX}]:{number}", known)
             if sheet in found or relative in found.values():
                 zh = f"工作表“{sheet}”或码表“{relative}”已经列过，请删去这一行。"
                 raise MappingError(f"{file}[{_INDEX}]:{number}", "this sheet or table is listed already", detail_zh=zh)
@@ -169,8 +170,8 @@ def _listed(book: Any, file: str, root: Path) -> list[tuple[str, str]]:
     return list(found.items())
 
 
-def _check_listed(book: Any, sheet: str, relative: str, place: str, root: Path) -> None:
-    """A line of the first sheet names a sheet there is and a table of a member there is."""
+def _check_listed(book: Any, sheet: str, relative: str, place: str, known: Sequence[str]) -> None:
+    """A line of the first sheet names a sheet there is and a table of a member there is (known)."""
     if sheet not in book.sheetnames:
         zh = f"工作表“{sheet}”不见了：请恢复它，或删去这一行。"
         raise MappingError(place, f"the sheet {sheet!r} is missing", detail_zh=zh)
@@ -178,7 +179,6 @@ def _check_listed(book: Any, sheet: str, relative: str, place: str, root: Path) 
     if len(parts) != 2 or parts[0] != "codes" or ".." in (member, *parts) or not parts[1].endswith(".csv"):
         zh = f"“{relative}”不是码表位置，应为 <成员>/codes/<码表>.csv。"
         raise MappingError(place, f"{relative!r} is no <member>/codes/<table>.csv", detail_zh=zh)
-    known = sorted({path.parent.name for one in (root, shipped("mappings")) for path in one.glob("*/source.yaml")})
     if member not in (*known, "_base"):
         near, near_zh = near_to(member, known)
         zh = f"没有成员 {member!r}{near_zh or '，请先 gateway map new。'}"

@@ -333,8 +333,7 @@ class PostgresEngine(Beside):
         """Rows by the GIN index, or along the table where the server knows that nearly all rows match."""
         where, values = sight_sql(sight)
         asked, words = match_sql(Match(match.all, match.none))
-        of_type = types_sql(types).replace("r.typ", "r.typ + 0")  # not along all rows of the type
-        sql = f"SELECT {WITHOUT_BODY} FROM version r WHERE {where}{asked}{of_type} LIMIT %s"
+        sql = f"SELECT {WITHOUT_BODY} FROM version r WHERE {where}{asked}{types_sql(types, found=True)} LIMIT %s"
         rows = await self._rows(sql, (*values, *words, limit + 1))
         return None if len(rows) > limit else rows
 
@@ -346,7 +345,7 @@ class PostgresEngine(Beside):
         asked, words = match_sql(Match(match.all, match.none))
         sql = (
             "WITH hit AS MATERIALIZED (SELECT r.person, r.seq, r.from_tx FROM version r"
-            f" WHERE {where}{asked} AND r.typ + 0 = {number_of(type_)} LIMIT %s)"  # not along all rows of the type
+            f" WHERE {where}{asked}{types_sql((type_,), found=True)} LIMIT %s)"
             f" SELECT met, {WITH_BODY} FROM (SELECT count(*) AS met FROM hit) AS m LEFT JOIN (SELECT * FROM hit"
             f" WHERE (from_tx, person, seq) < (%s, %s, %s) {NEWEST.replace('r.', '')} LIMIT %s) AS a"
             f" JOIN version r ON r.person = a.person AND r.seq = a.seq ON met <= %s {NEWEST}"

@@ -34,7 +34,7 @@ def normal(text: str) -> str:
     if text.isascii():
         return " ".join(text.lower().split())
     plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text).casefold())
-    for mark in {c for c in set(plain) if unicodedata.combining(c)}:  # of each character once: a text may be long
+    for mark in filter(unicodedata.combining, set(plain)):  # each character once: a text may be long
         plain = plain.replace(mark, "")
     return " ".join(plain.split())
 

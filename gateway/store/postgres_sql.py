@@ -115,9 +115,9 @@ def sizes_sql(types: Sequence[str], sight: Sight) -> str:
     return "true" if sight.types is None else _among("size.typ", sight.types)
 
 
-def types_sql(types: Sequence[str]) -> str:
-    """ " AND …" for rows of these types; "" for all."""
-    return f" AND {_among('r.typ', types)}" if types else ""
+def types_sql(types: Sequence[str], *, found: bool = False) -> str:
+    """ " AND …" for rows of these types; "" for all. found: by postings, so not to be looked for along the type."""
+    return f" AND {_among('r.typ + 0' if found else 'r.typ', types)}" if types else ""
 
 
 def _among(column: str, texts: Iterable[str]) -> str:

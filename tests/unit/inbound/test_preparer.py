@@ -104,7 +104,7 @@ async def test_a_process_killed_at_work_is_replaced() -> None:
         await preparer.close()
 
 
-async def test_work_that_costs_two_processes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def every_new_process_dies(monkeypatch: pytest.MonkeyPatch) -> None:
     start = _Process._start
 
     async def started_and_killed(self: _Process) -> None:
@@ -113,6 +113,10 @@ async def test_work_that_costs_two_processes_is_refused(monkeypatch: pytest.Monk
         self._child.kill()
 
     monkeypatch.setattr(_Process, "_start", started_and_killed)
+
+
+async def test_work_that_costs_two_processes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    every_new_process_dies(monkeypatch)
     preparer = Preparer(1)
     try:
         with pytest.raises(NotPrepared):
@@ -188,14 +192,7 @@ async def test_a_message_that_costs_two_processes_is_refused(monkeypatch: pytest
     preparer = Preparer(1)
     (process,) = preparer._apart
     await process.begin()
-    start = _Process._start
-
-    async def started_and_killed(self: _Process) -> None:
-        await start(self)
-        assert self._child is not None
-        self._child.kill()
-
-    monkeypatch.setattr(_Process, "_start", started_and_killed)
+    every_new_process_dies(monkeypatch)
     assert process._child is not None
     process._child.kill()
     try:
