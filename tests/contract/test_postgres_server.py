@@ -98,6 +98,8 @@ async def test_rows_two_gateways_add_to_one_home_at_once_lie_behind_each_other(
 ) -> None:
     """Plans of a group that replace each other's rows among them; nobody has to decide again."""
     await two[0].commit(Plan(puts=(patient("p1"), observation("old", "p1"), patient("p2"))))
+    # The other hears of the names as well: plans that each introduce them first wait in any order.
+    await two[1].commit(Plan(puts=(observation("old", "p1"),)))
 
     def plans(n: int) -> list[Plan]:
         gone = (Delete("Observation", f"x{n}0"),)
