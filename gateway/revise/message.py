@@ -124,6 +124,7 @@ class _Desk:
         self.findings: list[Finding] = []
         self.metas: dict[str, Json] = {}  # what a resource told by several messages remembers of them
         self.late: set[str] = set()  # types of which a newer message had told before
+        self.remembered: set[str] = set()  # what gets a version though only its meta changes
         self.between: list[str] = []  # Patients between whom visits carried something
 
     # ---- reading
@@ -254,6 +255,8 @@ class _Desk:
         self.metas[ref] = made.meta
         if made.late:
             self.late.add(one.type)
+        if self.insists or made.deletes:
+            self.remembered.add(ref)
         return made
 
     def _head(self, one: DraftResource) -> None:
@@ -261,8 +264,15 @@ class _Desk:
         made = self._told(one)
         if made is None:
             self.steps.append(_first(one, self.said_at))
-        elif not made.late or bare(made.body) != bare(self.bodies[ref_of(made.body)]):
+        elif not made.late or self._changes(made):
             self._put(sent(made.body), one.record, late=made.late)
+
+    def _changes(self, made: Told) -> bool:
+        """Whether a late message adds to what is stored, or to what is remembered of it."""
+        ref = ref_of(made.body)
+        old = self.bodies[ref]
+        remembers = ref in self.remembered and made.meta.get("extension") != old.get("meta", {}).get("extension")
+        return remembers or bare(made.body) != bare(old)
 
     def _follower(self, one: DraftResource) -> None:
         """Stored with its head; beside a late one it is stored only where nobody told of it since."""
@@ -339,7 +349,7 @@ class _Desk:
         meta = self.metas.get(version.ref, {})
         if version.type == "DiagnosticReport":
             meta = said_meta(self.said_at)
-        if bare(old) == version.body and not (self.insists and version.ref in self.metas):
+        if bare(old) == version.body and version.ref not in self.remembered:
             meta = {key: old["meta"][key] for key in ("extension",) if key in old.get("meta", {})}
         labels = old.get("meta", {}).get("security")
         return meta | ({"security": labels} if labels else {})

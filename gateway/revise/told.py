@@ -32,12 +32,14 @@ _FIXED = ("resourceType",)
 class Told:
     """A resource after one more message. `body`: with resourceType and id, without meta. `meta`: its extensions.
 
-    late: a newer message had told of it before.
+    late: a newer message had told of it before. deletes: it deletes what nobody told of before, which shows in `meta`
+    alone and keeps out what was written earlier and comes later.
     """
 
     body: Json
     meta: Json
     late: bool = False
+    deletes: bool = False
 
 
 def said_at_of(body: Json) -> datetime | None:
@@ -78,17 +80,18 @@ def told(old: Json, one: DraftResource, said_at: datetime | None) -> Told:
         return Told(_plain(old) if late else _plain(one.json), said_meta(newest if late else said_at), late)
     at = said_at or newest or _SOMETIME  # without a time of its own it counts as it arrives
     times = _times(old, newest or _SOMETIME)
-    slots = dict(_slots(old))
+    slots, deletes = dict(_slots(old)), False
     for slot, value in _statements(one, slots):
         when = _NEVER if value is not None and _named(slot, one.left) else at
         before = times.get(slot) or times.get(slot.partition(".")[0])
+        deletes |= before is None and value is None
         if before is None or (when > _NEVER and when >= before):
             times[slot] = when
             slots.pop(slot, None) if value is None else slots.__setitem__(slot, value)
     latest = max(at, newest or at)
     apart = {slot: when for slot, when in times.items() if when != latest or slot not in slots}
     meta = _meta(latest, apart) if said_at or newest else {}
-    return Told(_whole(slots, old | one.json), meta, late)
+    return Told(_whole(slots, old | one.json), meta, late, deletes)
 
 
 def _statements(one: DraftResource, known: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -104,7 +104,7 @@ class MemoryStore:
     def _put(self, put: Put) -> None:
         versions = self.versions.setdefault((put.type, put.id), [])
         body = dumps({**loads(put.body), "id": put.id, "meta": loads(put.meta)})
-        if versions and _plain(versions[-1].body) == _plain(body):
+        if versions and _content(versions[-1].body) == _content(body):
             return
         versions.append(Resource(put.type, put.id, len(versions) + 1, AT, put.member, put.src, body))
 
@@ -119,8 +119,10 @@ class MemoryStore:
         )
 
 
-def _plain(body: bytes) -> Json:
-    return {key: value for key, value in loads(body).items() if key != "meta"}
+def _content(body: bytes) -> tuple[Json, Json]:
+    whole = loads(body)
+    meta = whole.pop("meta")
+    return whole, {key: value for key, value in meta.items() if key != "source"}
 
 
 def _holds(resource: Resource, system: str, value: str) -> bool:

@@ -78,6 +78,17 @@ async def receive(store: MemoryStore, bodies: list[Json], key: str, hours: float
     return [f"{t}/{i}" for (t, i), versions in store.versions.items() if len(versions) > before.get((t, i), 0)]
 
 
+async def put(store: MemoryStore, one: DraftResource, *, hours: float, insists: bool) -> None:
+    """Put a message that may delete."""
+    said_at = NOON + timedelta(hours=hours)
+    revised = await revise(store, [one], mode="snapshot", said_at=said_at, insists=insists)  # type: ignore[arg-type]
+    puts = [
+        Put(one.type, one.id, one.body, Keys(), dumps(meta), "p", 7, "m", 0, expect)
+        for one, expect, meta, *_ in revised.ordered
+    ]
+    await store.apply(Resolution(), *puts)
+
+
 def now(store: MemoryStore, type_: str, id_: str) -> Json:
     return loads(store.versions[(type_, id_)][-1].body)
 
@@ -175,6 +186,27 @@ async def test_a_late_message_about_a_visit_does_not_reopen_it(store: MemoryStor
     assert now(store, "Encounter", "e")["status"] == "finished"
     await receive(store, [visit | {"status": "in-progress"}], "A13", hours=3)
     assert now(store, "Encounter", "e")["status"] == "in-progress"
+
+
+ADMITTED, DISCHARGED, BACK, MOVED = (
+    draft({"resourceType": "Encounter", "id": "e", "status": status, **more})._replace(gone=gone)
+    for status, more, gone in (
+        ("in-progress", {"period": {"start": "2026-03-10"}}, ()),
+        ("finished", {"period": {"end": "2026-03-18"}}, ()),
+        ("in-progress", {}, ("period.end",)),
+        ("in-progress", {"location": [{"location": {"display": "N1"}}]}, ()),
+    )
+)
+
+
+@pytest.mark.parametrize("insists", [True, False])
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
+async def test_a_discharge_taken_back_stays_so_whatever_comes_first(order: tuple[int, ...], insists: bool) -> None:
+    store = MemoryStore()
+    for place in order:
+        one = (ADMITTED, DISCHARGED, BACK, MOVED)[place]
+        await put(store, one, hours=place, insists=insists)
+    assert now(store, "Encounter", "e")["period"] == {"start": "2026-03-10"}
 
 
 _PATIENT = {"reference": "Patient/p"}
