@@ -54,6 +54,7 @@ _REASONS = {
     "no time of day": "不是钟点，应如 0805。",
     "the data is not in the encoding": "附件内容与声明的编码（OBX-5.4）不符。",
     "no time is so far ahead": "时长过大。",
+    "no duration of an appointment": "不能作为预约的时长。",
 }
 """What Python and the readers say of a value, by its beginning."""
 _ID = itemgetter(1)  # of a DraftResource

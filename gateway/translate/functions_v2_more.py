@@ -1,4 +1,4 @@
-"""Functions of HL7 v2 beyond results and people: encapsulated documents (ED, RP) and the end of an appointment.
+"""Functions of HL7 v2 beyond results and people: encapsulated documents (ED, RP) and how long appointments take.
 
 Source: HL7 v2.5.1 §2.A.24 (ED), §2.A.65 (RP), §10.6.4 (AIS-7, AIS-8).
 """
@@ -93,9 +93,23 @@ def _data(encoding: str, payload: str) -> str:
     return base64.b64encode(raw).decode()
 
 
+def minutes(setting: Setting, options: Mapping[str, str]) -> Call:
+    """Whole minutes of a duration in `unit`, or in minutes; nothing for one that rounds to none (R4: positiveInt)."""
+    decimal = base.decimal(setting, {})
+    return lambda duration, unit="": round(_in_minutes(decimal(duration) or 0, unit)) or None
+
+
+def _in_minutes(duration: Decimal | int, unit: str) -> Decimal:
+    """Raises ValueError for a duration that is none."""
+    found = Decimal(duration * _MINUTES.get(unit.strip().upper(), 1))
+    if not 0 <= found < 2**31:
+        raise ValueError("no duration of an appointment")
+    return found
+
+
 def later(setting: Setting, options: Mapping[str, str]) -> Call:
     """Instant so many minutes (or `unit`) after a time; nothing without a duration, of a date alone as `instant`."""
-    instant = base.instant(setting, {})
+    instant, decimal = base.instant(setting, {}), base.decimal(setting, {})
 
     def make(start: str, duration: str = "", unit: str = "") -> Value:
         begun, count = instant(start), duration.strip()
@@ -103,9 +117,8 @@ def later(setting: Setting, options: Mapping[str, str]) -> Call:
             return None
         if isinstance(begun, Noted):
             return begun
-        minutes = base.decimal(setting, {})(count) * Decimal(_MINUTES.get(unit.strip().upper(), 1))
         try:
-            return (parse_fhir(begun) + timedelta(minutes=float(minutes))).isoformat()
+            return (parse_fhir(begun) + timedelta(minutes=float(_in_minutes(decimal(count), unit)))).isoformat()
         except OverflowError as error:
             raise ValueError("no time is so far ahead") from error
 
@@ -116,5 +129,6 @@ MORE_V2_FUNCTIONS: dict[str, Function] = {
     "attachment": Function(
         attachment, ("type", "title"), whole=True, repeats=True, covers=(1, 2, 3, 4, 5), notes=False
     ),
+    "minutes": Function(minutes, ("unit",), notes=False),
     "later": Function(later, ("duration", "unit"), notes=False, loses=True),
 }

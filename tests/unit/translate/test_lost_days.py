@@ -79,7 +79,9 @@ def test_where_no_alternative_gives_a_value_each_day_is_told() -> None:
 
 
 def test_a_day_kept_by_one_rule_and_used_by_another_is_told_at_its_field() -> None:
-    assert told(draft(booking(start="20260401"))) == ["AIS-4"]
+    found = draft(booking(start="20260401"))
+    assert told(found) == ["AIS-4"]
+    assert [one.json["minutesDuration"] for one in found.resources if one.type == "Appointment"] == [30]
 
 
 def test_an_end_that_can_be_reckoned_is_not_lost() -> None:
