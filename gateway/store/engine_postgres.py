@@ -332,7 +332,7 @@ class PostgresEngine(Beside):
     ) -> list[Row] | None:
         """Rows by the GIN index, or along the table where the server knows that nearly all rows match."""
         where, values = sight_sql(sight)
-        asked, words = match_sql(Match(match.all, match.none))
+        asked, words = match_sql(Match(match.all, match.none), by_postings=True)
         sql = f"SELECT {WITHOUT_BODY} FROM version r WHERE {where}{asked}{types_sql(types, found=True)} LIMIT %s"
         rows = await self._rows(sql, (*values, *words, limit + 1))
         return None if len(rows) > limit else rows
@@ -342,7 +342,7 @@ class PostgresEngine(Beside):
     ) -> list[Row] | None:
         """Keys of all that is found; the server sorts them, and reads no more rows than are given."""
         where, values = sight_sql(sight)
-        asked, words = match_sql(Match(match.all, match.none))
+        asked, words = match_sql(Match(match.all, match.none), by_postings=True)
         sql = (
             "WITH hit AS MATERIALIZED (SELECT r.person, r.seq, r.from_tx FROM version r"
             f" WHERE {where}{asked}{types_sql((type_,), found=True)} LIMIT %s)"

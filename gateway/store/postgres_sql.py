@@ -134,8 +134,13 @@ def _has(bit: int) -> str:
     )
 
 
-def match_sql(match: Match) -> tuple[str, Bound]:
-    """(" AND …", values): of every group one posting, of `none` no posting."""
+def match_sql(match: Match, *, by_postings: bool = False) -> tuple[str, Bound]:
+    """(" AND …", values): of every group one posting, of `none` no posting.
+
+    by_postings: the index of postings finds the rows. Else they are walked and each is asked. The server is not to plan
+    by that: it would lay all rows with a frequent posting over those of one home or stretch, or take for rare what half
+    of a type has, since few of the table have it, and sort the type.
+    """
     parts: list[str] = []
     values: list[list[int]] = []
     single = [group[0] for group in match.all if len(group) == 1]
@@ -146,6 +151,8 @@ def match_sql(match: Match) -> tuple[str, Bound]:
         if len(group) != 1:
             parts.append("r.tk && %s::int8[]")
             values.append(list(group))
+    if not by_postings:
+        parts = [f"CASE WHEN {part} THEN true ELSE false END" for part in parts]
     if match.none:
         parts.append("NOT r.tk && %s::int8[]")
         values.append(list(match.none))

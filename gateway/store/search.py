@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Hashable, Iterable
 from contextlib import aclosing
 from typing import Any
 
@@ -135,7 +135,13 @@ class Searcher:
         """For the far side of a chain: all rows that match and fit, not yet judged."""
         job = Job(Query(type_, count=limit), what, sight)
         job.person = await self._engine.person(what.patient) if what.patient else None
-        return await self._gathered(job, limit)
+        key = None if what.among is not None else _question(job)
+        if key and self._lately.many(key, limit):
+            return None
+        found = await self._gathered(job, limit)
+        if key and found is None:
+            self._lately.note(key, limit)
+        return found
 
     async def _canonical(self, type_: str, url: str) -> dict[str, Any] | None:
         """A stored ValueSet or CodeSystem: the one at `ValueSet/id`, or the newest of its url and version."""
@@ -158,7 +164,7 @@ class Searcher:
     async def _newest_first(self, job: Job) -> None:
         """Out of the few that postings or a date range give, or along a walk."""
         limit = await self._worth(job)
-        key, among = (job.query.type, job.what.match, tuple(job.what.spans)), job.what.among is not None
+        key, among = _question(job), job.what.among is not None
         if among or not self._lately.many(key, limit):
             page = self._latest_page if job.what.all and not among else self._gathered_page
             if await page(job, limit):
@@ -408,6 +414,11 @@ def _next_step(job: Job, seen: int, size: int) -> int:
     """How many rows are likely to fill the page: some more than those seen so far promise, or three times as many."""
     have = len(job.rows)
     return max(job.wanted, (job.wanted - have) * seen * 5 // (have * 4)) if have > 3 else 3 * size
+
+
+def _question(job: Job) -> Hashable:
+    """What decides how many rows there are to gather."""
+    return job.query.type, job.what.match, tuple(job.what.spans), job.sight.members, job.sight.labels
 
 
 def _lasting(query: Query, jobs: list[Job], who: AccessContext) -> bool:

@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+import gateway.store.links as links_module
 from gateway.model.context import SYSTEM
 from gateway.model.query import Filter, Query
+from gateway.outbound.fhir_query import pairs, parse
 from gateway.store.base import Plan
+from gateway.store.index import params
 from gateway.store.resources import ResourceStore
 from tests.contract.clinic import doctor, ids, observation, patient, where
 
@@ -72,6 +75,21 @@ async def test_a_page_of_many_hits_reads_their_places_and_the_rows_it_gives(
     asked.clear()
     page = await store.search(Query("Patient", (PART,), count=5), SYSTEM)
     assert ids(page.matches) == expected[:5] and asked == ["latest"]
+
+
+async def test_of_more_matches_than_can_lead_back_it_is_known_for_a_while(
+    store: ResourceStore, asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(links_module, "SOME", 2)
+    await residents(store, 4)
+    for n in range(4):
+        await store.commit(Plan(puts=(observation(f"o{n}", f"p{n}"),)))
+    query = parse("Patient", pairs("_has:Observation:patient:status=final"), params).query
+    given = []
+    for _ in range(2):
+        asked.clear()
+        given.append((sorted(ids((await store.search(query, SYSTEM)).matches)), asked.count("hits")))
+    assert given == [(["p0", "p1", "p2", "p3"], 1), (["p0", "p1", "p2", "p3"], 0)]
 
 
 @pytest.fixture
