@@ -260,12 +260,12 @@ class Mappings:
         clinical times more than a day after it are refused.
         """
         opened = form, document, compiled = self._opened(raw, source)
-        run = self._run(source, ids, now)
+        run = self._run(raw, source, ids, now)
         try:
             for one, root in self._portions(raw, source, *opened):
                 one.run(root, run)
         except (ValueError, TranslateError) as error:
-            run = self._run(source, ids, now)
+            run = self._run(raw, source, ids, now)
             if not _in_parts(form, document, partial(self._in_force, compiled, raw, source), run):
                 if not isinstance(error, TranslateError):
                     error = self._explained(raw, source, compiled, ids, now)
@@ -275,27 +275,27 @@ class Mappings:
     def trace(self, raw: RawMessage, source: Source, ids: Ids, now: datetime) -> tuple[Draft, list[Trace]]:
         """As `translate`, and where every element came from (D26)."""
         opened = form, document, compiled = self._opened(raw, source)
-        run = self._run(source, ids, now)
+        run = self._run(raw, source, ids, now)
         try:
             for one, root in self._portions(raw, source, *opened):
                 one.traced(root, run)
         except (ValueError, TranslateError) as error:
-            place, run = run.at[0], self._run(source, ids, now)
+            place, run = run.at[0], self._run(raw, source, ids, now)
             if not _in_parts(form, document, partial(self._in_force, compiled, raw, source), run, traced=True):
                 raise (error if isinstance(error, TranslateError) else _bad(place, error)) from None
         return self._draft(raw, source, document, form, compiled, run), run.traces
 
     def _explained(self, raw: RawMessage, source: Source, compiled: Compiled, ids: Ids, now: datetime) -> BadValue:
         """The error with its place: the traced function knows what it was reading."""
-        run = self._run(source, ids, now)
+        run = self._run(raw, source, ids, now)
         try:
             compiled.traced(self._formats[raw.format].read(raw, source).root, run)
         except ValueError as error:
             return _bad(run.at[0], error)
         return BadValue("", "")
 
-    def _run(self, source: Source, ids: Ids, now: datetime) -> Run:
-        return Run(ids, source.member, self._organization(source, ids), source.timezone, now)
+    def _run(self, raw: RawMessage, source: Source, ids: Ids, now: datetime) -> Run:
+        return Run(ids, source.member, self._organization(source, ids), source.timezone, now, len(raw.body))
 
     def _organization(self, source: Source, ids: Ids) -> bytes:
         key = (id(ids), source.member)

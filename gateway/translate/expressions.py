@@ -404,7 +404,7 @@ class Expressions:
             self.emit.line(f"if {made}: {out}_.append({made})")
             for _ in steps:
                 self.session.leave(self.emit)
-            self.emit.line(f"if {out}n > 99: m.walked({out}n)")
+            self.emit.line(f"if {out}n > 24: m.walked({out}n)")
             self.emit.line(f"{out} = b'[' + b','.join({out}_) + b']' if {out}_ else b''")
             return out
 
@@ -452,7 +452,7 @@ class Expressions:
         found = self.emit.temp()
         joined = parts[0] if len(parts) == 1 else f"b','.join(filter(None, ({', '.join(parts)})))"
         self.emit.line(f"{found} = {joined}")
-        self.emit.line(f"if len({found}) > 10_000: m.walked(len({found}) // 70)")  # bytes of a reference
+        self.emit.line(f"if len({found}) > 1_700: m.walked(len({found}) // 70)")  # bytes of a reference
         return self._conditional(node, lambda: f"(b'[' + {found} + b']' if {found} else b'')")
 
     def _references(self, name: str) -> str:

@@ -16,7 +16,8 @@ from .functions import stamp
 from .memo import NotedJson, NotedText
 
 _NEAR = timedelta(hours=16)
-_WALKED = 10_000  # entries of long lists in one message
+_WALKED, _BYTES_OF_ONE = 10_000, 20
+"""Entries of long lists in one message, and one more for so many of its bytes: a segment stands in a few lists."""
 _AHEAD = timedelta(days=1)  # clocks of analysers differ; a whole day ahead is a wrong date
 
 
@@ -48,9 +49,11 @@ class Trace:
 
 
 class Run:
-    """One message. Attributes are read by compiled code; `member` and `organization` are constants of the source."""
+    """One message of `size` bytes. Attributes are read by compiled code; `member` and `organization` are constants of
+    the source.
+    """
 
-    def __init__(self, ids: Ids, member: str, organization: bytes, zone: str, now: datetime) -> None:
+    def __init__(self, ids: Ids, member: str, organization: bytes, zone: str, now: datetime, size: int) -> None:
         self.ids = ids
         self.member = member
         self.organization = organization
@@ -70,7 +73,7 @@ class Run:
         self._numbers: dict[str, int] = {}  # local number → its place in records
         self._lines: dict[str, set[str]] = {}  # of texts `kept` gave
         self._lost: set[str] = set()  # places told by `lost`
-        self._walked = 0
+        self._walked, self._most = 0, _WALKED + size // _BYTES_OF_ONE
         self._zone = zone
         self._latest = now + _AHEAD
 
@@ -146,9 +149,10 @@ class Run:
     def walked(self, entries: int) -> None:
         """One more long list. Raises TooLarge where lists of a message multiply each other."""
         self._walked += entries
-        if self._walked > _WALKED:
+        if self._walked > self._most:
             raise TooLarge(
-                detail=f"> {_WALKED} in lists of one message", detail_zh=f"一条消息的各列表合计超过 {_WALKED} 项。"
+                detail=f"> {self._most} in lists of one message",
+                detail_zh=f"一条消息的各列表合计超过 {self._most} 项。",
             )
 
     def number_of(self, local_number: str) -> int:

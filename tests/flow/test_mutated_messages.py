@@ -207,6 +207,22 @@ def test_lists_that_multiply_each_other_are_refused(mappings: Mappings, name: st
     assert door.said == {"GW-INB-003": 1}
 
 
+def test_short_lists_that_multiply_each_other_often_are_refused(mappings: Mappings) -> None:
+    door = Door(mappings)
+    visits = "".join(f"\rPV1|1|I|||||||||||||||||Z{i}\rDG1|1||I{i}^x" for i in range(60))
+    text = _HEAD.format("BAR^P12") + "".join(f"\rPID|1||L{i}^^^CITY1^MR{visits}" for i in range(20))
+    asyncio.run(door.take(0, "", text.encode()))
+    assert door.said == {"GW-INB-003": 1}
+
+
+def test_lists_that_only_are_many_are_taken(mappings: Mappings) -> None:
+    door = Door(mappings)
+    items = "".join(f"\rOBX|{i}|NM|A{i}^a^L||{i}|g/L|||||F" for i in range(30))
+    text = _HEAD.format("ORU^R01") + "".join(f"\rOBR|{i}||F{i}|B^b{items}" for i in range(500))
+    asyncio.run(door.take(0, "", text.encode()))
+    assert door.said == {"translated": 1}
+
+
 @pytest.mark.parametrize("value", ["9" * 400, "1" * 1_000_000, "0." + "0" * 400 + "1"])
 def test_a_number_of_many_digits_is_kept_as_text(mappings: Mappings, value: str) -> None:
     door = Door(mappings)
