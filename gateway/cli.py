@@ -3,32 +3,43 @@
 from __future__ import annotations
 
 import argparse
-import difflib
-import re
 import sys
 from collections.abc import Callable
-from datetime import datetime
 from importlib import import_module
-from typing import Any, NoReturn, TypeAlias
 
 from . import __version__
+from .commands import values
+from .commands.parser import Commands, Parser, both, command
 from .commands.talk import Exit, say
 from .errors import ConfigError, GatewayError, MissingFile
-from .model.times import parse_fhir
 
-_EXAMPLES = """examples:
-  gateway demo                                   everything on loopback with twelve synthetic residents
-  gateway try report.hl7                         what would become of a file; stores nothing
-  gateway send report.hl7 --mllp 127.0.0.1:2575  send it like a hospital would
-  gateway inbox list --state quarantined         what could not be processed, and why
+_EXAMPLES = """示例 / examples:
+  gateway demo
+      在本机回环地址运行整套演示，带十二位合成居民
+      everything on loopback with twelve synthetic residents
+  gateway try report.hl7
+      看一个文件会变成什么，不入库
+      what would become of a file; stores nothing
+  gateway send report.hl7 --mllp 127.0.0.1:2575
+      像医院一样发送
+      send it like a hospital would
+  gateway inbox list --state quarantined
+      哪些消息没能处理，原因是什么
+      what could not be processed, and why
 
-exit codes: 0 ok, 2 usage, 3 configuration, 4 no answer from the other side, 5 partly failed
+退出码 / exit codes:
+  0  成功 / ok
+  2  用法或文件有误 / usage
+  3  配置有误 / configuration
+  4  对方没有应答 / no answer from the other side
+  5  部分失败 / partly failed
 """
+_STATES = {"received": "已落盘", "processed": "已入库", "quarantined": "隔离", "parked": "挂起"}
 
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    args = _parser().parse_args(argv)
+    args = command_line().parse_args(argv)
     run = _load(args.run)
     try:
         return int(run(args))
@@ -65,271 +76,377 @@ def _load(path: str) -> Callable[[argparse.Namespace], int]:
     return found
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="gateway", description="医联体健康档案网关 / health-records gateway for Chinese medical alliances",
-        epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    parser.add_argument("--version", action="version", version=f"gateway {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="command")
+def command_line() -> Parser:
+    """Every command, its flags and what they are for."""
+    text = both("医联体健康档案网关", "health-records gateway for Chinese medical alliances")
+    parser = Parser(prog="gateway", description=text, epilog=_EXAMPLES)
+    version = {"action": "version", "version": f"gateway {__version__}"}
+    parser.argument("--version", "显示版本号并退出", "show program's version number and exit", **version)
+    commands = parser.commands("command")
     _serving(commands)
     _messages(commands)
+    _lines(commands)
     _inbox(commands)
     _maps(commands)
-    _rest(commands)
+    _store(commands)
+    _generate(commands)
     return parser
-
-
-Commands: TypeAlias = "argparse._SubParsersAction[_Parser]"
-_MISTAKES = (  # what argparse says of a command line, as far as users meet it
-    (r"the following arguments are required: (.+)", r"缺少 \1。"),
-    (r"argument (\S+): invalid choice: (.+) \(choose from (.+)\)", r"\1 不能是 \2；可用：\3。"),
-    (r"argument (\S+): expected (?:one|at least one|\d+) arguments?", r"\1 后面要写值。"),
-    (r"argument (\S+): ignored explicit argument (.+)", r"\1 不带值，却写了 \2。"),
-    (r"argument (\S+): invalid int value: (.+)", r"\1 应是整数，却写了 \2。"),
-    (r"ambiguous option: (\S+) could match (.+)", r"\1 可以是 \2，请写全。"),
-    (r"argument (\S+): (.+)", r"\1：\2"),
-)
-
-
-class _Parser(argparse.ArgumentParser):
-    """argparse that says in Chinese what is wrong with a command line, for the command it was written for."""
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As argparse does it; what this command does not know is refused here, where its flags are known."""
-        found, extra = super().parse_known_args(args, namespace)
-        if extra:
-            near = difflib.get_close_matches(extra[0].partition("=")[0], self._option_string_actions, 1, 0.6)
-            self.error(f"没有参数 {extra[0]}" + (f"，是不是 {near[0]}？" if near else "。"))
-        return found, extra
-
-    def error(self, message: str) -> NoReturn:
-        """Usage, the sentence and where to read on, on stderr; exit code 2."""
-        self.print_usage(sys.stderr)
-        zh = next((found.expand(to) for said, to in _MISTAKES if (found := re.fullmatch(said, message))), message)
-        self.exit(Exit.USAGE, f"{self.prog}: {zh} 用法见 {self.prog} --help\n")
-
-
-def _add(commands: Commands, name: str, run: str, text: str) -> _Parser:
-    parser = commands.add_parser(name, help=text, description=text)
-    parser.set_defaults(run=run)
-    return parser
-
-
-def _port(text: str) -> int:
-    if text.isdigit() and int(text) <= 65535:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} 不是端口号（0 到 65535）。")
-
-
-def _address(text: str) -> tuple[str, int]:
-    """`HOST:PORT`, `[::1]:PORT` or `PORT`; the host is loopback when left out."""
-    host, _, port = text.rpartition(":")
-    return host.strip("[]") or "127.0.0.1", _port(port)
-
-
-def _positive(text: str) -> int:
-    if text.isdigit() and int(text) > 0:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} 应是大于 0 的整数。")
-
-
-def _msh3_msh4(text: str) -> tuple[str, str]:
-    msh3, _, msh4 = (part.strip() for part in text.partition("/"))
-    if msh3 and msh4 and "/" not in msh4:
-        return msh3, msh4
-    raise argparse.ArgumentTypeError(f"{text!r} 应写成 MSH-3/MSH-4 两部分，如 LIS/QYY。")
-
-
-def _reference(text: str) -> str:
-    if re.fullmatch(r"[A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64}", text):
-        return text
-    raise argparse.ArgumentTypeError(f"{text!r} 应写成 类型/编号，如 Observation/abc。")
-
-
-def _workbook(text: str) -> str:
-    if text.lower().endswith(".xlsx"):
-        return text
-    raise argparse.ArgumentTypeError(f"{text!r} 应是 .xlsx 文件。")
 
 
 def _serving(commands: Commands) -> None:
-    demo = _add(commands, "demo", "demo:run", "start everything on synthetic members and print the addresses")
-    demo.add_argument("--home", default=".demo", help="folder of the demo's data (default: .demo)")
-    demo.add_argument("--port", type=_port, default=8080, help="HTTP port (default: 8080)")
-    demo.add_argument("--mllp-port", type=_port, default=2575, help="MLLP port (default: 2575)")
-    demo.add_argument("--no-browser", action="store_true", help="do not open the doctor page")
-    demo.add_argument("--no-stream", action="store_true", help="no new message every few seconds")
-    serve = _add(commands, "serve", "serve:run", "run the gateway for real members")
-    serve.add_argument("--config", help="settings file, see the operator's manual (default: none, all defaults)")
-    serve.add_argument("--workers", type=_positive, default=1, help="processes, default 1; more need PostgreSQL")
+    demo = command(
+        commands, "demo", "demo:run", "用合成的成员启动整套网关，并打印各个地址",
+        "start everything on synthetic members and print the addresses",
+    )  # fmt: skip
+    demo.argument(
+        "--home", "演示数据的目录（默认 .demo）", "folder of the demo's data (default: .demo)", default=".demo"
+    )
+    demo.argument("--port", "HTTP 端口（默认 8080）", "HTTP port (default: 8080)", type=values.port, default=8080)
+    demo.argument("--mllp-port", "MLLP 端口（默认 2575）", "MLLP port (default: 2575)", type=values.port, default=2575)
+    demo.argument("--no-browser", "不打开医生页面", "do not open the doctor page", action="store_true")
+    demo.argument(
+        "--no-stream", "不自动发送新消息（平时每隔几秒一条）", "no new message every few seconds", action="store_true"
+    )
+    serve = command(commands, "serve", "serve:run", "正式运行网关，接入真实的成员", "run the gateway for real members")
+    serve.argument(
+        "--config", "设置文件，见运维手册（默认没有，全取默认值）",
+        "settings file, see the operator's manual (default: none, all defaults)",
+    )  # fmt: skip
+    serve.argument(
+        "--workers", "进程数，默认 1；多个进程需要 PostgreSQL", "processes, default 1; more need PostgreSQL",
+        type=values.positive, default=1,
+    )  # fmt: skip
 
 
 def _messages(commands: Commands) -> None:
-    try_ = _add(commands, "try", "translate:run_try", "translate files and show FHIR, unused fields, errors")
-    try_.add_argument("files", nargs="+", help="files or folders")
-    try_.add_argument("--source", default="sandbox", help="whose mapping (default: the base maps alone)")
-    try_.add_argument("--mappings", default="", help="own mapping folder")
-    try_.add_argument("--json", action="store_true", help="one JSON line a file")
-    load = _add(commands, "load", "load:run", "push files or folders through the push door of a running gateway")
-    load.add_argument("paths", nargs="+", help="files or folders")
-    load.add_argument("--source", required=True, help="name of the source they come from")
-    load.add_argument("--home", default=".demo", help="home whose demo.json names the gateway")
-    load.add_argument("--push", default="", help="address of the push door, instead of demo.json")
-    load.add_argument("--token", default="", help="file holding the token, instead of demo.json")
-    load.add_argument("--json", action="store_true", help="one JSON line an answer")
-    send = _add(commands, "send", "simulate:run_send", "send HL7 v2 messages over MLLP and print the answers")
-    send.add_argument("file", help="one or several messages, line ends of any kind")
-    send.add_argument(
-        "--mllp", type=_address, default="127.0.0.1:2575", metavar="HOST:PORT", help="default: 127.0.0.1:2575"
+    try_ = command(
+        commands, "try", "translate:run_try", "翻译文件，列出 FHIR、未用字段和错误",
+        "translate files and show FHIR, unused fields, errors",
+    )  # fmt: skip
+    try_.argument("files", "文件或目录", "files or folders", nargs="+")
+    try_.argument(
+        "--source", "用哪个来源的映射（默认只用基础映射）", "whose mapping (default: the base maps alone)",
+        default="sandbox",
+    )  # fmt: skip
+    try_.argument("--mappings", "自己的映射目录", "own mapping folder", default="")
+    try_.argument("--json", "每个文件一行 JSON", "one JSON line a file", action="store_true")
+    load = command(
+        commands, "load", "load:run", "把文件或目录送进运行中网关的推送口",
+        "push files or folders through the push door of a running gateway",
+    )  # fmt: skip
+    load.argument("paths", "文件或目录", "files or folders", nargs="+")
+    load.argument("--source", "它们来自哪个来源（来源名）", "name of the source they come from", required=True)
+    load.argument(
+        "--home", "数据目录，其中的 demo.json 写明网关的地址（默认 .demo）", "home whose demo.json names the gateway",
+        default=".demo",
+    )  # fmt: skip
+    load.argument(
+        "--push", "推送口的地址，代替 demo.json", "address of the push door, instead of demo.json", default=""
     )
-    send.add_argument("--tls", action="store_true", help="over TLS; the server's certificate is checked")
-    send.add_argument("--ca", default="", metavar="FILE", help="PEM of the CA that signed the server's certificate")
-    send.add_argument("--cert", default="", metavar="FILE", help="PEM of the sender's own certificate")
-    send.add_argument("--key", default="", metavar="FILE", help="PEM of its key, when it is not in --cert")
-    listen = _add(commands, "listen", "simulate:run_listen", "receive HL7 v2 over MLLP, print, acknowledge")
-    listen.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1")
-    listen.add_argument("--port", type=_port, default=2576, help="default: 2576; 0 takes a free one")
-    listen.add_argument("--count", type=int, default=0, help="stop after so many messages")
+    load.argument(
+        "--token", "存放令牌的文件，代替 demo.json", "file holding the token, instead of demo.json", default=""
+    )
+    load.argument("--json", "每个应答一行 JSON", "one JSON line an answer", action="store_true")
 
 
-def _moment(text: str) -> datetime:
-    try:
-        return parse_fhir(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} 不是日期时间，应如 2026-03-10 或 2026-03-10T08:00。") from None
+def _lines(commands: Commands) -> None:
+    """Both ends of an MLLP line."""
+    send = command(
+        commands, "send", "simulate:run_send", "用 MLLP 发送 HL7 v2 消息，打印应答",
+        "send HL7 v2 messages over MLLP and print the answers",
+    )  # fmt: skip
+    send.argument("file", "一条或几条消息，换行符不限", "one or several messages, line ends of any kind")
+    send.argument(
+        "--mllp", "对方的地址（默认 127.0.0.1:2575）", "default: 127.0.0.1:2575",
+        type=values.address, default="127.0.0.1:2575", metavar="HOST:PORT",
+    )  # fmt: skip
+    send.argument(
+        "--tls", "走 TLS，并核验服务器的证书", "over TLS; the server's certificate is checked", action="store_true"
+    )
+    for name, zh, en in (
+        ("--ca", "签发服务器证书的 CA（PEM）", "PEM of the CA that signed the server's certificate"),
+        ("--cert", "发送方自己的证书（PEM）", "PEM of the sender's own certificate"),
+        ("--key", "它的私钥（PEM），不在 --cert 文件里时写明", "PEM of its key, when it is not in --cert"),
+    ):
+        send.argument(name, zh, en, default="", metavar="FILE")
+    listen = command(
+        commands, "listen", "simulate:run_listen", "用 MLLP 接收 HL7 v2 消息，打印并应答",
+        "receive HL7 v2 over MLLP, print, acknowledge",
+    )  # fmt: skip
+    listen.argument("--host", "监听地址（默认 127.0.0.1）", "default: 127.0.0.1", default="127.0.0.1")
+    listen.argument(
+        "--port", "监听端口（默认 2576）；0 取空闲端口", "default: 2576; 0 takes a free one",
+        type=values.port, default=2576,
+    )  # fmt: skip
+    listen.argument("--count", "收到这么多条消息就停止（默认不停）", "stop after so many messages", type=int, default=0)
 
 
-def _place(parser: argparse.ArgumentParser) -> None:
+def _place(parser: Parser) -> None:
     """The flags that say whose messages and store."""
-    parser.add_argument("--home", default=".demo", help="the gateway's home folder (default: .demo)")
-    parser.add_argument("--config", default="", help="settings file that names home or database, instead")
-    parser.add_argument("--url", default="", help="postgresql://… of the database, instead")
+    parser.argument(
+        "--home", "网关的数据目录（默认 .demo）", "the gateway's home folder (default: .demo)", default=".demo"
+    )
+    parser.argument(
+        "--config", "改用设置文件所写的数据目录或数据库", "settings file that names home or database, instead",
+        default="",
+    )  # fmt: skip
+    parser.argument("--url", "改用这个数据库：postgresql://…", "postgresql://… of the database, instead", default="")
+
+
+def _json(parser: Parser) -> None:
+    parser.argument("--json", "每行一个 JSON", "JSON lines", action="store_true")
 
 
 def _inbox(commands: Commands) -> None:
-    inbox = _add(commands, "inbox", "inbox:run", "what was received and what became of it")
-    actions = inbox.add_subparsers(dest="action", required=True, metavar="action")
-    for name, text in (
-        ("list", "newest first"),
-        ("show", "one message, whole"),
-        ("groups", "what is quarantined or parked, by cause"),
-        ("replay", "process again"),
+    inbox = command(
+        commands, "inbox", "inbox:run", "收件箱：收到了什么，结果如何", "what was received and what became of it"
+    )
+    actions = inbox.commands("action", dest="action")
+    for name, zh, en in (
+        ("list", "列出消息，最新的在前", "newest first"),
+        ("show", "一条消息的全部内容", "one message, whole"),
+        ("groups", "隔离或挂起的消息，按原因归组", "what is quarantined or parked, by cause"),
+        ("replay", "重新处理", "process again"),
     ):
-        action = actions.add_parser(name, help=text)
+        action = command(actions, name, "", zh, en)
         _place(action)
-        action.add_argument("--json", action="store_true", help="JSON lines")
+        _json(action)
         if name == "show":
-            action.add_argument("key", help="number of the message, like m12")
-            continue
-        if name == "groups":
-            action.add_argument("--state", choices=("quarantined", "parked"), default="quarantined")
+            action.argument("key", "消息编号，如 m12", "number of the message, like m12")
         else:
-            action.add_argument("--state", choices=("received", "processed", "quarantined", "parked"))
-        action.add_argument("--source", default="", help="only this source")
-        action.add_argument("--reason", default="", help="only this error code, like GW-TRN-003")
-        action.add_argument("--mapping-version", default="", help="only what this version of a mapping was tried on")
-        action.add_argument(
-            "--since", type=_moment, metavar="TIME", help="only what came then or later, 2026-03-10T08:00"
-        )
-        action.add_argument("--until", type=_moment, metavar="TIME", help="only what came before")
-        action.add_argument("--place", default="", help="only with the fault at this place, like OBX-5")
-        if name == "list":
-            action.add_argument("--limit", type=_positive, default=50, help="at most so many (default: 50)")
-        if name == "replay":
-            action.add_argument("keys", nargs="*", help="numbers of messages, like m12")
+            _chosen(action, name)
+    _prune(actions)
 
-    prune = _add(actions, "prune", "inbox_prune:run", "let go of originals past the days of [[keep]]")
-    prune.add_argument("--config", required=True, help="the gateway.toml whose rules and home count")
-    prune.add_argument("--dry-run", action="store_true", help="only say what would go")
-    prune.add_argument("--limit", type=_positive, default=1 << 40, help="look at so many messages at most")
-    prune.add_argument("--json", action="store_true", help="JSON lines")
+
+def _chosen(action: Parser, name: str) -> None:
+    """The flags that choose messages of the inbox."""
+    _state(action, name)
+    action.argument("--source", "只取这个来源的", "only this source", default="")
+    action.argument(
+        "--reason", "只取这个错误代码的，如 GW-TRN-003", "only this error code, like GW-TRN-003", default=""
+    )
+    action.argument(
+        "--mapping-version", "只取按这个版本的映射处理的", "only what this version of a mapping was tried on",
+        default="",
+    )  # fmt: skip
+    action.argument(
+        "--since", "只取这时及以后收到的，如 2026-03-10T08:00", "only what came then or later, 2026-03-10T08:00",
+        type=values.moment, metavar="TIME",
+    )  # fmt: skip
+    action.argument("--until", "只取这时以前收到的", "only what came before", type=values.moment, metavar="TIME")
+    action.argument(
+        "--place", "只取在这个位置出错的，如 OBX-5", "only with the fault at this place, like OBX-5", default=""
+    )
+    if name == "list":
+        action.argument(
+            "--limit", "最多几条（默认 50）", "at most so many (default: 50)", type=values.positive, default=50
+        )
+    if name == "replay":
+        action.argument("keys", "消息编号，如 m12，可写几个", "numbers of messages, like m12", nargs="*")
+
+
+def _state(action: Parser, name: str) -> None:
+    states = ("quarantined", "parked") if name == "groups" else tuple(_STATES)
+    zh = "只取这个状态的：" + "，".join(f"{one} {_STATES[one]}" for one in states)
+    en = f"only in this state: {', '.join(states)}"
+    if name != "list":  # without it, replay takes these of what its other flags choose
+        zh, en = f"{zh}（默认 quarantined）", f"{en} (default: quarantined)"
+    default = "quarantined" if name == "groups" else None
+    action.argument("--state", zh, en, choices=states, default=default, metavar="STATE")
+
+
+def _prune(actions: Commands) -> None:
+    prune = command(
+        actions, "prune", "inbox_prune:run", "清理已过 [[keep]] 保存天数的原文",
+        "let go of originals past the days of [[keep]]",
+    )  # fmt: skip
+    prune.argument(
+        "--config", "gateway.toml，规则和数据目录都取其中的", "the gateway.toml whose rules and home count",
+        required=True,
+    )  # fmt: skip
+    prune.argument("--dry-run", "只说明会删什么", "only say what would go", action="store_true")
+    prune.argument(
+        "--limit", "最多查看几条消息", "look at so many messages at most", type=values.positive, default=1 << 40
+    )
+    _json(prune)
 
 
 def _maps(commands: Commands) -> None:
-    maps = commands.add_parser("map", help="write, check, test and explain mappings")
-    actions = maps.add_subparsers(required=True, metavar="action")
-
-    def action(name: str, run: str, text: str, *, kept: bool = False) -> argparse.ArgumentParser:
-        parser = _add(actions, name, run, text)
-        needed = name in ("new", "diff", "import-xlsx")
-        parser.add_argument("--mappings", default="", required=needed, help="own mapping folder")
-        parser.add_argument("--json", action="store_true", help="JSON lines")
-        if kept:
-            _place(parser)
-        return parser
-
-    action("check", "maps:check", "compile every mapping; errors with file and line")
-    test = action("test", "maps:test", "run the cases of a fixtures folder against their expected result")
-    test.add_argument("cases", nargs="?", default="", help="folder of cases (default: tests/ below --mappings, if any)")
-    test.add_argument("--write", action="store_true", help="write expected.json where a case has none")
-    explain = action("explain", "maps_kept:explain", "message, field, rule and table row of one element", kept=True)
-    explain.add_argument("resource", type=_reference, help="a stored resource, like Observation/abc")
-    explain.add_argument("element", help="its element, like valueQuantity.value or code.coding[1].code")
-    explain.add_argument("--message", default="", help="only this kept message, like m12")
-    diff = action("diff", "maps_kept:diff", "what --mappings would make otherwise of kept messages", kept=True)
-    diff.add_argument(
-        "--old", default="", help="folder to compare with (default: that of --config, else the shipped one)"
-    )
-    diff.add_argument("--source", default="", help="only this source")
-    diff.add_argument("--last", type=_positive, default=1000, help="how many of the newest messages (default: 1000)")
-    diff.add_argument("--full", action="store_true", help="every change with before and after, not only counts")
-    gaps = action(
-        "gaps", "maps_kept:gaps", "unmapped codes and unused fields of kept messages, by frequency", kept=True
-    )
-    gaps.add_argument("--source", default="", help="only this source")
-    _map_files(action)
+    maps = command(commands, "map", "", "编写、检查、测试、解释映射", "write, check, test and explain mappings")
+    actions = maps.commands("action")
+    _map_cases(actions)
+    _map_kept(actions)
+    _map_new(actions)
+    _map_tables(actions)
 
 
-def _map_files(action: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
-    new = action("new", "maps_new:new", "the files a new member starts from, below --mappings")
-    new.add_argument("member", help="its key, like district_hospital")
-    new.add_argument("--name", default="", help="its name, as doctors read it")
-    new.add_argument("--source", default="", help="name of its source (default: MEMBER_his)")
-    new.add_argument("--format", default="v2", choices=("v2", "cda", "csv", "json", "dicom", "fhir"))
-    new.add_argument("--level", default="secondary", choices=("tertiary", "secondary", "primary"))
-    new.add_argument(
-        "--sender", type=_msh3_msh4, metavar="MSH3/MSH4",
-        help="who its HL7 v2 messages say they come from (default: HIS/MEMBER)",
+def _map(actions: Commands, name: str, run: str, zh: str, en: str) -> Parser:
+    parser = command(actions, name, run, zh, en)
+    needed = name in ("new", "diff", "import-xlsx")
+    parser.argument("--mappings", "自己的映射目录", "own mapping folder", default="", required=needed)
+    _json(parser)
+    return parser
+
+
+def _map_cases(actions: Commands) -> None:
+    _map(
+        actions, "check", "maps:check", "编译全部映射，错误给出文件和行",
+        "compile every mapping; errors with file and line",
     )  # fmt: skip
-    tables = (
-        ("export-xlsx", "code tables as a workbook, a sheet each"),
-        ("import-xlsx", "a workbook back into the tables below --mappings"),
-        ("conceptmap", "code tables as FHIR ConceptMaps"),
+    test = _map(
+        actions, "test", "maps:test", "跑一个目录里的用例，与应有的结果比较",
+        "run the cases of a fixtures folder against their expected result",
+    )  # fmt: skip
+    test.argument(
+        "cases", "用例目录（默认为 --mappings 下的 tests/，没有则为随包的用例）",
+        "folder of cases (default: tests/ below --mappings, if any)", nargs="?", default="",
+    )  # fmt: skip
+    test.argument(
+        "--write", "没有 expected.json 的用例，写下现在的结果", "write expected.json where a case has none",
+        action="store_true",
+    )  # fmt: skip
+
+
+def _map_kept(actions: Commands) -> None:
+    """Mappings against the messages an inbox has kept."""
+    explain = _map(
+        actions, "explain", "maps_kept:explain", "一个元素来自哪条消息、哪个字段、哪条规则、码表哪一行",
+        "message, field, rule and table row of one element",
+    )  # fmt: skip
+    _place(explain)
+    explain.argument(
+        "resource", "已入库的资源，如 Observation/abc", "a stored resource, like Observation/abc", type=values.reference
     )
-    for name, text in tables:
-        one = action(name, f"maps_tables:{name.replace('-', '_')}", text)
+    explain.argument(
+        "element", "它的元素，如 valueQuantity.value、code.coding[1].code",
+        "its element, like valueQuantity.value or code.coding[1].code",
+    )  # fmt: skip
+    explain.argument("--message", "只看保存的这条消息，如 m12", "only this kept message, like m12", default="")
+    diff = _map(
+        actions, "diff", "maps_kept:diff", "换用 --mappings 后，保存的消息会有哪些变化",
+        "what --mappings would make otherwise of kept messages",
+    )  # fmt: skip
+    _place(diff)
+    diff.argument(
+        "--old", "与哪个目录比（默认为 --config 里的，没有则为随包映射）",
+        "folder to compare with (default: that of --config, else the shipped one)", default="",
+    )  # fmt: skip
+    diff.argument("--source", "只看这个来源的", "only this source", default="")
+    diff.argument(
+        "--last", "只看最近几条消息（默认 1000）", "how many of the newest messages (default: 1000)",
+        type=values.positive, default=1000,
+    )  # fmt: skip
+    diff.argument(
+        "--full", "逐条列出前后值，不只是计数", "every change with before and after, not only counts",
+        action="store_true",
+    )  # fmt: skip
+    gaps = _map(
+        actions, "gaps", "maps_kept:gaps", "保存的消息里未映射的代码和没用上的字段，按次数排",
+        "unmapped codes and unused fields of kept messages, by frequency",
+    )  # fmt: skip
+    _place(gaps)
+    gaps.argument("--source", "只看这个来源的", "only this source", default="")
+
+
+def _map_new(actions: Commands) -> None:
+    new = _map(
+        actions, "new", "maps_new:new", "为新成员写好起始文件，放在 --mappings 下",
+        "the files a new member starts from, below --mappings",
+    )  # fmt: skip
+    new.argument("member", "成员名，如 district_hospital", "its key, like district_hospital")
+    new.argument("--name", "医生看到的成员名称", "its name, as doctors read it", default="")
+    new.argument("--source", "来源名（默认 MEMBER_his）", "name of its source (default: MEMBER_his)", default="")
+    new.argument(
+        "--format", "来源的格式（默认 v2）", "format of its source (default: v2)",
+        default="v2", choices=("v2", "cda", "csv", "json", "dicom", "fhir"),
+    )  # fmt: skip
+    new.argument(
+        "--level", "tertiary 三级，secondary 二级（默认），primary 基层", "its level (default: secondary)",
+        default="secondary", choices=("tertiary", "secondary", "primary"),
+    )  # fmt: skip
+    new.argument(
+        "--sender", "它的 HL7 v2 消息写明的发送方（默认 HIS/MEMBER）",
+        "who its HL7 v2 messages say they come from (default: HIS/MEMBER)", type=values.msh3_msh4, metavar="MSH3/MSH4",
+    )  # fmt: skip
+
+
+def _map_tables(actions: Commands) -> None:
+    tables = (
+        ("export-xlsx", "码表导出为工作簿，每张码表一个工作表", "code tables as a workbook, a sheet each"),
+        ("import-xlsx", "把工作簿读回 --mappings 下的码表", "a workbook back into the tables below --mappings"),
+        ("conceptmap", "码表写成 FHIR ConceptMap", "code tables as FHIR ConceptMaps"),
+    )
+    for name, zh, en in tables:
+        one = _map(actions, name, f"maps_tables:{name.replace('-', '_')}", zh, en)
         if name == "conceptmap":
-            one.add_argument("--out", default="", help="folder, a file each (default: a JSON line each)")
+            one.argument(
+                "--out", "写到这个目录，每份一个文件（默认每份输出一行 JSON）",
+                "folder, a file each (default: a JSON line each)", default="",
+            )  # fmt: skip
         else:
-            one.add_argument("file", type=_workbook, help="the workbook, .xlsx")
+            one.argument("file", "工作簿，.xlsx", "the workbook, .xlsx", type=values.workbook)
         if name != "import-xlsx":
-            one.add_argument("--member", default="", help="whose tables (default: those everybody shares)")
-            one.add_argument("--base", action="store_true", help="with --member: the shared tables too")
-    schema = action("schema", "maps_tables:schema", "JSON Schemas of map files and source.yaml, for editors")
-    schema.add_argument("--out", default=".", help="folder (default: here)")
+            one.argument(
+                "--member", "哪个成员的码表（默认为大家共用的）", "whose tables (default: those everybody shares)",
+                default="",
+            )  # fmt: skip
+            one.argument(
+                "--base", "与 --member 同用：连共用的码表一起", "with --member: the shared tables too",
+                action="store_true",
+            )  # fmt: skip
+    schema = _map(
+        actions, "schema", "maps_tables:schema", "映射文件和 source.yaml 的 JSON Schema，供编辑器用",
+        "JSON Schemas of map files and source.yaml, for editors",
+    )  # fmt: skip
+    schema.argument("--out", "写到这个目录（默认当前目录）", "folder (default: here)", default=".")
 
 
-def _rest(commands: Commands) -> None:
-    store = _add(commands, "store", "store:run", "look after the store")
-    actions = store.add_subparsers(dest="action", required=True, metavar="action")
-    for name, text in (
-        ("stats", "rows, bytes, persons"),
-        ("verify", "check the audit chain; on SQLite the gateway must be stopped"),
-        ("migrate", "bring the schema to this release; the gateway does so itself when it starts"),
-        ("reindex", "make again what resources are found by, after a release that says so; SQLite: gateway stopped"),
-        ("backup", "store, inbox and audit as one file, while the gateway runs"),
-        ("restore", "a backup into an empty home or schema, verified"),
-    ):
-        action = actions.add_parser(name, help=text)
+def _store(commands: Commands) -> None:
+    store = command(commands, "store", "store:run", "维护库中的数据", "look after the store")
+    actions = store.commands("action", dest="action")
+    for name, zh, en in (
+        ("stats", "行数、字节数、人数", "rows, bytes, persons"),
+        (
+            "verify", "核对审计链；SQLite 须先停止网关",
+            "check the audit chain; on SQLite the gateway must be stopped",
+        ),
+        (
+            "migrate", "把数据结构升级到本版本；网关启动时也会自动执行",
+            "bring the schema to this release; the gateway does so itself when it starts",
+        ),
+        (
+            "reindex", "重建索引，新版本提示需要时运行；SQLite 须先停止网关",
+            "make again what resources are found by, after a release that says so; SQLite: gateway stopped",
+        ),
+        (
+            "backup", "资源、消息、审计备份成一个文件，网关照常运行",
+            "store, inbox and audit as one file, while the gateway runs",
+        ),
+        (
+            "restore", "把备份恢复到空目录或空 schema，并核对",
+            "a backup into an empty home or schema, verified",
+        ),
+    ):  # fmt: skip
+        action = command(actions, name, "", zh, en)
         _place(action)
         if name in ("backup", "restore"):
-            action.add_argument("file", help="the backup file")
-        action.add_argument("--json", action="store_true", help="JSON lines")
-    generate = _add(commands, "generate", "generate:run", "a synthetic population in every member's own format")
-    generate.add_argument("--residents", type=_positive, default=100, help="default: 100")
-    generate.add_argument("--seed", type=int, default=1, help="the same seed, the same residents (default: 1)")
-    generate.add_argument("--out", required=True, help="folder to write, one sub-folder a source")
+            action.argument("file", "备份文件", "the backup file")
+        _json(action)
+
+
+def _generate(commands: Commands) -> None:
+    generate = command(
+        commands, "generate", "generate:run", "生成合成居民，按各成员自己的格式写出",
+        "a synthetic population in every member's own format",
+    )  # fmt: skip
+    generate.argument("--residents", "居民人数（默认 100）", "default: 100", type=values.positive, default=100)
+    generate.argument(
+        "--seed", "种子；同一种子得到同样的居民（默认 1）", "the same seed, the same residents (default: 1)",
+        type=int, default=1,
+    )  # fmt: skip
+    generate.argument(
+        "--out", "写到这个目录，每个来源一个子目录", "folder to write, one sub-folder a source", required=True
+    )
 
 
 if __name__ == "__main__":

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import re
 import socket
+import unicodedata
+from collections.abc import Iterator
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from gateway.cli import main
+from gateway.cli import command_line, main
+from gateway.commands.parser import Parser, both, wrapped
 from gateway.commands.talk import Exit
 from gateway.inbox.queue import Arrival, open_inbox
 from gateway.model.times import CHINA
@@ -155,3 +161,93 @@ def test_a_file_of_another_sender_is_told_when_it_is_tried(capsys: pytest.Captur
     assert "会被拒绝" not in capsys.readouterr().err
     assert main(["try", hello, "--source", "county_tcm_hospital"]) == 0
     assert "来源 county_tcm_hospital 登记的是 LIS/XZYY：按 MLLP 发送会被拒绝" in capsys.readouterr().err
+
+
+HAN = re.compile(r"[\u4e00-\u9fff]")
+MARKS = tuple("，。；：、")
+
+
+def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """The parser and those of every command below it."""
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for below in action.choices.values():
+                yield from parsers(below)
+
+
+def helps(parser: argparse.ArgumentParser) -> Iterator[tuple[str, str]]:
+    """(where, text) of the command itself, each flag, and each command in its list."""
+    yield parser.prog, parser.description or ""
+    for action in parser._actions:
+        yield f"{parser.prog} {'/'.join(action.option_strings) or action.metavar or action.dest}", action.help or ""
+        if isinstance(action, argparse._SubParsersAction):
+            listed = {one.dest: one.help or "" for one in action._choices_actions}
+            yield from ((f"{parser.prog}: {name}", listed.get(name, "")) for name in action.choices)
+
+
+def in_both(text: str) -> bool:
+    """Chinese first, then English on a line of its own."""
+    zh, _, en = text.partition("\n")
+    return bool(HAN.search(zh) and re.search("[A-Za-z]{2}", en) and not HAN.search(en))
+
+
+def wide(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(one) in "WFA" else 1 for one in text)
+
+
+def test_every_help_is_in_chinese_and_in_english() -> None:
+    found = [one for parser in parsers(command_line()) for one in helps(parser)]
+    assert len(found) > 200
+    assert [where for where, text in found if not in_both(text)] == []
+
+
+def test_a_flag_or_command_in_one_language_is_caught() -> None:
+    parser = Parser(prog="p", description=both("说明", "about"))
+    parser.add_argument("--english", help="only English")
+    parser.add_argument("--chinese", help="只有中文")
+    parser.add_argument("--silent")
+    parser.argument("--both", "两种都有", "both")
+    commands = parser.commands("command")
+    commands.add_parser("bare")
+    caught = [where for one in parsers(parser) for where, text in helps(one) if not in_both(text)]
+    assert caught == ["p --english", "p --chinese", "p --silent", "p: bare", "p bare"]
+
+
+def test_no_help_is_wider_than_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = [line for parser in parsers(command_line()) for line in parser.format_help().splitlines()]
+    assert [line for line in lines if wide(line) > 80] == []
+
+
+def test_a_chinese_help_is_broken_between_clauses_alone() -> None:
+    """54 columns are left of 80 beside the longest flags."""
+    for parser in parsers(command_line()):
+        for where, text in helps(parser):
+            lines = wrapped(text.partition("\n")[0], 54)
+            assert all(end.endswith(MARKS) or below.startswith("（") for end, below in pairwise(lines)), where
+
+
+def test_lines_are_measured_in_columns_and_keep_words_and_brackets_whole() -> None:
+    assert wrapped("一二三，四五六（七 八），nine ten", 12) == ["一二三，", "四五六", "（七 八），", "nine ten"]
+    assert wrapped("  gateway  demo", 80) == ["  gateway  demo"]
+
+
+def test_usage_goes_on_below_its_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    parser = Parser(prog="p")
+    for name in ("first", "second", "third"):
+        parser.argument(f"--{name}", "值", "value")
+    first, *more = parser.format_usage().splitlines()
+    assert first.startswith("用法 / usage: p [-h]")
+    assert more and all(line.startswith(" " * wide("用法 / usage: p ") + "[") for line in more)
+
+
+def test_what_argparse_itself_prints_is_chinese_too(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    assert caught.value.code == Exit.OK
+    text = capsys.readouterr().out
+    assert text.startswith("用法 / usage: gateway ")
+    headings = re.findall(r"^(\S.*):$", text, re.MULTILINE)
+    assert headings == ["位置参数 / positional arguments", "选项 / options", "示例 / examples", "退出码 / exit codes"]
