@@ -406,8 +406,7 @@ class _Process:
         if self._writer is None:
             raise _Lost
         try:
-            self._writer.write(HEAD.pack(len(data), kind, number))
-            self._writer.write(data)
+            self._writer.writelines((HEAD.pack(len(data), kind, number), data))
             await self._writer.drain()
         except OSError:
             raise _Lost from None

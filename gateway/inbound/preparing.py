@@ -29,6 +29,7 @@ from itertools import islice
 from pathlib import Path
 
 import msgspec
+import uvloop
 from msgspec import Struct
 
 from ..errors import GatewayError
@@ -155,7 +156,7 @@ def main(line: int, folders: list[str]) -> None:
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
     try:
-        asyncio.run(_serve(socket.socket(fileno=line)))
+        uvloop.run(_serve(socket.socket(fileno=line)))
     except (asyncio.IncompleteReadError, OSError):
         os._exit(0)
 

@@ -53,6 +53,7 @@ CREATE TABLE IF NOT EXISTS message(
 CREATE INDEX IF NOT EXISTS message_twin ON message(twin);
 DROP INDEX IF EXISTS message_open;
 CREATE INDEX IF NOT EXISTS message_backlog ON message(seq, at, size, reason) WHERE state = 0;
+CREATE INDEX IF NOT EXISTS message_replay ON message(seq) WHERE state = 0 AND reason = 'replay';
 CREATE INDEX IF NOT EXISTS message_stuck ON message(reason, seq) WHERE state = 2;
 CREATE INDEX IF NOT EXISTS message_parked ON message(reason, seq) WHERE state = 3;
 CREATE INDEX IF NOT EXISTS message_let_go ON message(seq) WHERE body = x'';
@@ -147,11 +148,11 @@ class SqliteInbox:
         """What came since the last one, then what was set back, perhaps by another process."""
         if self._suspects is None:
             self._suspects = await self._begin()
-        rows = self._open("seq > ?", self._cursor, limit)
+        rows = self._open("WHERE seq > ?", limit, self._cursor)
         if rows:
             self._cursor = rows[-1][0]
         else:
-            rows = self._open("reason = ?", REPLAY, limit + len(self._held))
+            rows = self._open(f"INDEXED BY message_replay WHERE reason = '{REPLAY}'", limit + len(self._held))
         fresh = [row for row in rows if row[0] not in self._held][:limit]
         self._held.update(row[0] for row in fresh)
         return [Claimed(self._raw(*row[:-1]), row[-1] == REPLAY, row[0] in self._suspects) for row in fresh]
@@ -160,7 +161,7 @@ class SqliteInbox:
         """Say that this process is at work; what an earlier one that never said its end may have worked on."""
         if await self._writer.run(lambda db: _changes(db, "INSERT OR IGNORE INTO at_work VALUES(1)")):
             return set()
-        return {row[0] for row in self._open("seq > ?", 0, HELD_MOST)}
+        return {row[0] for row in self._open("WHERE seq > ?", HELD_MOST, 0)}
 
     async def attempt(self, key: str) -> int:
         """Counted in a table of its own: only what a crash left pays for it."""
@@ -172,9 +173,9 @@ class SqliteInbox:
 
         return await self._writer.run(count)
 
-    def _open(self, condition: str, value: object, limit: int) -> list[tuple[Any, ...]]:
-        sql = f"SELECT {_RAW}, reason FROM message WHERE state = 0 AND {condition} ORDER BY seq LIMIT ?"
-        return list(self._reader.execute(sql, (value, limit)))
+    def _open(self, which: str, limit: int, *values: int) -> list[tuple[Any, ...]]:
+        sql = f"SELECT {_RAW}, reason FROM message {which} AND state = 0 ORDER BY seq LIMIT ?"
+        return list(self._reader.execute(sql, (*values, limit)))
 
     async def say_lanes(self, lanes: Mapping[str, Sequence[str]]) -> None:
         """There is no other process to tell."""
