@@ -61,13 +61,12 @@ def part(field: str, component: int, subcomponent: int = 1) -> str:
     """One component (and subcomponent) of a field's first repetition, plain; `\"\"` counts as empty."""
     if field.isalnum():  # most fields are one word: nothing in it to take apart
         return field if component == subcomponent == 1 else ""
-    first = field.partition("~")[0]
-    parts = first.split("^")
+    parts = field.partition("~")[0].split("^", component)
     if component > len(parts):
         return ""
     found = parts[component - 1]
     if "&" in found:
-        pieces = found.split("&")
+        pieces = found.split("&", subcomponent)
         found = pieces[subcomponent - 1] if subcomponent <= len(pieces) else ""
     elif subcomponent > 1:
         return ""

@@ -319,4 +319,4 @@ def _parent_of(order: Group) -> tuple[str, str]:
     obr = order["OBR"][0] if "OBR" in order else []
     if len(obr) <= 26 or not obr[26]:
         return _NOBODY
-    return obr[26].split("^")[0].split("&")[0], part(obr[26], 2)
+    return obr[26].partition("^")[0].partition("&")[0], part(obr[26], 2)

@@ -64,6 +64,7 @@ class Door:
 
     mappings: Mappings
     worst: tuple[float, int, str] = (0.0, 0, "")
+    slow: list[tuple[float, int, str]] = field(default_factory=list)
     said: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -154,6 +155,8 @@ async def campaign(mappings: Mappings, first: int, count: int) -> Door:
         except Exception as fault:
             raise AssertionError(f"seed {seed}: {how}") from fault
         door.worst = max(door.worst, (took, seed, how))
+        if took > _LIMIT_S:
+            door.slow.append((took, seed, how))
     return door
 
 
@@ -236,4 +239,4 @@ def test_a_million_mutated_messages(mappings: Mappings) -> None:
     count, seed = int(os.environ.get("MESSAGES", "1000000")), int(os.environ.get("SEED", "1"))
     door = asyncio.run(campaign(mappings, seed * 10_000_000, count))
     print(f"\n{count:,} messages from seed {seed}: worst {door.worst[0] * 1e3:.1f} ms, {door.worst[1:]}; {door.said}")
-    assert door.worst[0] < _LIMIT_S, door.worst
+    assert not door.slow, door.slow
