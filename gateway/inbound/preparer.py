@@ -33,6 +33,8 @@ APART_BYTES = 64 * 1024
 FEW = 4
 """Fewer single writes than this in one turn of the loop are prepared here; so is a message of fewer resources, and all
 messages as long as there were never so many at once."""
+_AT_A_TIME = 8
+"""Single writes prepared apart in one piece: the first are planned and committed while the next are prepared."""
 _CHUNK = 256 * 1024
 _Single = tuple[str, str, str, bytes, "asyncio.Future[Ready | None]"]
 """Member, type, id, body, and who waits."""
@@ -90,15 +92,14 @@ class Preparer:
         group, self._group = self._group, []
         process = min(self._apart, key=lambda one: one.jobs)
         if len(group) >= FEW and process.running:
-            task = asyncio.create_task(_grouped(process, group))
-        else:
-            for *_, told in group:
-                if not told.done():
-                    told.set_result(None)
-            if len(group) < FEW:
-                return
-            task = asyncio.create_task(_begun(process))
-        self._keep(task)
+            for first in range(0, len(group), _AT_A_TIME):
+                self._keep(asyncio.create_task(_grouped(process, group[first : first + _AT_A_TIME])))
+            return
+        for *_, told in group:
+            if not told.done():
+                told.set_result(None)
+        if len(group) >= FEW:
+            self._keep(asyncio.create_task(_begun(process)))
 
     def _keep(self, task: asyncio.Task[None]) -> None:
         self._tasks.add(task)

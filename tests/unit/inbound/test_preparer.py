@@ -135,7 +135,7 @@ async def test_without_a_process_to_be_had_the_work_is_done_here(monkeypatch: py
         await preparer.close()
 
 
-async def test_single_writes_of_one_turn_are_prepared_together() -> None:
+async def test_single_writes_of_one_turn_are_prepared_eight_at_a_time() -> None:
     preparer = Preparer(1)
     body = dumps(without_id(an_observation("x")))
     bad = body.replace(b'"status":"final",', b"")
@@ -149,7 +149,7 @@ async def test_single_writes_of_one_turn_are_prepared_together() -> None:
         )
         assert isinstance(found.pop(5), Invalid)
         assert [one.put.id for one in found if isinstance(one, Ready)] == [f"o{n}" for n in range(40) if n != 5]
-        assert next(process._numbers) == before + 2  # one job for all of them
+        assert next(process._numbers) == before + 1 + 40 // 8  # jobs
     finally:
         await preparer.close()
 
