@@ -121,6 +121,11 @@ class Match:
     def __bool__(self) -> bool:
         return bool(self.all or self.none or self.bits)
 
+    @property
+    def one_word(self) -> bool:
+        """Whether one posting says it all: as many are looked at as are asked for."""
+        return len(self.all) == 1 == len(self.all[0]) and not self.none
+
 
 NOTHING = Match()
 

@@ -77,6 +77,14 @@ async def test_a_page_of_many_hits_reads_their_places_and_the_rows_it_gives(
     assert ids(page.matches) == expected[:5] and asked == ["latest"]
 
 
+async def test_what_few_carry_is_looked_up_without_a_thread(
+    store: ResourceStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = await residents(store, 12)
+    monkeypatch.setattr(store._engine, "_apart", None, raising=False)  # PostgreSQL works elsewhere anyhow
+    assert await pages(store, 5, PART) == expected
+
+
 async def test_of_more_matches_than_can_lead_back_it_is_known_for_a_while(
     store: ResourceStore, asked: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
