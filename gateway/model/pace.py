@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from contextvars import ContextVar
 
 SLICE_S = 0.002
 _FRESH_S = 0.1
@@ -13,6 +14,8 @@ _CREDIT_S, _PIECE_S = 0.05, 0.005
 """How long work waits at a stretch at most; how much of the time since it last did counts as work."""
 _LOOK_S = 0.001
 """How often work looks whether they are answered."""
+_answering: ContextVar[float] = ContextVar("answering", default=0.0)
+"""Until when the work at hand is itself a fresh answer, which waits for no other."""
 
 
 class Askers(threading.local):
@@ -29,15 +32,18 @@ class Askers(threading.local):
         """Inside, an answer is made."""
         self._waiting += 1
         self._fresh_until = time.perf_counter() + _FRESH_S
+        _answering.set(self._fresh_until)
 
     def __exit__(self, *fault: object) -> None:
         self._waiting -= 1
+        _answering.set(0.0)
 
     async def first(self, worked_s: float) -> None:
         """They are answered, or have been let go first long enough; others get their turn in any case."""
         self._credit = min(_CREDIT_S, self._credit + min(worked_s, _PIECE_S))
         began = now = time.perf_counter()
-        while self._waiting and now < self._fresh_until and now - began < self._credit:
+        fresh = now < _answering.get()
+        while self._waiting and not fresh and now < self._fresh_until and now - began < self._credit:
             await asyncio.sleep(_LOOK_S)
             now = time.perf_counter()
         if now == began:

@@ -54,6 +54,23 @@ async def test_work_waits_until_whoever_asks_is_answered() -> None:
     assert answered == ["answer", "slice"]
 
 
+async def test_an_answer_waits_for_no_other() -> None:
+    askers, order = Askers(), list[str]()
+
+    async def answer(name: str, slices: int) -> None:
+        with askers:
+            for _ in range(slices):
+                await askers.first(worked_s=0.005)
+            order.append(name)
+
+    long, began = asyncio.create_task(answer("long", 3)), time.perf_counter()
+    await asyncio.sleep(0)
+    await asyncio.gather(long, answer("other", 5))
+
+    assert order == ["long", "other"]
+    assert time.perf_counter() - began < 0.005  # nobody looked and waited
+
+
 async def test_askers_without_end_leave_work_half_of_the_time() -> None:
     askers, slices = Askers(), 0
 
