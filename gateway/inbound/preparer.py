@@ -92,8 +92,8 @@ class Preparer:
         group, self._group = self._group, []
         process = min(self._apart, key=lambda one: one.jobs)
         if len(group) >= FEW and process.running:
-            for first in range(0, len(group), _AT_A_TIME):
-                self._keep(asyncio.create_task(_grouped(process, group[first : first + _AT_A_TIME])))
+            for piece in _pieces(group, _AT_A_TIME):
+                self._keep(asyncio.create_task(_grouped(process, piece)))
             return
         for *_, told in group:
             if not told.done():
@@ -262,7 +262,7 @@ async def _begun(process: _Process) -> None:
         await process.begin()
 
 
-async def _grouped(process: _Process, group: list[_Single]) -> None:
+async def _grouped(process: _Process, group: Sequence[_Single]) -> None:
     work, at = _Apart(process, b"".join([body for *_, body, _ in group])), 0
     wanted: list[Wanted] = []
     for member, type_, id_, body, _ in group:
@@ -280,7 +280,7 @@ async def _grouped(process: _Process, group: list[_Single]) -> None:
             told.set_result(one)
 
 
-async def _apart_again(process: _Process, group: list[_Single], fault: NotPrepared) -> None:
+async def _apart_again(process: _Process, group: Sequence[_Single], fault: NotPrepared) -> None:
     """One of a group may be what the process died of; the others are not to suffer for it."""
     half = len(group) // 2
     if half:
@@ -290,8 +290,8 @@ async def _apart_again(process: _Process, group: list[_Single], fault: NotPrepar
         group[0][-1].set_exception(fault)
 
 
-def _pieces(all_: Sequence[T]) -> Iterable[Sequence[T]]:
-    return (all_[first : first + PIECE] for first in range(0, len(all_), PIECE))
+def _pieces(all_: Sequence[T], size: int = PIECE) -> Iterable[Sequence[T]]:
+    return (all_[first : first + size] for first in range(0, len(all_), size))
 
 
 class _Line:

@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import re
 import socket
-import unicodedata
 from collections.abc import Iterator
 from datetime import datetime
 from itertools import pairwise
@@ -15,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from gateway.cli import command_line, main
-from gateway.commands.parser import Parser, both, wrapped
+from gateway.commands.parser import Parser, both, columns, wrapped
 from gateway.commands.talk import Exit
 from gateway.inbox.queue import Arrival, open_inbox
 from gateway.model.times import CHINA
@@ -192,10 +191,6 @@ def in_both(text: str) -> bool:
     return bool(HAN.search(zh) and re.search("[A-Za-z]{2}", en) and not HAN.search(en))
 
 
-def wide(text: str) -> int:
-    return sum(2 if unicodedata.east_asian_width(one) in "WFA" else 1 for one in text)
-
-
 def test_every_help_is_in_chinese_and_in_english() -> None:
     found = [one for parser in parsers(command_line()) for one in helps(parser)]
     assert len(found) > 200
@@ -217,7 +212,7 @@ def test_a_flag_or_command_in_one_language_is_caught() -> None:
 def test_no_help_is_wider_than_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     lines = [line for parser in parsers(command_line()) for line in parser.format_help().splitlines()]
-    assert [line for line in lines if wide(line) > 80] == []
+    assert [line for line in lines if columns(line) > 80] == []
 
 
 def test_a_chinese_help_is_broken_between_clauses_alone() -> None:
@@ -240,7 +235,7 @@ def test_usage_goes_on_below_its_beginning(monkeypatch: pytest.MonkeyPatch) -> N
         parser.argument(f"--{name}", "值", "value")
     first, *more = parser.format_usage().splitlines()
     assert first.startswith("用法 / usage: p [-h]")
-    assert more and all(line.startswith(" " * wide("用法 / usage: p ") + "[") for line in more)
+    assert more and all(line.startswith(" " * columns("用法 / usage: p ") + "[") for line in more)
 
 
 def test_what_argparse_itself_prints_is_chinese_too(capsys: pytest.CaptureFixture[str]) -> None:

@@ -63,27 +63,16 @@ def lab(status: str, issued: str, items: dict[str, str], **more: Any) -> list[Js
 async def receive(store: MemoryStore, bodies: list[Json], key: str, hours: float = 0, **options: Any) -> list[str]:
     """Put a message as the pipeline does; gives what became a new version."""
     before = {ref: len(versions) for ref, versions in store.versions.items()}
-    revised = await revise(
-        store,  # type: ignore[arg-type]
-        [draft(one) for one in bodies],
-        mode=options.get("mode", "snapshot"),
-        said_at=NOON + timedelta(hours=hours),
-        moves=options.get("moves", ()),
-    )
-    puts = [
-        Put(one.type, one.id, one.body, Keys(), dumps({"source": SOURCE.format(key)} | meta), "p", 7, "m", 0, expect)
-        for one, expect, meta, *_ in revised.ordered
-    ]
-    await store.apply(Resolution(), *puts)
+    await put(store, [draft(one) for one in bodies], key, hours=hours, **options)
     return [f"{t}/{i}" for (t, i), versions in store.versions.items() if len(versions) > before.get((t, i), 0)]
 
 
-async def put(store: MemoryStore, one: DraftResource, *, hours: float, insists: bool) -> None:
-    """Put a message that may delete."""
+async def put(store: MemoryStore, drafts: list[DraftResource], key: str, *, hours: float, **options: Any) -> None:
+    """The same of drafts, which may delete."""
     said_at = NOON + timedelta(hours=hours)
-    revised = await revise(store, [one], mode="snapshot", said_at=said_at, insists=insists)  # type: ignore[arg-type]
+    revised = await revise(store, drafts, said_at=said_at, **({"mode": "snapshot"} | options))  # type: ignore[arg-type]
     puts = [
-        Put(one.type, one.id, one.body, Keys(), dumps(meta), "p", 7, "m", 0, expect)
+        Put(one.type, one.id, one.body, Keys(), dumps({"source": SOURCE.format(key)} | meta), "p", 7, "m", 0, expect)
         for one, expect, meta, *_ in revised.ordered
     ]
     await store.apply(Resolution(), *puts)
@@ -205,7 +194,7 @@ async def test_a_discharge_taken_back_stays_so_whatever_comes_first(order: tuple
     store = MemoryStore()
     for place in order:
         one = (ADMITTED, DISCHARGED, BACK, MOVED)[place]
-        await put(store, one, hours=place, insists=insists)
+        await put(store, [one], str(place), hours=place, insists=insists)
     assert now(store, "Encounter", "e")["period"] == {"start": "2026-03-10"}
 
 
