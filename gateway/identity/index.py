@@ -234,8 +234,10 @@ class PersonIndex:
 def _told(patient: Json, changed: frozenset[str], old: Record | None) -> Json:
     """What a patch says of a Patient: what it changed, and what earlier updates of the same writer had set."""
     # A card is proven by all three, so whoever changes one of them says the others too.
-    said = changed | (PROOF if changed & PROOF else frozenset()) | (old.content.keys() if old else frozenset())
-    return {key: value for key, value in patient.items() if key in said}
+    # `_birthDate` goes where birthDate goes: one record answers for both.
+    said = {key.lstrip("_") for key in changed}
+    said |= (PROOF if said & PROOF else frozenset()) | (old.content.keys() if old else frozenset())
+    return {key: value for key, value in patient.items() if key.lstrip("_") in said}
 
 
 async def _by_card(desk: Workspace, verdict: CardVerdict) -> list[Candidate]:
@@ -299,7 +301,7 @@ def _as_written(patient: Json, composed: Json) -> Json:
     added = [one for one in proven if (one.get("system"), one.get("value")) not in held]
     if added:
         body["identifier"] = [*body.get("identifier", ()), *added]
-    for key in ("gender", "birthDate"):
+    for key in ("gender", "birthDate", "_birthDate"):
         if key in composed and key not in body:
             body[key] = composed[key]
     if "link" in composed:

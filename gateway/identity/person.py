@@ -146,7 +146,7 @@ def with_remarks(patient: Json, lent: Collection[str], today: date) -> Json:
 
 def removed(record: Record, keys: Iterable[str]) -> Record:
     """The record after a patch took elements away; what a card is proven by stays."""
-    gone = sorted(key for key in keys if key not in _NEVER and key not in PROOF)
+    gone = sorted(key for key in keys if key not in _NEVER and _group(key) not in PROOF)
     return replace(record, content={**record.content, "_removed": gone}) if gone else record
 
 
@@ -210,7 +210,23 @@ def overlay(stored: Record, patient: Json, said_at: datetime, today: date) -> Re
     if slots == old and "_refused" not in stored.content:
         return stored
     newest = at if said_at >= parse_fhir(stored.said_at) else stored.said_at
-    return _guarded(stored, slots, said, newest, today)
+    return _of_its_value(_guarded(stored, slots, said, newest, today), patient, stored.content)
+
+
+def _of_its_value(record: Record, *told: Json) -> Record:
+    """The record without what was said beside another value than its element has now: a time of birth of another day.
+
+    told: what was said, each time of both.
+    """
+    content = record.content
+    kept = {
+        key: value
+        for key, value in content.items()
+        if not key.startswith("_")
+        or key in _OWN
+        or any(one.get(key) == value and one.get(key[1:]) == content.get(key[1:]) for one in told)
+    }
+    return record if len(kept) == len(content) else replace(record, content=kept)
 
 
 def _speaks(slot: str, value: Any, old: Mapping[str, Any]) -> bool:
@@ -239,7 +255,7 @@ def _guarded(stored: Record, slots: dict[str, Any], said: dict[str, str], at: st
 
 
 def _proves(slot: str) -> bool:
-    return slot in ("birthDate", "gender") or slot.startswith(f"identifier:{systems.ID_CARD}:")
+    return slot.lstrip("_") in ("birthDate", "gender") or slot.startswith(f"identifier:{systems.ID_CARD}:")
 
 
 def _same(one: Json, other: Json) -> bool:

@@ -36,6 +36,7 @@ CONDITION_CATEGORY = "http://terminology.hl7.org/CodeSystem/condition-category"
 ALLERGY_CLINICAL = "http://terminology.hl7.org/CodeSystem/allergyintolerance-clinical"
 ALLERGY_VERIFICATION = "http://terminology.hl7.org/CodeSystem/allergyintolerance-verification"
 DATA_ABSENT = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
+BIRTH_TIME = "http://hl7.org/fhir/StructureDefinition/patient-birthTime"  # Patient.birthDate, valueDateTime
 
 _OWN = "urn:alliance-gateway:"
 EXT_VERIFIED_AT = _OWN + "extension:verified-at"  # DiagnosticReport, valueDateTime: 审核时间

@@ -15,6 +15,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from ..model import systems
+from ..model.outcome import Severity
 from ..model.resource import Json
 from ..model.times import fhir_from_ts
 from . import result_values as results
@@ -46,6 +47,7 @@ class Noted:
     code: str
     zh: str
     en: str
+    severity: Severity = "warning"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +82,10 @@ class Function:
         return ("from", *self.inputs).index(self.uniform) if self.uniform else None
 
     def may_note(self, options: Mapping[str, str]) -> bool:
-        """False when no call can give a remark; a table with `else` has nothing to remark."""
-        return self.notes and not (self.make is text and ("else" in options or "table" not in options))
+        """False when no call can give a remark: a table with `else`, a date whose time has its own place."""
+        if self.make is text:
+            return "table" in options and "else" not in options
+        return self.notes and not (self.make is date and _time_elsewhere(options))
 
 
 # ---- text and codes -----------------------------------------------------------------------------
@@ -192,8 +196,41 @@ def _nothing(text: str) -> bool:
 
 
 def date(setting: Setting, options: Mapping[str, str]) -> Call:
-    """FHIR date, as precise as sent; a time of day is cut off."""
-    return lambda value: None if _nothing(value) else fhir_from_ts(stamp(value), setting.zone).partition("T")[0]
+    """FHIR date, as precise as sent. A time of day is cut off with finding GW-MAP-012, unless `time: elsewhere`."""
+    quiet = _time_elsewhere(options)
+    zh = "钟点已略去：此处只能写日期（FHIR R4 date），原文照常保存。"
+    en = "The time of day was cut off: R4 has but a date here. The original is kept."
+
+    def make(value: str) -> Value:
+        if _nothing(value):
+            return None
+        day, _, clock = fhir_from_ts(stamp(value), setting.zone).partition("T")
+        return day if quiet or not _tells(clock) else Noted(day, "GW-MAP-012", zh, en, "information")
+
+    return make
+
+
+def _time_elsewhere(options: Mapping[str, str]) -> bool:
+    """Whether the map writes the time of day to another element."""
+    return options.get("time") == "elsewhere"
+
+
+_MIDNIGHT = re.compile(r"00:00:00(?:\.0*)?(?:[+-].*)?")
+
+
+def _tells(clock: str) -> bool:
+    """False for no time of day, and for midnight: so systems write a date into a field for a time."""
+    return bool(clock) and not _MIDNIGHT.fullmatch(clock)
+
+
+def timed(setting: Setting, options: Mapping[str, str]) -> Call:
+    """FHIR dateTime of a text that tells a time of day; nothing of a date alone or at midnight."""
+
+    def make(value: str) -> Value:
+        found = "" if _nothing(value) else fhir_from_ts(stamp(value), setting.zone)
+        return found if _tells(found.partition("T")[2]) else None
+
+    return make
 
 
 def date_time(setting: Setting, options: Mapping[str, str]) -> Call:
@@ -430,7 +467,8 @@ FUNCTIONS: dict[str, Function] = {
     "markdown": Function(markdown, notes=False),
     "uri": Function(uri, notes=False),
     "concept": Function(concept, ("text", "unit", "specimen"), ("table", "local", "system", "unmapped")),
-    "date": Function(date, notes=False),
+    "date": Function(date, options=("time",)),
+    "timed": Function(timed, notes=False),
     "dateTime": Function(date_time, time=True, notes=False),
     "planned": Function(date_time, notes=False),
     "instant": Function(instant, time=True, notes=False, loses=True),

@@ -120,7 +120,7 @@ class Run:
     def note(self, text: NotedText | NotedJson, place: str) -> None:
         """A function's remark becomes a finding at its place."""
         noted = text.note
-        self.findings.append(Finding(noted.code, "warning", place, noted.zh, noted.en))
+        self.findings.append(Finding(noted.code, noted.severity, place, noted.zh, noted.en))
 
     def lost(self, text: NotedText | NotedJson, place: str) -> None:
         """A field nothing could be made of; told once, however many elements wanted it."""

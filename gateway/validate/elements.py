@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 from .definitions import Element, codes, elements, resource_types
@@ -19,11 +20,11 @@ class R4Elements:
         """`Observation.referenceRange` → low, high, …; [] for an unknown path."""
         type_, *rest = path.split(".")
         for name in rest:
-            found = [one.type for one in elements(type_) if name in (one.name, one.choice) and not one.primitive]
+            found = [one.type for one in _elements(type_) if name in (one.name, one.choice) and not one.primitive]
             if not found:
                 return []
             type_ = found[0]
-        return [one.name for one in elements(type_)] if rest or type_ in resource_types() else []
+        return [one.name for one in _elements(type_)] if rest or type_ in resource_types() else []
 
     def many(self, path: str) -> bool | None:
         """Whether the element is a list; None for an unknown path, or a choice named without its type."""
@@ -36,13 +37,21 @@ class R4Elements:
         return frozenset().union(*codes(found.binding).values()) if found and found.type == "code" else frozenset()
 
 
+@cache
+def _elements(type_: str) -> tuple[Element, ...]:
+    """Elements of a type, and what stands beside each single primitive (`_birthDate`), where its extensions are."""
+    found = elements(type_)
+    beside = (one for one in found if one.primitive and not one.many)
+    return found + tuple(replace(one, name=f"_{one.name}", type="Element", least=0, choice="") for one in beside)
+
+
 def _found(path: str) -> Element | None:
     type_, *names = path.split(".")
     found = None
     for name in names:
         if found is not None and (found.primitive or found.type == "Resource"):
             return None
-        found = next((one for one in elements(found.type if found else type_) if one.name == name), None)
+        found = next((one for one in _elements(found.type if found else type_) if one.name == name), None)
         if found is None:
             return None
     return found
@@ -50,7 +59,7 @@ def _found(path: str) -> Element | None:
 
 @cache
 def _known(type_: str, names: tuple[str, ...]) -> bool:
-    for element in elements(type_):
+    for element in _elements(type_):
         if names[0] in (element.name, element.choice):
             return (
                 len(names) == 1

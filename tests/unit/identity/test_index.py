@@ -168,6 +168,65 @@ async def test_a_late_older_message_fills_gaps_and_changes_nothing_newer(
     assert patient["birthDate"] == "1955-06-20"
 
 
+def born(birth: str, clock: str = "", *, hours: float = 0) -> SourceRecord:
+    """李建国's record with this day of birth and, where told, its time."""
+    record = li(M1, "1", birth=birth, hours=hours)
+    if clock:
+        at = {"url": systems.BIRTH_TIME, "valueDateTime": f"{birth}T{clock}+08:00"}
+        record.patient["_birthDate"] = {"extension": [at]}
+    return record
+
+
+def time_of_birth(store: MemoryStore) -> str:
+    """As the Patient has it, "" for none."""
+    return str(
+        active(store)[0].get("_birthDate", {"extension": [{"valueDateTime": ""}]})["extension"][0]["valueDateTime"]
+    )
+
+
+async def test_a_time_of_birth_links_as_the_day_alone_does_and_stays_with_it(
+    index: PersonIndex, store: MemoryStore
+) -> None:
+    first = await feed(index, store, born("1958-03-12", "08:30:00"))
+    assert (await feed(index, store, li(M2, "2", hours=-1))).patients == first.patients
+    assert tasks(store) == [] and time_of_birth(store) == "1958-03-12T08:30:00+08:00"
+    await feed(index, store, born("1958-03-12", hours=1))  # a later message that tells the day alone
+    assert time_of_birth(store) == "1958-03-12T08:30:00+08:00"
+
+
+async def test_a_time_of_birth_goes_with_the_day_it_was_of(index: PersonIndex, store: MemoryStore) -> None:
+    for record in (
+        born("1958-03-12", "08:30:00"),
+        born("1958-03-13", hours=2),
+        born("1958-03-12", "09:00:00", hours=1),
+    ):
+        record.patient.pop("identifier")  # no card that says which day is right
+        await feed(index, store, record)
+    assert (active(store)[0]["birthDate"], time_of_birth(store)) == ("1958-03-13", "")
+
+
+async def test_a_birth_refused_for_the_card_is_refused_with_its_time(index: PersonIndex, store: MemoryStore) -> None:
+    await feed(index, store, born("1958-03-12", "08:30:00"))
+    await feed(index, store, born("1985-03-12", "09:00:00", hours=1))
+    await feed(index, store, born("1985-03-12", hours=2))
+    assert (active(store)[0]["birthDate"], time_of_birth(store)) == ("1958-03-12", "1958-03-12T08:30:00+08:00")
+
+
+async def test_a_deleted_birth_takes_its_time_along(index: PersonIndex, store: MemoryStore) -> None:
+    await feed(index, store, said(M1, "1", "张坤"), born("1958-03-12", "08:30:00"))
+    await feed(index, store, SourceRecord(M1, "1", {"birthDate": None}, li(M1, "1", hours=2).said_at))
+    assert "birthDate" not in active(store)[0] and time_of_birth(store) == ""
+
+
+async def test_a_patched_time_of_birth_keeps_the_day(index: PersonIndex, store: MemoryStore) -> None:
+    made = await feed(index, store, born("1958-03-12", "08:30:00"))
+    (patient,) = active(store)
+    patched = {key: value for key, value in patient.items() if key != "_birthDate"}
+    await store.apply(await index.rewrite(made.patients[0], patched, M1, frozenset({"_birthDate"})))
+    await feed(index, store, li(M2, "2", phone="13800001234", hours=3))
+    assert (active(store)[0]["birthDate"], time_of_birth(store)) == ("1958-03-12", "")
+
+
 async def test_a_latin_name_never_replaces_a_chinese_one(index: PersonIndex, store: MemoryStore) -> None:
     await feed(index, store, said(M1, "1", "张珅", birth="1955-06-20", sex="male"))
     await feed(index, store, said(M1, "1", "ZHANG^SHEN", birth="1955-06-20", sex="male", hours=1))
