@@ -129,7 +129,12 @@ def _messages(commands: Commands) -> None:
         default="sandbox",
     )  # fmt: skip
     try_.argument("--mappings", "自己的映射目录", "own mapping folder", default="")
-    try_.argument("--json", "每个文件一行 JSON", "one JSON line a file", action="store_true")
+    try_.argument(
+        "--json",
+        "每条消息一行 JSON；一个文件可有多条",
+        "a JSON line for each message; a file may hold several",
+        action="store_true",
+    )
     load = command(
         commands, "load", "load:run", "把文件或目录送进运行中网关的推送口",
         "push files or folders through the push door of a running gateway",
@@ -178,7 +183,10 @@ def _lines(commands: Commands) -> None:
         "--port", "监听端口（默认 2576）；0 取空闲端口", "default: 2576; 0 takes a free one",
         type=values.port, default=2576,
     )  # fmt: skip
-    listen.argument("--count", "收到这么多条消息就停止（默认不停）", "stop after so many messages", type=int, default=0)
+    listen.argument(
+        "--count", "收到这么多条消息就停止（默认不停）", "stop after so many messages (default: never)",
+        type=values.positive, default=0,
+    )  # fmt: skip
 
 
 def _place(parser: Parser) -> None:
@@ -384,7 +392,9 @@ def _map_tables(actions: Commands) -> None:
                 "folder, a file each (default: a JSON line each)", default="",
             )  # fmt: skip
         else:
-            one.argument("file", "工作簿，.xlsx", "the workbook, .xlsx", type=values.workbook)
+            new = name == "export-xlsx"
+            zh, en = ("；不覆盖已有的", "; none that exists") if new else ("", "")
+            one.argument("file", f"工作簿，.xlsx{zh}", f"the workbook, .xlsx{en}", type=values.workbook)
         if name != "import-xlsx":
             one.argument(
                 "--member", "哪个成员的码表（默认为大家共用的）", "whose tables (default: those everybody shares)",
@@ -442,7 +452,7 @@ def _generate(commands: Commands) -> None:
     generate.argument("--residents", "居民人数（默认 100）", "default: 100", type=values.positive, default=100)
     generate.argument(
         "--seed", "种子；同一种子得到同样的居民（默认 1）", "the same seed, the same residents (default: 1)",
-        type=int, default=1,
+        type=values.whole, default=1,
     )  # fmt: skip
     generate.argument(
         "--out", "写到这个目录，每个来源一个子目录", "folder to write, one sub-folder a source", required=True

@@ -58,7 +58,8 @@ async def _demo(args: argparse.Namespace, home: Path, begun: float) -> None:
     gateway = await Gateway.open(settings, credentials=credentials)
     try:
         await gateway.start()
-        say(f"started in {time.monotonic() - begun:.1f} s")
+        took = f"{time.monotonic() - begun:.1f}"
+        say(f"{took} 秒启动完毕，正在装入演示数据 / started in {took} s, loading")
         facts = _facts(gateway, tokens)
         (home / "demo.json").write_text(json.dumps(facts, ensure_ascii=False, indent=1), encoding="utf-8")
         await _load(gateway, cases)
@@ -70,7 +71,7 @@ async def _demo(args: argparse.Namespace, home: Path, begun: float) -> None:
         if stream:
             stream.cancel()
     finally:
-        say("stopping")
+        say("正在停止 / stopping")
         await gateway.close()
         pacs.close()
 
@@ -125,7 +126,7 @@ async def _load(gateway: Gateway, cases: list[Any]) -> None:
     """The fixtures through the inbox, in their order; a home that has them already is left alone."""
     if await gateway.inbox.messages.entries(limit=1):
         return
-    for case in tracked(cases, len(cases), "loading"):
+    for case in tracked(cases, len(cases), "装入演示数据 / loading"):
         if case.format == "v2":
             await gateway.intake.v2(case.body, gateway.directory.sources[case.source], case.file_name)
         else:

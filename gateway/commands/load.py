@@ -21,7 +21,7 @@ def run(args: argparse.Namespace) -> int:
     refused = 0
     try:
         with httpx.Client(timeout=60, trust_env=False, headers={"Authorization": f"Bearer {token}"}) as client:
-            for path in tracked(paths, len(paths), "load"):
+            for path in tracked(paths, len(paths), "推送 / load"):
                 for answer in _pushed(client, f"{push}/{args.source}", path, format_):
                     refused += not answer["ok"]
                     if args.json:

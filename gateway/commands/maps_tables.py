@@ -31,7 +31,13 @@ Rows: TypeAlias = Sequence[tuple[int, list[str]]]  # row of the sheet, cells
 
 
 def export_xlsx(args: argparse.Namespace) -> int:
-    """Every table of the member (and of the base, with --base) as a sheet."""
+    """Every table of the member (and of the base, with --base) as a sheet. Raises ConfigError for a file there is.
+
+    It may be a workbook somebody has worked on and not read back yet.
+    """
+    if Path(args.file).exists():
+        zh = "文件已存在，不会覆盖；请换一个文件名，或先把它移走。"
+        raise ConfigError(args.file, "exists already", detail_zh=zh)
     book = _openpyxl().Workbook()
     index = book.active
     index.title = _INDEX

@@ -20,7 +20,6 @@ _MISTAKES = (  # what argparse says of a command line, as far as users meet it
     (r"argument (\S+): invalid choice: (.+) \(choose from (.+)\)", r"\1 不能是 \2；可用：\3。"),
     (r"argument (\S+): expected (?:one|at least one|\d+) arguments?", r"\1 后面要写值。"),
     (r"argument (\S+): ignored explicit argument (.+)", r"\1 不带值，却写了 \2。"),
-    (r"argument (\S+): invalid int value: (.+)", r"\1 应是整数，却写了 \2。"),
     (r"ambiguous option: (\S+) could match (.+)", r"\1 可以是 \2，请写全。"),
     (r"argument (\S+): (.+)", r"\1：\2"),
 )

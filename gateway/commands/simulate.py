@@ -68,7 +68,7 @@ def run_listen(args: argparse.Namespace) -> int:
     try:
         asyncio.run(_listen(args.host, args.port, args.count))
     except KeyboardInterrupt:
-        say("stopped")
+        say("已停止 / stopped")
     return Exit.OK
 
 
@@ -89,7 +89,7 @@ async def _listen(host: str, port: int, count: int) -> None:
         writer.close()
 
     server = await asyncio.start_server(connected, host, port)
-    say(f"listening on {host}:{server.sockets[0].getsockname()[1]}")
+    say(f"等待消息 / listening on {host}:{server.sockets[0].getsockname()[1]}")
     async with server:
         await done.wait()
 

@@ -11,7 +11,7 @@ from ..model.times import parse_fhir
 
 def port(text: str) -> int:
     """A number a socket can have; 0 lets the system choose."""
-    if text.isdigit() and int(text) <= 65535:
+    if text.isdecimal() and int(text) <= 65535:
         return int(text)
     raise ArgumentTypeError(f"{text!r} 不是端口号（0 到 65535）。")
 
@@ -24,9 +24,16 @@ def address(text: str) -> tuple[str, int]:
 
 def positive(text: str) -> int:
     """A count of which none would ask for nothing."""
-    if text.isdigit() and int(text) > 0:
+    if text.isdecimal() and int(text) > 0:
         return int(text)
     raise ArgumentTypeError(f"{text!r} 应是大于 0 的整数。")
+
+
+def whole(text: str) -> int:
+    """A number of which 0 is one like the others."""
+    if text.isdecimal():
+        return int(text)
+    raise ArgumentTypeError(f"{text!r} 应是 0 或大于 0 的整数。")
 
 
 def msh3_msh4(text: str) -> tuple[str, str]:

@@ -63,7 +63,7 @@ class _Family:
             say(f"{fault.code} {fault.sentence_zh()}")
             code = Exit.CONFIG if fault.code.startswith("GW-CFG") else Exit.PARTIAL
         except BaseException as fault:
-            say(f"worker {number}: {type(fault).__name__}: {fault}")
+            say(f"工作进程 / worker {number}: {type(fault).__name__}: {fault}")
         finally:
             os._exit(code)  # nothing of the parent is the child's to clean up
 

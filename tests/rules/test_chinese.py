@@ -18,6 +18,8 @@ PARTS = ("translate", "commands", "inbound", "inbox", "security", "model", "app.
 """What these raise is read by vendors and operators; a FHIR client gets both languages from the class."""
 CLASSES = {name for name, one in inspect.getmembers(errors, inspect.isclass) if issubclass(one, errors.GatewayError)}
 ANYTHING = {"MappingError", "ConfigError"}  # here a reason that is not written in the code needs Chinese before it, too
+SPEAKERS = ("say", "tracked", "counted")
+WORD = re.compile(r"\b(?!https?\b|mllp\b)[a-z]{4,}")
 WORDS = re.compile(r"[A-Za-z]{2,} [A-Za-z]{2,}")
 HAN = re.compile(r"[\u4e00-\u9fff]")
 
@@ -37,6 +39,12 @@ def name_of(call: ast.Call) -> str:
 def said(node: ast.expr) -> str:
     """The texts written in an expression, one after another."""
     return "".join(one.value for one in ast.walk(node) if isinstance(one, ast.Constant) and isinstance(one.value, str))
+
+
+def written(call: ast.Call) -> str:
+    """What a call's own texts say, without what is put into them."""
+    whole = [one for arg in call.args for one in (arg.values if isinstance(arg, ast.JoinedStr) else [arg])]
+    return " ".join(one.value for one in whole if isinstance(one, ast.Constant) and isinstance(one.value, str))
 
 
 def speaks_chinese(node: ast.expr | None) -> bool:
@@ -60,6 +68,9 @@ def english_only(call: ast.Call) -> bool:
         return needs and not speaks_chinese(argument(call, 9, "detail_zh"))
     if name == "Slip" or (name == "error" and WORDS.search(said(call))):
         return not (logs(call) or speaks_chinese(argument(call, 1, "zh")))
+    if name in SPEAKERS:
+        text = written(call)
+        return bool(WORD.search(text)) and not HAN.search(text)
     return name == "unknown" and len(call.args) == 4 and not speaks_chinese(call.args[3])
 
 
@@ -82,6 +93,11 @@ def test_every_reason_is_given_in_chinese_too() -> None:
         ("MappingError(place, text, detail_zh=zh)", False),
         ('TooLarge(detail=f"> {limit} bytes")', False),
         ('log.error("message failed: %s", key)', False),
+        ('say("stopping")', True),
+        ('tracked(files, total, "loading")', True),
+        ("say(f\"started in {took['seconds']} s\")", True),
+        ('say("正在停止 / stopping")', False),
+        ('say(f"http://{host}  mllp {place}")', False),
     ],
 )
 def test_the_rule_catches_what_it_is_for(code: str, refused: bool) -> None:

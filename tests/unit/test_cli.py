@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import re
 import socket
 from collections.abc import Iterator
@@ -48,7 +49,11 @@ def test_a_wrong_file_is_a_mistake_of_use(
         ("send a.hl7 --mllp 127.0.0.1:70000", "gateway send: --mllp：'70000' 不是端口号"),
         ("listen --port 70000", "gateway listen: --port：'70000' 不是端口号"),
         ("generate --residents 0 --out a", "gateway generate: --residents：'0' 应是大于 0 的整数"),
-        ("generate --seed x --out a", "gateway generate: --seed 应是整数，却写了 'x'"),
+        ("generate --seed x --out a", "gateway generate: --seed：'x' 应是 0 或大于 0 的整数"),
+        ("generate --seed -1 --out a", "gateway generate: --seed：'-1' 应是 0 或大于 0 的整数"),
+        ("generate --residents ² --out a", "gateway generate: --residents：'²' 应是大于 0 的整数"),
+        ("listen --count -1", "gateway listen: --count：'-1' 应是大于 0 的整数"),
+        ("listen --count 0", "gateway listen: --count：'0' 应是大于 0 的整数"),
         ("inbox list --limit 0", "gateway inbox list: --limit：'0' 应是大于 0 的整数"),
         ("inbox list --since yesterday", "gateway inbox list: --since：'yesterday' 不是日期时间"),
         ("map", "gateway map: 缺少 action"),
@@ -246,3 +251,12 @@ def test_what_argparse_itself_prints_is_chinese_too(capsys: pytest.CaptureFixtur
     assert text.startswith("用法 / usage: gateway ")
     headings = re.findall(r"^(\S.*):$", text, re.MULTILINE)
     assert headings == ["位置参数 / positional arguments", "选项 / options", "示例 / examples", "退出码 / exit codes"]
+
+
+def test_a_batch_file_gives_a_line_for_each_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hello = (shipped("fixtures") / "hello.hl7").read_bytes().replace(b"\n", b"\r").rstrip(b"\r")
+    batch = tmp_path / "day.hl7"
+    batch.write_bytes(b"\r".join([b"BHS|^~\\&|HIS", hello, hello.replace(b"|P|", b"|X|", 1), b"BTS|2", b""]))
+    main(["try", str(batch), "--json"])
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(one["file"], one["format"]) for one in lines] == [(str(batch), "v2")] * 2

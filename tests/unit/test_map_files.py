@@ -160,8 +160,17 @@ def test_what_is_no_workbook_is_told(tmp_path: Path, capsys: pytest.CaptureFixtu
         with pytest.raises(SystemExit) as caught:
             main(["map", command, str(tmp_path / "b.csv"), "--mappings", str(tmp_path)])
         assert caught.value.code == 2
-    assert main(["map", "export-xlsx", str(book), "--member", "nobody"]) == 2
+    assert main(["map", "export-xlsx", str(tmp_path / "c.xlsx"), "--member", "nobody"]) == 2
     assert main(["map", "conceptmap", "--member", "nobody"]) == 2
+
+
+def test_a_workbook_there_is_already_is_named_and_left_as_it_is(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    book = lab / "b.xlsx"
+    before = book.read_bytes()
+    assert main(["map", "export-xlsx", str(book), "--mappings", str(lab / "maps"), "--member", "qu"]) == 3
+    said = capsys.readouterr().err
+    assert f"[位置：{book}]" in said and "文件已存在，不会覆盖" in said
+    assert book.read_bytes() == before
 
 
 def test_a_table_with_the_same_rows_is_not_touched_whatever_its_line_ends(lab: Path) -> None:
@@ -176,9 +185,9 @@ def test_a_code_that_looks_like_a_formula_comes_back_as_it_was(lab: Path) -> Non
     table = lab / "maps/qu/codes/lab_items.csv"
     table.write_text(table.read_text(encoding="utf-8").replace("K1,", "=K1,"), encoding="utf-8")
     asked = ["--mappings", str(lab / "maps")]
-    assert main(["map", "export-xlsx", str(lab / "b.xlsx"), "--member", "qu", *asked]) == 0
+    assert main(["map", "export-xlsx", str(lab / "c.xlsx"), "--member", "qu", *asked]) == 0
     table.unlink()
-    assert main(["map", "import-xlsx", str(lab / "b.xlsx"), *asked]) == 0
+    assert main(["map", "import-xlsx", str(lab / "c.xlsx"), *asked]) == 0
     assert "\n=K1," in table.read_text(encoding="utf-8")
 
 
