@@ -42,6 +42,7 @@ from .outbound.dicom_web import dicom_web_routes
 from .outbound.fhir_routes import FhirDoor, smart_routes
 from .outbound.health import health_routes
 from .outbound.manual import manual_routes
+from .outbound.metrics import metrics_routes
 from .outbound.pages.routes import page_routes
 from .outbound.v2_query import V2Query
 from .pipeline import Parts, Pipeline, Work
@@ -50,6 +51,7 @@ from .security.access import Access, request_id_of
 from .security.http import Guard, Limits, handle_gateway_error, headers_of
 from .security.pressure import Pressure
 from .security.scopes import Door
+from .security.times import RequestTimes
 from .security.tokens import Credential, TokenBook, credential
 from .settings import Settings
 from .shared import Shared, addresses_of, drug_classes, pacs_of, rule_sheet
@@ -62,6 +64,8 @@ from .validate.elements import R4Elements
 log = logging.getLogger("gateway")
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _STOP_S = 15
+_DOORS = frozenset({"fhir", "push", "ui", "console", "dicom-web", "docs", "health", "metrics"})
+"""First steps of paths that `/metrics` tells apart."""
 
 
 class Gateway:
@@ -96,9 +100,12 @@ class Gateway:
 
     @classmethod
     async def open(
-        cls, settings: Settings, *, clock: Clock = system_clock, credentials: Sequence[Credential] = ()
+        cls, settings: Settings, *, clock: Clock = system_clock, credentials: Sequence[Credential] = (), worker: int = 0
     ) -> Gateway:
-        """Check the settings, open the files, introduce the members. Raises ConfigError."""
+        """Check the settings, open the files, introduce the members. Raises ConfigError.
+
+        worker: number of this process among those of the house.
+        """
         _refuse_unsafe(settings)
         home = Path(settings.gateway.home)
         home.mkdir(parents=True, exist_ok=True)
@@ -126,6 +133,8 @@ class Gateway:
             classes=drug_classes(profiles),
             pacs=pacs_of(directory, clock),
             preparer=Preparer(settings.fhir.preparing, profiles),
+            times=RequestTimes(_DOORS),
+            worker=worker,
         )
         await introduce(store, directory, ids)
         return cls(shared, mappings)
@@ -154,7 +163,8 @@ class Gateway:
         bundle = given.bundle_mb * 2**20
         limits = Limits(given.body_mb * 2**20, {"/fhir": bundle, "/fhir/": bundle})
         pressure = Pressure(given.waiting, given.waiting_mb * 2**20)
-        return Guard(inner, limits, pressure, ahead=ahead, tls=bool(self.settings.http.tls_cert))
+        tls = bool(self.settings.http.tls_cert)
+        return Guard(inner, limits, pressure, ahead=ahead, tls=tls, times=self.shared.times)
 
     def _routes(self) -> list[BaseRoute]:
         shared = self.shared
@@ -165,6 +175,7 @@ class Gateway:
             *push_routes(push),
             *dicom_web_routes(shared.dicom_web(self._caller(Door.DICOM_OUT))),
             *health_routes(shared.store),
+            *metrics_routes(shared.metrics(self._caller(Door.METRICS))),
             *manual_routes(),
             *smart_routes(),
             Route("/", _to_pages),

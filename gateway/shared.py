@@ -31,6 +31,7 @@ from .outbound.drug_classes import load as load_classes
 from .outbound.fhir_parts import FhirParts
 from .outbound.fhir_routes import FhirDoor
 from .outbound.fhir_search import finder
+from .outbound.metrics import MetricsParts
 from .outbound.operations.everything import EVERYTHING
 from .outbound.operations.lastn import LASTN
 from .outbound.operations.meta import META
@@ -44,6 +45,7 @@ from .revise import puts_met
 from .security.access import Access
 from .security.cors import Cors
 from .security.seal import Seal
+from .security.times import RequestTimes
 from .settings import Settings
 from .shipped import shipped
 from .store.base import Store
@@ -56,7 +58,7 @@ Caller = Callable[[Request], Awaitable[AccessContext]]
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """Everything more than one door needs."""
+    """Everything more than one door needs. worker: number of this process among those of the house."""
 
     settings: Settings
     clock: Clock
@@ -71,6 +73,8 @@ class Shared:
     classes: DrugClasses
     pacs: Pacs
     preparer: Preparer
+    times: RequestTimes
+    worker: int
 
     @property
     def judge(self) -> Judge:
@@ -135,6 +139,12 @@ class Shared:
     def dicom_web(self, caller: Caller) -> DicomWebParts:
         """The image proxy's parts."""
         return DicomWebParts(self.store, self.pacs, self.clock, caller)
+
+    def metrics(self, caller: Caller) -> MetricsParts:
+        """The parts of `/metrics`."""
+        return MetricsParts(
+            self.store, self.inbox, self.directory, self.clock, self.times, caller, __version__, self.worker
+        )
 
     async def _find(self, text: str, who: AccessContext) -> Found:
         return await PersonSearch(self.store, self.directory, self.clock).find(text, who)

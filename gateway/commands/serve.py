@@ -60,7 +60,7 @@ def _check_home(home: Path) -> None:
 
 
 async def _serve(settings: Settings, shared: Listening | None = None, number: int = 0, parent: int = -1) -> None:
-    gateway = await Gateway.open(settings)
+    gateway = await Gateway.open(settings, worker=number)
     try:
         await gateway.start(shared, folders=number == 0)
         _reload_on_hangup(gateway)

@@ -8,12 +8,13 @@ from msgspec import Struct
 
 
 class Role(StrEnum):
-    """The four roles a token can hold."""
+    """The roles a token can hold."""
 
     DOCTOR = "doctor"
     VENDOR = "vendor"
     PLATFORM = "platform"
     ADMIN = "admin"
+    MONITOR = "monitor"
 
 
 class AccessContext(Struct, frozen=True):

@@ -25,6 +25,7 @@ from ..model.rest import FHIR_JSON, PATCH_FORMATS, Answer, Call, Part, Seen, acc
 from ..security.access import request_id_of
 from ..security.audit import anonymous_row, audit_row, refused_row
 from ..security.http import (
+    INTERACTION,
     REQUEST_ID,
     Receive,
     Scope,
@@ -143,6 +144,7 @@ class FhirDoor:
         request_id = scope.get(REQUEST_ID) or request_id_of(headers)
         path = scope["path"][5:].strip("/")
         on = classify(method, path, parts.types)
+        scope[INTERACTION] = on.name
         base = parts.base or _base_of(scope, headers)
         if on.name == "capabilities":
             return fhir_metadata.answer(parts, base, headers)

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from time import perf_counter
 from typing import Any
 
 from starlette.requests import Request
@@ -22,6 +23,7 @@ from ..model.resource import dumps
 from ..model.rest import FHIR_JSON, Answer
 from .access import request_id_of
 from .pressure import Pressure, Share
+from .times import RequestTimes
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -31,6 +33,9 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 REQUEST_ID = "gateway.request_id"
 """Key of the request id in the ASGI scope."""
+
+INTERACTION = "gateway.interaction"
+"""Key of what the FHIR door found a request to be about, in the ASGI scope."""
 
 _HEADERS = "gateway.headers"
 
@@ -65,7 +70,7 @@ class Guard:
     """Wraps the whole application.
 
     ahead: endpoints by first path step (`fhir`) that are reached without the framework's own layers, which
-    cost more than a read. They must answer everything below their step.
+    cost more than a read. They must answer everything below their step. times: where every request is counted.
     """
 
     def __init__(
@@ -76,11 +81,13 @@ class Guard:
         *,
         tls: bool = False,
         ahead: Mapping[str, App] | None = None,
+        times: RequestTimes | None = None,
     ) -> None:
         self._app = app
         self._ahead = ahead or {}
         self._limits = limits or Limits()
         self._pressure = pressure or Pressure()
+        self._times = times or RequestTimes()
         self._headers = (*SECURITY_HEADERS, HSTS) if tls else SECURITY_HEADERS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -95,16 +102,18 @@ class Guard:
             await self._answer(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began = perf_counter()
         headers = headers_of(scope)
         request_id = scope[REQUEST_ID] = headers["x-request-id"] = request_id_of(headers)
         scope[_HEADERS] = headers
         reply = _Reply(send, self._headers, request_id)
         share: Share | None = None
+        step = scope["path"][1:].partition("/")[0]
         try:
             if scope["method"] not in ("GET", "HEAD") or "content-length" in headers:
                 share = self._pressure.share(_caller(scope, headers))
                 receive = self._limited(scope, headers, receive, share)
-            app = self._ahead.get(scope["path"].split("/", 2)[1]) if self._ahead else None
+            app = self._ahead.get(step)
             if app is None:  # whoever reads the header inside the framework finds the same id
                 others = [one for one in scope["headers"] if one[0] != b"x-request-id"]
                 scope["headers"] = [*others, (b"x-request-id", request_id.encode())]
@@ -118,6 +127,7 @@ class Guard:
         finally:
             if share is not None:
                 share.release()
+            self._times.add(step, scope.get(INTERACTION, ""), reply.status, perf_counter() - began)
 
     def _limited(self, scope: Scope, headers: Mapping[str, str], receive: Receive, share: Share) -> Receive:
         path = scope["path"]
@@ -156,19 +166,19 @@ class _Body:
 
 
 class _Reply:
-    """`send` that adds the headers every answer carries, and knows whether an answer has begun."""
+    """`send` that adds the headers every answer carries. status: of the answer, 0 before it begins."""
 
-    __slots__ = ("_headers", "_request_id", "_send", "started")
+    __slots__ = ("_headers", "_request_id", "_send", "status")
 
     def __init__(self, send: Send, headers: tuple[tuple[bytes, bytes], ...], request_id: str) -> None:
         self._send = send
         self._headers = headers
         self._request_id = request_id.encode()
-        self.started = False
+        self.status = 0
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.started = True
+            self.status = message["status"]
             own = message.get("headers", ())
             lacking = _lacking(self._headers, tuple([name for name, _ in own]))
             message["headers"] = [*own, *lacking, (b"x-request-id", self._request_id)]
@@ -176,7 +186,7 @@ class _Reply:
 
     async def fail(self, error: GatewayError) -> None:
         """The error's answer, when it is not too late for one."""
-        if not self.started:
+        if not self.status:
             await send_answer(self, error_answer(error))
 
 

@@ -1,6 +1,6 @@
 """What each role reaches: resource types, doors, members; and why it asks.
 
-The four roles are the product's; SMART v2 scope texts are derived for CapabilityStatement and audit.
+The roles are the product's; SMART v2 scope texts are derived for CapabilityStatement and audit.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Door(StrEnum):
     CDS = "cds"
     DICOM_IN = "dicom-in"
     DICOM_OUT = "dicom-out"
-    OPERATE = "operate"
+    METRICS = "metrics"
 
 
 _CLINICAL = (
@@ -61,6 +61,7 @@ REACH: dict[Role, Reach] = {
     ),
     Role.PLATFORM: Reach(None, frozenset(), frozenset({Door.FHIR, Door.DICOM_OUT}), "PUBHLTH", "system/*.rs"),
     Role.ADMIN: Reach(None, None, frozenset(Door), "HOPERAT", "system/*.*"),
+    Role.MONITOR: Reach(frozenset(), frozenset(), frozenset({Door.METRICS}), "HSYSADMIN", ""),
 }
 
 PURPOSES = frozenset({"TREAT", "ETREAT", "BTG", "HPAYMT", "HOPERAT", "PUBHLTH", "PATRQT", "HRESCH", "HSYSADMIN"})

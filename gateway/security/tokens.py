@@ -57,8 +57,8 @@ def credential(entry: Token) -> Credential:
     if entry.role not in {role.value for role in Role}:
         raise ConfigError(
             f"{place}.role",
-            "one of doctor, vendor, platform, admin",
-            detail_zh="只能是 doctor、vendor、platform、admin。",
+            f"one of {', '.join(Role)}",
+            detail_zh=f"只能是 {'、'.join(Role)}。",
         )
     if entry.token_sha256 and not _HASH.fullmatch(entry.token_sha256):
         raise ConfigError(
@@ -104,7 +104,7 @@ class TokenBook:
 
 
 def demo_tokens(home: Path) -> dict[str, str]:
-    """Tokens of the four roles for the demo in `home`: random at the first start, the same afterwards.
+    """Tokens of the roles for the demo in `home`: random at the first start, the same afterwards.
 
     Kept in `home/tokens.json`, readable by its owner alone.
     """
@@ -122,8 +122,14 @@ def demo_tokens(home: Path) -> dict[str, str]:
 
 
 def demo_credentials(tokens: Mapping[str, str], *, doctor_member: str, platform_member: str = "") -> list[Credential]:
-    """The four accounts of the demo; the doctor works at `doctor_member`."""
-    names = {"doctor": "演示医生", "vendor": "演示厂商", "platform": "区域平台", "admin": "演示管理员"}
+    """The accounts of the demo, one a role; the doctor works at `doctor_member`."""
+    names = {
+        "doctor": "演示医生",
+        "vendor": "演示厂商",
+        "platform": "区域平台",
+        "admin": "演示管理员",
+        "monitor": "演示监控",
+    }
     members = {"doctor": doctor_member, "platform": platform_member}
     return [
         Credential(

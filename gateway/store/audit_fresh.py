@@ -102,6 +102,11 @@ class FreshRows:
             job()
 
     # ---- chaining ----------------------------------------------------------------------------
+    @property
+    def newest(self) -> int:
+        """Number of the last row on disk."""
+        return self._last
+
     def after(self, chained: int, limit: int) -> list[tuple[int, bytes]]:
         """The next rows behind the last chained one; those up to it are not asked for again."""
         self._chained = max(self._chained, chained)

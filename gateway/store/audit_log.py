@@ -113,6 +113,9 @@ class AuditBook(Protocol):
     async def disclosures(self, after: int, limit: int) -> list[tuple[int, bytes]]:
         """Disclosures with their numbers, oldest first."""
 
+    async def disclosures_after(self, number: int) -> int:
+        """How many there are behind a number."""
+
     async def disclosures_by_number(self, wanted: Sequence[int]) -> dict[int, bytes]:
         """Disclosures."""
 
@@ -206,6 +209,12 @@ class AuditLog:
         """The end of the chain."""
         end = await self._book.end()
         return Head(end.n, end.mac.hex())
+
+    async def unchained(self) -> int:
+        """How many committed rows are not sealed yet: what was said in the last second, unless sealing fails."""
+        last = (await self._book.end()).last
+        said = await self._book.disclosures_after(last[DISCLOSURE])
+        return said + await self._engine.effects_after(last[EFFECT])
 
     async def verify(self) -> Verdict:
         """Walk the chain from the start against the rows themselves."""

@@ -61,6 +61,10 @@ class SqliteAudit:
         """Those not chained yet."""
         return self._fresh.after(after, limit)
 
+    async def disclosures_after(self, number: int) -> int:
+        """By the number of the newest."""
+        return max(0, self._fresh.newest - number)
+
     async def disclosures_by_number(self, wanted: Sequence[int]) -> dict[int, bytes]:
         """Chained ones."""
         sql = (

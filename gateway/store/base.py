@@ -19,6 +19,7 @@ from msgspec import Struct
 from ..errors import Conflict
 from ..model.context import AccessContext
 from ..model.query import Query
+from .figures import Figures
 
 NO_TILL = 1 << 62
 """`till_tx` of a current version."""
@@ -485,6 +486,9 @@ class Store(Protocol):
 
     async def freshness(self) -> dict[str, datetime]:
         """Per member, the instant of the newest row it sent."""
+
+    async def figures(self) -> Figures:
+        """What an operator watches."""
 
     def horizon(self) -> tuple[int, datetime]:
         """The newest committed transaction and its instant; nothing can still commit at or below it."""

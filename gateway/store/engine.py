@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 from msgspec import Struct
 
 from .base import Committed, Delete, Kept, Move, Occupied, Once, PackedPut, RecordPut, SourceRecordRow, Wording, fh_of
+from .figures import Commits
 from .young import Young
 from .zone import Group, Stretch, Zone
 
@@ -29,6 +30,11 @@ DAY_MS = 86_400_000
 """How long the answer under an Idempotency-Key is kept."""
 RETIRED, DELETED = 1, 2
 """Bits of `Row.flags`: a superseded or provisional Patient; a version that says "deleted"."""
+
+CURRENT_BY_TYPE = (
+    f"SELECT name.text, sum(size.live) FROM size JOIN name ON name.no = size.typ WHERE size.flags & {DELETED} = 0"
+    " GROUP BY name.text HAVING sum(size.live) > 0"
+)
 
 
 def home_of(fh: int) -> int:
@@ -346,6 +352,13 @@ class Engine(Protocol):
         None when what a caller sees depends on more than the row.
         """
 
+    async def current_by_type(self) -> dict[str, int]:
+        """How many resources there are now, at no cost a row."""
+
+    @property
+    def commits(self) -> Commits:
+        """What this process committed."""
+
     async def wordings(self, type_: str, param: int, start: str, limit: int) -> list[int] | None:
         """Postings one of which every row carries that has a code in words beginning so; None for more than `limit`."""
 
@@ -415,6 +428,9 @@ class Engine(Protocol):
 
     async def effects(self, after: int, limit: int) -> list[tuple[int, bytes]]:
         """Encoded audit rows of effects with their numbers, oldest first."""
+
+    async def effects_after(self, number: int) -> int:
+        """How many effects there are behind a number."""
 
     async def effects_by_number(self, numbers: Sequence[int]) -> dict[int, bytes]:
         """Encoded audit rows of effects."""

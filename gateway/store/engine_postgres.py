@@ -31,6 +31,7 @@ from .engine import (
     puts_of,
     tallied,
 )
+from .figures import Commits
 from .pages import Pages
 from .postgres_beside import Beside
 from .postgres_commit import MOVABLE
@@ -85,6 +86,11 @@ class PostgresEngine(Beside):
     def pages(self) -> Pages:
         """True as of the last moment asked for."""
         return self._known.pages
+
+    @property
+    def commits(self) -> Commits:
+        """Of this process."""
+        return self._committer.commits
 
     # ---- helpers -----------------------------------------------------------------------------
     async def _rows(self, sql: str, values: Bound, *, steady: bool = False) -> list[Row]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import json
@@ -93,10 +94,10 @@ class SqliteInbox:
     """`<directory>/inbox.db`; implements `Messages` for the one process that works on it."""
 
     def __init__(self, directory: Path) -> None:
-        path = str(directory / "inbox.db")
-        self._writer = GroupWriter(path)
+        self._path = str(directory / "inbox.db")
+        self._writer = GroupWriter(self._path)
         self._writer.connection.execute(_SCHEMA)
-        self._reader = connect(path, writer=False)
+        self._reader = connect(self._path, writer=False)
         newest = self._reader.execute("SELECT max(seq) FROM message").fetchone()
         self._last = int(newest[0] or 0) if newest else 0
         self._held: set[int] = set()
@@ -259,15 +260,8 @@ class SqliteInbox:
         return [_entry(row) for row in self._reader.execute(sql, (*values, limit))]
 
     async def counts(self) -> dict[tuple[str, str], int]:
-        """How many messages by (source, state); only indexes are read, never the messages that are done."""
-        out: dict[tuple[str, str], int] = {}
-        done = dict(self._reader.execute("SELECT source, count(*) FROM message GROUP BY source"))
-        for number, index in ((0, "message_backlog"), (2, "message_stuck"), (3, "message_parked")):
-            sql = f"SELECT source, count(*) FROM message INDEXED BY {index} WHERE state = {number} GROUP BY source"
-            for source, count in self._reader.execute(sql):
-                out[source, STATES[number].value] = count
-                done[source] = done.get(source, 0) - count
-        return out | {(source, State.PROCESSED.value): count for source, count in done.items() if count > 0}
+        """How many messages by (source, state), counted beside the loop: one of the indexes has every message."""
+        return await asyncio.to_thread(_counts, self._path)
 
     async def reasons(self) -> list[str]:
         """Codes for which messages are quarantined now."""
@@ -322,6 +316,19 @@ def _reopen(db: apsw.Connection, wanted: str) -> int:
         "UPDATE message SET state=0, reason=?, outcome='' WHERE body <> x'' AND seq IN (SELECT value FROM json_each(?))"
     )
     return _changes(db, sql, REPLAY, wanted)
+
+
+def _counts(path: str) -> dict[tuple[str, str], int]:
+    """All of one moment; only indexes are read, never the messages that are done."""
+    out: dict[tuple[str, str], int] = {}
+    with contextlib.closing(connect(path, writer=False)) as db, db:
+        done = dict(db.execute("SELECT source, count(*) FROM message GROUP BY source"))
+        for number, index in ((0, "message_backlog"), (2, "message_stuck"), (3, "message_parked")):
+            sql = f"SELECT source, count(*) FROM message INDEXED BY {index} WHERE state = {number} GROUP BY source"
+            for source, count in db.execute(sql):
+                out[source, STATES[number].value] = count
+                done[source] = done.get(source, 0) - count
+    return out | {(source, State.PROCESSED.value): count for source, count in done.items() if count > 0}
 
 
 def _changes(db: apsw.Connection, sql: str, *values: Any) -> int:

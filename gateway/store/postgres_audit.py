@@ -71,6 +71,11 @@ class PostgresAudit:
         sql = "SELECT seq, said FROM disclosure WHERE seq > %s ORDER BY seq LIMIT %s"
         return await self._database.select(sql, (after, limit))
 
+    async def disclosures_after(self, number: int) -> int:
+        """How many there are behind a number."""
+        found = await self._database.one("SELECT count(*) FROM disclosure WHERE seq > %s", (number,))
+        return int(found[0]) if found else 0
+
     async def disclosures_by_number(self, wanted: Sequence[int]) -> dict[int, bytes]:
         """Disclosures."""
         sql = "SELECT seq, said FROM disclosure WHERE seq = ANY(%s::int8[])"

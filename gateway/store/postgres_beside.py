@@ -7,6 +7,7 @@ from datetime import datetime
 
 from .base import Kept, SourceRecordRow
 from .bodies import dictionary_hash, instant_of
+from .engine import CURRENT_BY_TYPE
 from .packing import kept_answer
 from .postgres_database import Database, run, transaction, translated
 from .postgres_sql import Bound
@@ -50,10 +51,19 @@ class Beside:
         sql = "SELECT seq, said FROM effect WHERE seq > %s ORDER BY seq LIMIT %s"
         return await self.database.select(sql, (after, limit))
 
+    async def effects_after(self, number: int) -> int:
+        """How many effects there are behind a number."""
+        found = await self.database.one("SELECT count(*) FROM effect WHERE seq > %s", (number,))
+        return int(found[0]) if found else 0
+
     async def effects_by_number(self, numbers: Sequence[int]) -> dict[int, bytes]:
         """Effects by number."""
         sql = "SELECT seq, said FROM effect WHERE seq = ANY(%s::int8[])"
         return dict(await self.database.select(sql, (list(numbers),)))
+
+    async def current_by_type(self) -> dict[str, int]:
+        """Kept by the commits."""
+        return {type_: int(count) for type_, count in await self.database.select(CURRENT_BY_TYPE)}
 
     async def freshness(self) -> dict[str, datetime]:
         """Newest instant by member."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections import deque
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from psycopg import errors
 from ..errors import Conflict
 from .base import Committed
 from .engine import PackedPlan, puts_of
+from .figures import Commits
 from .postgres_commit import Group, Outcome
 from .postgres_database import Database, transaction, translated
 from .postgres_draft import Later, alone
@@ -33,6 +35,7 @@ class Committer:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.commits = Commits()
         self._waiting: deque[_Waiting] = deque()
         self._work: asyncio.Task[None] | None = None
 
@@ -52,8 +55,10 @@ class Committer:
     async def _run(self) -> None:
         while self._waiting:
             group = self._next()
+            began = time.perf_counter()
             try:
                 outcomes = await self._settle([one.plan for one in group])
+                self.commits.add(len(group), time.perf_counter() - began)
             except Exception as fault:  # told to everybody who waits
                 outcomes = [fault] * len(group)
             later = [one for one, outcome in zip(group, outcomes, strict=True) if isinstance(outcome, Later)]

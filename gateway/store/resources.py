@@ -63,6 +63,7 @@ from .engine import (
     Vacant,
 )
 from .engine_sqlite import SqliteEngine
+from .figures import Figures
 from .opened import Opened
 from .past import Historian
 from .reindex import due, reindex
@@ -241,6 +242,11 @@ class ResourceStore:
     async def freshness(self) -> dict[str, datetime]:
         """Per member, the instant of the newest row it sent."""
         return await self._engine.freshness()
+
+    async def figures(self) -> Figures:
+        """What an operator watches."""
+        engine = self._engine
+        return Figures(await engine.current_by_type(), await self.audit_log.unchained(), engine.commits)
 
     def horizon(self) -> tuple[int, datetime]:
         """The newest committed transaction and its instant."""

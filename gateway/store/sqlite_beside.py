@@ -9,6 +9,8 @@ import apsw
 
 from .base import Kept, SourceRecordRow
 from .bodies import dictionary_hash, instant_of
+from .engine import CURRENT_BY_TYPE
+from .figures import Commits
 from .packing import kept_answer
 from .sqlite_sql import numbers
 from .writer import GroupWriter
@@ -48,10 +50,23 @@ class Beside:
         sql = "SELECT seq, row FROM effect WHERE seq > ? ORDER BY seq LIMIT ?"
         return [(row[0], row[1]) for row in self._reader.execute(sql, (after, limit))]
 
+    async def effects_after(self, number: int) -> int:
+        """How many effects there are behind a number."""
+        return int(next(self._reader.execute("SELECT count(*) FROM effect WHERE seq > ?", (number,)))[0])
+
     async def effects_by_number(self, wanted: Sequence[int]) -> dict[int, bytes]:
         """Effects by number."""
         sql = "SELECT seq, CAST(row AS BLOB) FROM effect WHERE seq IN (SELECT value FROM carray(?))"
         return {row[0]: row[1] for row in self._reader.execute(sql, (numbers(wanted),))}
+
+    async def current_by_type(self) -> dict[str, int]:
+        """Kept by the commits."""
+        return dict(self._reader.execute(CURRENT_BY_TYPE))
+
+    @property
+    def commits(self) -> Commits:
+        """Of the one writer."""
+        return self._writer.commits
 
     async def freshness(self) -> dict[str, datetime]:
         """Newest instant by member."""

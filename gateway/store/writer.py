@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 import apsw
 
 from ..errors import StorageFull, StoreError, UnsafeStore
+from .figures import Commits
 
 log = logging.getLogger("gateway.store")
 T = TypeVar("T")
@@ -97,6 +98,7 @@ class GroupWriter:
         (a commit of one row of the store costs a fifth of what a commit of sixteen does).
         """
         self.connection = connect(path, writer=True, cache_mb=cache_mb)
+        self.commits = Commits()
         self._checkpoints = _Checkpointer(path, self.connection, checkpoint_pages)
         self._group, self._gather = group, gather
         self._disk = _Disk(path, keep_free)
@@ -171,11 +173,13 @@ class GroupWriter:
         if not batch:
             return
         answers: list[tuple[Any, BaseException | None]] = []
+        began = time.perf_counter()
         try:
             self.connection.execute("BEGIN IMMEDIATE")
             for jobs in _stretches(batch):
                 answers += self._many(jobs) if len(jobs) > 1 else [self._one(jobs[0])]
             self.connection.execute("COMMIT")
+            self.commits.add(len(batch), time.perf_counter() - began)
         except Exception as fault:  # whatever it is, everybody who waits is told, and this thread lives on
             self._undo()
             error = _translated(fault)

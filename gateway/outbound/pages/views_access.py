@@ -12,7 +12,9 @@ from . import moments
 from .guard import PURPOSES
 from .moments import When
 
-_ROLES = {"doctor": "医生", "vendor": "厂商", "platform": "平台", "admin": "管理员", "source": "来源系统"}
+_ROLES = {
+    "doctor": "医生", "vendor": "厂商", "platform": "平台", "admin": "管理员", "monitor": "监控", "source": "来源系统",
+}  # fmt: skip
 _KINDS = {"rest": "接口", "export": "导出", "login": "登录", "merge": "主索引", "message": "消息", "page": "页面"}
 _SUBTYPES = {
     "summary": "健康摘要",
