@@ -19,6 +19,7 @@ from starlette.routing import Route
 from ..inbox.queue import Inbox
 from ..model.context import AccessContext
 from ..model.directory import Directory
+from ..model.outcome import State
 from ..model.times import Clock
 from ..security.times import RequestTimes
 from ..store.base import Store
@@ -75,13 +76,15 @@ class MessageCounts:
 
 
 async def _messages(parts: MetricsParts, counts: MessageCounts) -> list[Family]:
-    found = sorted((await counts.now()).items())
+    found = await counts.now()
+    # A state nobody is in is told as well: what appears with its first message is no increase to Prometheus.
+    kinds = [(source, state.value) for source in sorted({source for source, _ in found}) for state in State]
     waiting, oldest = await parts.inbox.messages.backlog()
     age = max(0.0, (parts.clock() - oldest).total_seconds()) if oldest else 0
     return [
         gauge(
             "gateway_messages", "Kept messages by source and state; those of all states together are all ever kept.",
-            *[(_of_source(parts, source) | {"state": state}, count) for (source, state), count in found],
+            *[(_of_source(parts, source) | {"state": state}, found.get((source, state), 0)) for source, state in kinds],
         ),
         gauge("gateway_backlog_bytes", "Bytes of messages without an outcome.", ({}, waiting)),
         gauge("gateway_backlog_oldest_seconds", "Age of the oldest message without an outcome.", ({}, age)),

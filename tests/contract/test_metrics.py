@@ -71,6 +71,7 @@ async def test_messages_resources_and_commits_are_counted(gateway: Gateway, http
     found = values(text)
     assert found[f'gateway_messages{{{SOURCE},state="processed"}}'] == 2
     assert found[f'gateway_messages{{{SOURCE},state="quarantined"}}'] == 1
+    assert found[f'gateway_messages{{{SOURCE},state="parked"}}'] == 0
     assert found['gateway_resources{type="Patient"}'] == 2
     assert found['gateway_resources{type="Observation"}'] == 40
     assert found['gateway_member_newest_timestamp_seconds{member="city_first_hospital"}'] >= ANCHOR.timestamp()
