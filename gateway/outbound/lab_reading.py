@@ -9,6 +9,7 @@ from datetime import date, datetime
 from decimal import Decimal
 
 from ..model.directory import Directory
+from ..model.printed import printed_value
 from ..model.ranges import DeclaredRange, DeclaredRanges
 from ..model.resource import Json
 from ..model.systems import EXT_CRITICAL_NOTICE, EXT_VERIFIED_AT, LOINC
@@ -92,7 +93,7 @@ def analysed(body: Json, directory: Directory) -> Analysed:
         name=name,
         number=None if value is None else Decimal(str(value)),
         comparator=str(quantity.get("comparator", "")),
-        unit=str(quantity.get("unit", "")),
+        unit=printed_value(body)[1],
         ucum=str(quantity.get("code", "")),
         at=_moment(body.get("effectiveDateTime")) or _moment(body.get("issued")),
     )
@@ -187,21 +188,13 @@ class Reader:
 
 
 def value_text(body: Json) -> str:
-    """The value as sent, without its unit: `1.20`, `<0.05`, `阴性(-)`, `未测`."""
-    quantity = body.get("valueQuantity")
-    if quantity and "value" in quantity:
-        return f"{quantity.get('comparator', '')}{_digits(quantity['value'])}"
-    if "valueCodeableConcept" in body:
-        return _text(body["valueCodeableConcept"])
-    for key in ("valueString", "valueInteger", "valueDateTime", "valueTime"):
-        if key in body:
-            return str(body[key])
-    return NOT_MEASURED
+    """The value as sent, without its unit: `1.20`, `<0.05`, `1:320`, `阴性(-)`, `未测`."""
+    return printed_value(body)[0] or NOT_MEASURED
 
 
 def full_text(body: Json) -> str:
     """The value as sent with its unit: `6.8 mmol/L`."""
-    return f"{value_text(body)} {body.get('valueQuantity', {}).get('unit', '')}".strip()
+    return f"{value_text(body)} {printed_value(body)[1]}".strip()
 
 
 def body_ranges(body: Json) -> Iterator[Json]:

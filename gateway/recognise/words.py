@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 
+from ..model.printed import printed_value
 from ..model.resource import Json
 from ..model.times import CHINA, parse_fhir
 from .decision import ItemDecision, ReportDecision
@@ -46,18 +46,8 @@ def citation(report: Json, items: Sequence[Json], hospital: str, reason: str = "
 
 
 def value_text(observation: Json) -> str:
-    """The value as sent, with its unit: `72.1 g/L`, `<0.05 ng/mL`, `阴性(-)`; "" when there is none."""
-    quantity = observation.get("valueQuantity")
-    if quantity:
-        number = quantity.get("value", "")
-        digits = format(number, "f") if isinstance(number, Decimal) else str(number)
-        return f"{quantity.get('comparator', '')}{digits} {quantity.get('unit', '')}".strip()
-    if "valueCodeableConcept" in observation:
-        concept = observation["valueCodeableConcept"]
-        return str(concept.get("text") or next((c.get("display", "") for c in concept.get("coding", ())), ""))
-    return next(
-        (str(observation[key]) for key in ("valueString", "valueInteger", "valueDateTime") if key in observation), ""
-    )
+    """The value as sent, with its unit: `72.1 g/L`, `<0.05 ng/mL`, `1:320`, `阴性(-)`; "" when there is none."""
+    return " ".join(filter(None, printed_value(observation)))
 
 
 def _chosen(decisions: Sequence[ItemDecision], by_id: dict[str, Json]) -> list[Json]:

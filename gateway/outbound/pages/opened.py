@@ -10,6 +10,7 @@ from ...errors import NotFound
 from ...model import systems
 from ...model.context import AccessContext
 from ...model.directory import Directory
+from ...model.printed import printed_value
 from ...model.ranges import DeclaredRanges
 from ...model.resource import Json, loads, reference_id
 from ...recognise.decide import ReportDecision, Viewer, decide
@@ -205,11 +206,7 @@ async def _before_correction(parts: PageParts, who: AccessContext, record: Recor
     for item in [o for o in record.observations if o.get("status") in _CORRECTED][:_MOST_CORRECTIONS]:
         versions = await parts.store.history("Observation", item["id"], who, count=8)
         bodies = [loads(v.body) for v in versions if not v.deleted]
-        before = next((b for b in bodies[1:] if _value(b) != _value(item)), None)
+        before = next((b for b in bodies[1:] if printed_value(b) != printed_value(item)), None)
         if before:
             out[item["id"]] = before
     return out
-
-
-def _value(observation: Json) -> object:
-    return observation.get("valueQuantity") or observation.get("valueString") or observation.get("valueCodeableConcept")

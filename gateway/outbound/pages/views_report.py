@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ...model import systems
+from ...model.printed import printed_value
 from ...model.resource import Json, loads, reference_id
 from ...store.base import Resource
 from . import moments
@@ -165,14 +166,9 @@ def _range(observation: Json) -> str:
 
 def value_text(observation: Json) -> tuple[str, str]:
     """(value, unit) exactly as the source printed them; 未做 with its reason when nothing was measured."""
-    quantity = observation.get("valueQuantity")
-    if quantity:
-        return f"{quantity.get('comparator', '')}{quantity.get('value', '')}", str(quantity.get("unit", ""))
-    for element in ("valueString", "valueDateTime", "valueInteger", "valueBoolean"):
-        if element in observation:
-            return str(observation[element]), ""
-    if "valueCodeableConcept" in observation:
-        return concept_text(observation["valueCodeableConcept"]), ""
+    printed = printed_value(observation)
+    if printed[0]:
+        return printed
     absent = observation.get("dataAbsentReason", {})
     return ("未做" + (f"（{concept_text(absent)}）" if concept_text(absent) else ""), "") if absent else ("", "")
 

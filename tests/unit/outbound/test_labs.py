@@ -57,6 +57,18 @@ def creatinine(id: str, value: str, day: str, member: str = M1, **more: Any) -> 
     )
 
 
+# ---- values of more than one number -------------------------------------------------------------
+def test_a_titre_and_a_span_stand_in_their_cells_as_sent() -> None:
+    titre = {"valueRatio": {"numerator": {"value": 1}, "denominator": {"value": 320}}}
+    ends = {side: {"value": value, "unit": "/HP"} for side, value in (("low", 0), ("high", 2))}
+    found = the_grid(
+        an_observation("a", "抗核抗体", None, loinc="5048-4") | titre,
+        an_observation("b", "红细胞", None, loinc="13945-1") | {"valueRange": ends},
+    )
+    cells = {row.key: (c.value, c.unit) for row in found.rows for c in row.cells if c}
+    assert cells == {"5048-4": ("1:320", ""), "13945-1": ("0-2", "/HP")}
+
+
 # ---- units (刘桂兰) ------------------------------------------------------------------------------
 def test_mg_dl_and_umol_stand_on_one_trend_with_the_arithmetic() -> None:
     found = the_grid(

@@ -37,6 +37,12 @@ def test_recognised_items_stand_in_one_sentence_and_refused_ones_by_reason() -> 
     ]
 
 
+def test_a_titre_is_cited_with_both_its_numbers() -> None:
+    titre = {"valueRatio": {"numerator": {"value": 1}, "denominator": {"value": 320}}}
+    said = citation(a_report(), [an_observation("a", "抗核抗体", None) | titre], HOSPITAL)
+    assert "抗核抗体 1:320，" in said
+
+
 def test_with_nothing_to_say_there_is_no_sentence() -> None:
     items = [an_observation("x", "某新项目", "1")]
     report = a_report(results=items)

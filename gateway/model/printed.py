@@ -1,0 +1,49 @@
+"""What an Observation says, in the words and digits a person reads: whichever value[x] of R4 it holds."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from .resource import Json
+
+_PLAIN = ("valueString", "valueInteger", "valueDateTime", "valueTime")
+
+
+def printed_value(observation: Json) -> tuple[str, str]:
+    """(value, unit) as sent: `<0.05` `ng/mL`, `1:320`, `0-2` `/HP`, `阴性(-)`; ("", "") when it holds none."""
+    if (quantity := observation.get("valueQuantity", {})).get("value") is not None:
+        return _number(quantity), _unit(quantity)
+    if concept := observation.get("valueCodeableConcept"):
+        return _words(concept), ""
+    if ratio := observation.get("valueRatio"):
+        sides = (ratio.get("numerator", {}), ratio.get("denominator", {}))
+        return ":".join(f"{_number(side)} {_unit(side)}".strip() for side in sides), ""
+    if span := observation.get("valueRange"):
+        return _span(span)
+    if days := observation.get("valuePeriod"):
+        return f"{days.get('start', '')} – {days.get('end', '')}".strip(), ""
+    if "valueBoolean" in observation:
+        return "是" if observation["valueBoolean"] else "否", ""
+    return next((str(observation[key]) for key in _PLAIN if key in observation), ""), ""
+
+
+def _span(span: Json) -> tuple[str, str]:
+    low, high = span.get("low", {}), span.get("high", {})
+    unit = _unit(low) or _unit(high)
+    if low and high:
+        return f"{_number(low)}-{_number(high)}", unit
+    return f">={_number(low)}" if low else f"<={_number(high)}", unit
+
+
+def _number(quantity: Json) -> str:
+    value = quantity.get("value", "")
+    return f"{quantity.get('comparator', '')}{format(value, 'f') if isinstance(value, Decimal) else value}"
+
+
+def _unit(quantity: Json) -> str:
+    return str(quantity.get("unit", ""))
+
+
+def _words(concept: Json) -> str:
+    shown = (str(c.get("display") or c.get("code") or "") for c in concept.get("coding", ()))
+    return str(concept.get("text") or next((s for s in shown if s), ""))
