@@ -323,10 +323,21 @@ def result(setting: Setting, options: Mapping[str, str]) -> Call:
 
     def make(value: str, unit: str = "", item: str = "") -> Value:
         printed, code = resolve(unit, item)
-        out = results.by_shape(value.strip(), printed, code)
-        return unknown_unit(out, printed) if printed and not code and "valueQuantity" in out else out
+        return unit_told(results.by_shape(value.strip(), printed, code), printed, code)
 
     return make
+
+
+def unit_told(value: Json, printed: str, code: str) -> Value:
+    """The value of a result; with a finding when its unit is not known, or has no place beside a value of that kind."""
+    if not printed or "dataAbsentReason" in value:
+        return value
+    if "valueQuantity" in value or "valueRange" in value:
+        return value if code else unknown_unit(value, printed)
+    unit = printed[:20]
+    zh = f"结果不是数值，FHIR R4 没有写单位的位置，单位“{unit}”没有写入。"
+    en = f"The result is no number; R4 has no place for its unit {unit!r}, which is left out."
+    return Noted(value, "GW-MAP-013", zh, en, "information")
 
 
 def unknown_unit(value: Value, printed: str) -> Noted:

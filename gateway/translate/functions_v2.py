@@ -150,35 +150,36 @@ def value(setting: Setting, options: Mapping[str, str]) -> Call:
         if field in ("", '""'):
             return results.absent("unknown")
         if kind in _CODED_TYPES:
-            return {"valueCodeableConcept": coded(field)}
+            return base.unit_told({"valueCodeableConcept": coded(field)}, printed, code)
         if kind in _TEXT_TYPES:
-            return {"valueString": lines(setting, {})(field)}
+            return base.unit_told({"valueString": lines(setting, {})(field)}, printed, code)
         if kind in _TIME_TYPES:
             return {"valueDateTime": fhir_from_ts(base.stamp(part(field, 1)), setting.zone)}
         if kind in _PAIRED_TYPES:
-            return _PAIRED_TYPES[kind]([unescape(p) for p in field.split("^")], printed, code, setting.zone)
+            parts = [unescape(p) for p in field.split("^")]
+            return base.unit_told(_PAIRED_TYPES[kind](parts, printed, code, setting.zone), printed, code)
         return _measured(unescape(field.replace("~", "\n")).strip(), kind, printed, code)
 
     return make
 
 
-def _structured(parts: list[str], printed: str, code: str, zone: str) -> Value:
+def _structured(parts: list[str], printed: str, code: str, zone: str) -> Json:
     return results.structured_numeric(parts, printed, code)
 
 
-def _period(parts: list[str], printed: str, code: str, zone: str) -> Value:
+def _period(parts: list[str], printed: str, code: str, zone: str) -> Json:
     """DR: from ^ to."""
     ends = zip(("start", "end"), parts, strict=False)
     return {"valuePeriod": {end: fhir_from_ts(base.stamp(text), zone) for end, text in ends if text}}
 
 
-def _range(parts: list[str], printed: str, code: str, zone: str) -> Value:
+def _range(parts: list[str], printed: str, code: str, zone: str) -> Json:
     """NR: low ^ high."""
     found = [(side, results.number(text)) for side, text in zip(("low", "high"), parts, strict=False)]
     return {"valueRange": {side: results.quantity(one.value, "", printed, code) for side, one in found if one}}
 
 
-def _time(parts: list[str], printed: str, code: str, zone: str) -> Value:
+def _time(parts: list[str], printed: str, code: str, zone: str) -> Json:
     """TM: HHMM[SS]; R4 wants the seconds."""
     digits = parts[0].replace(":", "")[:6].ljust(6, "0")
     if not digits.isdigit() or digits > "235959":
@@ -192,9 +193,11 @@ _PAIRED_TYPES = {"SN": _structured, "DR": _period, "NR": _range, "TM": _time}
 def _measured(text: str, kind: str, printed: str, code: str) -> Value:
     out = results.by_shape(text, printed, code)
     if "valueString" in out and kind in ("NM", "NUM"):
-        zh = "数值型字段里不是数字，按文本保留。"
-        return Noted(out, "GW-MAP-003", zh, "A numeric field holds no number; it is kept as text.")
-    return base.unknown_unit(out, printed) if printed and not code and "valueQuantity" in out else out
+        zh, en = "数值型字段里不是数字，按文本保留", "A numeric field holds no number; it is kept as text"
+        if printed:
+            zh, en = f"{zh}，单位没有写入", f"{en}, without its unit"
+        return Noted(out, "GW-MAP-003", f"{zh}。", f"{en}.")
+    return base.unit_told(out, printed, code)
 
 
 def interpretation(setting: Setting, options: Mapping[str, str]) -> Call:

@@ -37,7 +37,7 @@ _BOUND = re.compile(r"(<=|>=|<|>)\s*([+-]?\d+(?:\.\d+)?)")
 _NEGATIVE = re.compile(r"阴性|^\(?-\)?$|未检出|无反应")
 _WEAK = re.compile(r"弱阳性|^±$|^\+-$|^\+/-$")
 _POSITIVE = re.compile(r"阳性|^\(?[1-4]?\++[1-4]?\)?$|检出|有反应")
-_UNIT_IN_CARETS = re.compile(r"[×x*]?\s*10\^(\d+/\S+)")
+_UNIT_IN_CARETS = re.compile(r"(?:[×xX*]?\s*10|\S*m)\^\d[^\s^]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def absent(reason: str) -> Json:
 
 
 def by_shape(text: str, unit: str, code: str) -> Json:
-    """value[x] fragment from what the text looks like: number, titre, absent, else the text itself."""
+    """value[x] fragment from what the text looks like: number, titre, span of a unit, absent, else the text."""
     plain = half_width(text)
     if plain in _ABSENT:
         out = absent(_ABSENT[plain])
@@ -98,6 +98,9 @@ def by_shape(text: str, unit: str, code: str) -> Json:
     titre = _TITRE.fullmatch(plain)
     if titre:
         return {"valueRatio": {"numerator": {"value": int(titre[1])}, "denominator": {"value": int(titre[2])}}}
+    span = _RANGE.fullmatch(plain) if unit else None  # without one `1-2` may be a grade
+    if span and (low := Decimal(span[1])) < (high := Decimal(span[2])):
+        return {"valueRange": {"low": quantity(low, "", unit, code), "high": quantity(high, "", unit, code)}}
     return {"valueString": text}
 
 
@@ -149,6 +152,6 @@ def reference_range(text: str, unit: str, code: str) -> list[Json]:
 
 
 def printed_unit(text: str) -> str:
-    """The unit as printed; `10^9/L` sent unescaped in a coded field is put together again."""
+    """The unit as printed; `10^9/L` or `…1.73m^2` sent unescaped in a coded field is put together again."""
     found = _UNIT_IN_CARETS.match(text)
     return found[0] if found else text.partition("^")[0]

@@ -89,6 +89,46 @@ def test_every_spelling_of_the_cell_count_unit_is_known(printed: str) -> None:
     assert codes(made["code"]) == {"WBC", "6690-2"}
 
 
+@pytest.mark.parametrize(
+    ("sent", "printed"),
+    [
+        ("X10^9/L", "X10^9/L"),
+        ("10^9个/L", "10^9个/L"),
+        ("10^9/L^^UCUM", "10^9/L"),
+        ("mL/min/1.73m^2", "mL/min/1.73m^2"),
+        ("10*9/L^10的9次方每升^L", "10*9/L"),
+        ("g^克^L", "g"),
+    ],
+)
+def test_a_unit_a_caret_cut_in_two_is_whole_and_a_coded_one_is_its_code(sent: str, printed: str) -> None:
+    assert item(f"OBX|1|NM|K^钾||251|{sent}|||||F")["valueQuantity"]["unit"] == printed
+
+
+@pytest.mark.parametrize("kind", ["ST", "NM", ""])
+def test_a_span_with_a_unit_is_a_range(kind: str) -> None:
+    ends = {"unit": "/HP", "system": "http://unitsofmeasure.org", "code": "/[HPF]"}
+    made = item(f"OBX|1|{kind}|K^红细胞||0-2|/HP|||||F")
+    assert made["valueRange"] == {"low": {"value": 0} | ends, "high": {"value": 2} | ends}
+
+
+@pytest.mark.parametrize(("value", "unit"), [("1-2", ""), ("5-2", "/HP")])
+def test_a_span_that_may_be_something_else_stays_text(value: str, unit: str) -> None:
+    assert item(f"OBX|1|ST|K^红细胞||{value}|{unit}|||||F")["valueString"] == value
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"), [("ST", "1+"), ("TX", "少量"), ("SN", "^1^:^320"), ("CE", "P^阳性"), ("SN", "1^+")]
+)
+def test_a_unit_with_no_place_beside_its_result_is_told(kind: str, value: str) -> None:
+    found = [one for one in draft(oru(f"OBX|1|{kind}|K^钾||{value}|/uL|||||F")).findings if one.code == "GW-MAP-013"]
+    assert [(one.severity, "“/uL”" in one.zh) for one in found] == [("information", True)]
+
+
+def test_words_in_a_numeric_field_say_that_their_unit_is_left_out() -> None:
+    found = draft(oru("OBX|1|NM|K^钾||偏多|/uL|||||F")).findings
+    assert [one.zh for one in found if one.code == "GW-MAP-003"] == ["数值型字段里不是数字，按文本保留，单位没有写入。"]
+
+
 def test_giga_per_litre_is_grams_for_haemoglobin() -> None:
     assert item("OBX|1|NM|HGB^血红蛋白||132|G/L|||||F")["valueQuantity"] == {
         "value": 132, "unit": "G/L", "system": "http://unitsofmeasure.org", "code": "g/L",
