@@ -14,11 +14,12 @@ from typing import Any
 
 from ..model.message import DraftResource
 from ..model.resource import dumps
+from .element_check import check_needed, check_types
 from .expressions import WHOLE, Expressions
 from .formats import Elements, Emit, Format, Session
 from .functions import Setting
 from .json_code import is_constant, literal
-from .mapping import Map, Rule
+from .mapping import SPECIAL_TARGETS, Map, Rule
 from .memo import MemoOfTexts, NotedJson, NotedText
 from .names import Names
 from .periods import Finder, finders
@@ -65,7 +66,10 @@ def compile_map(found: Map, form: Format, setting: Setting, elements: Elements |
     version = version_of(found, setting)
     tables = Noting(setting.tables)
     setting = replace(setting, tables=tables)
+    made = [one for one in found.rules if one.to and one.to not in SPECIAL_TARGETS]
+    check_types(elements, made)
     fast, session, text = _function(found, form, setting, elements, traced=False)
+    check_needed(elements, made)  # after the names of what they do set: a misspelt one is told as that
     return Compiled(
         found,
         version,

@@ -1,4 +1,4 @@
-"""Whether R4 has an element as a mapping writes it: the name, one value or a list, a code of a closed list."""
+"""Whether a rule can make what R4 allows: its type, every element it must have, each name, list and closed code."""
 
 from __future__ import annotations
 
@@ -6,7 +6,33 @@ from collections.abc import Mapping
 
 from .codes import Table
 from .formats import Elements
-from .strict_yaml import Yaml
+from .mapping import Rule
+from .strict_yaml import Yaml, nested
+
+
+def check_types(elements: Elements | None, rules: list[Rule]) -> None:
+    """Raises MappingError for a rule that makes what is no resource of R4."""
+    if elements is None:
+        return
+    types = elements.types()
+    for rule in rules:
+        if rule.to not in types:
+            text, zh = f"R4 has no resource type {rule.to!r}", f"R4 没有资源类型 {rule.to!r}"
+            raise rule.node.fields()["to"].unknown(rule.to, types, text, zh)
+
+
+def check_needed(elements: Elements | None, rules: list[Rule]) -> None:
+    """Raises MappingError for a rule that leaves out what R4 insists on: every message would be refused for it."""
+    if elements is None:
+        return
+    for rule in rules:
+        made = rule.node.get("set")
+        given = nested(made).fields().keys() if made else ()
+        for name in elements.needed(rule.to):
+            stem = name.removesuffix("[x]")
+            if not any(one == name or (name != stem and one.startswith(stem)) for one in given):
+                text = f"R4 wants {rule.to}.{name}, and rule {rule.name!r} does not set it"
+                raise rule.node.error(text, f"R4 要求 {rule.to}.{name}，规则 {rule.name!r} 的 set 里没有写。")
 
 
 def check_element(elements: Elements, path: str, node: Yaml, tables: Mapping[str, Table], *, written: bool) -> None:

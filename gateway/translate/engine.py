@@ -30,7 +30,6 @@ from .formats import Document, Elements, Format
 from .functions import Setting
 from .mapping import Library, Map
 from .periods import day_of
-from .read_csv import csv_kinds
 from .rows import RowFormat
 from .run import Run, Trace
 from .serving import Served, check_served, check_tables, served
@@ -178,7 +177,7 @@ class Mappings:
             if folder in self.directory.members:
                 check_tables(self.library, folder)
                 for found in self._read[folder]:
-                    check_served(self.library, found, self.directory.sources, csv_kinds(self._sources_of(folder)))
+                    check_served(self.library, found, self.directory.sources, self._sources_of(folder))
         return self._read[folder]
 
     def _sources_of(self, member: str) -> list[Source]:

@@ -126,6 +126,12 @@ class Elements(Protocol):
     def names(self, path: str) -> list[str]:
         """The elements below a path, [] for an unknown one."""
 
+    def types(self) -> frozenset[str]:
+        """All resource types."""
+
+    def needed(self, type_: str) -> list[str]:
+        """The elements a resource cannot do without, a choice as `medication[x]`."""
+
     def many(self, path: str) -> bool | None:
         """Whether an element is a list, None when that is not known."""
 

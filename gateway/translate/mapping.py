@@ -203,7 +203,7 @@ class Library:
                 if rules.pop(gone.text(), None) is None:
                     text, zh = f"there is no rule {gone.text()!r} to remove", f"没有可去掉的规则 {gone.text()!r}"
                     raise gone.unknown(gone.text(), rules, text, zh)
-            for rule in (node.get("rules") or Yaml([], node.place)).items():
+            for rule in _once((node.get("rules") or Yaml([], node.place)).items()):
                 rules = _with_rule(rules, rule)
             for field, because in _ignored(node):
                 ignore[field.text()] = because
@@ -223,12 +223,28 @@ def _ignored(node: Yaml) -> Iterator[tuple[Yaml, str]]:
         yield from ((one, because) for one in fields.items())
 
 
+def _once(rules: list[Yaml]) -> Iterator[Yaml]:
+    """The rules of one file. Two of one name are refused: the second would be laid over the first, unseen."""
+    names: set[str] = set()
+    for rule in rules:
+        rule.fields(RULE_KEYS)
+        if (name := _name(rule)) in names:
+            zh = f"规则 {name!r} 在这个文件里写了两次，请并成一条，或另取名字。"
+            raise rule.error(f"the rule {name!r} stands twice in this file", zh)
+        names.add(name)
+        yield rule
+
+
+def _name(rule: Yaml) -> str:
+    name = rule.word("rule") or rule.word("to").lower()
+    if not name:
+        raise rule.error("a rule needs a name: rule", "规则缺名字：写 rule: 名字。")
+    return name
+
+
 def _with_rule(rules: dict[str, Rule], node: Yaml) -> dict[str, Rule]:
     """Rules with one more: a known name is overridden key by key, a new one is appended or put in place."""
-    node.fields(RULE_KEYS)
-    name = node.word("rule") or node.word("to").lower()
-    if not name:
-        raise node.error("a rule needs a name: rule", "规则缺名字：写 rule: 名字。")
+    name = _name(node)
     old = rules.get(name)
     merged = _override(old.node, node) if old else node
     made = Rule(name, merged)

@@ -13,9 +13,12 @@ from collections.abc import Collection, Container
 from dataclasses import dataclass
 
 from ..errors import MappingError
+from ..model.directory import Source
 from ..model.outcome import Finding
 from .codes import Table
 from .mapping import Library, Map
+from .read_csv import csv_kinds
+from .sources import FORMATS
 from .strict_yaml import Yaml, near_to, read_utf8
 
 _KIND = re.compile(r"[A-Z]{3}\^[A-Z0-9]{3}")
@@ -66,18 +69,21 @@ def _by_segments(kind: str) -> Finding:
     return Finding("GW-MAP-009", "warning", "MSH-9", zh, en)
 
 
-def check_served(library: Library, found: Map, sources: Collection[str], csv_kinds: Collection[str]) -> None:
-    """Refuse what would never serve, and in silence: a kind no message has, a source nobody is, no kind at all."""
-    node = library.yaml(f"{found.name}.yaml")
+def check_served(library: Library, found: Map, sources: Collection[str], own: Collection[Source]) -> None:
+    """Refuse what would never serve, and in silence: a format its sources do not send, a kind no message has, a source
+    nobody is, no kind at all. sources: names of all there are; own: those of the member."""
+    node, known = library.yaml(f"{found.name}.yaml"), csv_kinds(own)
+    if found.serves:
+        _check_format(node, found, {one.format for one in own if one.name in (found.sources or sources)})
     for one in _listed(node, "serves"):
         if found.format == "v2" and one.text() != SEGMENTS and not _KIND.fullmatch(one.text()):
             kind = one.text()
             text = f"{kind!r} is no message kind; write MSH-9.1^MSH-9.2, like ORU^R01"
             raise one.error(text, f"{kind!r} 不是消息类型；按 MSH-9 的前两个成分写，如 ORU^R01。")
-        if found.format == "csv" and one.text() not in csv_kinds:
+        if found.format == "csv" and one.text() not in known:
             text = f"no source names the kind {one.text()!r}; write kind.{one.text()} in its settings"
             zh = f"没有来源写明种类 {one.text()!r}：请在 source.yaml 写 settings: {{kind.{one.text()}: 列名}}"
-            raise one.unknown(one.text(), csv_kinds, text, zh)
+            raise one.unknown(one.text(), known, text, zh)
     for one in _listed(node, "for"):
         if one.text() not in sources:
             raise one.unknown(one.text(), sources, f"there is no source {one.text()!r}", f"没有来源 {one.text()!r}")
@@ -85,6 +91,20 @@ def check_served(library: Library, found: Map, sources: Collection[str], csv_kin
     if not found.serves and found.name not in {parent for parents in beside for parent in parents}:
         text = "the map serves nothing: write serves, like [ORU^R01]"
         raise node.error(text, "这个映射不处理任何消息：请写 serves，如 [ORU^R01]。")
+
+
+def _check_format(node: Yaml, found: Map, sent: Collection[str]) -> None:
+    """sent: formats of the sources the map is for; empty when `for` names nobody, which is told by itself."""
+    at, form = node.get("format") or node, found.format
+    if not form:
+        zh = "缺 format：请用 extends 继承一个映射，或写 format，如 format: csv。"
+        raise at.error("no format: extend a map, or write one, like format: csv", zh)
+    if form not in FORMATS:
+        text, zh = f"format is {form!r}; it must be one of {', '.join(FORMATS)}", f"format 写的是 {form!r}；只能是 "
+        raise at.unknown(form, FORMATS, text, f"{zh}{'、'.join(FORMATS)}")
+    if sent and form not in sent:
+        text = f"the map is for {form}, its sources send {', '.join(sorted(sent))}: it would serve nobody"
+        raise at.error(text, f"这是 {form} 的映射，而它的来源是 {'、'.join(sorted(sent))}：不会用到它。")
 
 
 def check_tables(library: Library, member: str) -> None:

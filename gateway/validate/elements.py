@@ -26,6 +26,15 @@ class R4Elements:
             type_ = found[0]
         return [one.name for one in _elements(type_)] if rest or type_ in resource_types() else []
 
+    def types(self) -> frozenset[str]:
+        """All resource types."""
+        return frozenset(resource_types())
+
+    def needed(self, type_: str) -> list[str]:
+        """`DiagnosticReport` → code, status; a choice as `medication[x]`."""
+        needed = (f"{one.choice}[x]" if one.choice else one.name for one in elements(type_) if one.least)
+        return sorted(set(needed))
+
     def many(self, path: str) -> bool | None:
         """Whether the element is a list; None for an unknown path, or a choice named without its type."""
         found = _found(path)

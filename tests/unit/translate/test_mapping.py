@@ -12,6 +12,7 @@ from gateway.shipped import shipped
 from gateway.translate.engine import Mappings
 from gateway.translate.mapping import Library
 from gateway.translate.strict_yaml import parse
+from gateway.validate.elements import R4Elements
 
 SOURCE = "name: 甲医院\nlevel: secondary\nsources:\n  jia:\n    format: v2\n"
 BASE = """format: v2
@@ -108,22 +109,9 @@ def test_faults_of_rules_name_file_and_line(folder: Path, change: tuple[str, str
 
 
 def test_an_element_r4_does_not_have_is_refused_when_the_definitions_are_at_hand(folder: Path) -> None:
-    class Definitions:
-        def knows(self, path: str) -> bool:
-            return path != "Observation.stauts"
-
-        def names(self, path: str) -> list[str]:
-            return []
-
-        def many(self, path: str) -> bool | None:
-            return None
-
-        def codes(self, path: str) -> frozenset[str]:
-            return frozenset()
-
     write(folder, "_base/v2/oru.yaml", BASE.replace("status: final", "stauts: final"))
     with pytest.raises(MappingError, match=r"R4 has no element Observation\.stauts"):
-        Mappings.load([folder], elements=Definitions())
+        Mappings.load([folder], elements=R4Elements())
 
 
 def rule(folder: Path, name: str, map_: str = "jia/oru") -> object:

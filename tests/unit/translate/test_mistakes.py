@@ -30,6 +30,7 @@ rules:
 ignore:
   - {field: ZPI-3, because: 收费类别}
 """
+FLAG = "  - {{rule: flag, to: {}, id: [MSH-10], set: {{status: active, subject: $subject}}}}"
 ITEMS = "from,name,unit,specimen,system,code,display,valid-from\n0102,白细胞,10*9/L,B,LOINC,6690-2,白细胞,2026-07-01\n"
 
 
@@ -60,6 +61,12 @@ ITEMS = "from,name,unit,specimen,system,code,display,valid-from\n0102,白细胞,
         ("source.yaml", "    control_id", "    charset: gbkk\n    control_id", 6, "gbkk", "不认识字符集"),
         ("source.yaml", "    control_id", "    timezone: '8'\n    control_id", 6, "UTC offset", "应写成 +08:00"),
         ("source.yaml", "    control_id", "    wait_days: week\n    control_id", 6, "number of days", "应是天数"),
+        ("oru_r01.yaml", "serves:", "format: V2\nserves:", 2, "must be one of", "format 写的是 'V2'；只能是 v2、"),
+        ("oru_r01.yaml", "extends: _base/v2/oru_r01\n", "", 1, "no format", "缺 format"),
+        ("oru_r01.yaml", "serves:", "format: cda\nserves:", 2, "its sources send v2", "它的来源是 v2：不会用到它"),
+        ("oru_r01.yaml", "ignore:", "  - {rule: patient, set: {}}\nignore:", 8, "twice in this file", "写了两次"),
+        ("oru_r01.yaml", "ignore:", f"{FLAG.format('Flagg')}\nignore:", 8, "mean 'Flag'", "没有资源类型 'Flagg'"),
+        ("oru_r01.yaml", "ignore:", f"{FLAG.format('Flag')}\nignore:", 8, "wants Flag.code", "R4 要求 Flag.code"),
         ("oru_r01.yaml", "[ORU^R01]", "[ORU_R01]", 2, "no message kind", "'ORU_R01' 不是消息类型"),
         ("oru_r01.yaml", "serves: [ORU^R01]\n", "", 1, "serves nothing", "不处理任何消息"),
         ("oru_r01.yaml", "rules:", "for: quu\nrules:", 3, "mean 'qu'", "没有来源 'quu'，是不是 'qu'"),
