@@ -73,6 +73,11 @@ _KIND_FROM = {  # where a format says its kind, and what to do when it says none
     ),
 }
 
+# What messages say again with every visit; of these the last row may well differ.
+_STANDING = frozenset(
+    {"AllergyIntolerance", "RelatedPerson", "Coverage", "Account", "Practitioner", "PractitionerRole", "Location"}
+)
+
 
 class Mappings:
     """Maps, tables and the directory of a set of folders."""
@@ -391,15 +396,20 @@ def _fault(compiled: Compiled, root: Any, run: Run, error: Exception) -> Transla
 
 
 def _hidden(resources: list[DraftResource]) -> list[Finding]:
-    """A finding for each result that has the id of another of its message and says something else."""
-    bodies: dict[str, bytes] = {}
+    """A finding for each event that has the id of another of its message and says something else."""
+    bodies: dict[str, object] = {}
     out: list[Finding] = []
     for one in resources:
-        if one.type == "Observation" and bodies.setdefault(one.id, one.body) != one.body:
+        if one.type not in _STANDING and bodies.setdefault(one.id, _said(one)) != _said(one):
             zh = "同一消息里两行有相同的标识，只有后一行有效；请在映射的 id 里加上能区分的字段。"
             en = "Two nodes of one message have the same id; the last counts. Add a field to the rule's id."
-            out.append(Finding("GW-MAP-007", "error", f"Observation/{one.id}", zh, en))
+            out.append(Finding("GW-MAP-007", "error", f"{one.type}/{one.id}", zh, en))
     return out
+
+
+def _said(one: DraftResource) -> object:
+    """What it says; a report without its results: rows of one report each name theirs, and it keeps all of them."""
+    return one.body if one.type != "DiagnosticReport" else {**one.json, "result": None}
 
 
 def _bad(place: str, fault: ValueError) -> BadValue:

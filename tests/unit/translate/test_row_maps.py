@@ -189,6 +189,48 @@ def test_a_file_of_bad_rows_only_is_refused() -> None:
         sent(TOWN, "csv", f"{header}\n{first.replace('2026-03-19', '2026-02-30')}\n")
 
 
+def test_two_rows_that_are_one_visit_and_differ_are_told_an_allergy_said_twice_is_not() -> None:
+    header, row, *_ = case(f"{TOWN}/visits/morning").body.decode("gb18030").splitlines()
+    row = row.replace(",急性咽炎,,", ",急性咽炎,青霉素,")
+    later = row.replace("2026-03-19", "2026-03-18")
+    found = sent(TOWN, "csv", f"{header}\n{row}\n{later}\n")
+    told = {note.place.partition("/")[0] for note in found.findings if note.code == "GW-MAP-007"}
+    assert {"Encounter", "Condition"} <= told
+    assert "AllergyIntolerance" not in told and len(of(found, "AllergyIntolerance")) == 2
+
+
+REPORT_A_ROW = """format: csv
+serves: old
+rules:
+  - {rule: patient, each: rows, to: Patient, id: [号]}
+  - rule: item
+    each: rows
+    to: Observation
+    id: [单, 项目]
+    set: {status: final, code: {text: {from: 项目}}, subject: $subject, valueString: {from: 结果}}
+  - rule: report
+    each: rows
+    to: DiagnosticReport
+    id: [单]
+    set: {status: final, code: {text: 检验}, subject: $subject, conclusion: {from: 结论}, result: {refs: item}}
+"""
+
+
+@pytest.mark.parametrize(("second", "told"), [("正常", []), ("偏高", ["DiagnosticReport"])])
+def test_rows_of_one_report_may_name_each_its_result_but_not_say_otherwise(
+    tmp_path: Path, second: str, told: list[str]
+) -> None:
+    own = tmp_path / "qu"
+    own.mkdir()
+    source = "name: 区医院\nlevel: secondary\nsources:\n  qu:\n    format: csv\n    settings: {kind.old: 号 单}\n"
+    (own / "source.yaml").write_text(source, encoding="utf-8")
+    (own / "old.yaml").write_text(REPORT_A_ROW, encoding="utf-8")
+    mine = Mappings.load([tmp_path, shipped("mappings")], check=False)
+    body = f"号,单,项目,结果,结论\n1,L1,钾,4.2,正常\n1,L1,钠,140,{second}\n".encode()
+    found = mine.translate(RawMessage("k1", "qu", "csv", body, NOW), mine.directory.sources["qu"], IDS, NOW)
+    assert [one.place.partition("/")[0] for one in found.findings] == told
+
+
 def test_each_row_is_its_own_patient() -> None:
     found = draft(f"{TOWN}/visits/twins_with_the_mothers_number")
     assert [one.local_number for one in found.records] == ["T00171", "T00172"]
