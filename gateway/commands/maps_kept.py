@@ -149,9 +149,13 @@ def gaps(args: argparse.Namespace) -> int:
             about = {"kind": gap.kind, "source": gap.source, "what": gap.en, "place": gap.place, "count": gap.count}
             emit(about | {"sample": gap.sample, "message": gap.newest})
         else:
-            print(f"{gap.count:>7}  {gap.kind:<5}  {gap.source}  {gap.newest}  {gap.zh}  {gap.sample}".rstrip())
-    lost = sum(gap.kind == "field" for gap in ranked)
-    say(f"{len(ranked) - lost} 个未映射代码或单位，{lost} 个未用字段 / unmapped codes and units, unused fields")
+            where = f"{gap.zh}  {gap.place}" if gap.kind == "error" else f"{gap.zh}  {gap.sample}"
+            print(f"{gap.count:>7}  {gap.kind:<5}  {gap.source}  {gap.newest}  {where}".rstrip())
+    kinds = Counter(gap.kind for gap in ranked)
+    codes, lost = kinds["code"] + kinds["unit"], kinds["field"]
+    say(f"{codes} 个未映射代码或单位，{lost} 个未用字段 / unmapped codes and units, unused fields")
+    if kinds["error"]:
+        say(f"{kinds['error']} 种错误，出错的行或部分没有入库 / errors; their rows or parts were left out")
     for (source, code), count in sorted(unread.items()):
         zh = GatewayError.of(code).zh
         if code == UnknownSource.code:

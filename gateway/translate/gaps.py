@@ -1,4 +1,5 @@
-"""What mappings still miss, counted over many messages: codes without a standard code, fields nobody used."""
+"""What mappings still miss, counted over many messages: codes without a standard code, fields nobody used, and what
+messages that were taken left out for an error: rows of a file, one of two results with the same id."""
 
 from __future__ import annotations
 
@@ -12,19 +13,20 @@ from .run import Trace
 
 UNMAPPED = "GW-MAP-001"
 _KINDS: dict[str, Literal["code", "unit"]] = {UNMAPPED: "code", "GW-MAP-002": "code", "GW-MAP-004": "unit"}
-_NUMBERS = re.compile(r"\[\d+\]|#\d+$|^row \d+, ")
+_NUMBERS = re.compile(r"\[\d+\]|#\d+$|^row \d+, |(?<=^row) \d+$|(?<=/)[0-9a-f]{26}$")
+_PLACE = re.compile(r" \[(位置：|at ).*\]$")
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """One missing code, unknown unit or lost field of a source. `newest`: the first message counted that has it.
+    """One missing code, unknown unit, lost field or error of a source. `newest`: the first message counted that has it.
 
     what: the sentence of the finding (`zh`, `en`), or the field's place without numbers in both.
     sample: the code as sent with its name and unit, where the caller knew it; never for a lost field, which may
     hold anything.
     """
 
-    kind: Literal["code", "unit", "field"]
+    kind: Literal["code", "error", "field", "unit"]
     source: str
     zh: str
     en: str
@@ -51,10 +53,12 @@ class Gaps:
     ) -> None:
         """One message: its findings and unused fields; `sample`: what stands at the place of a finding."""
         for finding in findings:
-            kind = _KINDS.get(finding.code)
-            if kind:
-                place = without_numbers(finding.place)
+            place = without_numbers(finding.place)
+            if kind := _KINDS.get(finding.code):
                 self._count(Gap(kind, source, finding.zh, finding.en, place, 0, key, sample(finding)))
+            elif finding.severity == "error":
+                zh, en = (f"{finding.code} {_PLACE.sub('', text)}" for text in (finding.zh, finding.en))
+                self._count(Gap("error", source, zh, f"{en} {place}", place, 0, key))
         for field in unused:
             if field.lost:
                 place = without_numbers(field.place)
@@ -66,7 +70,7 @@ class Gaps:
         self._counts[key] = self._counts.get(key, 0) + 1
 
     def ranked(self) -> list[Gap]:
-        """Codes first, then fields, then units; the most frequent first."""
+        """Codes first, then errors, fields, units; the most frequent first."""
         found = [replace(gap, count=self._counts[key]) for key, gap in self._found.items()]
         return sorted(found, key=lambda gap: (gap.kind, -gap.count, gap.source, gap.en))
 

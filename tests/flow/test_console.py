@@ -252,6 +252,16 @@ def test_gaps_name_unmapped_codes_with_a_message_to_look_at(alliance: Alliance) 
     assert found and "X-9981" in page(alliance, f"/console/m/{found[1]}")
 
 
+def test_a_row_that_was_left_out_stands_in_the_log_and_among_the_gaps(alliance: Alliance) -> None:
+    rows = [f"MZ26031{n},T0{n},吴德福,男,1942-01-15,2026-0{n}-10 09:05,全科" for n in (3, 2)]
+    text = "\n".join(["就诊流水号,病人编号,姓名,性别,出生日期,就诊日期,科室", *rows]).replace(
+        "2026-02-10", "2026-02-30"
+    )
+    assert alliance.push("township_health_centre", text.encode(), wait=5).is_success
+    assert "1 处错误" in words(page(alliance, "/console/?source=township_health_centre"))
+    assert "没有入库的部分" in page(alliance, "/console/gaps") and "GW-TRN-004" in page(alliance, "/console/gaps")
+
+
 def test_gaps_show_others_codes_to_nobody_of_another_member(alliance: Alliance) -> None:
     html = alliance.client.get("/console/gaps", headers=alliance.bearer("doctor"))
     assert html.status_code == 403 and "X-9981" not in html.text

@@ -21,6 +21,7 @@ _PAGE = 500
 _SAMPLED = 60
 """Messages translated once more for the page, to see what they sent."""
 _SHOWN = 3
+_CODED = ("code", "unit")
 _KEY = b"console gaps: ids lead nowhere"
 
 
@@ -49,7 +50,8 @@ async def gaps(desk: Desk) -> Response:
         "gaps.html",
         tab="gaps",
         seen=seen,
-        codes=[row for row in rows if row.gap.kind != "field"],
+        codes=[row for row in rows if row.gap.kind in _CODED],
+        errors=[row for row in rows if row.gap.kind == "error"],
         fields=[row for row in rows if row.gap.kind == "field"],
     )
 
@@ -63,7 +65,7 @@ async def _entries(desk: Desk, before: str, limit: int) -> list[Entry]:
 
 async def _rows(desk: Desk, ranked: list[Gap]) -> list[Row]:
     directory = desk.parts.mappings.directory
-    sent = await _sent(desk, [gap for gap in ranked if gap.kind != "field"])
+    sent = await _sent(desk, [gap for gap in ranked if gap.kind in _CODED])
     out = []
     for gap in ranked:
         source = directory.sources.get(gap.source)

@@ -24,7 +24,7 @@ from .words import FORMATS, STATES, Remark, advice, remark, sentence, size_text
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One message of the log."""
+    """One message of the log. wrong: errors for which a part of it, a row of a file, was left out."""
 
     key: str
     at: When
@@ -35,6 +35,7 @@ class Row:
     reason: str
     text: str
     made: str
+    wrong: int
     lost: int
 
 
@@ -92,6 +93,7 @@ def row(entry: Entry, outcome: Outcome | None, directory: Directory, now: dateti
     """One line of the log; a message in the queue shows nothing of what it made before."""
     done = outcome if entry.state is not State.RECEIVED else None
     made = sum(not one.startswith("Provenance/") for one in done.resources) if done else 0
+    wrong = sum(one.severity == "error" for one in done.findings) if done and made else 0
     kind = done.kind if done else ""
     return Row(
         key=entry.key,
@@ -103,6 +105,7 @@ def row(entry: Entry, outcome: Outcome | None, directory: Directory, now: dateti
         reason=entry.reason if entry.state in (State.QUARANTINED, State.PARKED) else "",
         text=sentence(entry.reason),
         made=f"{made} 个资源" if made else "",
+        wrong=wrong,
         lost=sum(one.lost for one in done.unused) if done else 0,
     )
 

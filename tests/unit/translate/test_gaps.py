@@ -25,12 +25,26 @@ def test_codes_come_first_and_the_frequent_before_the_rare() -> None:
     ]
 
 
+def test_what_was_left_out_for_an_error_is_counted_by_code_and_column() -> None:
+    gaps = Gaps()
+    for row in (3, 7):
+        place = f"row {row}, column 日期"
+        bad = Finding("GW-TRN-004", "error", place, f"不合规。 [位置：{place}]", f"A value. [at {place}]")
+        gaps.add("csv", "m1", [bad, Finding("GW-TRN-007", "error", f"row {row}", "列数不符。", "columns")], [])
+    assert [(one.kind, one.zh, one.place, one.count) for one in gaps.ranked()] == [
+        ("error", "GW-TRN-004 不合规。", "column 日期", 2),
+        ("error", "GW-TRN-007 列数不符。", "row", 2),
+    ]
+
+
 @pytest.mark.parametrize(
     ("place", "plain"),
     [
         ("OBX[3]-15", "OBX-15"),
         ("PID[1]-3[2].1", "PID-3.1"),
         ("row 7, column 收缩压", "column 收缩压"),
+        ("row 7", "row"),
+        ("Observation/0c472de338d07f2c1428f64145", "Observation/"),
         ("items[2]/DE04.30.019#61", "items/DE04.30.019"),
         ("recordTarget/id[1.14]#18", "recordTarget/id[1.14]"),
     ],
