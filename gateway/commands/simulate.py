@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import ssl
+from contextlib import suppress
 from pathlib import Path
 
 from ..errors import InboundError
@@ -35,7 +36,8 @@ def run_send(args: argparse.Namespace) -> int:
         say(f"{host}:{port}: TLS 没有建立，请核对双方证书与 CA / TLS failed: {fault.reason or fault}")
         return Exit.UPSTREAM
     except (OSError, TimeoutError, asyncio.IncompleteReadError) as fault:
-        say(f"{host}:{port}: 没有收到 MLLP 应答，请核对地址，网关是否在运行 / no answer ({type(fault).__name__})")
+        also = "，对方是不是 TLS 端口" if args.tls else ""
+        say(f"{host}:{port}: 没有收到 MLLP 应答，请核对地址，网关是否在运行{also} / no answer ({type(fault).__name__})")
         return Exit.UPSTREAM
     for answer in answers:
         print(answer.decode(peek_v2(answer).charset, "replace").replace("\r", "\n").rstrip())
@@ -77,6 +79,11 @@ async def _listen(host: str, port: int, count: int) -> None:
     seen = 0
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # A line still open when we stop is cancelled; asyncio would print that as an error of ours.
+        with suppress(asyncio.CancelledError):
+            await answer(reader, writer)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal seen
         frames = Frames()
         while data := await reader.read(65536):

@@ -50,12 +50,15 @@ def run_try(args: argparse.Namespace) -> int:
     """Every file; exit 5 when one could not be translated."""
     mappings = mappings_of(args.mappings)
     source = source_of(mappings, args.source)
+    paths = [path for name in args.files for path in files_below(Path(name))]
+    if not paths:
+        say("没有文件可译，目录是空的 / no file: the folder is empty")
+        return Exit.USAGE
     failed = 0
-    for name in args.files:
-        for path in files_below(Path(name)):
-            for answer in _tried(path, mappings, source):
-                failed += answer["outcome"] != "ok"
-                print(dumps(answer).decode()) if args.json else _show(answer, source)
+    for path in paths:
+        for answer in _tried(path, mappings, source):
+            failed += answer["outcome"] != "ok"
+            print(dumps(answer).decode()) if args.json else _show(answer, source)
     return Exit.PARTIAL if failed else Exit.OK
 
 

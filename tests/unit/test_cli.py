@@ -7,6 +7,8 @@ import asyncio
 import json
 import re
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import datetime
 from itertools import pairwise
@@ -90,6 +92,26 @@ def test_a_port_nobody_listens_on_is_no_answer(tmp_path: Path) -> None:
 def test_a_home_without_a_gateway_is_named_and_left_as_it_was(words: tuple[str, ...], tmp_path: Path) -> None:
     assert main([*words, "--home", str(tmp_path)]) == Exit.CONFIG
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_folder_is_said_to_be_empty(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["try", str(tmp_path)]) == Exit.USAGE
+    assert "目录是空的" in capsys.readouterr().err
+
+
+def test_listening_ends_without_a_word_from_python_though_a_line_is_open(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "gateway", "listen", "--port", "0", "--count", "1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as listening:
+        assert listening.stderr
+        port = int(listening.stderr.readline().decode().rpartition(":")[2])
+        with (
+            socket.create_connection(("127.0.0.1", port)) as idle,
+            socket.create_connection(("127.0.0.1", port)) as line,
+        ):
+            line.sendall(b"\x0bMSH|^~\\&|A|B|C|D|20260309||ADT^A01|1|P|2.4\r\x1c\r")
+            assert b"MSA|AA|1" in line.recv(4096)
+            assert listening.wait(timeout=30) == Exit.OK and idle
+        assert listening.stderr.read() == b""
 
 
 def test_a_taken_port_is_a_matter_of_configuration() -> None:
