@@ -366,8 +366,8 @@ def _spliced(version: int, ms: int) -> tuple[datetime, bytes]:
     return at, f'","meta":{{"versionId":"{version}","lastUpdated":"{instant_text(at)}"'.encode()
 
 
-def to_resource(row: Row, codec: Codec) -> Resource:
-    """One version with its whole JSON: `id` and `meta` follow `resourceType`."""
+def to_resource(row: Row, codec: Codec, patient: str = "") -> Resource:
+    """One version with its whole JSON: `id` and `meta` follow `resourceType`. patient: whom it is about, where known."""
     _, _, type_, flags, member, _, version, ms, _, src, _, id_, _, frame = row
     at, head = _spliced(version, ms)
     if flags & DELETED:
@@ -377,7 +377,9 @@ def to_resource(row: Row, codec: Codec) -> Resource:
     body, start = said[cut + 1 :], _start(type_)
     more = b"," if cut > 2 else b""
     whole = b"".join((start, b',"id":"', id_.encode(), head, more, said[1:cut], body[len(start) :]))
-    return Resource(type_, id_, version, at, member, src, whole, False, subject_of(type_, id_, body))
+    if not patient or type_ == "Patient":
+        patient = subject_of(type_, id_, body)
+    return Resource(type_, id_, version, at, member, src, whole, False, patient)
 
 
 @cache

@@ -56,8 +56,8 @@ class Compiled:
     all, none: postings, a group a condition; match: the same, whole. spans: date ranges of ordered tables every match
     overlaps. reaches: of each group every match has a number in one. updated: bounds (ms) on the instant; exactly: they
     say all that `instants` say. among: fhs every match is one of. absent: bits of `Keys.present` that must be off
-    (True) or on. patient: fh of the one Patient it is about, 0 = a population; person_words: the postings that say so.
-    homes: of a few Patients one of whom every match refers to, the fh and person of each; () = says nothing.
+    (True) or on. patient: fh of the one Patient it is about, 0 = a population; subject: their id; person_words: the
+    postings that say so. homes: of a few Patients one of whom every match refers to, the fh and person of each; () = says nothing.
     """
 
     all: list[tuple[int, ...]] = field(default_factory=list)
@@ -73,6 +73,7 @@ class Compiled:
     updated: tuple[int, int] = _FOREVER
     exactly: bool = True
     patient: int = 0
+    subject: str = ""
     person_words: tuple[int, ...] = ()
     homes: tuple[tuple[int, int], ...] = ()
     granted: tuple[int, ...] = ()
@@ -193,7 +194,7 @@ def _inside(out: Compiled, within: str) -> None:
     words = (hash64("compartment", type_, id_),)
     out.all.append(words)
     if type_ == "Patient":
-        out.patient, out.person_words = fh_of(type_, id_), words
+        out.patient, out.subject, out.person_words = fh_of(type_, id_), id_, words
 
 
 async def _link(out: Compiled, type_: str, one: Chain | Has, links: Links, sight: Sight) -> None:
@@ -222,7 +223,7 @@ def _add(out: Compiled, type_: str, one: Filter) -> None:
     _tests(out, made)
     patient = _named(one, one.values[0]) if len(one.values) == 1 else ""
     if patient and not out.patient and made.postings:
-        out.patient, out.person_words = fh_of("Patient", patient), made.postings
+        out.patient, out.subject, out.person_words = fh_of("Patient", patient), patient, made.postings
     if one.code == "_lastUpdated" and not one.modifier:
         stretch = _bounds(one.values[0]) if len(one.values) == 1 else None
         low, high = stretch or _FOREVER

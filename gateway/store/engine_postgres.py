@@ -54,6 +54,7 @@ from .postgres_sql import (
     sight_sql,
     sizes_sql,
     split,
+    table_of,
     types_sql,
 )
 from .postgres_upkeep import indexed, purge
@@ -282,7 +283,7 @@ class PostgresEngine(Beside):
             place = f" AND (r.from_tx, r.person, r.seq) {'>' if ascending else '<'} (%s, %s, %s)"
             at = (after[0], *split(after[1]))
         sql = (
-            f"SELECT {WITH_BODY if bodies else WITHOUT_BODY} FROM version r"
+            f"SELECT {WITH_BODY if bodies else WITHOUT_BODY} FROM {table_of((type_,))} r"
             f" WHERE r.typ = %s AND r.from_tx BETWEEN %s AND %s{place}"
             f" AND {where}{also} {OLDEST if ascending else NEWEST} LIMIT %s"
         )
@@ -339,7 +340,8 @@ class PostgresEngine(Beside):
         """Rows by the GIN index, or along the table where the server knows that nearly all rows match."""
         where, values = sight_sql(sight)
         asked, words = match_sql(Match(match.all, match.none), by_postings=True)
-        sql = f"SELECT {WITHOUT_BODY} FROM version r WHERE {where}{asked}{types_sql(types, found=True)} LIMIT %s"
+        rows_of = f"{table_of(types)} r WHERE {where}{asked}{types_sql(types, found=True)}"
+        sql = f"SELECT {WITHOUT_BODY} FROM {rows_of} LIMIT %s"
         rows = await self._rows(sql, (*values, *words, limit + 1))
         return None if len(rows) > limit else rows
 
@@ -349,12 +351,13 @@ class PostgresEngine(Beside):
         """Keys of all that is found; the server sorts them, and reads no more rows than are given."""
         where, values = sight_sql(sight)
         asked, words = match_sql(Match(match.all, match.none), by_postings=True)
+        table = table_of((type_,))
         sql = (
-            "WITH hit AS MATERIALIZED (SELECT r.person, r.seq, r.from_tx FROM version r"
+            f"WITH hit AS MATERIALIZED (SELECT r.person, r.seq, r.from_tx FROM {table} r"
             f" WHERE {where}{asked}{types_sql((type_,), found=True)} LIMIT %s)"
             f" SELECT met, {WITH_BODY} FROM (SELECT count(*) AS met FROM hit) AS m LEFT JOIN (SELECT * FROM hit"
             f" WHERE (from_tx, person, seq) < (%s, %s, %s) {NEWEST.replace('r.', '')} LIMIT %s) AS a"
-            f" JOIN version r ON r.person = a.person AND r.seq = a.seq ON met <= %s {NEWEST}"
+            f" JOIN {table} r ON r.person = a.person AND r.seq = a.seq ON met <= %s {NEWEST}"
         )
         place = (below[0], *split(below[1]))
         found = await self.database.select(sql, (*values, *words, limit + 1, *place, first, limit))
@@ -377,7 +380,8 @@ class PostgresEngine(Beside):
         """Counted by the server."""
         where, values = sight_sql(sight)
         also, words = match_sql(match)
-        sql = f"SELECT count(*) FROM version r WHERE r.typ = %s AND r.from_tx BETWEEN %s AND %s AND {where}{also}"
+        rows_of = f"{table_of((type_,))} r WHERE r.typ = %s AND r.from_tx BETWEEN %s AND %s AND {where}{also}"
+        sql = f"SELECT count(*) FROM {rows_of}"
         found = await self.database.one(sql, (number_of(type_), *between, *values, *words))
         return int(found[0])
 

@@ -11,6 +11,7 @@ from ..model.query import Query
 from .compiled import Compiled
 from .cursor import Cursor
 from .engine import Engine, Row, Sight
+from .opened import NOWHERE, Home
 
 SECONDS = 4.8
 """How long a page may take, so that also a refusal is there within five."""
@@ -34,6 +35,11 @@ class Job:
     def wanted(self) -> int:
         """The rows of a page, and one that says whether there are more."""
         return self.query.count + 1
+
+    @property
+    def home(self) -> Home:
+        """That of the one Patient it is about."""
+        return NOWHERE if self.person is None else Home(self.person, self.what.subject)
 
     @property
     def newest_first(self) -> bool:

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import islice
+from typing import NamedTuple
 
 from .base import Resource
 from .bodies import Codec, to_resource
-from .engine import Row
+from .engine import SEQ_BITS, Row
 
 _KEPT_BYTES = 32 * 1024 * 1024
 _OVERHEAD = 500  # of an entry beside its body, about
+
+
+class Home(NamedTuple):
+    """A person's number and the id of their Patient: what lies there is about them, whatever its elements are called."""
+
+    person: int
+    patient: str
+
+
+NOWHERE = Home(-1, "")
 
 
 class Opened:
@@ -27,13 +38,14 @@ class Opened:
         known = self._known.get(row[0])
         return self._fresh(row) if known is None else known
 
-    def all(self, rows: Iterable[Row]) -> list[Resource]:
-        """The same for many."""
+    def all(self, rows: Iterable[Row], home: Home = NOWHERE) -> list[Resource]:
+        """The same for many; of those at home it need not be looked up in their bodies whom they are about."""
         known, fresh = self._known.get, self._fresh
-        return [known(row[0]) or fresh(row) for row in rows]
+        return [known(row[0]) or fresh(row, home) for row in rows]
 
-    def _fresh(self, row: Row) -> Resource:
-        made = self._known[row[0]] = to_resource(row, self._codec)
+    def _fresh(self, row: Row, home: Home = NOWHERE) -> Resource:
+        patient = home.patient if row[0] >> SEQ_BITS == home.person else ""
+        made = self._known[row[0]] = to_resource(row, self._codec, patient)
         self._bytes += len(made.body) + _OVERHEAD
         if self._bytes > self._kept:
             self._forget()

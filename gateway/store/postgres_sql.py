@@ -22,6 +22,8 @@ WITH_BODY = _COLUMNS + "r.body"
 WITHOUT_BODY = _COLUMNS + "''::bytea"
 BY_RID = f"JOIN version r ON r.person = a.rid >> {SEQ_BITS} AND r.seq = (a.rid & {SEQ_MASK})::int4"
 """Joins the rows of `a(rid)`."""
+_DENSE = {"Patient": "patient"}
+"""Types whose versions stand one beside the other in a table of their own as well (migration 0005)."""
 NEWEST = "ORDER BY r.from_tx DESC, r.person DESC, r.seq DESC"
 OLDEST = "ORDER BY r.from_tx, r.person, r.seq"
 _row = Row._make
@@ -118,6 +120,11 @@ def sizes_sql(types: Sequence[str], sight: Sight) -> str:
 def types_sql(types: Sequence[str], *, found: bool = False) -> str:
     """ " AND …" for rows of these types; "" for all. found: by postings, so not to be looked for along the type."""
     return f" AND {_among('r.typ + 0' if found else 'r.typ', types)}" if types else ""
+
+
+def table_of(types: Sequence[str]) -> str:
+    """Where rows of these types are looked for when it is not known whose they are."""
+    return _DENSE.get(types[0], "version") if len(types) == 1 else "version"
 
 
 def _among(column: str, texts: Iterable[str]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from .engine import Match, Placed, Sight, Span
-from .postgres_sql import LONG_MS, WITHOUT_BODY, Bound, match_sql, number_of, sight_sql, split
+from .postgres_sql import LONG_MS, WITHOUT_BODY, Bound, match_sql, number_of, sight_sql, split, table_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,8 @@ class OrderedWalk:
             place = f" AND ({column}, o.person, o.seq) {beyond} (%s, %s, %s)"
             at = (value.encode() if isinstance(value, str) else value, *split(rid))
         sql = (
-            f"SELECT {column}, {WITHOUT_BODY} FROM {table} o JOIN version r ON r.person = o.person AND r.seq = o.seq"
+            f"SELECT {column}, {WITHOUT_BODY} FROM {table} o JOIN {table_of((self.type,))} r"
+            " ON r.person = o.person AND r.seq = o.seq"
             f" WHERE {path}{place} AND {seen}{also} ORDER BY {column}{way}, o.person{way}, o.seq{way} LIMIT %s"
         )
         return sql, (*bound, *at, *moments, *words, self.limit)

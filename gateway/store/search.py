@@ -33,7 +33,7 @@ from .job import Job, between, in_time
 from .judge import Judge
 from .lately import Lately
 from .links import Follow, StoreLinks
-from .opened import Opened
+from .opened import NOWHERE, Opened
 from .order import Order
 from .packing import unpack_keys
 from .pages import Kept
@@ -111,7 +111,8 @@ class Searcher:
         link = self._link(query, Cursor(as_of, int(at.timestamp() * 1000), cursor.born if cursor else now, place))
         late = began + ALONG_S
         included, cut = await includes(self._engine, query, page, sight, late) if query.includes else ([], False)
-        matches, along = tuple(self._opened.all(page)), tuple(self._opened.all(included))
+        home = jobs[0].home if jobs else NOWHERE
+        matches, along = tuple(self._opened.all(page, home)), tuple(self._opened.all(included, home))
         if lasting and pages.turn == turn:
             pages.keep(key, Kept(jobs[0].what, matches, place, _marks(jobs[0])))
         return Page(matches, along, link, total, as_of, at, cut)

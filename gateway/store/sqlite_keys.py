@@ -41,10 +41,10 @@ def at_home(
     where, values = sight_sql(sight, names)
     also, words = match_sql(match)
     sql = (
-        f"SELECT {columns} FROM {source} {key} >= ? AND {key} < ? AND {where}{types_sql(types, names)}{also}"
+        f"SELECT {columns} FROM {source} {key} >= ? AND {key} < ?{types_sql(types, names)}{also} AND {where}"
         f" ORDER BY {key} DESC LIMIT ?"
     )
-    return sql, (*asked, first, top, *values, *words, limit)
+    return sql, (*asked, first, top, *words, *values, limit)
 
 
 def newest_of(

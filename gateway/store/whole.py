@@ -16,7 +16,7 @@ from .base import Whole, WholePage, fh_of, hash64, param_number
 from .bodies import instant_of
 from .engine import NOTHING, RETIRED, SEQ_BITS, Engine, Match, Row, Sight
 from .index import params
-from .opened import Opened
+from .opened import NOWHERE, Home, Opened
 from .packing import refs_of, unpack_keys
 from .search import sight_of
 from .totals import GATHER
@@ -45,7 +45,8 @@ class Records:
         shown = rows[: asked.count]
         place = _after(shown, asked, person, fh) if len(rows) > asked.count else None
         along = tuple(self._opened.all(await self._along(asked, shown, sight)))
-        return WholePage(tuple(self._opened.all(await self._filled(shown, sight))), along, place, as_of, at)
+        home = NOWHERE if person is None else Home(person, asked.id)
+        return WholePage(tuple(self._opened.all(await self._filled(shown, sight), home)), along, place, as_of, at)
 
     async def _along(self, asked: Whole, rows: list[Row], sight: Sight) -> list[Row]:
         wanted = {fh: None for row in rows for number, fh in refs_of(row.keys) if number in _leading_out(row.type)}
