@@ -367,7 +367,7 @@ def _spliced(version: int, ms: int) -> tuple[datetime, bytes]:
 
 
 def to_resource(row: Row, codec: Codec, patient: str = "") -> Resource:
-    """One version with its whole JSON: `id` and `meta` follow `resourceType`. patient: whom it is about, where known."""
+    """One version with its whole JSON: `id` and `meta` follow `resourceType`. patient: whom it is about, if known."""
     _, _, type_, flags, member, _, version, ms, _, src, _, id_, _, frame = row
     at, head = _spliced(version, ms)
     if flags & DELETED:

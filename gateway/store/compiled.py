@@ -57,7 +57,8 @@ class Compiled:
     overlaps. reaches: of each group every match has a number in one. updated: bounds (ms) on the instant; exactly: they
     say all that `instants` say. among: fhs every match is one of. absent: bits of `Keys.present` that must be off
     (True) or on. patient: fh of the one Patient it is about, 0 = a population; subject: their id; person_words: the
-    postings that say so. homes: of a few Patients one of whom every match refers to, the fh and person of each; () = says nothing.
+    postings that say so. homes: of a few Patients one of whom every match refers to, the fh and person of each; () says
+    nothing.
     """
 
     all: list[tuple[int, ...]] = field(default_factory=list)

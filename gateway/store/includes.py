@@ -9,9 +9,10 @@ from msgspec.structs import replace
 
 from ..model.query import Include, Query
 from ..validate.definitions import resource_types
-from .base import hash64, param_number
+from .base import param_number
 from .engine import Engine, Match, Row, Sight
 from .index import params
+from .index_shared import pointing
 from .packing import unpack_keys
 
 LIMIT = 1_000
@@ -103,4 +104,4 @@ def _words(source: str, code: str, names: list[tuple[str, str]]) -> Iterator[int
             continue
         for type_, id_ in names:
             if not param.targets or type_ in param.targets:
-                yield hash64(param.prefix, "ref", type_, id_)
+                yield from pointing(param, type_, id_)

@@ -21,6 +21,8 @@ from .index_filter import CompiledFilter
 from .index_own import keep, load
 from .index_params import UNSUPPORTED, SearchParam, own_param, params, presence
 from .index_query import ORDERED, compile_filter, sort_key
+from .index_shared import forget as forget_shared
+from .index_shared import posted_as
 from .index_values import Gathered, Target, code_tokens, emitter, split_part, target_of
 
 __all__ = [
@@ -38,7 +40,7 @@ __all__ = [
 ]
 
 _COMPARTMENTS = ("Patient", "Encounter")
-forgets: list[Callable[[], None]] = []
+forgets: list[Callable[[], None]] = [forget_shared]
 """Called when other search parameters come in force, by whoever remembers what was made of them."""
 _META = ("source", "profile", "tag", "security")
 
@@ -129,9 +131,11 @@ def _extractor(resource_type: str) -> Reader:
 
 
 def _planted(param: SearchParam) -> Iterator[Planted]:
+    posts = posted_as(param) == (param,)
     for route in param.routes:
-        target = Target(param, presence(param.type).get(param.code, 0))
-        yield route, partial(emitter(param, route.type, route.owner), target), target.bit
+        target = Target(param, presence(param.type).get(param.code, 0), posts=posts)
+        takes = posts or param.kind == "reference"
+        yield route, partial(emitter(param, route.type, route.owner), target) if takes else None, target.bit
         yield from _untold(param, route, target)
 
 

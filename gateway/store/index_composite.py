@@ -16,6 +16,7 @@ from .base import Keys
 from .index_extract import Reader, reader
 from .index_filter import CompiledFilter, Whole, allow, always
 from .index_params import Part, SearchParam, params
+from .index_shared import posted_as
 from .index_values import Gathered, Target, emitter
 
 _Compile = Callable[[str, str, str], CompiledFilter]
@@ -95,7 +96,8 @@ def _reader(part: Part) -> Reader:
     """Reads the values of a part from one instance."""
     type_ = part.owner
     param = params(type_)[part.code]
-    planted = [(way, partial(emitter(param, way.type, way.owner), Target(param)), 0) for way in part.routes]
+    target = Target(posted_as(param)[0])
+    planted = [(way, partial(emitter(param, way.type, way.owner), target), 0) for way in part.routes]
     return reader(planted)
 
 

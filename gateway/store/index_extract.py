@@ -13,8 +13,8 @@ from ..validate.fhirpath import Route, Step
 from .index_values import Gathered
 
 Reader = Callable[[Any, Gathered], None]
-Planted = tuple[Route, Callable[[Gathered, Any], None], int]
-"""Where, what takes the value there, and the bit that says a value is there (0 = none)."""
+Planted = tuple[Route, Callable[[Gathered, Any], None] | None, int]
+"""Where, what takes the value there (None: nobody), and the bit that says a value is there (0 = none)."""
 
 
 @dataclass(slots=True)
@@ -31,10 +31,11 @@ def reader(planted: Iterable[Planted]) -> Reader:
     space: dict[str, Any] = {"names": _names_type}
     root = _Node()
     for number, (route, call, bit) in enumerate(planted):
-        space[f"c{number}"] = call
         node = _leaf(root, route)
-        node.calls.append(f"c{number}(g, {{v}})")
         node.bits |= bit
+        if call is not None:
+            space[f"c{number}"] = call
+            node.calls.append(f"c{number}(g, {{v}})")
     source = "def extract(r, g):\n" + "\n".join(_lines(root, "r", 1) or ["    pass"]) + "\n"
     exec(compile(source, "<extract>", "exec"), space)
     made: Reader = space["extract"]

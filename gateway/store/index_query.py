@@ -23,6 +23,7 @@ from .index_composite import compile_composite
 from .index_filter import CompiledFilter, Verify, Whole, allow, always, split_escaped, tokens, unescaped, values_at
 from .index_numbers import compile_date, compile_number, compile_quantity
 from .index_params import FULL_TEXT, META, SearchParam, params, presence
+from .index_shared import filtered, pointing, posted_as
 from .index_text import normal, normal_name, sortable
 from .index_values import further, target_of
 
@@ -93,11 +94,11 @@ def _token(param: SearchParam, filter: Filter) -> CompiledFilter:
     if filter.modifier == "text":
         return _token_text(param, filter)
     if filter.modifier == "of-type":
-        return tokens(tuple(_typed_hash(param, value) for value in filter.values))
+        return tokens(tuple(_typed_hash(one, value) for value in filter.values for one in posted_as(param)))
     if filter.modifier == "below" and param.media:
         return _media(param, filter)
     allow(filter, "", "not")
-    hashes = tuple(found for value in filter.values for found in _token_hashes(param, value))
+    hashes = tuple(found for value in filter.values for one in posted_as(param) for found in _token_hashes(one, value))
     made = tokens(hashes)
     if filter.modifier == "not":
         has = made.test
@@ -211,6 +212,7 @@ def _strings(value: Any) -> Iterator[str]:
 # ---- string -------------------------------------------------------------------------------------
 def _string(param: SearchParam, filter: Filter) -> CompiledFilter:
     allow(filter, "", "exact", "contains")
+    param = posted_as(param)[0]
     if filter.modifier == "exact":
         return tokens(tuple(hash64(param.prefix, "=", unescaped(value)) for value in filter.values))
     tight = _tight(param)
@@ -286,16 +288,9 @@ def _reference_hashes(param: SearchParam, type_: str, value: str) -> list[int]:
     if named and named not in resource_types():
         raise BadParameter(param.code, f"{named} is no resource type", detail_zh=f"{named} 不是资源类型")
     if named:
-        return [hash64(param.prefix, "ref", named, id_)] if type_ in ("", named) else []
-    targets = (type_,) if type_ else _targets(param)
-    return [hash64(param.prefix, "ref", target, value) for target in targets]
-
-
-def _targets(param: SearchParam) -> tuple[str, ...]:
-    filtered = {r.steps[-1].target for r in param.routes if r.steps}
-    if filtered and "" not in filtered:
-        return tuple(sorted(filtered))
-    return param.targets or tuple(sorted(resource_types()))
+        return list(pointing(param, named, id_)) if type_ in ("", named) else []
+    targets = (type_,) if type_ else filtered(param) or param.targets or tuple(sorted(resource_types()))
+    return [word for target in targets for word in pointing(param, target, value)]
 
 
 # ---- uri, missing, sort -------------------------------------------------------------------------
@@ -360,6 +355,7 @@ def sort_key(resource_type: str, code: str, descending: bool) -> Callable[[Keys]
     if param.kind in ("number", "quantity"):
         return lambda keys: first(((1, v) for n, unit, v in keys.numbers if n == number and unit == 0), default=(0, 0))
     if param.kind == "string":
+        number = posted_as(param)[0].number
         texts = _leading if _tight(param) else _all
         return lambda keys: first(((1, sortable(text)) for text in texts(keys, number)), default=(0, 0))
     return None

@@ -35,7 +35,9 @@ _LIMIT = 32_768
 _SHORT = Context(prec=40)
 _codes: dict[tuple[str, str | None, str | None], tuple[int, ...]] = {}
 _plain: dict[tuple[str, Any], int] = {}
-_references: dict[tuple[str, str], tuple[int, tuple[int, int], bool] | None] = {}
+_Pointing = tuple[tuple[int, ...], tuple[int, int], bool]
+"""Postings, (parameter number, fh), whether it is a Patient that is pointed to."""
+_references: dict[tuple[str, str], _Pointing | None] = {}
 _wordings: dict[tuple[str, str | None, str | None, str], Wording] = {}
 
 
@@ -56,12 +58,15 @@ class Gathered:
 
 
 class Target:
-    """A parameter as the emitters need it, with its hash prefix, its number and its bit worked out once."""
+    """A parameter as the emitters need it, with its hash prefix, its number and its bit worked out once.
 
-    __slots__ = ("bit", "idn", "number", "prefix")
+    posts: False for a reference whose posting stands under another parameter.
+    """
 
-    def __init__(self, param: SearchParam, bit: int = 0) -> None:
-        self.prefix, self.number, self.bit = param.prefix, param.number, bit
+    __slots__ = ("bit", "idn", "number", "posts", "prefix")
+
+    def __init__(self, param: SearchParam, bit: int = 0, *, posts: bool = True) -> None:
+        self.prefix, self.number, self.bit, self.posts = param.prefix, param.number, bit, posts
         self.idn = f"{param.prefix}|idn"
 
 
@@ -260,15 +265,16 @@ def _reference(t: Target, g: Gathered, v: Any) -> None:
         g.tokens += code_tokens(t.idn, v.identifier.system, v.identifier.value)
 
 
-def _reference_keys(t: Target, text: str) -> tuple[int, tuple[int, int], bool] | None:
+def _reference_keys(t: Target, text: str) -> _Pointing | None:
     type_, id_ = target_of(text)
     if not type_:
         return None
-    return hash64(t.prefix, "ref", type_, id_), (t.number, fh_of(type_, id_)), type_ == "Patient"
+    words = (hash64(t.prefix, "ref", type_, id_),) if t.posts else ()
+    return words, (t.number, fh_of(type_, id_)), type_ == "Patient"
 
 
-def _pointing(g: Gathered, word: int, ref: tuple[int, int], to_patient: bool) -> None:
-    g.tokens.append(word)
+def _pointing(g: Gathered, words: tuple[int, ...], ref: tuple[int, int], to_patient: bool) -> None:
+    g.tokens += words
     g.refs.append(ref)
     if to_patient:
         g.patients.append(ref[1])

@@ -6,17 +6,19 @@ the near side is checked as it is met, so that a page costs what a page costs. E
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Awaitable, Callable
 
 from msgspec.structs import replace
 
 from ..errors import TooCostly
 from ..model.query import Chain, Condition, Filter, Has
-from .base import hash64, param_number
+from .base import param_number
 from .compiled import Check, Compiled, Targets, compiled
 from .engine import SEQ_BITS, Engine, Match, Row, Sight
 from .index import params
 from .index_filter import unescaped
+from .index_shared import pointing, posted_as
 from .index_text import normal, sortable
 from .judge import Judge
 from .packing import unpack_keys
@@ -61,8 +63,8 @@ class StoreLinks:
         if param is None or not param.routes or not all(starts):
             return None
         out: dict[int, None] = {}
-        for start in starts:
-            found = await self._engine.wordings(type_, param.number, start, FEW)
+        for start, posted in itertools.product(starts, posted_as(param)):
+            found = await self._engine.wordings(type_, posted.number, start, FEW)
             if found is None:
                 return None
             out |= dict.fromkeys(found)
@@ -79,7 +81,7 @@ class StoreLinks:
             rows = await self._all(target, what, everywhere, FEW)
             if rows is None:
                 return self._pointing(one.code, dict(ways), everywhere)
-            words |= {hash64(f"{type_}|{one.code}", "ref", row.type, row.id): None for row in rows}
+            words |= {word: None for row in rows for word in pointing(params(type_)[one.code], row.type, row.id)}
             homes |= {row.fh: row.rid >> SEQ_BITS for row in rows if row.type == "Patient"}
         return Targets(tuple(words), tuple(homes.items()) if len(words) == len(homes) <= HOMES else ())
 
@@ -130,8 +132,10 @@ class StoreLinks:
         all_of_them: frozenset[int] | None = None
 
         async def somebody(row: Row) -> bool:
-            word = hash64(f"{one.type}|{one.code}", "ref", row.type, row.id)
-            match = Match((*what.match.all, (word,)), what.match.none, what.match.bits)
+            words = pointing(params(one.type)[one.code], row.type, row.id)
+            if not words:
+                return False
+            match = Match((*what.match.all, words), what.match.none, what.match.bits)
             told = await of_theirs(row, match) if row.type == "Patient" else None
             if told is not None:
                 return told

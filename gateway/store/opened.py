@@ -15,7 +15,7 @@ _OVERHEAD = 500  # of an entry beside its body, about
 
 
 class Home(NamedTuple):
-    """A person's number and the id of their Patient: what lies there is about them, whatever its elements are called."""
+    """A person's number and the id of their Patient: what lies there is about them, however its elements say so."""
 
     person: int
     patient: str
