@@ -15,6 +15,7 @@ from .base import Keys, hash64
 from .index_dates import FIRST, LAST, date_range
 from .index_filter import CompiledFilter, allow, always, split_escaped
 from .index_params import SearchParam
+from .index_shared import posted_as
 from .index_units import MOST_TENS, UCUM
 from .index_values import base_unit
 
@@ -102,13 +103,14 @@ def _quantity(filter: Filter, value: str) -> list[tuple[int, _Fits]]:
 
 
 def _numbers(param: SearchParam, ways: list[tuple[int, _Fits]]) -> CompiledFilter:
-    number = param.number
+    numbers = [one.number for one in posted_as(param)]
 
     def test(keys: Keys) -> bool:
-        rows = [(unit, value) for n, unit, value in keys.numbers if n == number]
+        rows = [(unit, value) for n, unit, value in keys.numbers if n in numbers]
         return any(wanted == unit and fits[0](value) for wanted, fits in ways for unit, value in rows)
 
-    return CompiledFilter(None, test, reach=tuple((number, unit, low, high) for unit, (_, low, high) in ways))
+    reach = tuple((number, unit, low, high) for number in numbers for unit, (_, low, high) in ways)
+    return CompiledFilter(None, test, reach=reach)
 
 
 def _number_test(filter: Filter, text: str, worth: Fraction = _ONE) -> _Fits:

@@ -352,10 +352,11 @@ def sort_key(resource_type: str, code: str, descending: bool) -> Callable[[Keys]
     number, first = param.number, max if descending else min
     if param.kind == "date" and param.routes:
         return lambda keys: first(((1, lo) for n, lo, _ in keys.dates if n == number), default=(0, 0))
+    posted = [one.number for one in posted_as(param)]
     if param.kind in ("number", "quantity"):
-        return lambda keys: first(((1, v) for n, unit, v in keys.numbers if n == number and unit == 0), default=(0, 0))
+        return lambda keys: first(((1, v) for n, unit, v in keys.numbers if n in posted and unit == 0), default=(0, 0))
     if param.kind == "string":
-        number = posted_as(param)[0].number
+        number = posted[0]
         texts = _leading if _tight(param) else _all
         return lambda keys: first(((1, sortable(text)) for text in texts(keys, number)), default=(0, 0))
     return None

@@ -1,7 +1,8 @@
-"""Parameters that say the same: where the postings of one serve another, they stand once.
+"""Parameters that say the same: where the keys of one serve another, they are kept once.
 
 R4 gives many elements two parameters: `combo-code` is `code` or `component-code`, `phonetic` is `name`, `patient` is a
-`subject` that names one. Posted under each, they were a third of the postings of a laboratory Observation.
+`subject` that names one. Kept under each, they were a third of the postings of a laboratory Observation, and half of
+its numbers.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ Posted = tuple[SearchParam, ...]
 
 
 def posted_as(param: SearchParam) -> Posted:
-    """The parameters under which its values are posted: itself, another, or several that together have its places."""
+    """The parameters under which its values are kept: itself, another, or several that together have its places."""
     return _shared(param.type).get(param.code, (param,))
 
 
@@ -92,4 +93,10 @@ def _unfiltered(way: Route) -> Route:
     return Route((*way.steps[:-1], replace(way.steps[-1], target="")), way.type)
 
 
-_SERVED = {"token": _by_several, "string": _by_another, "reference": _by_wider}
+_SERVED = {
+    "token": _by_several,
+    "quantity": _by_several,
+    "number": _by_several,
+    "string": _by_another,
+    "reference": _by_wider,
+}
