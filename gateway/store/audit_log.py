@@ -169,20 +169,20 @@ class AuditLog:
 
     # ---- sealing -----------------------------------------------------------------------------
     async def seal(self) -> int:
-        """Chain and index every committed row not yet sealed; how many."""
+        """Chain and index every row committed by now and not yet sealed; how many."""
         async with self._sealing:
-            total = 0
-            while True:
-                done = await self._seal_some()
+            total, more = 0, True
+            while more:
+                done, more = await self._seal_some()
                 total += done
-                if done == 0:
-                    return total
+            return total
 
-    async def _seal_some(self) -> int:
+    async def _seal_some(self) -> tuple[int, bool]:
+        """How many, and whether more were there already."""
         last = (await self._book.end()).last
         said = await self._book.disclosures(last[DISCLOSURE], _BATCH)
-        found = [(DISCLOSURE, *one) for one in said]
-        found += [(EFFECT, *one) for one in await self._engine.effects(last[EFFECT], _BATCH)]
+        done = await self._engine.effects(last[EFFECT], _BATCH)
+        found = [*((DISCLOSURE, *one) for one in said), *((EFFECT, *one) for one in done)]
         if found:
             rows: list[_Said] = []
             for at in range(0, len(found), _TURN):
@@ -190,7 +190,7 @@ class AuditLog:
                 await asyncio.sleep(0)
             rows.sort()
             await self._book.chain(lambda end: self._links(end, rows))
-        return len(found)
+        return len(found), max(len(said), len(done)) == _BATCH
 
     def _links(self, end: End, rows: list[_Said]) -> list[Sealed]:
         # Another process, or a sealing that was cancelled, may have chained some of them meanwhile.

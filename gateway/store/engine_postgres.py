@@ -70,7 +70,7 @@ class PostgresEngine(Beside):
     """Rows in one schema. Made by `open_engine`."""
 
     def __init__(self, database: Database, store_key: bytes) -> None:
-        self.database = database
+        super().__init__(database)
         self.store_key = store_key
         self.zones = PostgresZones(database)
         self._committer = Committer(database)
@@ -79,6 +79,7 @@ class PostgresEngine(Beside):
         self._newest = (0, 0)
         self._sizes: dict[str, tuple[int, float]] = {}
         self._reads: SharedReads[Sight, Row] = SharedReads(self._current)
+        self._holding: SharedReads[Sight, list[Row]] = SharedReads(self._holders)
         self._led: SharedReads[None, str] = SharedReads(self._survivors)
         self._numbered: SharedReads[None, int] = SharedReads(self._persons)
         self._aside: SharedReads[None, list[int]] = SharedReads(self._keys_away)
@@ -386,9 +387,21 @@ class PostgresEngine(Beside):
         return int(found[0])
 
     async def identified(self, h: int, sight: Sight) -> list[Row]:
-        """By the directory of identifiers."""
-        fhs = [row[0] for row in await self.database.select("SELECT fh FROM ident WHERE h = %s", (h,))]
-        return list((await self.current(fhs, sight)).values()) if fhs else []
+        """By the directory of identifiers; together with whoever else asks in this turn of the loop."""
+        return (await self._holding.get((h,), sight)).get(h, [])
+
+    async def _holders(self, hs: Sequence[int], sight: Sight) -> dict[int, list[Row]]:
+        where, values = sight_sql(sight)
+        sql = (
+            f"SELECT a.h, {WITH_BODY} FROM unnest(%s::int8[]) AS a(h) JOIN ident i ON i.h = a.h"
+            " JOIN dir d ON d.fh = i.fh JOIN version r ON r.person = d.person AND r.seq = d.seq"
+            f" WHERE d.ver > 0 AND {where}"
+        )
+        found = await self.database.select(sql, (list(hs), *values), steady=True)
+        held: dict[int, list[Row]] = {}
+        for (h, *_), row in zip(found, await self._named([one[1:] for one in found]), strict=True):
+            held.setdefault(h, []).append(row)
+        return held
 
     async def to_move(self, move: Move) -> list[Row]:
         """Rows of the source records at home with the Patient moved from, with bodies."""

@@ -136,8 +136,9 @@ class PostgresInbox:
                 return await (await run(connection, sql, values)).fetchall()
 
     async def _change(self, sql: str, values: Bound) -> psycopg.AsyncCursor[Any]:
+        """One statement, which is its own transaction."""
         with translated():
-            async with transaction(self._writing) as connection:
+            async with self._writing.connection() as connection:
                 return await run(connection, sql, values)
 
     # ---- keeping -----------------------------------------------------------------------------

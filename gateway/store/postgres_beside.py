@@ -10,6 +10,7 @@ from .bodies import dictionary_hash, instant_of
 from .engine import CURRENT_BY_TYPE
 from .packing import kept_answer
 from .postgres_database import Database, run, transaction, translated
+from .postgres_reads import SharedReads
 from .postgres_sql import Bound
 
 _RECORD = "src, member, local_number, patient, content, said_at, state"
@@ -18,12 +19,17 @@ _RECORD = "src, member, local_number, patient, content, said_at, state"
 class Beside:
     """One statement each."""
 
-    database: Database
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self._told: SharedReads[None, SourceRecordRow] = SharedReads(self._records)
 
     async def records(self, srcs: Sequence[int]) -> dict[int, SourceRecordRow]:
-        """Source records by key."""
+        """Source records by key; together with whoever else asks in this turn of the loop."""
+        return await self._told.get(srcs, None)
+
+    async def _records(self, srcs: Sequence[int], _: None) -> dict[int, SourceRecordRow]:
         sql = f"SELECT {_RECORD} FROM record WHERE src = ANY(%s::int8[])"
-        return {row[0]: _record(row) for row in await self.database.select(sql, (list(srcs),))}
+        return {row[0]: _record(row) for row in await self.database.select(sql, (list(srcs),), steady=True)}
 
     async def records_of(self, patient: str) -> list[SourceRecordRow]:
         """Source records of a Patient."""
