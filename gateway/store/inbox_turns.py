@@ -9,7 +9,8 @@ from typing import Any
 from ..errors import GatewayError
 from .postgres_sql import Bound
 
-_EVERY_S = 0.02
+_EVERY_S = 0.05
+"""From an answer to the next question: under load all who came meanwhile share it, and who comes alone asks at once."""
 _REST = 4
 """Times as long as an answer took until the next question: with a thousand rows asking would be half of the work."""
 _MOST = 5_000
@@ -28,6 +29,7 @@ class Turns:
         self._lanes: dict[int, list[int]] = {}
         self._waiters: dict[asyncio.Future[None], int] = {}
         self._work: asyncio.Task[None] | None = None
+        self._again = 0.0  # on the loop's clock, when the next question may be put
 
     def said(self, lanes: Mapping[int, list[int]]) -> None:
         """Lanes of claimed messages, as hashes."""
@@ -52,15 +54,17 @@ class Turns:
     async def _ask(self) -> None:
         loop = asyncio.get_running_loop()
         while self._waiters:
+            await asyncio.sleep(max(0.0, self._again - loop.time()))
             waiters, began = dict(self._waiters), loop.time()
+            if not waiters:
+                return
             top = max(waiters.values())
             try:
                 others = await self._select(_OTHERS, (top, self.me, _MOST))
             except GatewayError:  # the server is away; so is everybody's work
                 others = [(0, None)]
             self._tell(waiters, others)
-            if self._waiters:
-                await asyncio.sleep(max(_EVERY_S, _REST * (loop.time() - began)))
+            self._again = loop.time() + max(_EVERY_S, _REST * (loop.time() - began))
 
     def _tell(self, waiters: Mapping[asyncio.Future[None], int], others: list[Any]) -> None:
         barrier = others[-1][0] if len(others) == _MOST else 1 << 62
