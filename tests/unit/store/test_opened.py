@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from gateway.store.bodies import Codec, shipped_dictionaries
-from gateway.store.engine import Row
-from gateway.store.opened import Opened
+from gateway.store.engine import SEQ_BITS, Row
+from gateway.store.opened import Home, Opened
 
 _SHIPPED = shipped_dictionaries()
 CODEC = Codec(list(_SHIPPED)[-1], _SHIPPED)
@@ -32,3 +32,9 @@ def test_a_version_larger_than_the_bound_is_opened_all_the_same() -> None:
     opened = Opened(CODEC, kept_bytes=1_000)
     assert len(opened.one(a_row(1, "x" * 5_000)).body) > 5_000
     assert opened.one(a_row(2)).id == "b2"
+
+
+def test_what_lies_at_home_is_about_whose_home_it_is() -> None:
+    home = Home(7, "p1")
+    here, elsewhere = Opened(CODEC).all([a_row(7 << SEQ_BITS | 1), a_row(8 << SEQ_BITS | 1)], home)
+    assert (here.patient, elsewhere.patient) == ("p1", "")
