@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 
 from ..errors import Conflict, NumberReused
 from ..model import systems
 from ..model.directory import Directory
 from ..model.ids import Ids
 from ..model.message import MergeRequest, SourceRecord
+from ..model.outcome import Finding
 from ..model.resource import Json
 from ..model.times import CHINA, Clock, instant_text
 from ..store.base import Store
@@ -29,6 +30,7 @@ from .person import (
     overlay,
     removed,
     settled,
+    verdicts,
     with_acts,
     with_remarks,
 )
@@ -75,6 +77,7 @@ class PersonIndex:
         desk.seed(asked, await self._store.records(asked))
         for key, source in zip(keys, records, strict=True):
             await self._take(desk, key, source)
+            desk.told(_mistyped(source.patient, desk.today))
         for request in merges:
             survivor = records[request.survivor]
             await merge.apply(desk, keys[request.survivor], request, survivor.said_at)
@@ -244,6 +247,15 @@ async def _by_card(desk: Workspace, verdict: CardVerdict) -> list[Candidate]:
     if verdict.code not in _LOOKED_UP:
         return []
     return await desk.holders(systems.ID_CARD, verdict.value18)
+
+
+def _mistyped(patient: Json, today: date) -> Iterator[Finding]:
+    """A finding for each card number that can be nobody's; it is kept as sent, and links to nobody."""
+    for _, verdict in verdicts(patient, today):
+        if verdict.mistyped:
+            zh = f"{verdict.reason_zh}：该证件号照来文保存，标为未核验，不据此归并。"
+            en = f"The card number can be nobody's ({verdict.code}); it is kept unverified and links to nobody."
+            yield Finding("GW-IDN-011", "warning", "Patient.identifier", zh, en)
 
 
 async def _announce(

@@ -115,6 +115,11 @@ class CardVerdict:
         """True when the number is a right one, but not of a person with this birth date and sex."""
         return self.code in ("birth-contradicts", "sex-contradicts")
 
+    @property
+    def mistyped(self) -> bool:
+        """True when the number can be nobody's: its sender should know."""
+        return self.code in ("not-a-card", "no-such-date", "check-digit")
+
 
 _REASONS = {
     "ok": "",

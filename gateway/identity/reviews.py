@@ -11,6 +11,7 @@ from datetime import datetime
 
 from ..model import systems
 from ..model.ids import Ids
+from ..model.outcome import Finding
 from ..model.resource import Json, reference_id
 from ..model.times import instant_text
 from .match import Review
@@ -210,3 +211,9 @@ def _patient(patient_id: str) -> Json:
 def _inputs(candidates: Iterable[str]) -> Json:
     found = [{"type": {"text": "candidate"}, "valueReference": _patient(one)} for one in candidates]
     return {"input": found} if found else {}
+
+
+def finding_of(review: Review) -> Finding:
+    """What a message's outcome says of a review it made."""
+    zh = f"{review.reason_zh}，已交人工复核。"
+    return Finding("GW-IDN-010", "warning", "Patient.identifier", zh, f"Identity review: {review.code}.")

@@ -325,7 +325,11 @@ class Workspace:
         asked = reviews.review_task(review, record, patient, said_at)
         task.body = reviews.with_candidates(task.body, review.candidates) if task.body else asked
         task.member = record.member
-        self._findings.append(_finding(review))
+        self._findings.append(reviews.finding_of(review))
+
+    def told(self, findings: Iterable[Finding]) -> None:
+        """What the sender of the message should know besides."""
+        self._findings.extend(findings)
 
     async def mention(self, holder: Candidate, newcomer: str, said_at: datetime) -> None:
         """Tell the review of a doubtful person that `newcomer` may be who its records are about."""
@@ -490,8 +494,3 @@ def _bare(patient: Json) -> Json:
 
 def _carries(patient: Json, wanted: Json) -> bool:
     return any(wanted.items() <= one.items() for one in patient.get("identifier", ()))
-
-
-def _finding(review: Review) -> Finding:
-    zh = f"{review.reason_zh}，已交人工复核。"
-    return Finding("GW-IDN-010", "warning", "Patient.identifier", zh, f"Identity review: {review.code}.")

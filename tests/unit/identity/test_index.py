@@ -42,6 +42,19 @@ def values(patient: Json, system: str = systems.ID_CARD) -> list[str]:
     return [one["value"] for one in patient["identifier"] if one["system"] == system]
 
 
+@pytest.mark.parametrize(
+    ("card", "code", "why"),
+    [(f"{LI[:-1]}6", "GW-IDN-011", "校验位不符"), ("12345", "GW-IDN-011", "不是居民身份证号"), (LI, "", "")],
+)
+async def test_the_sender_is_told_of_a_card_that_can_be_nobodys(
+    index: PersonIndex, store: MemoryStore, card: str, code: str, why: str
+) -> None:
+    for _ in range(2):  # each time it is sent
+        made = await feed(index, store, li(M1, "A1", card=card))
+        assert [one.code for one in made.findings] == ([code] if code else [])
+        assert all(one.zh.startswith(why) and card not in one.zh for one in made.findings)
+
+
 async def test_one_card_in_three_spellings_is_one_patient_with_four_local_numbers(
     index: PersonIndex, store: MemoryStore
 ) -> None:
