@@ -51,6 +51,15 @@ def test_a_case_is_written_once_and_then_says_what_a_change_of_the_map_changes(
     assert (change["element"], change["before"], change["after"]) == ("status", '"final"', '"registered"')
 
 
+def test_an_input_without_its_case_yaml_is_not_passed_over(maps: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    second = maps / "tests/qu_lis/oru_r01/second"
+    second.mkdir()
+    (second / "input.hl7").write_text(_REPORT, encoding="utf-8")
+    assert main(["map", "test", "--mappings", str(maps)]) == 3
+    said = capsys.readouterr().err
+    assert "缺少 case.yaml" in said and str(second) in said
+
+
 def test_a_case_that_is_refused_says_why(maps: Path, capsys: pytest.CaptureFixture[str]) -> None:
     case = maps / "tests/qu_lis/oru_r01/first"
     (case / "input.hl7").write_text(_REPORT.replace("20260301", "20271301"), encoding="utf-8")
