@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from decimal import Decimal
 
 from .resource import Json
 
 _PLAIN = ("valueString", "valueInteger", "valueDateTime", "valueTime")
+_WAVE = "波形数据"
 
 
 def printed_value(observation: Json) -> tuple[str, str]:
-    """(value, unit) as sent: `<0.05` `ng/mL`, `1:320`, `0-2` `/HP`, `阴性(-)`; ("", "") when it holds none."""
+    """(value, unit) as sent: `<0.05` `ng/mL`, `1:320`, `0-2` `/HP`, `阴性(-)`; ("", "") when it holds none.
+
+    Without a value of its own its components speak: `pH 7.10；pCO2 60 mmHg`.
+    """
     if (quantity := observation.get("valueQuantity", {})).get("value") is not None:
         return _number(quantity), _unit(quantity)
     if concept := observation.get("valueCodeableConcept"):
@@ -24,7 +29,29 @@ def printed_value(observation: Json) -> tuple[str, str]:
         return f"{days.get('start', '')} – {days.get('end', '')}".strip(), ""
     if "valueBoolean" in observation:
         return "是" if observation["valueBoolean"] else "否", ""
-    return next((str(observation[key]) for key in _PLAIN if key in observation), ""), ""
+    if "valueSampledData" in observation:
+        return _WAVE, ""
+    plain = next((str(observation[key]) for key in _PLAIN if key in observation), "")
+    return plain or printed_components(observation), ""
+
+
+def printed_components(observation: Json) -> str:
+    """Its components that hold a value, in their order; "" when there are none."""
+    return "；".join(_components(observation))
+
+
+def _components(observation: Json) -> Iterator[str]:
+    for part in observation.get("component", ()):
+        value, unit = printed_value(part)
+        if value:
+            yield f"{_words(part.get('code', {}))} {value} {unit}".strip()
+
+
+def effective_time(resource: Json) -> str:
+    """When it was true of the person, whichever effective[x] of R4 says so: of a span its start; "" when none does."""
+    period, timing = resource.get("effectivePeriod", {}), resource.get("effectiveTiming", {})
+    said = (resource.get("effectiveDateTime"), resource.get("effectiveInstant"), period.get("start"), period.get("end"))
+    return next((str(time) for time in (*said, *timing.get("event", ())) if time), "")
 
 
 def _span(span: Json) -> tuple[str, str]:
@@ -41,7 +68,8 @@ def _number(quantity: Json) -> str:
 
 
 def _unit(quantity: Json) -> str:
-    return str(quantity.get("unit", ""))
+    code = str(quantity.get("code", ""))
+    return str(quantity.get("unit") or ("" if code == "1" else code))
 
 
 def _words(concept: Json) -> str:

@@ -9,17 +9,16 @@ from datetime import date, datetime
 from decimal import Decimal
 
 from ..model.directory import Directory
-from ..model.printed import printed_value
+from ..model.printed import effective_time, printed_components, printed_value
 from ..model.ranges import DeclaredRange, DeclaredRanges
 from ..model.resource import Json
 from ..model.systems import EXT_CRITICAL_NOTICE, EXT_VERIFIED_AT, LOINC
 from ..model.times import CHINA, parse_fhir
 from ..validate.analytes import Analyte, analyte
 from ..validate.units import Converted, plain_unit, to_display, unit_shown
-from .lab_types import Band, Flag, Reading, Shown, Times
+from .lab_types import NOT_MEASURED, Band, Flag, Reading, Shown, Times
 from .record import Record, member_of
 
-NOT_MEASURED = "未测"
 NO_BAND = Band("none", "来源未提供参考区间")
 
 _CORRECTED = frozenset({"corrected", "amended"})
@@ -95,7 +94,7 @@ def analysed(body: Json, directory: Directory) -> Analysed:
         comparator=str(quantity.get("comparator", "")),
         unit=printed_value(body)[1],
         ucum=str(quantity.get("code", "")),
-        at=_moment(body.get("effectiveDateTime")) or _moment(body.get("issued")),
+        at=_moment(effective_time(body)) or _moment(body.get("issued")),
     )
 
 
@@ -117,7 +116,7 @@ class Reader:
         flag = _flag_of(one, number, band)
         status = str(body.get("status", ""))
         previous = self._previous(one)
-        told, told_at = _notice(body)
+        told, told_at = notice_of(body)
         return Reading(
             observation_id=one.id,
             report_id=str((report or {}).get("id", "")),
@@ -168,7 +167,7 @@ class Reader:
 
     def _times(self, one: Analysed, report: Json) -> Times:
         specimen = self._specimen_of(one.body, report)
-        collected = one.body.get("effectiveDateTime") or specimen.get("collection", {}).get("collectedDateTime")
+        collected = effective_time(one.body) or specimen.get("collection", {}).get("collectedDateTime")
         return Times(
             collected=_moment(collected),
             received=_moment(specimen.get("receivedTime")),
@@ -221,11 +220,12 @@ def _shown(one: Analysed, converted: Converted | None) -> Shown | None:
 
 def _flag_of(one: Analysed, number: Decimal | None, band: Band) -> Flag | None:
     """The source's flag; where it says only "abnormal", the interval tells whether high or low."""
-    said = _source_flag(one.body)
+    said = source_flag(one.body)
     return said if said and said.code != _ABNORMAL else _judged(one, number, band) or said
 
 
-def _source_flag(body: Json) -> Flag | None:
+def source_flag(body: Json) -> Flag | None:
+    """The flag the laboratory put beside a result; None for normal and for codes that say no such thing."""
     for code in interpretation_codes(body):
         known = _FLAGS.get(_SAME.get(code, code))
         if known:
@@ -301,7 +301,8 @@ def _dashes(text: str) -> str:
     return re.sub(r"(?<=\d)\s*(?:--|-|~|～|—)+\s*(?=\d)", "–", text)
 
 
-def _notice(body: Json) -> tuple[str, datetime | None]:
+def notice_of(body: Json) -> tuple[str, datetime | None]:
+    """Who was told of a critical value, and when; ("", None) when the source did not say."""
     for extension in body.get("extension", ()):
         if extension.get("url") == EXT_CRITICAL_NOTICE:
             parts = {part.get("url"): part for part in extension.get("extension", ())}
@@ -320,6 +321,9 @@ def _notes(body: Json) -> Iterator[str]:
             yield str(note["text"])
     if "dataAbsentReason" in body:
         yield _text(body["dataAbsentReason"])
+    beside = printed_components(body)
+    if beside and beside != printed_value(body)[0]:
+        yield beside
 
 
 def _moment(text: object) -> datetime | None:

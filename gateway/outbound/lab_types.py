@@ -7,6 +7,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 
+NOT_MEASURED = "未测"
+
 
 @dataclass(frozen=True, slots=True)
 class Flag:
@@ -93,6 +95,16 @@ class Reading:
     method: str
     note: str
 
+    @property
+    def answers(self) -> bool:
+        """True when it says something of the person: neither cancelled nor without a result."""
+        return self.status != "cancelled" and self.value != NOT_MEASURED
+
+    @property
+    def at(self) -> datetime | None:
+        """When it was true of the person, as well as its source says."""
+        return self.times.collected or self.times.issued or self.times.arrived
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -141,6 +153,15 @@ class Row:
     abnormal: bool
     label: str
 
+    @property
+    def newest(self) -> Reading | None:
+        """The newest result that answers; a haemolysed specimen after a critical value takes nothing back.
+
+        By its own time: a column that holds a whole day stands where the day's first result stands.
+        """
+        answers = [cell for cell in reversed(self.cells) if cell and cell.answers and cell.at]
+        return max(answers, key=_when, default=None)
+
 
 @dataclass(frozen=True, slots=True)
 class LabGrid:
@@ -149,3 +170,8 @@ class LabGrid:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     groups: tuple[tuple[str, tuple[Row, ...]], ...]
+
+
+def _when(cell: Reading) -> tuple[datetime | None, datetime | None]:
+    # Of one specimen tested twice the later report counts.
+    return cell.at, cell.times.issued or cell.at

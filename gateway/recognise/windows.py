@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from ..model.printed import effective_time
 from ..model.resource import Json
 from ..model.times import parse_fhir
 from . import reasons
@@ -29,7 +30,7 @@ def instant(report: Json, observation: Json | None, start: Start) -> datetime | 
 def _said(resource: Json, start: Start) -> str:
     if start == "issued":
         return str(resource.get("issued", ""))
-    return str(resource.get("effectiveDateTime") or resource.get("effectivePeriod", {}).get("start", ""))
+    return effective_time(resource)
 
 
 def window_of(

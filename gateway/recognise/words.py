@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..model.printed import printed_value
+from ..model.printed import effective_time, printed_value
 from ..model.resource import Json
 from ..model.times import CHINA, parse_fhir
 from .decision import ItemDecision, ReportDecision
@@ -59,5 +59,5 @@ def _item_text(observation: Json) -> str:
 
 
 def _day(report: Json) -> str:
-    text = str(report.get("issued") or report.get("effectiveDateTime") or "")
+    text = str(report.get("issued") or effective_time(report) or "")
     return parse_fhir(text).astimezone(CHINA).date().isoformat() if text else ""

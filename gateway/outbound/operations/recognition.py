@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from ...errors import BadParameter
+from ...model.printed import effective_time
 from ...model.resource import Json, dumps, loads, reference_id
 from ...model.rest import Answer, Call, Seen
 from ...model.times import parse_fhir
@@ -87,7 +88,7 @@ def _at(parts: FhirParts, call: Call) -> datetime:
 
 
 def _report_time(report: Json) -> str:
-    return str(report.get("issued") or report.get("effectiveDateTime") or "")
+    return str(report.get("issued") or effective_time(report) or "")
 
 
 def _answer(parameters: Json, on: On, patients: tuple[str, ...]) -> Answer:

@@ -10,9 +10,10 @@ from ...errors import NotFound
 from ...model import systems
 from ...model.context import AccessContext
 from ...model.directory import Directory
-from ...model.printed import printed_value
+from ...model.printed import effective_time, printed_value
 from ...model.ranges import DeclaredRanges
 from ...model.resource import Json, loads, reference_id
+from ...model.times import CHINA, parse_fhir
 from ...recognise.decide import ReportDecision, Viewer, decide
 from ...recognise.rules import RuleSheet
 from ...store.base import SourceRecordRow
@@ -157,12 +158,18 @@ def derive(parts: PageParts, opened: Opened) -> Derived:
 
 def newest_first(resources: tuple[Json, ...]) -> list[Json]:
     """By issue time, else collection or document time, newest first."""
-    return sorted(resources, key=report_time, reverse=True)
+    return sorted(resources, key=_instant, reverse=True)
+
+
+def _instant(report: Json) -> datetime:
+    # As an instant, not as text: members and platforms write the same moment in several time zones.
+    said = report_time(report)
+    return parse_fhir(said) if said else datetime.min.replace(tzinfo=CHINA)
 
 
 def report_time(report: Json) -> str:
     """The time by which a report is put in order, as written; "" when it has none."""
-    return str(report.get("issued") or report.get("effectiveDateTime") or report.get("date") or "")
+    return str(report.get("issued") or effective_time(report) or report.get("date") or "")
 
 
 def is_lab(report: Json) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...model.printed import effective_time
 from ...model.resource import Json
 from . import moments
 from .moments import When
@@ -167,7 +168,7 @@ def _result(observation: Json) -> str:
 
 def _specimen(opened: Opened, report: Json) -> list[Fact]:
     found = next((s for s in (opened.record.get(ref) for ref in report.get("specimen", ())) if s), {})
-    collected = str(found.get("collection", {}).get("collectedDateTime") or report.get("effectiveDateTime", ""))
+    collected = str(found.get("collection", {}).get("collectedDateTime") or effective_time(report))
     arrived = opened.record.arrived.get(f"DiagnosticReport/{report['id']}")
     times = (
         ("采集", collected),

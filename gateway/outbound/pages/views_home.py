@@ -8,6 +8,7 @@ from datetime import datetime
 
 from ...model import systems
 from ...model.directory import Directory
+from ...model.printed import effective_time
 from ...model.resource import Json, reference_id
 from ...store.base import AuditRow
 from ..record import member_of
@@ -201,7 +202,7 @@ def critical_todo(observation: Json, patient: Json, directory: Directory, now: d
     member = directory.members.get(member_of(observation, directory))
     told = f"已告知{notice.get('told', '')}" if notice else "来源未提供告知记录"
     value, unit = value_text(observation)
-    at = str(notice.get("at") or observation.get("issued") or observation.get("effectiveDateTime") or "")
+    at = str(notice.get("at") or observation.get("issued") or effective_time(observation) or "")
     return Todo(
         css="no",
         icon="critical",

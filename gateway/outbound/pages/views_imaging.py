@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...errors import NotFound
+from ...model.printed import effective_time
 from ...model.resource import Json, reference_id
 from ..dicom_web import study_uid
 from . import moments
@@ -120,7 +121,7 @@ def _reported(opened: Opened, derived: Derived, report: Json) -> Study:
     return Study(
         id=report["id"],
         title=concept_text(report.get("code", {})) or "检查",
-        at=moments.day(str(report.get("effectiveDateTime") or report_time(report)), opened.at, full=True),
+        at=moments.day(str(effective_time(report) or report_time(report)), opened.at, full=True),
         about=" · ".join(about),
         status=STATUS.get(report.get("status", ""), "") if report.get("status") != "final" else "",
         mark=mark_of(decision.verdict),

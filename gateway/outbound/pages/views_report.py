@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ...model import systems
-from ...model.printed import printed_value
+from ...model.printed import effective_time, printed_value
 from ...model.resource import Json, loads, reference_id
 from ...store.base import Resource
 from . import moments
@@ -110,7 +110,7 @@ def _extension(resource: Json, url: str) -> Json:
 def _facts(opened: Opened, report: Json) -> list[Fact]:
     specimen = next((s for s in (opened.record.get(ref) for ref in report.get("specimen", ())) if s), {})
     number = next((str(i.get("value", "")) for i in report.get("identifier", ())), "")
-    collected = str(specimen.get("collection", {}).get("collectedDateTime") or report.get("effectiveDateTime", ""))
+    collected = str(specimen.get("collection", {}).get("collectedDateTime") or effective_time(report))
     facts = [
         Fact("报告单号", number),
         Fact("标本", str(specimen.get("type", {}).get("text", ""))),

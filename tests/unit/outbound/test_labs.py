@@ -57,7 +57,41 @@ def creatinine(id: str, value: str, day: str, member: str = M1, **more: Any) -> 
     )
 
 
+# ---- times ---------------------------------------------------------------------------------------
+def test_a_result_stands_at_the_time_its_source_gives_in_any_form() -> None:
+    def at(**effective: object) -> datetime:
+        old = an_observation("o") | effective
+        del old["effectiveDateTime"], old["issued"]
+        return the_grid(old).columns[0].at
+
+    moment = "2020-01-01T08:00:00+08:00"
+    forms: list[Json] = [{"effectiveInstant": moment}, {"effectiveTiming": {"event": [moment]}}]
+    forms.append({"effectivePeriod": {"start": moment, "end": "2020-01-02"}})
+    assert {at(**form) for form in forms} == {datetime.fromisoformat(moment)}
+
+
 # ---- values of more than one number -------------------------------------------------------------
+def test_components_and_waves_are_not_told_as_not_measured() -> None:
+    parts = [
+        {"code": {"text": "pH"}, "valueQuantity": {"value": Decimal("7.10")}},
+        {"code": {"text": "pCO2"}, "valueQuantity": {"value": 60, "unit": "mmHg"}},
+        {"code": {"text": "pO2"}, "dataAbsentReason": {"text": "标本不足"}},
+    ]
+    gas = an_observation("g", "血气", None, loinc="24336-0", component=parts)
+    del gas["dataAbsentReason"]
+    wave = an_observation("w", "心电", None, loinc="11524-6", valueSampledData={"data": "1 2 3", "dimensions": 1})
+    assert cell(gas, key="24336-0").value == "pH 7.10；pCO2 60 mmHg"
+    assert cell(wave, key="11524-6").value == "波形数据"
+    beside = an_observation("a", "Apgar", "9", "", loinc="9274-2", component=parts[:1])
+    assert (cell(beside, key="9274-2").value, cell(beside, key="9274-2").note) == ("9", "pH 7.10")
+
+
+def test_a_unit_given_as_a_code_alone_is_shown() -> None:
+    coded = creatinine("c", "900", "2026-03-08")
+    coded["valueQuantity"] = {"value": 900, "system": "http://unitsofmeasure.org", "code": "umol/L"}
+    assert cell(coded).unit == "umol/L"
+
+
 def test_a_titre_and_a_span_stand_in_their_cells_as_sent() -> None:
     titre = {"valueRatio": {"numerator": {"value": 1}, "denominator": {"value": 320}}}
     ends = {side: {"value": value, "unit": "/HP"} for side, value in (("low", 0), ("high", 2))}
