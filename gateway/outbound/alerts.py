@@ -9,12 +9,15 @@ from itertools import pairwise
 from typing import Literal
 
 from ..model.directory import Directory
+from ..model.printed import effective_time, printed_value
 from ..model.resource import Json
 from ..model.systems import ACT_CODE, ALERT
 from ..model.times import CHINA, parse_fhir
-from ..recognise.match import is_lab, item_of_report
+from ..recognise.match import is_lab, item_of_report, name_of
 from ..recognise.rules import RuleItem, RuleSheet
+from ..recognise.states import is_critical
 from .drug_classes import DrugClasses, allergens, classes_of
+from .lab_reading import full_text, notice_of, source_flag, told_words
 from .labs import LabGrid, Reading, Row, grid
 from .medication import Medicine, drug_name, medications
 from .record import Record, member_name, member_of
@@ -81,6 +84,7 @@ def alerts(
     current = medications(record, directory, at=at).current
     found = [
         *_critical(labs, directory, at),
+        *_critical_elsewhere(record, labs, directory, at),
         *_conflicts(record, directory, current, classes),
         *_duplicates(current),
         *_repeats(record, directory, sheet, at),
@@ -93,9 +97,9 @@ def alerts(
 # ---- critical values ----------------------------------------------------------------------------
 def _critical(labs: LabGrid, directory: Directory, at: datetime) -> Iterator[Alert]:
     for row in labs.rows:
-        # Only the newest result of an analyte speaks: a later normal one answers the critical one before it.
-        last = next((cell for cell in reversed(row.cells) if cell), None)
-        if last is None or not last.critical or last.status == "cancelled":
+        # Only the newest answer of an analyte speaks: a later normal one answers the critical one before it.
+        last = row.newest
+        if last is None or not last.critical:
             continue
         moment = last.times.issued or last.times.collected or last.times.arrived
         if moment is None or at - moment <= CRITICAL_FOR:
@@ -112,7 +116,7 @@ def _critical_alert(row: Row, cell: Reading, moment: datetime | None, directory:
         kind="critical-value",
         severity=_WEIGHT["critical-value"],
         title_zh=f"危急值：{row.name} {value}{flag}",
-        text_zh=f"{band}；{member} {_told(cell, moment)}。",
+        text_zh=f"{band}；{member} {_told(cell.notice_told, cell.notice_at, moment)}。",
         evidence=(f"Observation/{cell.observation_id}",),
         identified_at=moment,
         told=cell.notice_told,
@@ -120,9 +124,45 @@ def _critical_alert(row: Row, cell: Reading, moment: datetime | None, directory:
     )
 
 
-def _told(cell: Reading, moment: datetime | None) -> str:
-    if cell.notice_told or cell.notice_at:
-        return f"{_clock(cell.notice_at)} 已告知 {cell.notice_told or '（未写明何人）'}".strip()
+def _critical_elsewhere(record: Record, labs: LabGrid, directory: Directory, at: datetime) -> Iterator[Alert]:
+    """Critical results that have no row in the grid: of examinations, and of cultures."""
+    inside = {cell.observation_id for row in labs.rows for cell in row.cells if cell}
+    newest: dict[tuple[str, str], tuple[datetime, Json]] = {}
+    for item in record.observations:
+        if item.get("id") in inside or item.get("status") == "cancelled" or not printed_value(item)[0]:
+            continue
+        moment = _moment_of(record, item)
+        key = (member_of(item, directory), name_of(item))
+        if key not in newest or newest[key][0] <= moment:
+            newest[key] = (moment, item)
+    for moment, item in newest.values():
+        if is_critical(item) and at - moment <= CRITICAL_FOR:
+            yield _alert_elsewhere(item, moment, directory)
+
+
+def _moment_of(record: Record, item: Json) -> datetime:
+    said = item.get("issued") or effective_time(item)
+    return parse_fhir(str(said)) if said else record.arrived[f"Observation/{item.get('id', '')}"]
+
+
+def _alert_elsewhere(item: Json, moment: datetime, directory: Directory) -> Alert:
+    told, told_at = notice_of(item)
+    member = member_name(member_of(item, directory), directory)
+    return Alert(
+        kind="critical-value",
+        severity=_WEIGHT["critical-value"],
+        title_zh=f"危急值：{name_of(item)} {full_text(item)}{told_words(source_flag(item))}",
+        text_zh=f"{member} {_told(told, told_at, moment)}。",
+        evidence=(f"Observation/{item.get('id', '')}",),
+        identified_at=moment,
+        told=told,
+        told_at=told_at,
+    )
+
+
+def _told(told: str, told_at: datetime | None, moment: datetime | None) -> str:
+    if told or told_at:
+        return f"{_clock(told_at)} 已告知 {told or '（未写明何人）'}".strip()
     return f"{_clock(moment)} 发布，告知情况来源未提供".strip()
 
 
@@ -232,7 +272,7 @@ def _examinations(record: Record, directory: Directory, sheet: RuleSheet) -> Ite
         found = (
             None if is_lab(report) or report.get("status") == "cancelled" else item_of_report(report, studies, sheet)
         )
-        made = report.get("effectiveDateTime") or next((s["started"] for s in studies if s.get("started")), None)
+        made = effective_time(report) or next((s["started"] for s in studies if s.get("started")), None)
         moment = made or report.get("issued")
         if found and moment:
             one = _examination(report, found, moment, directory, frozenset(str(study.get("id")) for study in studies))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from ...model.printed import effective_time
 from ...model.resource import Json
 from ...recognise.decide import ItemDecision, ReportDecision
 from ..alerts import Alert
@@ -216,18 +217,20 @@ def _range_words(band: Band) -> str:
 
 
 def _critical_in_words(opened: Opened, alert: Alert) -> Critical:
-    """A critical value outside the grid (a culture, an examination): as the alert says it."""
+    """A critical value outside the grid (a culture, an examination): as the alert says it, with its report."""
+    observation = opened.record.get(alert.evidence[0]) or {}
+    report = opened.record.report_of(observation)
     return Critical(
-        item=alert.title_zh,
+        item=alert.title_zh.removeprefix("危急值："),
         value="",
         unit="",
         flag=Flag(),
         range=alert.text_zh,
         member="",
-        at=moments.of(alert.told_at or alert.identified_at, opened.at),
-        told=f"已告知 {alert.told}" if alert.told else "",
+        at=When("", ""),
+        told="",
         mark=None,
-        href=f"/ui/p/{opened.id}/labs",
+        href=f"/ui/p/{opened.id}/report/{report['id']}" if report else f"/ui/p/{opened.id}/imaging",
     )
 
 
@@ -295,10 +298,10 @@ def _abnormal(opened: Opened, derived: Derived) -> list[AbnormalRow]:
     """Analytes whose newest result within a year is flagged: critical first, then the newest."""
     found: list[tuple[bool, datetime, AbnormalRow]] = []
     for row in derived.labs.rows:
-        column, reading = next(((i, r) for i, r in reversed(list(enumerate(row.cells))) if r), (0, None))
+        reading = row.newest
         if reading is None or flag_of(reading.flag) == Flag():
             continue
-        at = derived.labs.columns[column].at
+        at = reading.at or opened.at
         if opened.at - at <= _YEAR:
             found.append((reading.critical, at, _abnormal_row(opened, row, reading, at)))
     found.sort(key=lambda entry: entry[:2], reverse=True)
@@ -341,7 +344,7 @@ def _examination(opened: Opened, derived: Derived, report: Json) -> Examination:
     return Examination(
         title=_title(report.get("code", {})),
         member=opened.says(report),
-        at=moments.day(str(report.get("effectiveDateTime") or report_time(report)), opened.at),
+        at=moments.day(str(effective_time(report) or report_time(report)), opened.at),
         conclusion=str(report.get("conclusion") or "来源未提供诊断意见。"),
         repeat=repeat_words(derived, report),
     )

@@ -82,6 +82,36 @@ def test_a_later_normal_result_answers_a_critical_one() -> None:
     assert len(found(first, potassium("b", "7.0", "2026-03-19T18:00:00+08:00", flag="HH"))) == 1
 
 
+@pytest.mark.parametrize("status", ["cancelled", "final"])
+def test_a_later_test_without_a_result_answers_nothing(status: str) -> None:
+    first = potassium("a", "6.8", "2026-03-19T08:00:00+08:00", flag="HH")
+    none = an_observation(
+        "b",
+        "钾",
+        None,
+        loinc="2823-3",
+        status=status,
+        collected="2026-03-19T18:00:00+08:00",
+        issued="2026-03-19T18:00:00+08:00",
+    )
+    (alert,) = found(first, none)
+    assert alert.evidence == ("Observation/a",)
+
+
+def test_the_newest_result_is_newest_by_its_own_time_not_by_its_column() -> None:
+    morning = an_observation("na", "钠", "140", "mmol/L", loinc="2951-2", collected="2026-03-19T07:00:00+08:00")
+    later = potassium("a", "6.8", "2026-03-19T10:00:00+08:00", flag="HH")
+    between = potassium("b", "4.2", "2026-03-19T09:00:00+08:00", member=M3)
+    assert [alert.evidence for alert in found(morning, later, between)] == [("Observation/a",)]
+
+
+def test_a_critical_result_of_an_examination_is_told_too() -> None:
+    qtc = an_observation("q", "QTc间期", "560", "ms", flag="HH", issued="2026-03-20T08:40:00+08:00", category=[])
+    (alert,) = found(qtc, a_report("e", "心电图", [qtc], category="EC"))
+    assert alert.title_zh == "危急值：QTc间期 560 ms 危急高"
+    assert alert.text_zh == "市第一人民医院 03-20 08:40 发布，告知情况来源未提供。"
+
+
 def test_an_old_critical_value_is_history() -> None:
     item = potassium("k", "6.8", "2026-03-01T08:00:00+08:00", flag="HH")
     assert len(found(item)) == 1
