@@ -82,15 +82,15 @@ class Function:
         return ("from", *self.inputs).index(self.uniform) if self.uniform else None
 
     def may_note(self, options: Mapping[str, str]) -> bool:
-        """False when no call can give a remark: a table with `else`, a date whose time has its own place."""
+        """False when no call can give a remark: a table with an empty `else`, a date whose time has its own place."""
         if self.make is text:
-            return "table" in options and "else" not in options
+            return "table" in options and options.get("else") != ""
         return self.notes and not (self.make is date and _time_elsewhere(options))
 
 
 # ---- text and codes -----------------------------------------------------------------------------
 def text(setting: Setting, options: Mapping[str, str]) -> Call:
-    """The text, or what `table` says for it; `else` for a value the table does not know."""
+    """The text, or what `table` says for it; `else` for an empty value, and with a remark for one it does not know."""
     if "table" not in options:
         return lambda value: value.strip() or options.get("else")
     table, otherwise = setting.table(options["table"]), options.get("else")
@@ -99,11 +99,11 @@ def text(setting: Setting, options: Mapping[str, str]) -> Call:
         found = table.value(value)
         if found is not None:
             return found or None
-        if otherwise is not None or not value.strip():
+        if otherwise == "" or not value.strip():
             return otherwise
-        return Noted(
-            None, "GW-MAP-002", f"码表 {table.name} 中没有此代码。", f"Table {table.name} does not know this code."
-        )
+        as_zh, as_en = (f"，按 {otherwise} 处理", f"; it is taken for {otherwise}") if otherwise else ("", "")
+        zh, en = f"码表 {table.name} 中没有此代码{as_zh}。", f"Table {table.name} does not know this code{as_en}."
+        return Noted(otherwise, "GW-MAP-002", zh, en)
 
     return look_up
 
