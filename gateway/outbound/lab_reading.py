@@ -41,6 +41,7 @@ _FLAGS = {
     "POS": ("阳性", "阳", "", False),
 }
 _ABNORMAL = "A"
+_CRITICAL = {"H": "HH", "L": "LL"}
 _SAME = {"HU": "H", "LU": "L", ">": "H", "<": "L"}
 
 
@@ -226,11 +227,20 @@ def _flag_of(one: Analysed, number: Decimal | None, band: Band) -> Flag | None:
 
 def source_flag(body: Json) -> Flag | None:
     """The flag the laboratory put beside a result; None for normal and for codes that say no such thing."""
-    for code in interpretation_codes(body):
-        known = _FLAGS.get(_SAME.get(code, code))
-        if known:
-            return _flag(_SAME.get(code, code), "source")
-    return None
+    code = source_code(body)
+    return _flag(code, "source") if code in _FLAGS else None
+
+
+def source_code(body: Json) -> str:
+    """What the laboratory said, as one code, "" for nothing.
+
+    Of several the critical one, with the direction another of them gives: H and AA are HH.
+    """
+    said = [_SAME.get(code, code) for code in interpretation_codes(body)]
+    code = next((one for one in said if one in _FLAGS and _FLAGS[one][3]), "")
+    if code == "AA":
+        return next((_CRITICAL[one] for one in said if one in _CRITICAL), code)
+    return code or next((one for one in said if one in _FLAGS), "".join(said[:1]))
 
 
 def interpretation_codes(body: Json) -> list[str]:

@@ -18,7 +18,7 @@ from ..validate.analytes import ANALYTES
 from ..validate.units import unit_shown
 from .lab_reading import Analysed, Reader, analysed, told_words
 from .lab_types import Band, Column, Flag, LabGrid, Point, Reading, Row, Shown, Times
-from .record import Record, member_name
+from .record import Record, is_panel, member_name
 
 __all__ = ["Band", "Column", "Flag", "LabGrid", "Point", "Reading", "Row", "Shown", "Times", "grid"]
 
@@ -76,9 +76,12 @@ def grid(
 
 
 def _laboratory(record: Record) -> list[Json]:
-    """Single laboratory results; a culture and what hangs under it is not one."""
+    """Single laboratory results: those of a panel are, a culture and what hangs under it is not."""
     under = {
-        reference_id(member, "Observation") for item in record.observations for member in item.get("hasMember", ())
+        reference_id(member, "Observation")
+        for item in record.observations
+        if not is_panel(item) or _is_culture(record, item)
+        for member in item.get("hasMember", ())
     }
     return [
         item

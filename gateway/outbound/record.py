@@ -139,6 +139,11 @@ def is_void(resource: Json, void: frozenset[str] = _VOID) -> bool:
     return resource.get("status") in void
 
 
+def is_panel(observation: Json) -> bool:
+    """True for a heading over single results, without a value of its own (a culture says what grew)."""
+    return "hasMember" in observation and not any(key.startswith("value") for key in observation)
+
+
 def member_of(resource: Json, directory: Directory) -> str:
     """Member key of the source that said so (`meta.source`); "" for what a client created."""
     source, _ = source_of(str(resource.get("meta", {}).get("source", "")))

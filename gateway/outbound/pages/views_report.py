@@ -10,6 +10,7 @@ from ...model import systems
 from ...model.printed import effective_time, printed_value
 from ...model.resource import Json, loads, reference_id
 from ...store.base import Resource
+from ..lab_reading import source_code
 from . import moments
 from .moments import When
 from .opened import Opened, is_lab
@@ -137,7 +138,6 @@ def _time(value: str, now: datetime) -> str:
 def _item(observation: Json) -> Item:
     code = observation.get("code", {})
     codings = code.get("coding", ())
-    flag = next((c.get("code", "") for i in observation.get("interpretation", ()) for c in i.get("coding", ())), "")
     value, unit = value_text(observation)
     voided = observation.get("status") in ("entered-in-error", "cancelled")
     return Item(
@@ -145,7 +145,7 @@ def _item(observation: Json) -> Item:
         short=next((str(c.get("code", "")) for c in codings if _is_local(c)), ""),
         value=value,
         unit=unit,
-        flag=printed_flag(flag),
+        flag=printed_flag(source_code(observation)),
         range=_range(observation),
         note="已作废" if voided else "；".join(str(n.get("text", "")) for n in observation.get("note", ())),
         uncoded=all(_is_local(c) for c in codings),

@@ -112,6 +112,12 @@ def test_a_critical_result_of_an_examination_is_told_too() -> None:
     assert alert.text_zh == "市第一人民医院 03-20 08:40 发布，告知情况来源未提供。"
 
 
+def test_high_and_critical_said_apart_are_critically_high() -> None:
+    words = [{"coding": [{"code": code}]} for code in ("H", "AA")]
+    (alert,) = found(potassium("k", "6.8", "2026-03-20T08:40:00+08:00", interpretation=words))
+    assert alert.title_zh == "危急值：钾 6.8 mmol/L 危急高"
+
+
 def test_an_old_critical_value_is_history() -> None:
     item = potassium("k", "6.8", "2026-03-01T08:00:00+08:00", flag="HH")
     assert len(found(item)) == 1

@@ -300,6 +300,12 @@ def test_cultures_vital_signs_and_withdrawn_items_are_not_in_the_grid() -> None:
     assert the_grid(drug, isolate, culture, vital, gone).rows == ()
 
 
+def test_the_items_of_a_panel_are_rows_and_its_heading_is_none() -> None:
+    item = creatinine("a", "92", "2026-03-18")
+    panel = an_observation("p", "肾功能", None, hasMember=[{"reference": "Observation/a"}])
+    assert [row.key for row in the_grid(panel, item).rows] == [CREATININE]
+
+
 def test_groups_follow_the_analyte_table_and_abnormal_rows_are_known() -> None:
     found = the_grid(
         creatinine("a", "92", "2026-03-18", flag="H"),
