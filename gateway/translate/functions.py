@@ -12,16 +12,14 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Any
 
 from ..model import systems
-from ..model.outcome import Severity
 from ..model.resource import Json
 from ..model.times import fhir_from_ts
 from . import result_values as results
 from .codes import Table, ucum
+from .remarks import Noted, Value, unfit, unit_told, unmapped
 
-Value = Any  # JSON data, None, or Noted
 Call = Callable[..., Value]
 
 
@@ -37,17 +35,6 @@ class Setting:
     def table(self, name: str) -> Table:
         """The named table; an empty one when the mapping names none."""
         return self.tables[name] if name else Table("")
-
-
-@dataclass(frozen=True, slots=True)
-class Noted:
-    """A value with a remark: code, Chinese and English sentence (never with the patient's data)."""
-
-    value: Value
-    code: str
-    zh: str
-    en: str
-    severity: Severity = "warning"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +121,14 @@ def concept(setting: Setting, options: Mapping[str, str]) -> Call:
         code, name = code.strip(), name.strip()
         if not code and not name:
             return None
-        known_unit = ucum(units, unit, table.expected_units(code, name)) or ("?" if unit else "")
+        expected = table.expected_units(code, name)
+        known_unit = ucum(units, unit, expected) or ("?" if unit else "")
         rows = table.rows(code, name, known_unit, specimen_class(setting, specimen))
         out = concept_of(own, code, name, [(row.system, row.code, row.display) for row in rows])
         if rows or quiet or table.without_code(code, name):
             return out
-        return unmapped(out, table.name, code or name)
+        remark = unfit if unit and expected else unmapped
+        return remark(out, table.name, code or name, unit)
 
     return make
 
@@ -154,12 +143,6 @@ def concept_of(system: str, code: str, name: str, more: list[tuple[str, str, str
         coding.append(entry)
     out: Json = {"coding": coding} if coding else {}
     return out | {"text": name or code}
-
-
-def unmapped(value: Json, table: str, item: str) -> Noted:
-    """The value with the finding that its code has no standard code; the code is named, so that gaps can be counted."""
-    zh = f"码表 {table} 中没有项目代码 {item}，结果照常显示，标记为未编码。"
-    return Noted(value, "GW-MAP-001", zh, f"Table {table} has no standard code for {item}; it stays local.")
 
 
 def specimen_class(setting: Setting, printed: str) -> str:
@@ -326,25 +309,6 @@ def result(setting: Setting, options: Mapping[str, str]) -> Call:
         return unit_told(results.by_shape(value.strip(), printed, code), printed, code)
 
     return make
-
-
-def unit_told(value: Json, printed: str, code: str) -> Value:
-    """The value of a result; with a finding when its unit is not known, or has no place beside a value of that kind."""
-    if not printed or "dataAbsentReason" in value:
-        return value
-    if "valueQuantity" in value or "valueRange" in value:
-        return value if code else unknown_unit(value, printed)
-    unit = printed[:20]
-    zh = f"结果不是数值，FHIR R4 没有写单位的位置，单位“{unit}”没有写入。"
-    en = f"The result is no number; R4 has no place for its unit {unit!r}, which is left out."
-    return Noted(value, "GW-MAP-013", zh, en, "information")
-
-
-def unknown_unit(value: Value, printed: str) -> Noted:
-    """The value with the finding that its unit has no UCUM code; the unit is named, so that it can be registered."""
-    unit = printed[:20]
-    zh = f"单位“{unit}”的写法未登记，按原样保留。"
-    return Noted(value, "GW-MAP-004", zh, f"The spelling of the unit {unit!r} is unknown; it is kept as printed.")
 
 
 def reference_range(setting: Setting, options: Mapping[str, str]) -> Call:

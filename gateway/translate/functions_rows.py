@@ -16,7 +16,8 @@ from ..model.times import fhir_from_ts
 from . import functions as base
 from . import result_values as results
 from .codes import ucum
-from .functions import Call, Function, Setting, Value
+from .functions import Call, Function, Setting
+from .remarks import Noted, Value
 
 _PLACEHOLDERS = frozenset({"", "/", "-", "--", "无", "不详", "未知", "无证件", "null", "NULL"})
 _EVERY_HOURS = re.compile(r"q(\d{1,2})h")
@@ -192,7 +193,7 @@ def item(setting: Setting, options: Mapping[str, str]) -> Call:
         known = ucum(units, unit, table.expected_units(code, name))
         rows = table.rows(code.strip(), "", known, base.specimen_class(setting, specimen))
         printed = next((row.name or row.display for row in rows if row.name or row.display), "")
-        return found if not printed or isinstance(found, base.Noted) else found | {"text": printed}
+        return found if not printed or isinstance(found, Noted) else found | {"text": printed}
 
     return make
 

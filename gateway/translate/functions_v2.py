@@ -15,7 +15,8 @@ from ..model.resource import Json
 from ..model.times import fhir_from_ts
 from . import functions as base
 from . import result_values as results
-from .functions import Call, Function, Noted, Setting, Value
+from .functions import Call, Function, Setting
+from .remarks import Noted, Value, unit_told
 
 _HEX = re.compile(r"\\X([0-9A-Fa-f]+)\\")
 _BREAK = re.compile(r"\\\.(?:br|sp\d*|ce)\\")
@@ -150,14 +151,14 @@ def value(setting: Setting, options: Mapping[str, str]) -> Call:
         if field in ("", '""'):
             return results.absent("unknown")
         if kind in _CODED_TYPES:
-            return base.unit_told({"valueCodeableConcept": coded(field)}, printed, code)
+            return unit_told({"valueCodeableConcept": coded(field)}, printed, code)
         if kind in _TEXT_TYPES:
-            return base.unit_told({"valueString": lines(setting, {})(field)}, printed, code)
+            return unit_told({"valueString": lines(setting, {})(field)}, printed, code)
         if kind in _TIME_TYPES:
             return {"valueDateTime": fhir_from_ts(base.stamp(part(field, 1)), setting.zone)}
         if kind in _PAIRED_TYPES:
             parts = [unescape(p) for p in field.split("^")]
-            return base.unit_told(_PAIRED_TYPES[kind](parts, printed, code, setting.zone), printed, code)
+            return unit_told(_PAIRED_TYPES[kind](parts, printed, code, setting.zone), printed, code)
         return _measured(unescape(field.replace("~", "\n")).strip(), kind, printed, code)
 
     return make
@@ -197,7 +198,7 @@ def _measured(text: str, kind: str, printed: str, code: str) -> Value:
         if printed:
             zh, en = f"{zh}，单位没有写入", f"{en}, without its unit"
         return Noted(out, "GW-MAP-003", f"{zh}。", f"{en}.")
-    return base.unit_told(out, printed, code)
+    return unit_told(out, printed, code)
 
 
 def interpretation(setting: Setting, options: Mapping[str, str]) -> Call:

@@ -15,8 +15,9 @@ from decimal import Decimal
 from ..model.resource import Json
 from ..model.times import parse_fhir
 from . import functions as base
-from .functions import Call, Function, Noted, Setting, Value
+from .functions import Call, Function, Setting
 from .functions_v2 import label, lines, part
+from .remarks import Noted, Value
 
 _MIME = {
     "PDF": "application/pdf",

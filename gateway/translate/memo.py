@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from weakref import ref
 
 from ..model.resource import dumps
-from .functions import Noted
+from .remarks import Noted
 
 _LONG = 400  # characters; longer inputs are reports, rarely the same twice
 _ENTRY = 150  # bytes a place in a dictionary takes, with a tuple of references

@@ -153,6 +153,19 @@ def test_an_unknown_unit_stays_as_printed_with_a_remark() -> None:
     assert made["valueQuantity"] == {"value": Decimal("4.2"), "unit": "mval"}
 
 
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("WBC^白细胞计数", "有项目代码 WBC，但没有一行的单位和标本与来文相符（单位“个”）"),
+        ("ZZ9^异形", "没有项目代码 ZZ9"),
+    ],
+)
+def test_a_code_whose_rows_are_for_other_units_is_not_said_to_be_missing(code: str, said: str) -> None:
+    got = draft(oru(f"OBX|1|NM|{code}||6.5|个|||||F"))
+    (zh,) = [one.zh for one in got.findings if one.code == "GW-MAP-001"]
+    assert said in zh
+
+
 @pytest.mark.parametrize(("unit", "loinc"), [("%", "51637-7"), ("ng/mL", "33959-8"), ("μg/L", "33959-8")])
 def test_one_abbreviation_is_two_analytes_by_its_unit(unit: str, loinc: str) -> None:
     assert loinc in codes(item(f"OBX|1|NM|PCT^PCT||0.2|{unit}|||||F")["code"])
