@@ -16,13 +16,13 @@ from ..model.outcome import Finding
 from ..model.resource import Json, reference_id
 from . import reasons
 from .decision import ItemDecision, ReportDecision
-from .listing import AppliedRule, RuleItem, RuleSheet
-from .match import is_lab, item_of_observation, item_of_report, name_of, shows_other_part
+from .listing import AppliedRule, RuleItem, RuleSheet, State
+from .match import is_examination, is_lab, item_of_observation, item_of_report, name_of, shows_other_part
 from .parameters import patient_parameters, to_parameters
 from .quality import Quality, quality_of
 from .reasons import Reason, Verdict
 from .scope import Viewer, scope_of
-from .states import states_of
+from .states import is_critical, states_of
 from .windows import instant, window_of
 from .words import CopyText, citation, copy_text
 
@@ -73,10 +73,11 @@ def decide(
     PACS gives their frames now.
     """
     case = _Case(report, sheet, producer, viewer, directory, at)
-    if is_lab(report) or items:
-        judged = [_lab_item(case, observation) for observation in _in_order(report, items)]
+    measured = _in_order(report, items)
+    if is_lab(report) or (measured and not is_examination(report)):
+        judged = [_lab_item(case, observation) for observation in measured]
     else:
-        judged = [_examination(case, studies, images_answer)]
+        judged = [_examination(case, measured, studies, images_answer)]
     return _whole(case, [item for item, _ in judged], [finding for _, found in judged for finding in found])
 
 
@@ -92,9 +93,13 @@ def _lab_item(case: _Case, observation: Json) -> tuple[ItemDecision, list[Findin
     return _judged(case, item, observation, name_of(observation), notes)
 
 
-def _examination(case: _Case, studies: Sequence[Json], images_answer: bool) -> tuple[ItemDecision, list[Finding]]:
+def _examination(
+    case: _Case, measured: Sequence[Json], studies: Sequence[Json], images_answer: bool
+) -> tuple[ItemDecision, list[Finding]]:
     item = item_of_report(case.report, studies, case.sheet)
     notes = _of_states(case, item, None)
+    if any(is_critical(observation) for observation in measured):
+        notes += _excluded(case, item, frozenset({"critical"}))
     if item is not None and shows_other_part(item, studies):
         notes.append((Verdict.JUDGE, reasons.BODY_PART))
     if not studies:
@@ -107,8 +112,11 @@ def _examination(case: _Case, studies: Sequence[Json], images_answer: bool) -> t
 
 
 def _of_states(case: _Case, item: RuleItem | None, observation: Json | None) -> list[Note]:
-    states = states_of(case.report, observation)
-    return [(ex.verdict, ex.reason) for ex in case.sheet.exclusions if ex.when in states and ex.touches(item)]
+    return _excluded(case, item, states_of(case.report, observation))
+
+
+def _excluded(case: _Case, item: RuleItem | None, states: frozenset[State]) -> list[Note]:
+    return [(ex.verdict, ex.reason) for ex in case.sheet.exclusions if ex.speaks(states, item)]
 
 
 def _judged(
@@ -166,13 +174,15 @@ def _whole(case: _Case, items: list[ItemDecision], findings: list[Finding]) -> R
     told = dict.fromkeys(reason for item in (others or yes) for reason in item.reasons)
     ends = [item.valid_until for item in yes if item.valid_until is not None]
     weight = list(Verdict)
+    # Without items it is the report alone that says what it is worth: a cancelled one nothing.
+    alone = [] if items else [*_of_states(case, None, None), (Verdict.JUDGE, reasons.NO_ITEMS)]
     return ReportDecision(
         report_id=str(case.report.get("id", "")),
-        verdict=min((item.verdict for item in items), key=weight.index, default=Verdict.JUDGE),
+        verdict=min((item.verdict for item in items), key=weight.index, default=_worst(alone)),
         recognisable=len(yes),
         total=len(items),
         valid_until=min(ends, default=None),
-        reasons=tuple(told) or (() if items else (reasons.NO_ITEMS,)),
+        reasons=tuple(told) or _against(alone),
         items=tuple(items),
         producer=case.producer,
         at=case.at,

@@ -19,6 +19,7 @@ Kind = Literal["lab", "examination"]
 Start = Literal["issued", "collected"]
 Scope = Literal["national", "cross", "province", "city", "alliance"]
 When = Literal["critical", "not-final", "cancelled", "no-result", "positive"]
+State = Literal[When, "raised"]
 
 SCOPES: tuple[Scope, ...] = ("national", "cross", "province", "city", "alliance")
 """Widest first: a wider mark holds inside the narrower scopes."""
@@ -110,15 +111,22 @@ class AppliedRule:
 
 @dataclass(frozen=True, slots=True)
 class Exclusion:
-    """A state of a result that decides against it. groups empty: of every item."""
+    """A state of a result that decides against it. groups empty: of every item.
+
+    In the groups that `positive` names a number above its range is positive too: markers are printed as an index.
+    """
 
     when: When
     verdict: Verdict
     reason: Reason
     groups: frozenset[str] = frozenset()
 
-    def touches(self, item: RuleItem | None) -> bool:
-        """True when it speaks of this item."""
+    def speaks(self, states: frozenset[State], item: RuleItem | None) -> bool:
+        """True when it speaks of this item in these states."""
+        meant = {self.when, "raised"} if self.when == "positive" and self.groups else {self.when}
+        return bool(meant & states) and self._touches(item)
+
+    def _touches(self, item: RuleItem | None) -> bool:
         return not self.groups or (item is not None and item.group.code in self.groups)
 
 

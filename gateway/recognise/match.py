@@ -8,6 +8,11 @@ from ..model.resource import Json
 from ..model.systems import LOINC, RECOGNITION_ITEM
 from .listing import Kind, RuleItem, RuleSheet, normal_name
 
+_LABORATORY = frozenset(
+    {"LAB", "laboratory", "BG", "BLB", "CH", "HM", "IMM", "MB", "MCB", "MYC", "SR", "TX", "VR"},
+)
+_EXAMINATIONS = frozenset({"RAD", "RX", "CT", "NMR", "NMS", "RUS", "OUS", "VUS", "CUS", "CTH", "EC", "EN", "XRC"})
+
 
 def item_of_observation(observation: Json, sheet: RuleSheet) -> RuleItem | None:
     """The laboratory item an Observation is. A LOINC the sheet does not list is not overruled by a name."""
@@ -46,8 +51,16 @@ def _parts(study: Json) -> Iterator[str]:
 
 def is_lab(report: Json) -> bool:
     """True for reports of the laboratory (v2-0074 LAB and its branches)."""
-    codes = {str(c.get("code", "")) for concept in report.get("category", ()) for c in concept.get("coding", ())}
-    return bool(codes & {"LAB", "HM", "CH", "MB", "IMM", "VR"})
+    return bool(_categories(report) & _LABORATORY)
+
+
+def is_examination(report: Json) -> bool:
+    """True for reports of imaging and of electrophysiology, also where they list what was measured."""
+    return bool(_categories(report) & _EXAMINATIONS)
+
+
+def _categories(report: Json) -> set[str]:
+    return {str(c.get("code", "")) for concept in report.get("category", ()) for c in concept.get("coding", ())}
 
 
 def name_of(resource: Json) -> str:

@@ -30,9 +30,16 @@ def quality_of(item: RuleItem, producer: str, printed: str, made_at: datetime | 
     if known.passed is False:
         return Quality([(Verdict.NO, reasons.EQA_FAILED)], known.text, marked)
     if known.passed is None:
-        reason = reasons.MARK_WITHOUT_EVIDENCE if marked else reasons.EQA_MISSING
-        return Quality([(sheet.unassessed, reason)], "", marked)
+        return Quality([_unassessed(marked, sheet)], "", marked)
     if known.until is not None and made_at is not None and made_at.astimezone(CHINA).date() > known.until:
         reason = reasons.EQA_LAPSED.because(f"至 {known.until.isoformat()}")
         return Quality([(sheet.unassessed, reason)], known.text, marked)
     return Quality([(Verdict.YES, reasons.EQA_PASSED)], known.text, False)
+
+
+def _unassessed(marked: bool, sheet: RuleSheet) -> tuple[Verdict, Reason]:
+    if not marked:
+        return sheet.unassessed, reasons.EQA_MISSING
+    # A mark that nothing supports never speaks for a result, also where an area asks for no evidence.
+    verdict = Verdict.JUDGE if sheet.unassessed.recognisable else sheet.unassessed
+    return verdict, reasons.MARK_WITHOUT_EVIDENCE

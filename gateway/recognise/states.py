@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
+
+from ..model.printed import printed_value
 from ..model.resource import Json
 from ..model.systems import EXT_CRITICAL_NOTICE
-from .listing import When
+from .listing import State
 
 _FINAL = frozenset({"final", "amended", "corrected", "appended"})
 _VOID = frozenset({"cancelled", "entered-in-error"})
 _CRITICAL = frozenset({"HH", "LL", "AA"})
+_POSITIVE = frozenset({"POS", "WR", "RR", "DET", "IND", "E"})
+_RAISED = frozenset({"H", "HU", ">", "HH", "A", "AA"})
+_NEGATIVE_WORDS = re.compile(r"阴性|未检出|无反应")
+_POSITIVE_WORDS = re.compile(r"阳性|检出(?!限)|有反应|可疑|±|^\(?[1-4]?\++[1-4]?\)?$|\(\+")
 
 
-def states_of(report: Json, observation: Json | None) -> frozenset[When]:
+def states_of(report: Json, observation: Json | None) -> frozenset[State]:
     """States of one item, or with observation None of the report as one item."""
     subject = observation if observation is not None else report
-    found: set[When] = set()
+    found: set[State] = set()
     if report.get("status") in _VOID or subject.get("status") in _VOID:
         found.add("cancelled")
     elif not _is_final(report, observation):
@@ -23,9 +31,26 @@ def states_of(report: Json, observation: Json | None) -> frozenset[When]:
         found.add("critical")
     if observation is not None and not _has_result(observation):
         found.add("no-result")
-    if "POS" in interpretations(subject):
+    if _POSITIVE & interpretations(subject) or _reads_positive(subject):
         found.add("positive")
+    if _RAISED & interpretations(subject) or _above_its_range(subject):
+        found.add("raised")
     return frozenset(found)
+
+
+def _reads_positive(subject: Json) -> bool:
+    """True for what is not plainly negative in words: 阳性, 弱阳性, 可疑, ±, 2+."""
+    text = unicodedata.normalize("NFKC", printed_value(subject)[0])
+    return bool(_POSITIVE_WORDS.search(text)) and not _NEGATIVE_WORDS.search(text)
+
+
+def _above_its_range(subject: Json) -> bool:
+    quantity, ranges = subject.get("valueQuantity", {}), subject.get("referenceRange", ())
+    high = ranges[0].get("high", {}) if len(ranges) == 1 else {}
+    if quantity.get("value") is None or high.get("value") is None:
+        return False
+    alike = high.get("unit", quantity.get("unit")) == quantity.get("unit")
+    return alike and "<" not in quantity.get("comparator", "") and bool(quantity["value"] > high["value"])
 
 
 def is_critical(resource: Json) -> bool:
@@ -35,10 +60,11 @@ def is_critical(resource: Json) -> bool:
 
 
 def interpretations(resource: Json) -> frozenset[str]:
-    """Codes of Observation.interpretation."""
+    """Codes of Observation.interpretation, also of its components."""
     return frozenset(
         str(coding.get("code", ""))
-        for concept in resource.get("interpretation", ())
+        for part in (resource, *resource.get("component", ()))
+        for concept in part.get("interpretation", ())
         for coding in concept.get("coding", ())
     )
 
@@ -51,6 +77,4 @@ def _is_final(report: Json, observation: Json | None) -> bool:
 
 
 def _has_result(observation: Json) -> bool:
-    if any(key.startswith("value") for key in observation):
-        return True
-    return bool(observation.get("hasMember") or observation.get("component"))
+    return bool(printed_value(observation)[0] or observation.get("hasMember"))

@@ -39,9 +39,10 @@ def window_of(
     """The end of the window and what it says at the instant `at`; the end itself is still inside."""
     if started is None:
         return None, [(Verdict.JUDGE, reasons.NO_TIME)]
+    # No end is told of what has not begun; of 9999-12-31, which stands for "none", there is none.
+    if started - at > _SLACK:
+        return None, [(Verdict.JUDGE, reasons.FUTURE)]
     until = started + window.length
-    if started > at + _SLACK:
-        return until, [(Verdict.JUDGE, reasons.FUTURE)]
     if at > until:
         return until, [(Verdict.NO, reasons.EXPIRED.because(window.text))]
     return until, [(Verdict.YES, reasons.IN_WINDOW.worded(window.text))]

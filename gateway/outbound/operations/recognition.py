@@ -87,8 +87,9 @@ def _at(parts: FhirParts, call: Call) -> datetime:
         raise BadParameter("at", "a FHIR dateTime", detail_zh="应为日期时间。") from fault
 
 
-def _report_time(report: Json) -> str:
-    return str(report.get("issued") or effective_time(report) or "")
+def _report_time(report: Json) -> float:
+    text = str(report.get("issued") or effective_time(report) or "")
+    return parse_fhir(text).timestamp() if text else 0.0
 
 
 def _answer(parameters: Json, on: On, patients: tuple[str, ...]) -> Answer:

@@ -172,11 +172,6 @@ def report_time(report: Json) -> str:
     return str(report.get("issued") or effective_time(report) or report.get("date") or "")
 
 
-def is_lab(report: Json) -> bool:
-    """True for laboratory reports (category LAB), microbiology included."""
-    return bool(_categories(report) & {"LAB", "laboratory"})
-
-
 def is_culture(report: Json) -> bool:
     """True for microbiology reports (category MB)."""
     return "MB" in _categories(report)

@@ -8,10 +8,11 @@ from starlette.responses import Response
 
 from ...errors import NotFound
 from ...model.resource import Json, loads, reference_id
+from ...recognise.match import is_lab
 from ...store.base import AuditQuery, Resource
 from .guard import HEADERS, Handler, Visit, redirect
 from .narrative import sections
-from .opened import Opened, derive, is_culture, is_lab, open_resident, survivor_of
+from .opened import Opened, derive, is_culture, open_resident, survivor_of
 from .views_access import access_rows
 from .views_banner import banner
 from .views_culture import culture_page, culture_reports

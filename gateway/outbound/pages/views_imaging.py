@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from ...errors import NotFound
 from ...model.printed import effective_time
 from ...model.resource import Json, reference_id
+from ...recognise.match import is_lab
 from ..dicom_web import study_uid
 from . import moments
 from .moments import When
-from .opened import Derived, Opened, is_lab, report_time
+from .opened import Derived, Opened, report_time
 from .verdicts import because_words, repeat_words, until_words
 from .views_report import STATUS, concept_text, findings_of
 from .views_sources import members_shown

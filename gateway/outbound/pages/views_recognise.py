@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from ...model.resource import Json
 from ...recognise.decide import CopyText, ItemDecision, ReportDecision, copy_text
+from ...recognise.match import is_lab
 from ...recognise.reasons import FOR_REPEATING, Reason, Verdict
 from . import moments
 from .moments import When
-from .opened import Derived, Opened, is_lab, report_time
+from .opened import Derived, Opened, report_time
 from .verdicts import Exempt, because_words, count_words, exempt, repeat_words, until_words
 from .views_report import Item, concept_text, report_sheet
 from .words import Absent, Mark, mark_of, no_record

@@ -9,11 +9,12 @@ from datetime import datetime
 from ...model import systems
 from ...model.printed import effective_time, printed_value
 from ...model.resource import Json, loads, reference_id
+from ...recognise.match import is_lab
 from ...store.base import Resource
 from ..lab_reading import source_code
 from . import moments
 from .moments import When
-from .opened import Opened, is_lab
+from .opened import Opened
 from .words import Fact, Flag, printed_flag
 
 STATUS = {

@@ -10,9 +10,10 @@ from datetime import datetime, timedelta
 
 from ...model.directory import Directory, Member
 from ...model.resource import Json
+from ...recognise.match import is_lab
 from . import moments
 from .moments import UNKNOWN, When
-from .opened import Opened, is_lab
+from .opened import Opened
 from .words import NO_RECORD, NO_RIGHT, NOT_CONNECTED, State
 
 LATE_AFTER = timedelta(hours=2)

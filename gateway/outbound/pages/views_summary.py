@@ -9,11 +9,12 @@ from datetime import datetime, timedelta
 from ...model.printed import effective_time
 from ...model.resource import Json
 from ...recognise.decide import ItemDecision, ReportDecision
+from ...recognise.match import is_lab
 from ..alerts import Alert
 from ..labs import Band, Reading, Row
 from . import moments
 from .moments import When
-from .opened import Derived, Opened, is_lab, report_time
+from .opened import Derived, Opened, report_time
 from .spark import Spark, spark
 from .verdicts import because_words, count_words, repeat_words, until_words
 from .views_culture import culture_reports, growths

@@ -131,6 +131,48 @@ def test_a_positive_infection_marker_is_left_to_the_doctor() -> None:
     assert (one(item).verdict, codes(one(item))) == (Verdict.JUDGE, ["positive"])
 
 
+@pytest.mark.parametrize(
+    ("value", "more"),
+    [
+        ("弱阳性(±)", {"flag": "WR"}),
+        ("阳性（＋）", {}),
+        ("2+", {}),
+        ("可疑", {}),
+        ("12.5", {"flag": "H"}),
+        ("12.5", {"unit": "IU/mL", "band": ("0", "0.05")}),
+    ],
+)
+def test_whatever_is_not_negative_of_an_infection_marker_is_left_to_the_doctor(value: str, more: Any) -> None:
+    item = an_observation("h", "乙肝表面抗原", value, loinc="5195-3", **more)
+    assert (one(item).verdict, codes(one(item))) == (Verdict.JUDGE, ["positive"])
+
+
+@pytest.mark.parametrize(
+    ("value", "more"),
+    [("阴性(-)", {}), ("未检出", {}), ("低于检出限", {}), ("0.01", {"band": ("0", "0.05")}), ("<0.05", {})],
+)
+def test_a_negative_infection_marker_is_recognised(value: str, more: Any) -> None:
+    assert one(an_observation("h", "乙肝表面抗原", value, loinc="5195-3", **more)).verdict is Verdict.YES
+
+
+def test_a_high_value_of_other_groups_is_no_positive_one() -> None:
+    assert one(an_observation(loinc="14682-9", flag="H")).verdict is Verdict.YES
+
+
+def test_a_unit_without_a_number_is_no_result() -> None:
+    assert codes(one(an_observation(loinc="14682-9", valueQuantity={"unit": "μmol/L"}))) == ["no-result"]
+
+
+def test_a_critical_component_makes_its_item_critical() -> None:
+    part = {"code": {"text": "pH"}, "interpretation": [{"coding": [{"code": "LL"}]}]}
+    assert codes(one(an_observation(loinc="14682-9", component=[part])))[0] == "02"
+
+
+def test_a_time_that_stands_for_none_is_one_of_the_future() -> None:
+    item = an_observation(loinc="14682-9", issued="9999-12-31T00:00:00+08:00")
+    assert (codes(one(item))[-1], one(item).valid_until) == ("future", None)
+
+
 def test_missing_and_future_times_are_left_to_the_doctor() -> None:
     bare = an_observation(loinc="14682-9")
     report = a_report(results=[bare])
@@ -161,6 +203,23 @@ def test_a_report_without_items_is_left_to_the_doctor() -> None:
     assert (found.verdict, found.total, codes(found)) == (Verdict.JUDGE, 0, ["no-items"])
 
 
+@pytest.mark.parametrize(
+    ("status", "code"), [("entered-in-error", "cancelled"), ("cancelled", "cancelled"), ("preliminary", "not-final")]
+)
+def test_a_report_without_items_that_does_not_count_is_refused(status: str, code: str) -> None:
+    found = decided(a_report(status=status))
+    assert (found.verdict, codes(found)) == (Verdict.NO, [code, "no-items"])
+
+
+def test_what_an_examination_measured_does_not_make_it_one_of_the_laboratory() -> None:
+    size = an_observation("n", "结节", "8", "mm")
+    report = a_report(name="胸部CT平扫", results=[size], category="CT")
+    found = decided(report, [size], [a_study()])
+    assert (found.total, found.verdict) == (1, Verdict.YES_IMAGES)
+    grave = decided(report, [{**size, "interpretation": [{"coding": [{"code": "HH"}]}]}], [a_study()])
+    assert (grave.verdict, codes(grave)[0]) == (Verdict.NO, "02")
+
+
 # ---- quality and marks --------------------------------------------------------------------------
 def test_without_quality_evidence_the_doctor_judges() -> None:
     found = one(producer=M4, viewer=Viewer(M3, "qingshi_county"))
@@ -173,6 +232,12 @@ def test_a_mark_without_evidence_is_a_finding_and_no_recognition() -> None:
     found = decided(a_report(results=[item]), [item], producer=M2, sheet=sheet)
     assert (found.verdict, codes(found)) == (Verdict.JUDGE, ["mark-without-evidence"])
     assert [(f.code, f.place) for f in found.findings] == [("GW-REC-001", "Observation/o1")]
+
+
+def test_an_area_that_asks_for_no_evidence_still_believes_no_mark_without_it() -> None:
+    sheet = replace(with_evidence(M2, "LAB-CREA", Evidence(mark=Mark("city", ("9901",)))), unassessed=Verdict.YES)
+    assert codes(one(producer=M2, sheet=sheet)) == ["mark-without-evidence"]
+    assert one(producer=M4, sheet=sheet, viewer=Viewer(M3, "qingshi_county")).verdict is Verdict.YES
 
 
 def test_a_printed_mark_on_an_item_that_failed_is_a_finding() -> None:
