@@ -44,8 +44,8 @@ def _day_ms(day: date) -> int:
 
 
 def _time_range(text: str) -> tuple[int, int]:
-    if text[10] != "T":
-        raise ValueError("no T between date and time")
+    if text[10] != "T" or text[13:14] != ":":
+        raise ValueError("no T between date and time, or an hour without its minutes")
     leap = text[16:19] == ":60"
     at = datetime.fromisoformat(text[:16] + ":59" + text[19:] if leap else text)
     if at.tzinfo is None:

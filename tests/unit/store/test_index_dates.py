@@ -31,8 +31,10 @@ def test_a_date_is_the_range_it_covers(text: str, first: str, last: str) -> None
 
 
 @pytest.mark.parametrize(
-    "text", ["", "20", "2026-3", "2026-02-30", "2026/03/20", "2026-03-20 07:45", "abcd", "20260320"]
-)
+    "text",
+    ["", "20", "2026-3", "2026-02-30", "2026/03/20", "2026-03-20 07:45", "abcd", "20260320", "2026-03-20T07",
+     "2026-03-20T0745", "2026-03-20T07+08:00"],
+)  # fmt: skip
 def test_what_is_no_date_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         date_range(text)
