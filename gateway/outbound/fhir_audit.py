@@ -14,9 +14,9 @@ from ..errors import BadParameter, NotFound
 from ..model.query import Filter
 from ..model.resource import Json, dumps
 from ..model.rest import Answer, Call, Seen, etag, http_date
-from ..model.times import parse_fhir
 from ..security.audit import KINDS, events
 from ..store.base import AuditQuery, AuditRow
+from ..store.index_dates import date_range
 from .fhir_answers import bundle, outcome_entry
 from .fhir_parts import FhirParts, Handler, On
 from .fhir_query import Parsed, pairs, parse, query_text
@@ -48,6 +48,8 @@ PARAMETERS = MappingProxyType(
 )
 """What can be asked of the audit."""
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MS = timedelta(milliseconds=1)
 _NEWEST_FIRST = ((), (("date", True),), (("_lastUpdated", True),))
 
 
@@ -159,8 +161,8 @@ def _with_date(query: AuditQuery, one: Filter) -> AuditQuery:
     for value in one.values:
         prefix, text = (value[:2], value[2:]) if value[:2].isalpha() else ("eq", value)
         try:
-            start, end = parse_fhir(text), _end(text)
-        except ValueError as fault:
+            start, end = _covered(text)
+        except (ValueError, OverflowError) as fault:
             raise BadParameter("date", "a FHIR date", detail_zh="日期不正确。") from fault
         if prefix in ("eq", "ge", "sa", "gt"):
             query = replace(query, since=start if prefix in ("eq", "ge") else end)
@@ -171,16 +173,10 @@ def _with_date(query: AuditQuery, one: Filter) -> AuditQuery:
     return query
 
 
-def _end(text: str) -> datetime:
-    """The first instant after the period a date of this precision covers."""
-    start = parse_fhir(text)
-    if len(text) == 4:
-        return start.replace(year=start.year + 1)
-    if len(text) == 7:
-        return (start.replace(day=28) + timedelta(days=4)).replace(day=1)
-    if len(text) == 10:
-        return start + timedelta(days=1)
-    return start.astimezone(UTC) + timedelta(milliseconds=1 if "." in text else 1000)
+def _covered(text: str) -> tuple[datetime, datetime]:
+    """The first instant a date of this precision covers, and the first after it."""
+    first, last = date_range(text.replace(" ", "+"))
+    return _EPOCH + first * _MS, _EPOCH + (last + 1) * _MS
 
 
 HANDLERS: dict[str, Handler] = {"read": read, "search-type": search}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
@@ -260,3 +261,12 @@ async def test_audit_filters_and_pages(site: Site) -> None:
     assert (await site.get("AuditEvent?date=ge2026-03-20&_sort=-date", role="admin")).status_code == 200
     assert "entry" not in (await site.get("AuditEvent?date=lt2026-03-20", role="admin")).json()
     assert (await site.get("AuditEvent?date=2026-03-20,2026-03-21", role="admin")).status_code == 400
+
+
+async def test_audit_dates_cover_what_their_precision_says(site: Site) -> None:
+    site.clock.now += timedelta(seconds=30)
+    await site.get("Observation/o1")
+    assert (await site.get("AuditEvent?entity=Observation/o1&date=2026-03-20T09:00", role="admin")).json()["entry"]
+    for date in ("gt9999-12-31T23:59:59Z", "2026-03-20T08", "0000", "9999-99"):
+        assert (await site.get(f"AuditEvent?date={date}", role="admin")).status_code == 400, date
+    assert (await site.get("AuditEvent?date=9999-12", role="admin")).status_code == 200
