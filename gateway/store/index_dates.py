@@ -6,6 +6,7 @@ with a time and a zone of its own is compared as an instant (D17). An open end o
 
 from __future__ import annotations
 
+from calendar import monthrange
 from datetime import UTC, date, datetime, timedelta, timezone
 
 FIRST = -62135596800000
@@ -32,7 +33,7 @@ def date_range(text: str) -> tuple[int, int]:
         return start, start + _DAY - 1
     if size == 7 and text[4] == "-":
         year, month = int(text[:4]), int(text[5:])
-        return _day_ms(date(year, month, 1)), _day_ms(date(year + month // 12, month % 12 + 1, 1)) - 1
+        return _day_ms(date(year, month, 1)), _day_ms(date(year, month, monthrange(year, month)[1])) + _DAY - 1
     if size == 4 and text.isdigit():
         year = int(text)
         return _day_ms(date(year, 1, 1)), _day_ms(date(year, 12, 31)) + _DAY - 1
