@@ -22,7 +22,7 @@ import msgspec
 import zstandard
 from msgspec import Struct
 
-from ..errors import StoreError
+from ..errors import StoreError, Unparseable
 from ..model.resource import Json, dumps
 from ..model.subject import subject_of
 from ..model.systems import RECORD_TAG
@@ -41,7 +41,7 @@ _OWN_META = ("versionId", "lastUpdated", "source")
 _ORDERED = frozenset((type_, param_number(code)) for type_, code in ORDERED)
 """Parameters (type, number) whose dates and texts population searches need in order."""
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_content = msgspec.json.Decoder(float_hook=Decimal).decode
+_decoded = msgspec.json.Decoder(float_hook=Decimal).decode
 _sorted = msgspec.json.Encoder(decimal_format="number", order="sorted").encode
 _plain = msgspec.json.Encoder().encode
 
@@ -236,6 +236,15 @@ def pack_put(put: Put, codec: Codec) -> PackedPut:
         keys=pack_keys(put.keys), body=codec.pack(b"%b\n%b" % (put.meta, _typed_first(put))),
         wordings=put.keys.wordings, away=away_of(put.keys, home), survivor=survivor,
     )  # fmt: skip
+
+
+def _content(body: bytes) -> Json:
+    """A body as plain values. Raises Unparseable for a whole number of more digits than Python turns into one."""
+    try:
+        found: Json = _decoded(body)
+    except msgspec.ValidationError as fault:
+        raise Unparseable(detail=str(fault)[:80], detail_zh="有一个数字太长，超过 4300 位。") from fault
+    return found
 
 
 def away_of(keys: Keys, home: int) -> tuple[int, ...]:

@@ -97,6 +97,12 @@ async def test_a_condition_with_an_unknown_parameter_is_refused(site: Site) -> N
         (b"\xff\xfe", 400, "GW-VAL-002"),
         (b"[]", 400, "GW-VAL-002"),
         (b'{"resourceType":"Basic"}', 422, "GW-VAL-001"),
+        (
+            b'{"resourceType":"Basic","code":{"text":"a"},"extension":[{"url":"urn:x","valueDecimal":%b}]}'
+            % (b"1" * 5000),
+            400,
+            "GW-VAL-002",
+        ),
         (b'{"resourceType":"Patient"}', 400, "GW-FHR-004"),
         (b'{"resourceType":"Basic","code":{"text":"a"},"nonsense":1}', 422, "GW-VAL-001"),
         (b'{"resourceType":"Basic","code":{"text":"a"},"code":{"text":"b"}}', 400, "GW-VAL-002"),
