@@ -166,7 +166,7 @@ class _Attempt:
         for step in self._writing:
             with _Naming(step):
                 if step.entry.full_url and step.target.name != "delete":
-                    self.places[step.entry.full_url] = await self._place_of(step)
+                    self._called(step.entry.full_url, await self._place_of(step))
                 for reference in step.entry.asked:
                     self.places[reference] = await self._referred(step.call, reference)
             await self._pace()
@@ -180,6 +180,11 @@ class _Attempt:
         found |= await self._planned(patients=False)
         await self._apart(found)
         return tuple([found[step.number] for step in self._writing])
+
+    def _called(self, full_url: str, place: str) -> None:
+        """A reference to an address two entries bear would go to one of them by chance (bdl-7). Raises BadParameter."""
+        if self.places.setdefault(full_url, place) != place:
+            raise BadParameter("fullUrl", "another entry has the same", detail_zh="与另一条目相同。")
 
     async def _prepare(self) -> None:
         """Make ready what creates and updates send, now that it is known what every address stands for."""

@@ -297,6 +297,18 @@ async def test_a_transaction_links_its_entries_by_their_temporary_addresses(site
     assert matches(body["entry"][2]["resource"]) == [patient]
 
 
+async def test_two_entries_under_one_address_are_refused_before_a_reference_goes_to_either(site: Site) -> None:
+    bundle = a_bundle(
+        "transaction",
+        an_entry("POST", "Patient", a_patient("y"), fullUrl=UUID),
+        an_entry("POST", "Patient", a_patient("z"), fullUrl=UUID),
+        an_entry("POST", "Observation", an_observation("x") | {"subject": {"reference": UUID}}),
+    )
+    answer = await site.post("", bundle)
+    assert answer.status_code == 400 and "Bundle.entry[1].fullUrl" in answer.text
+    assert matches((await site.get("Observation")).json()) == []
+
+
 async def test_a_transaction_about_a_known_person_uses_that_person(site: Site) -> None:
     known = await created(site, "Patient", a_carded_patient())
     bundle = a_bundle(
