@@ -221,14 +221,18 @@ def _shared(types: tuple[str, ...], lookup: Lookup) -> Lookup:
 
 
 def shape_of(given: list[tuple[str, str]], allowed: frozenset[str] = frozenset(), rules: Rules = STRICT) -> Shape:
-    """The answer's shape for a read or an operation; `allowed` are the parameters the operation knows itself."""
+    """The answer's shape for a read, a history or an operation; `allowed` are the parameters it knows itself.
+
+    Such an answer has no place to say that a parameter did nothing: an unknown one is refused, `_list` too.
+    """
     controls = frozenset({"_format", "_pretty", "_summary", "_elements"})
     draft = _Draft()
     for name, value in given:
         if name in controls:
             _CONTROL[name](draft, value)
-        elif name not in allowed:
-            _unknown(draft, name, controls | allowed, rules)
+        elif name not in allowed and not rules.lenient and bare(name) not in rules.client_controls:
+            known = controls | allowed
+            raise UnknownParameter(name[:64], _nearest_text(name, known), detail_zh=_nearest_zh(name, known))
     return Shape(draft.format, draft.pretty, draft.summary, draft.elements)
 
 

@@ -270,3 +270,13 @@ async def test_audit_dates_cover_what_their_precision_says(site: Site) -> None:
     for date in ("gt9999-12-31T23:59:59Z", "2026-03-20T08", "0000", "9999-99"):
         assert (await site.get(f"AuditEvent?date={date}", role="admin")).status_code == 400, date
     assert (await site.get("AuditEvent?date=9999-12", role="admin")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["Observation/o1?_unheardof=1", "_history?_type=Patient", "Patient/_history?_list=x",
+             "Patient/p1/$everything?_updatedafter=2026", "Patient/p1/$everything?type=Observation"]
+)  # fmt: skip
+async def test_what_would_silently_give_more_than_was_asked_for_is_refused(site: Site, path: str) -> None:
+    assert (await site.get(path)).status_code == 400
+    assert (await site.get(path, Prefer="handling=lenient")).status_code == 200
+    assert (await site.get(path.partition("?")[0] + "?_dc=1")).status_code == 200
