@@ -156,7 +156,8 @@ async def test_a_search_for_a_merged_person_gives_the_survivors_and_says_so(site
 
 async def test_hostile_searches_are_refused_politely(site: Site) -> None:
     hostile = ["_id=" + ",".join("a" * 500), "name=" + "%E6%9D%8E" * 2000, "date=ge99999", "_sort=" + "-" * 500,
-               "value-quantity=x", "_lastUpdated=yesterday", "date=2026-03-20T23", "_lastUpdated=ge2026-03-20T2330", "code=|||||", "patient=Patient/", "_count=" + "9" * 400,
+               "value-quantity=x", "_lastUpdated=yesterday", "date=2026-03-20T23",
+               "_lastUpdated=ge2026-03-20T2330", "code=|||||", "patient=Patient/", "_count=" + "9" * 400,
                "date=" + "ge2020," * 99, "_include=*", "subject:Patient=1/2/3", "code:in=http://x"]  # fmt: skip
     for query in hostile:
         answer = await site.get(f"Observation?{query}")
