@@ -52,7 +52,7 @@ from .security.http import Guard, Limits, handle_gateway_error, headers_of
 from .security.pressure import Pressure
 from .security.scopes import Door
 from .security.times import RequestTimes
-from .security.tokens import Credential, TokenBook, credential
+from .security.tokens import Credential, TokenBook, configured
 from .settings import Settings
 from .shared import Shared, addresses_of, drug_classes, pacs_of, rule_sheet
 from .shipped import folders as folders_of
@@ -111,11 +111,12 @@ class Gateway:
         home.mkdir(parents=True, exist_ok=True)
         mappings = _mappings(settings)
         directory = mappings.directory
+        _refuse_strangers(settings, directory)
         profiles = folders_of(settings.gateway.profiles, "profiles")
         keep_parameters(profiles)
         store = await open_store(settings.store.url or f"sqlite:///{home}", clock=clock)
         ids = Ids(store.store_key)
-        book = TokenBook([*credentials, *(credential(one) for one in settings.token)])
+        book = TokenBook([*credentials, *configured(settings.token)])
         sheet = rule_sheet(profiles, settings.gateway.rules)
         for finding in check_rules(sheet, directory):
             log.warning("%s %s %s", finding.code, finding.place, finding.en)
@@ -322,6 +323,19 @@ def _refuse_unsafe(settings: Settings) -> None:
             "any address but loopback needs mllp.tls_cert or mllp.allow",
             detail_zh="本机以外的地址须配 mllp.tls_cert 或 mllp.allow。",
         )
+
+
+def _refuse_strangers(settings: Settings, directory: Directory) -> None:
+    """A name written wrong would pass unseen: a rule that never fits, so that the next one lets originals go; a
+    doctor who is shown nothing."""
+    named = [(f"keep[{n}].source", one.source, directory.sources) for n, one in enumerate(settings.keep)]
+    for one in settings.token:
+        named.append((f"token.{one.user}.member", one.member, directory.members))
+        named.append((f"token.{one.user}.alliance", one.alliance, directory.alliances))
+    for key, name, known in named:
+        if name and name not in known:
+            some = ", ".join(sorted(known))
+            raise ConfigError(key, f"{name!r} is none of {some}", detail_zh=f"映射里没有 {name!r}；有：{some}。")
 
 
 def _mappings(settings: Settings) -> Mappings:

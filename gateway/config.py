@@ -54,6 +54,9 @@ def _check_values(settings: Settings) -> None:
     for name in ("connections", "connections_per_address", "idle_s", "frame_s", "rate", "frame_mb"):
         if not getattr(settings.mllp, name) > 0:
             raise ConfigError(f"mllp.{name}", "must be above 0", detail_zh="须大于 0。")
+    for key, number in _from_zero(settings).items():
+        if number < 0:
+            raise ConfigError(key, "must not be below 0", detail_zh="不能小于 0。")
     for key, folder in (
         ("gateway.mappings", settings.gateway.mappings),
         ("gateway.profiles", settings.gateway.profiles),
@@ -69,6 +72,18 @@ def _check_values(settings: Settings) -> None:
     ):
         if file and not (Path(file).is_file() and os.access(file, os.R_OK)):
             raise ConfigError(key, f"no readable file: {file}", detail_zh=f"没有这个文件或无权读取：{file}")
+
+
+def _from_zero(settings: Settings) -> dict[str, float]:
+    """Numbers for which 0 means something. Below it a slip would too: `days = -1` is not "for ever"."""
+    inbox, fhir = settings.inbox, settings.fhir
+    return {
+        "gateway.shadow": settings.gateway.shadow,
+        "fhir.conditional_delete": fhir.conditional_delete,
+        "fhir.preparing": fhir.preparing,
+        "inbox.waiting_s": inbox.waiting_s,
+        "inbox.replay_days": inbox.replay_days,
+    } | {f"keep[{number}].days": one.days for number, one in enumerate(settings.keep)}
 
 
 def _from_file(path: Path) -> dict[str, Any]:

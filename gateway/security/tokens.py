@@ -21,6 +21,7 @@ from ..model.context import Role
 from ..settings import Token
 
 _HASH = re.compile(r"[0-9a-fA-F]{64}")
+_SCRYPT = re.compile(r"scrypt\$[A-Za-z0-9+/]{22}==\$[A-Za-z0-9+/]{43}=")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +47,24 @@ def token_digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
+def configured(entries: Iterable[Token]) -> list[Credential]:
+    """The configured accounts. Raises ConfigError, also for two of one user or one token: the later would win."""
+    found = [credential(one) for one in entries]
+    users, digests = [one.user for one in found], [one.digest for one in found]
+    for one in found:
+        if users.count(one.user) > 1:
+            raise ConfigError(f"token.{one.user}", "two accounts of this user", detail_zh="这个 user 写了两次。")
+        if one.digest and digests.count(one.digest) > 1:
+            raise ConfigError(
+                f"token.{one.user}.token_sha256", "another account has this token", detail_zh="与另一账号的令牌相同。"
+            )
+    return found
+
+
 def credential(entry: Token) -> Credential:
     """A credential from one configured account.
 
-    Raises ConfigError for an unknown role, a missing user and a hash that is none.
+    Raises ConfigError for an unknown role, a missing user, no way in and a hash that is none.
     """
     place = f"token.{entry.user or '?'}"
     if not entry.user:
@@ -65,6 +80,16 @@ def credential(entry: Token) -> Credential:
             f"{place}.token_sha256",
             "64 hexadecimal digits, never the token itself",
             detail_zh="应是 64 位十六进制的散列，不能是令牌本身。",
+        )
+    if entry.password_scrypt and not _SCRYPT.fullmatch(entry.password_scrypt):
+        raise ConfigError(
+            f"{place}.password_scrypt",
+            "not what hash_password prints, never the password itself",
+            detail_zh="应是 hash_password 打印的一行，不能是口令本身。",
+        )
+    if not entry.token_sha256 and not entry.password_scrypt:
+        raise ConfigError(
+            place, "token_sha256 or password_scrypt is needed", detail_zh="须有 token_sha256 或 password_scrypt。"
         )
     return Credential(
         user=entry.user,

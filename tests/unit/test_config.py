@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from gateway.app import Gateway
 from gateway.config import load
 from gateway.errors import ConfigError
+
+SECRET = 'token_sha256 = "' + "0" * 64 + '"\n'
 
 
 def _file(tmp_path: Path, text: str) -> Path:
@@ -50,3 +53,28 @@ def test_a_wrong_type_is_an_error_with_its_place(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load(_file(tmp_path, '[http]\nport = "many"\n'), {})
     assert "port" in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[[keep]]\ndays = -1\n", "[inbox]\nreplay_days = -1\n", "[gateway]\nshadow = -1\n", "[fhir]\npreparing = -1\n"],
+)
+def test_below_zero_is_no_number_of_days_or_processes(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError):
+        load(_file(tmp_path, text), {})
+    load(_file(tmp_path, text.replace("-1", "0")), {})
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ('[[keep]]\nsource = "city_frist"\n', "keep[0].source"),
+        ('[[token]]\nuser = "a"\nrole = "doctor"\nmember = "townsip"\n' + SECRET, "token.a.member"),
+        ('[[token]]\nuser = "a"\nrole = "doctor"\nalliance = "conty"\n' + SECRET, "token.a.alliance"),
+    ],
+)
+async def test_a_name_nobody_has_stops_the_start(tmp_path: Path, text: str, key: str) -> None:
+    home = f'[gateway]\nhome = "{tmp_path}/home"\n'
+    with pytest.raises(ConfigError) as caught:
+        await Gateway.open(load(_file(tmp_path, home + text), {}))
+    assert caught.value.place == key

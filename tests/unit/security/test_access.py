@@ -17,6 +17,7 @@ from gateway.security.signin import hash_password, set_cookie
 from gateway.security.tokens import (
     Credential,
     TokenBook,
+    configured,
     credential,
     demo_credentials,
     demo_tokens,
@@ -254,8 +255,20 @@ def test_demo_tokens_stay_the_same_in_one_home_and_nobody_else_reads_the_file(tm
         Token("", "doctor"),
         Token("a", "king"),
         Token("a", "doctor", token_sha256="the-token-itself"),
+        Token("a", "doctor", password_scrypt="the-password-itself"),
+        Token("a", "doctor", password_scrypt=hash_password("x")[:-4]),
+        Token("a", "doctor"),
     ],
 )
 def test_a_configured_account_that_is_none_stops_the_start(entry: Token) -> None:
     with pytest.raises(ConfigError):
         credential(entry)
+
+
+def test_two_accounts_of_one_user_or_one_token_stop_the_start() -> None:
+    first, second = Token("a", "doctor", token_sha256="1" * 64), Token("b", "admin", token_sha256="2" * 64)
+    assert [one.user for one in configured([first, second])] == ["a", "b"]
+    assert configured([Token("p", "doctor", password_scrypt=hash_password("x"))])[0].password
+    for other in (Token("a", "admin", token_sha256="3" * 64), Token("c", "admin", token_sha256="1" * 64)):
+        with pytest.raises(ConfigError):
+            configured([first, other])
