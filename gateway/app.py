@@ -231,13 +231,19 @@ class Gateway:
         listener = listener or _bound("http.port", http.host, http.port)
         self.http_port = int(listener.getsockname()[1])
         self._server = HttpServer(self.app, http, self.settings.limits, stop_s=_STOP_S)
+        try:
+            self._server.config.load()
+        except OSError as fault:  # of TLS too
+            raise ConfigError(
+                "http.tls_cert", f"not a certificate with its key: {fault}", detail_zh="证书与私钥不可用，或不是一对。"
+            ) from fault
         self._begin(self._server.serve(sockets=[listener]))
         while not self._server.started:
-            if self._tasks[-1].done():  # a certificate that cannot be used, for one
+            if self._tasks[-1].done():
                 raise ConfigError(
                     "http",
                     "the HTTP server did not start; see the log",
-                    detail_zh="HTTP 服务没有启动，原因见日志（多为证书或私钥不可用）。",
+                    detail_zh="HTTP 服务没有启动，原因见日志。",
                 )
             await asyncio.sleep(0.005)
 

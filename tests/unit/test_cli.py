@@ -156,6 +156,23 @@ def test_settings_that_cannot_work_stop_the_start(text: str, tmp_path: Path) -> 
     assert main(["serve", "--config", str(path)]) == Exit.CONFIG
 
 
+@pytest.mark.parametrize("key", ["http.tls_cert", "mllp.tls_cert"])
+def test_a_certificate_that_is_none_is_named_without_a_traceback(
+    key: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, none = tmp_path / "gateway.toml", tmp_path / "none.pem"
+    none.write_text("no certificate")
+    door, other = key.partition(".")[0], "mllp" if key.startswith("http") else "http"
+    more = f'tls_client_ca = "{none}"\n' if door == "mllp" else ""
+    path.write_text(
+        f'[gateway]\nhome = "{tmp_path}/home"\n[{other}]\nport = 0\n'
+        f'[{door}]\nport = 0\ntls_cert = "{none}"\ntls_key = "{none}"\n{more}'
+    )
+    assert main(["serve", "--config", str(path)]) == Exit.CONFIG
+    said = capsys.readouterr().err
+    assert f"[位置：{key}" in said and "Traceback" not in said
+
+
 def test_several_workers_are_refused_without_postgresql(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "gateway.toml"
     path.write_text(f'[gateway]\nhome = "{tmp_path}"\n')
