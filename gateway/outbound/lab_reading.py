@@ -16,6 +16,7 @@ from ..model.systems import EXT_CRITICAL_NOTICE, EXT_VERIFIED_AT, LOINC
 from ..model.times import CHINA, parse_fhir
 from ..validate.analytes import Analyte, analyte
 from ..validate.units import Converted, plain_unit, to_display, unit_shown
+from .lab_ranges import body_ranges, speaks_of, whom
 from .lab_types import NOT_MEASURED, Band, Flag, Reading, Shown, Times
 from .record import Record, member_of
 
@@ -114,7 +115,8 @@ class Reader:
         converted = one.converted() if display else None
         number = converted.value if converted else one.number
         band = self._band(one, display)
-        flag = _flag_of(one, number, band)
+        # Judged before rounding, as the limits are: the lower limit itself is not low.
+        flag = _flag_of(one, converted.unrounded if converted else number, band)
         status = str(body.get("status", ""))
         previous = self._previous(one)
         told, told_at = notice_of(body)
@@ -143,8 +145,13 @@ class Reader:
         )
 
     def _band(self, one: Analysed, display: bool) -> Band:
-        for printed in body_ranges(one.body):
-            return _report_band(one, printed, display)
+        printed = [*body_ranges(one.body)]
+        sex, age = str(self.record.patient.get("gender", "")), _age(self.record.patient.get("birthDate"), one.at)
+        fitting = [band for band in printed if speaks_of(band, sex, age)]
+        if len(fitting) == 1:
+            return _report_band(one, fitting[0], display)
+        if printed:  # none or several are this person's: shown, and nothing is judged by them
+            return Band("report", "；".join(_for_whom(band) for band in printed))
         declared = self._declared(one)
         return _declared_band(one, declared, display) if declared else NO_BAND
 
@@ -195,11 +202,6 @@ def value_text(body: Json) -> str:
 def full_text(body: Json) -> str:
     """The value as sent with its unit: `6.8 mmol/L`."""
     return f"{value_text(body)} {printed_value(body)[1]}".strip()
-
-
-def body_ranges(body: Json) -> Iterator[Json]:
-    """Reference ranges that say anything."""
-    return (r for r in body.get("referenceRange", ()) if r.get("text") or r.get("low") or r.get("high"))
 
 
 def told_words(flag: Flag | None) -> str:
@@ -271,9 +273,19 @@ def _flag(code: str, origin: str) -> Flag:
     return Flag(code, zh, symbol, direction, critical, origin)  # type: ignore[arg-type]
 
 
+def _range_text(printed: Json) -> str:
+    low, high = printed.get("low", {}), printed.get("high", {})
+    return _dashes(str(printed.get("text") or _made_text(low.get("value"), high.get("value"))))
+
+
+def _for_whom(printed: Json) -> str:
+    text, told = _range_text(printed), whom(printed)
+    return text if told in text else f"{told} {text}"
+
+
 def _report_band(one: Analysed, printed: Json, display: bool) -> Band:
     low, high = printed.get("low", {}), printed.get("high", {})
-    text = _dashes(str(printed.get("text") or _made_text(low.get("value"), high.get("value"))))
+    text = _range_text(printed)
     converted = one.converted() if display else None
     if converted and converted.factor != 1 and one.unit and one.unit not in text:
         text = f"{text} {one.unit}"
@@ -284,20 +296,20 @@ def _limit(one: Analysed, quantity: Json, display: bool) -> Decimal | None:
     value = quantity.get("value")
     if value is None:
         return None
-    number = Decimal(str(value))
-    if not display:
-        return number
-    converted = one.convert(number, quantity.get("unit"))
+    number, unit = Decimal(str(value)), quantity.get("unit")
+    if not display:  # limits of another unit than the value's, or of a value without one, judge nothing
+        return number if unit is None or plain_unit(unit) == plain_unit(one.unit) else None
+    converted = one.convert(number, unit)
     return converted.unrounded if converted else None
 
 
 def _declared_band(one: Analysed, row: DeclaredRange, display: bool) -> Band:
     limits = {"unit": row.unit}
-    low = _limit(one, {**limits, "value": row.low}, display or plain_unit(row.unit) != plain_unit(one.unit))
-    high = _limit(one, {**limits, "value": row.high}, display or plain_unit(row.unit) != plain_unit(one.unit))
+    low = _limit(one, {**limits, "value": row.low}, display)
+    high = _limit(one, {**limits, "value": row.high}, display)
     text = _dashes(row.text or _made_text(row.low, row.high))
     shown = one.analyte
-    in_row = shown is not None and plain_unit(unit_shown(shown.unit)) == plain_unit(row.unit)
+    in_row = display and shown is not None and plain_unit(unit_shown(shown.unit)) == plain_unit(row.unit)
     return Band("declared", text if in_row or not row.unit else f"{text} {row.unit}", low, high)
 
 

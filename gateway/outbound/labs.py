@@ -66,7 +66,7 @@ def grid(
     """
     reader = Reader(record, directory, ranges, previous or {})
     events = _events(record, [analysed(item, directory) for item in _laboratory(record)])
-    newest = max((event.at for event in events if event.at <= at + _SLACK), default=None)
+    newest = max((event.at for event in events if event.at - at <= _SLACK), default=None)
     columns = tuple(
         Column(e.member, member_name(e.member, directory), e.at, tuple(e.reports), e.at == newest) for e in events
     )

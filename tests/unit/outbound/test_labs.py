@@ -7,6 +7,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+import pytest
+
 from gateway.model.ranges import DeclaredRange, DeclaredRanges
 from gateway.model.resource import Json
 from gateway.outbound.labs import LabGrid, Reading, Row, grid
@@ -298,6 +300,57 @@ def test_cultures_vital_signs_and_withdrawn_items_are_not_in_the_grid() -> None:
     vital = an_observation("v", "体重", "66", "kg", category=[{"coding": [{"code": "vital-signs"}]}])
     gone = creatinine("g", "92", "2026-03-18", status="entered-in-error")
     assert the_grid(drug, isolate, culture, vital, gone).rows == ()
+
+
+# ---- limits ---------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("value", "flag"), [("8.5", ""), ("10.5", ""), ("8.4", "L"), ("10.6", "H")])
+def test_a_converted_value_at_its_limit_is_inside(value: str, flag: str) -> None:
+    found = cell(an_observation("c", "钙", value, "mg/dL", loinc="2000-8", band=("8.5", "10.5")), key="2000-8")
+    assert (found.flag.code if found.flag else "") == flag
+
+
+@pytest.mark.parametrize("unit", ["", "mg%"])
+def test_a_value_of_an_unknown_unit_is_not_judged_by_limits_of_a_known_one(unit: str) -> None:
+    item = creatinine("a", "1.2", "2025-09-08", M3, unit=unit)
+    found = cell(item, key=f"{CREATININE}@{unit or '单位未提供'}")
+    assert (found.flag, found.band.low, found.band.text) == (None, None, "41–81 μmol/L")
+
+
+def haemoglobin(*ranges: Json) -> Reading:
+    return cell(an_observation("h", "血红蛋白", "128", "g/L", loinc="718-7", referenceRange=[*ranges]), key="718-7")
+
+
+def limits(low: int, high: int, **more: Any) -> Json:
+    return {"low": {"value": low, "unit": "g/L"}, "high": {"value": high, "unit": "g/L"}, **more}
+
+
+def test_of_several_ranges_the_one_for_this_person_counts() -> None:
+    men, women = limits(130, 175, appliesTo=[{"text": "男"}]), limits(115, 150, appliesTo=[{"coding": [{"code": "F"}]}])
+    found = haemoglobin(men, women)
+    assert (found.flag, found.band.text) == (None, "115–150")
+    old, young = (
+        limits(*ends, age={"low": {"value": age, "code": "a"}}) for ends, age in (((120, 150), 60), ((0, 9), 90))
+    )
+    assert haemoglobin(young, old).band.low == 120
+
+
+@pytest.mark.parametrize(
+    "unclear",
+    [
+        [limits(130, 175), limits(115, 120)],
+        [limits(130, 175, appliesTo=[{"text": "孕晚期"}])],
+        [limits(130, 150, type={"coding": [{"code": "treatment"}]})],
+        [limits(130, 150, age={"low": {"value": 1, "code": "mo"}})],
+    ],
+)
+def test_ranges_that_are_not_known_to_be_this_persons_are_shown_and_judge_nothing(unclear: list[Json]) -> None:
+    found = haemoglobin(*unclear)
+    assert (found.flag, found.band.low) == (None, None)
+    assert found.band.text.endswith(f"{unclear[-1]['low']['value']}–{unclear[-1]['high']['value']}")
+
+
+def test_a_far_instant_can_be_asked_for() -> None:
+    assert the_grid(at=datetime.fromisoformat("9999-12-31T23:59:59+08:00")).rows == ()
 
 
 def test_the_items_of_a_panel_are_rows_and_its_heading_is_none() -> None:
