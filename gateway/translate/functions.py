@@ -127,8 +127,9 @@ def concept(setting: Setting, options: Mapping[str, str]) -> Call:
         out = concept_of(own, code, name, [(row.system, row.code, row.display) for row in rows])
         if rows or quiet or table.without_code(code, name):
             return out
-        remark = unfit if unit and expected else unmapped
-        return remark(out, table.name, code or name, unit)
+        if unit and expected:
+            return unfit(out, table.name, code if table.expected_units(code, "") else name, unit)
+        return unmapped(out, table.name, code or name)
 
     return make
 

@@ -23,16 +23,16 @@ class Noted:
     severity: Severity = "warning"
 
 
-def unmapped(value: Json, table: str, item: str, _unit: str) -> Noted:
+def unmapped(value: Json, table: str, item: str) -> Noted:
     """The value with the finding that its code has no standard code; the code is named, so that gaps can be counted."""
     zh = f"码表 {table} 中没有项目代码 {item}，结果照常显示，标记为未编码。"
     return Noted(value, "GW-MAP-001", zh, f"Table {table} has no standard code for {item}; it stays local.")
 
 
 def unfit(value: Json, table: str, item: str, unit: str) -> Noted:
-    """As `unmapped`, of a code the table does have, in rows for another unit or specimen."""
+    """As `unmapped`, of a code or name the table does have, in rows for another unit or specimen."""
     unit = unit[:_LONGEST_UNIT]
-    zh = f"码表 {table} 中有项目代码 {item}，但没有一行的单位和标本与来文相符（单位“{unit}”），标记为未编码。"
+    zh = f"码表 {table} 中有项目 {item}，但没有一行的单位和标本与来文相符（单位“{unit}”），标记为未编码。"
     en = f"Table {table} has {item}, but no row of its unit {unit!r} and specimen; it stays local."
     return Noted(value, "GW-MAP-001", zh, en)
 

@@ -42,6 +42,10 @@ class Cell:
         shown = self.reading.shown if self.reading else None
         return shown is not None and not shown.renamed
 
+    def own_unit(self, row: str) -> bool:
+        """True for what is no single number, `0-2`, in a unit that does not head the row."""
+        return self.reading is not None and self.reading.number is None and self.reading.unit not in ("", row)
+
 
 @dataclass(frozen=True, slots=True)
 class Line:

@@ -156,7 +156,8 @@ def test_an_unknown_unit_stays_as_printed_with_a_remark() -> None:
 @pytest.mark.parametrize(
     ("code", "said"),
     [
-        ("WBC^白细胞计数", "有项目代码 WBC，但没有一行的单位和标本与来文相符（单位“个”）"),
+        ("WBC^白细胞计数", "有项目 WBC，但没有一行的单位和标本与来文相符（单位“个”）"),
+        ("N7^白细胞计数", "有项目 白细胞计数，但没有一行"),
         ("ZZ9^异形", "没有项目代码 ZZ9"),
     ],
 )

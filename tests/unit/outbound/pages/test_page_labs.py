@@ -44,6 +44,14 @@ def test_a_renamed_unit_reads_as_the_rows_unit_and_keeps_the_original() -> None:
     assert "132 g/L" in text and "原文 132 G/L" in text
 
 
+def test_a_span_shows_its_unit_in_the_cell() -> None:
+    ends = {side: {"value": value, "unit": "/HP"} for side, value in (("low", 0), ("high", 2))}
+    span = an_observation("s1", "红细胞", None, loinc="13945-1") | {"valueRange": ends}
+    opened = opened_of([a_patient(), a_report(results=[span]), span])
+    text = words(page("labs.html", opened, "labs", view=lab_page(opened, derived_of(opened), Choice())))
+    assert "0-2 /HP" in text
+
+
 def test_an_unmapped_item_is_there_and_marked() -> None:
     view, text = the_page()
     assert "X-9981 未编码" in text
