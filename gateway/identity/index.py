@@ -23,6 +23,7 @@ from .person import (
     Record,
     acts_of,
     card_of,
+    cards_told,
     disowned,
     first_content,
     lent_cards,
@@ -88,6 +89,8 @@ class PersonIndex:
         if stored is None:
             await self._first(desk, self._new_record(key, source.patient, source.said_at), source.said_at)
             return
+        if _another_resident(stored, source.patient, desk.today):
+            raise NumberReused("Patient.identifier")
         new = overlay(stored, source.patient, source.said_at, desk.today)
         if new is not stored:
             await self._changed(desk, stored, new, source.said_at)
@@ -291,6 +294,21 @@ async def _doubt(desk: Workspace, person: Person, record: Record, verdict: CardV
     found = [*await _by_card(desk, verdict), *await desk.alike(record)]
     candidates = tuple(sorted({c.id for c in found if c.active and c.id != person.id}))
     await desk.ask(Review(Code.CARD_CONTRADICTS, verdict.reason_zh, candidates), record, said_at)
+
+
+def _another_resident(stored: Record, patient: Json, today: date) -> bool:
+    """True when a message speaks of somebody else than its local number: name and birth date are others, card or none.
+
+    Of whom no card is verified the sex must be another too: an unnamed patient of an emergency gets name and birth date
+    later. A message that says the same card is no such one: that asks whether it contradicts.
+    """
+    mine, theirs = traits(stored), traits(replace(stored, content=patient))
+    if cards_told(patient) & cards_told(stored.content) or mine[0].isascii() != theirs[0].isascii():
+        return False
+    birth_differs = not mine[1].startswith(theirs[1]) and not theirs[1].startswith(mine[1])
+    if not (mine[0] and theirs[0] and mine[0] != theirs[0] and birth_differs):
+        return False
+    return {mine[2], theirs[2]} == {"male", "female"} or stored.card(today).verified
 
 
 def _same_resident(old: Record, new: Record, before: CardVerdict, after: CardVerdict) -> None:

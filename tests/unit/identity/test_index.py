@@ -304,6 +304,33 @@ async def test_a_number_given_to_somebody_else_is_refused(index: PersonIndex, st
         await index.resolve([other])
 
 
+@pytest.mark.parametrize(
+    ("card", "other"),
+    [
+        (LI, {"birth": "1961-05-06", "sex": "male"}),
+        (LI, {"birth": "1986-02-14", "sex": "female"}),
+        ("", {"birth": "1986-02-14", "sex": "female"}),
+        ("", {"birth": "1986-02-14", "sex": "female", "card": "990101198602140666"}),
+    ],
+)
+async def test_a_number_given_to_somebody_else_is_refused_without_their_card_too(
+    index: PersonIndex, store: MemoryStore, card: str, other: dict[str, str]
+) -> None:
+    await feed(index, store, li(M1, "1", card=card))
+    for hours in (1, -1):
+        with pytest.raises(NumberReused):
+            await index.resolve([said(M1, "1", "赵丽", hours=hours, **other)])
+
+
+async def test_an_unnamed_patient_and_a_new_name_keep_their_number(index: PersonIndex, store: MemoryStore) -> None:
+    await feed(index, store, said(M1, "1", "无名氏", birth="1960-01-01", sex="male"))
+    await feed(index, store, li(M1, "1", hours=1))
+    await feed(index, store, said(M1, "1", "李建军", birth="1958-03-12", sex="male", hours=2))
+    await feed(index, store, said(M1, "1", "LI JIANGUO", birth="1958-12-03", sex="male", hours=3))
+    await feed(index, store, said(M1, "1", "李建", birth="1958-03", sex="male", hours=4))
+    assert len(active(store)) == 1 and values(active(store)[0]) == [LI]
+
+
 async def test_a_corrected_card_moves_the_record_to_the_person_who_holds_it(
     index: PersonIndex, store: MemoryStore
 ) -> None:
