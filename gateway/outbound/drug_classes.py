@@ -49,7 +49,7 @@ def classes_of(name: str, classes: DrugClasses) -> frozenset[str]:
 
 
 def allergens(text: str) -> tuple[str, ...]:
-    """Single allergens of a free text: `青霉素、头孢过敏` → 青霉素, 头孢."""
+    """Single allergens of a free text: `对青霉素、头孢过敏` → 青霉素, 头孢; 对乙酰氨基酚 keeps its 对."""
     words = re.split(r"[、，,;；/和及\s]+", text)
-    bare = (re.sub(r"^对|(类药物|药物|制剂)?(过敏史?|皮试阳性)?$", "", word) for word in words)
+    bare = (re.sub(r"^对(?!乙酰|氨基|苯|比剂)|(类药物|药物|制剂)?(过敏史?|皮试阳性)?$", "", word) for word in words)
     return tuple(dict.fromkeys(word for word in bare if word))

@@ -104,7 +104,7 @@ def _medicine(request: Json, directory: Directory, today: date) -> Medicine:
     dosage: Json = next(iter(request.get("dosageInstruction", ())), {})
     dose, frequency = _dose(dosage), str(dosage.get("timing", {}).get("code", {}).get("text", ""))
     start, days = _day(request.get("authoredOn")), _days(request)
-    last = start + timedelta(days=days - 1) if start and days else None
+    last = _last_day(start, days) if start and days else None
     left = max(0, (last - today).days + 1) if last else None
     said = " ".join(filter(None, (dose, frequency))) or str(dosage.get("text", ""))
     member = member_of(request, directory)
@@ -126,6 +126,11 @@ def _medicine(request: Json, directory: Directory, today: date) -> Medicine:
         origin_zh=_origin(request),
         duplicates=(),
     )
+
+
+def _last_day(start: date, days: int) -> date:
+    # Eight digits in the box for days are a slip of the hand: the line stays open, and the page readable.
+    return start + timedelta(days=min(days - 1, (date.max - start).days))
 
 
 def _supply(left: int | None, last: date | None) -> str:

@@ -152,6 +152,20 @@ def test_free_text_allergies_are_read_word_by_word() -> None:
     assert allergens("对碘造影剂过敏") == ("碘造影剂",)
 
 
+@pytest.mark.parametrize(
+    ("allergen", "drug"),
+    [
+        ("对乙酰氨基酚过敏", "对乙酰氨基酚片"),
+        ("对对乙酰氨基酚过敏", "布洛芬缓释胶囊"),
+        ("对比剂过敏", "碘海醇注射液"),
+        ("磺胺药过敏", "复方磺胺甲噁唑片"),
+    ],
+)
+def test_an_allergen_is_known_by_the_name_it_is_written_under(allergen: str, drug: str) -> None:
+    (alert,) = found(an_allergy(allergen=allergen), amoxicillin(drug))
+    assert alert.kind == "allergy-conflict"
+
+
 def test_a_drug_outside_the_table_conflicts_with_itself() -> None:
     assert len(found(an_allergy(allergen="板蓝根"), amoxicillin("板蓝根颗粒"))) == 1
 

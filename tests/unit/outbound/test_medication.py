@@ -57,6 +57,11 @@ def test_a_stopped_line_is_past(status: str) -> None:
     assert [line.request_id for line in lists(a_medication("x", status=status)).past] == ["x"]
 
 
+def test_days_beyond_the_calendar_leave_the_line_readable() -> None:
+    (line,) = lists(a_medication(days=99_999_999)).current
+    assert (line.last_day, line.usage) == (date.max, "100 mg qd × 99999999 天")
+
+
 def test_an_old_line_without_days_is_past() -> None:
     assert lists(a_medication(authored="2025-11-01T09:00:00+08:00")).current == ()
 
