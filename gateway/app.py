@@ -8,7 +8,7 @@ import gc
 import logging
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -334,6 +334,7 @@ def _refuse_unsafe(settings: Settings) -> None:
 def _refuse_strangers(settings: Settings, directory: Directory) -> None:
     """A name written wrong would pass unseen: a rule that never fits, so that the next one lets originals go; a
     doctor who is shown nothing."""
+    named: list[tuple[str, str, Iterable[str]]]
     named = [(f"keep[{n}].source", one.source, directory.sources) for n, one in enumerate(settings.keep)]
     for one in settings.token:
         named.append((f"token.{one.user}.member", one.member, directory.members))
