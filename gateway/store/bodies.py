@@ -41,9 +41,10 @@ _OWN_META = ("versionId", "lastUpdated", "source")
 _ORDERED = frozenset((type_, param_number(code)) for type_, code in ORDERED)
 """Parameters (type, number) whose dates and texts population searches need in order."""
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_decoded = msgspec.json.Decoder(float_hook=Decimal).decode
+_content = msgspec.json.Decoder(float_hook=Decimal).decode
 _sorted = msgspec.json.Encoder(decimal_format="number", order="sorted").encode
 _plain = msgspec.json.Encoder().encode
+_FARTHEST = 308
 
 
 class Codec:
@@ -221,7 +222,7 @@ def stored_put(row: Row, codec: Codec, patient: str) -> Put:
 # ---- packed ----------------------------------------------------------------------------------
 def pack_put(put: Put, codec: Codec) -> PackedPut:
     """Everything costly about a Put, done outside its transaction."""
-    content = _content(put.body)
+    content = _measured(put.body)
     meta = _content(put.meta)
     fh = fh_of(put.type, put.id)
     home = fh if put.type == "Patient" else fh_of("Patient", put.patient) if put.patient else 0
@@ -238,13 +239,25 @@ def pack_put(put: Put, codec: Codec) -> PackedPut:
     )  # fmt: skip
 
 
-def _content(body: bytes) -> Json:
-    """A body as plain values. Raises Unparseable for a whole number of more digits than Python turns into one."""
+def _measured(body: bytes) -> Json:
+    """A body as plain values. Raises Unparseable for a number that is too long or too far from 1 to be written out."""
     try:
-        found: Json = _decoded(body)
+        found: Json = _checked(body)
     except msgspec.ValidationError as fault:
-        raise Unparseable(detail=str(fault)[:80], detail_zh="有一个数字太长，超过 4300 位。") from fault
+        detail_zh = "有一个数字太长（整数超过 4300 位）、太大或太小（10 的 308 次方以外）。"
+        raise Unparseable(detail=str(fault)[:80], detail_zh=detail_zh) from fault
     return found
+
+
+def _decimal(text: str) -> Decimal:
+    # 1E-999999 is ten bytes of a body and a megabyte of a page, and no client's double holds it
+    found = Decimal(text)
+    if abs(found.adjusted()) > _FARTHEST:
+        raise ValueError(f"a number beyond 1e{_FARTHEST} or 1e-{_FARTHEST}")
+    return found
+
+
+_checked = msgspec.json.Decoder(float_hook=_decimal).decode
 
 
 def away_of(keys: Keys, home: int) -> tuple[int, ...]:

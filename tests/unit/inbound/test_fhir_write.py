@@ -103,6 +103,15 @@ async def test_a_condition_with_an_unknown_parameter_is_refused(site: Site) -> N
             400,
             "GW-VAL-002",
         ),
+        *(
+            (
+                b'{"resourceType":"Basic","code":{"text":"a"},"extension":[{"url":"urn:x","valueDecimal":%b}]}'
+                % digits,
+                400,
+                "GW-VAL-002",
+            )
+            for digits in (b"1E+309", b"-1e9999999", b"1e-999999", b"0e99999999")
+        ),
         (b'{"resourceType":"Patient"}', 400, "GW-FHR-004"),
         (b'{"resourceType":"Basic","code":{"text":"a"},"nonsense":1}', 422, "GW-VAL-001"),
         (b'{"resourceType":"Basic","code":{"text":"a"},"code":{"text":"b"}}', 400, "GW-VAL-002"),
