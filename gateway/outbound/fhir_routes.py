@@ -19,7 +19,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ..errors import Forbidden, GatewayError, NotAcceptable, NotFound, NotSupported, StoreError
+from ..errors import (
+    Forbidden,
+    GatewayError,
+    NotAcceptable,
+    NotFound,
+    NotSupported,
+    StoreError,
+    UnsupportedMedia,
+)
 from ..model.context import AccessContext
 from ..model.rest import FHIR_JSON, PATCH_FORMATS, Answer, Call, Part, Seen, accepts_json
 from ..security.access import request_id_of
@@ -202,6 +210,8 @@ class FhirDoor:
             pretty, format_ = given.get("_pretty", ""), given.get("_format", "")
         if not accepts_json(call.header("accept"), format_) and on.type != "Binary":
             raise NotAcceptable("_format" if format_ else "Accept")
+        if call.body and call.header("content-encoding") not in ("", "identity"):
+            raise UnsupportedMedia("Content-Encoding", "not compressed", detail_zh="不接受压缩的请求体。")
         answer = await self._handler(call.who, on)(self._parts, call, on)
         if pretty == "true" and answer.body and answer.more is None and "json" in answer.media:
             return replace(answer, body=msgspec.json.format(answer.body, indent=2))

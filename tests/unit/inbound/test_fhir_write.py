@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,13 @@ async def test_the_place_of_a_syntax_error_is_named(site: Site) -> None:
     async with site.as_("admin", **{"Content-Type": "application/fhir+json"}) as http:
         answer = await http.post("/fhir/Basic", content=b'{"resourceType":"Basic",\n "code": nothing}')
     assert answer.json()["issue"][0]["expression"] == ["line 2, column 11"]
+
+
+async def test_a_compressed_body_is_refused_for_what_it_is(site: Site) -> None:
+    body = gzip.compress(b'{"resourceType":"Basic","code":{"text":"a"}}')
+    async with site.as_("admin", **{"Content-Type": "application/fhir+json", "Content-Encoding": "gzip"}) as http:
+        answer = await http.post("/fhir/Basic", content=body)
+    assert answer.status_code == 415 and answer.json()["issue"][0]["expression"] == ["Content-Encoding"]
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
