@@ -667,13 +667,13 @@ class UnknownParameter(GatewayError):
 
 
 class BadParameter(GatewayError):
-    """A search parameter with a value it cannot have."""
+    """A parameter or another value of a request that it cannot have."""
 
     code = "GW-FHR-004"
     issue = "value"
     http = 400
-    zh = "查询参数的值不正确。"
-    en = "A search parameter has a value it cannot have."
+    zh = "参数或请求中的一个值不正确。"
+    en = "A parameter, or a value of the request, is not what it can be."
 
 
 class NotSupported(GatewayError):

@@ -105,8 +105,10 @@ def pairs(query: str) -> list[tuple[str, str]]:
         return [(name, value) for name, _, value in [part.partition("=") for part in query.split("&") if part]]
     try:
         return parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=_FIELDS)
-    except (UnicodeDecodeError, ValueError) as fault:
-        raise BadParameter("query", type(fault).__name__) from fault
+    except UnicodeDecodeError as fault:
+        raise BadParameter("query", "not UTF-8", detail_zh="不是 UTF-8 编码。") from fault
+    except ValueError as fault:
+        raise BadParameter("query", f"more than {_FIELDS} parameters", detail_zh=f"超过 {_FIELDS} 个参数。") from fault
 
 
 def given_to(call: Call) -> list[tuple[str, str]]:

@@ -182,7 +182,7 @@ def _query_of(call: Call) -> str:
     try:
         form = call.body.decode("utf-8")
     except UnicodeDecodeError as fault:
-        raise BadParameter("_search", "not UTF-8") from fault
+        raise BadParameter("_search", "not UTF-8", detail_zh="不是 UTF-8 编码。") from fault
     return "&".join(part for part in (call.query, form) if part)
 
 

@@ -212,3 +212,9 @@ def test_a_search_across_types_knows_what_they_share() -> None:
 def test_the_value_at_the_end_of_a_chain_counts_as_personal() -> None:
     assert understood("Observation", "patient.name=x").personal
     assert not understood("Observation", "patient.gender=male").personal
+
+
+def test_a_query_that_is_not_utf_8_is_refused_in_words() -> None:
+    with pytest.raises(BadParameter) as caught:
+        pairs("name=%ff%fe")
+    assert caught.value.detail == "not UTF-8"
