@@ -92,5 +92,6 @@ def parse_fhir(text: str) -> datetime:
         return datetime(int(text), 1, 1, tzinfo=CHINA)
     if len(text) == 7:
         return datetime(int(text[:4]), int(text[5:7]), 1, tzinfo=CHINA)
-    value = datetime.fromisoformat(text)
+    leap = text[16:19] == ":60"  # FHIR allows the leap second, datetime knows none
+    value = datetime.fromisoformat(f"{text[:17]}59{text[19:]}" if leap else text)
     return value if value.tzinfo else value.replace(tzinfo=CHINA)

@@ -98,7 +98,7 @@ def alerts(
 def _critical(labs: LabGrid, directory: Directory, at: datetime) -> Iterator[Alert]:
     for row in labs.rows:
         # Only the newest answer of an analyte speaks: a later normal one answers the critical one before it.
-        last = row.newest
+        last = row.standing
         if last is None or not last.critical:
             continue
         moment = last.times.issued or last.times.collected or last.times.arrived

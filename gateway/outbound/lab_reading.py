@@ -236,13 +236,21 @@ def source_flag(body: Json) -> Flag | None:
 def source_code(body: Json) -> str:
     """What the laboratory said, as one code, "" for nothing.
 
-    Of several the critical one, with the direction another of them gives: H and AA are HH.
+    Of several the critical one, with the direction another of them gives: H and AA are HH. A critical component
+    makes the whole critical, without a direction.
     """
     said = [_SAME.get(code, code) for code in interpretation_codes(body)]
-    code = next((one for one in said if one in _FLAGS and _FLAGS[one][3]), "")
+    code = next(filter(_is_critical, said), "")
     if code == "AA":
         return next((_CRITICAL[one] for one in said if one in _CRITICAL), code)
+    parts = (one for part in body.get("component", ()) for one in interpretation_codes(part))
+    if not code and any(map(_is_critical, parts)):
+        return "AA"
     return code or next((one for one in said if one in _FLAGS), "".join(said[:1]))
+
+
+def _is_critical(code: str) -> bool:
+    return code in _FLAGS and _FLAGS[code][3]
 
 
 def interpretation_codes(body: Json) -> list[str]:

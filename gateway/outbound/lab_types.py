@@ -159,8 +159,16 @@ class Row:
 
         By its own time: a column that holds a whole day stands where the day's first result stands.
         """
-        answers = [cell for cell in reversed(self.cells) if cell and cell.answers and cell.at]
-        return max(answers, key=_when, default=None)
+        return max(self._answers(), key=_when, default=None)
+
+    @property
+    def standing(self) -> Reading | None:
+        """The newest that may say a critical value is over, or is one: nobody has checked a preliminary normal one."""
+        checked = [cell for cell in self._answers() if cell.critical or not cell.preliminary]
+        return max(checked, key=_when, default=None)
+
+    def _answers(self) -> list[Reading]:
+        return [cell for cell in reversed(self.cells) if cell and cell.answers and cell.at]
 
 
 @dataclass(frozen=True, slots=True)

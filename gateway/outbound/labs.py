@@ -18,7 +18,7 @@ from ..validate.analytes import ANALYTES
 from ..validate.units import unit_shown
 from .lab_reading import Analysed, Reader, analysed, told_words
 from .lab_types import Band, Column, Flag, LabGrid, Point, Reading, Row, Shown, Times
-from .record import Record, is_panel, member_name
+from .record import Record, is_culture, is_panel, member_name
 
 __all__ = ["Band", "Column", "Flag", "LabGrid", "Point", "Reading", "Row", "Shown", "Times", "grid"]
 
@@ -98,8 +98,7 @@ def _is_laboratory(item: Json) -> bool:
 
 
 def _is_culture(record: Record, item: Json) -> bool:
-    report = record.report_of(item) or {}
-    return any(c.get("code") == "MB" for concept in report.get("category", ()) for c in concept.get("coding", ()))
+    return is_culture(record.report_of(item) or {})
 
 
 def _events(record: Record, results: Sequence[Analysed]) -> list[_Event]:

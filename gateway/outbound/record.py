@@ -120,8 +120,17 @@ class Record:
         return self.by_ref.get("/".join(parts[-2:]))
 
     def items_of(self, report: Json) -> tuple[Json, ...]:
-        """Current Observations of a report, in the report's order."""
-        found = (self.get(reference) for reference in report.get("result", ()))
+        """Current Observations of a report, in the report's order; the items of a panel in place of its heading."""
+        items = self._current(report.get("result", ()))
+        if is_culture(report):
+            return items
+        return tuple({id(single): single for item in items for single in self._singles(item)}.values())
+
+    def _singles(self, item: Json) -> tuple[Json, ...]:
+        return (is_panel(item) and self._current(item["hasMember"])) or (item,)
+
+    def _current(self, references: Iterable[object]) -> tuple[Json, ...]:
+        found = (self.get(reference) for reference in references)
         return tuple(item for item in found if item is not None and not is_void(item))
 
     def studies_of(self, report: Json) -> tuple[Json, ...]:
@@ -137,6 +146,11 @@ class Record:
 def is_void(resource: Json, void: frozenset[str] = _VOID) -> bool:
     """True when the status says that the resource does not count any more."""
     return resource.get("status") in void
+
+
+def is_culture(report: Json) -> bool:
+    """True for microbiology reports (category MB)."""
+    return any("MB" in _codes(concept) for concept in report.get("category", ()))
 
 
 def is_panel(observation: Json) -> bool:
@@ -164,7 +178,14 @@ def _reports_of(every: Mapping[str, list[Json]]) -> dict[str, str]:
         for reference in report.get("result", ()):
             _, _, observation = str(reference.get("reference", "")).rpartition("Observation/")
             found.setdefault(observation, f"DiagnosticReport/{report.get('id', '')}")
+    for panel in filter(is_panel, every.get("Observation", ())):
+        if (home := found.get(str(panel.get("id")))) is not None:
+            found |= dict.fromkeys(_members(panel), home)
     return found
+
+
+def _members(panel: Json) -> list[str]:
+    return [str(one.get("reference", "")).rpartition("Observation/")[2] for one in panel["hasMember"]]
 
 
 def _codes(concept: object) -> set[str]:

@@ -98,6 +98,24 @@ def test_a_later_test_without_a_result_answers_nothing(status: str) -> None:
     assert alert.evidence == ("Observation/a",)
 
 
+def test_a_preliminary_result_answers_nothing_but_may_be_critical_itself() -> None:
+    first = potassium("a", "6.8", "2026-03-19T08:00:00+08:00", flag="HH")
+    later = potassium("b", "4.2", "2026-03-19T18:00:00+08:00", status="preliminary")
+    assert [alert.evidence for alert in found(first, later)] == [("Observation/a",)]
+    grave = potassium("b", "7.1", "2026-03-19T18:00:00+08:00", status="preliminary", flag="HH")
+    assert [alert.evidence for alert in found(first, grave)] == [("Observation/b",)]
+
+
+def test_a_critical_component_makes_its_result_critical() -> None:
+    part = {"code": {"text": "pH"}, "valueString": "7.01", "interpretation": [{"coding": [{"code": "LL"}]}]}
+    (alert,) = found(potassium("k", "4.2", "2026-03-20T08:40:00+08:00", component=[part]))
+    assert alert.title_zh == "危急值：钾 4.2 mmol/L 危急"
+
+
+def test_a_leap_second_is_read() -> None:
+    assert len(found(potassium("k", "6.8", "2026-03-19T23:59:60+08:00", flag="HH"))) == 1
+
+
 def test_the_newest_result_is_newest_by_its_own_time_not_by_its_column() -> None:
     morning = an_observation("na", "钠", "140", "mmol/L", loinc="2951-2", collected="2026-03-19T07:00:00+08:00")
     later = potassium("a", "6.8", "2026-03-19T10:00:00+08:00", flag="HH")

@@ -37,6 +37,18 @@ def test_a_report_gives_its_items_in_its_own_order_without_withdrawn_ones() -> N
     assert record.report_of(an_observation("unreported")) is None
 
 
+def test_the_items_of_a_panel_stand_in_place_of_its_heading_and_are_of_its_report() -> None:
+    k, na, gone = an_observation("k"), an_observation("na"), an_observation("gone", status="entered-in-error")
+    panel = an_observation(
+        "p", value=None, hasMember=[{"reference": f"Observation/{one['id']}"} for one in (na, k, gone)]
+    )
+    report, culture = a_report("r", results=[panel, k]), a_report("c", results=[panel], category="MB")
+    record = Record.of([stored(one) for one in (k, na, gone, panel, report, culture)])
+    assert [item["id"] for item in record.items_of(report)] == ["na", "k"]
+    assert (record.report_of(na) or {})["id"] == "r"
+    assert [item["id"] for item in record.items_of(culture)] == ["p"]
+
+
 def test_a_withdrawn_report_does_not_own_its_items() -> None:
     item = an_observation("a")
     void, valid = a_report("r0", results=[item], status="entered-in-error"), a_report("r1", results=[item])
