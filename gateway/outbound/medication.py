@@ -9,12 +9,16 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
+from ..model.context import AccessContext
 from ..model.directory import Directory
-from ..model.resource import Json
+from ..model.resource import Json, loads, reference_id
 from ..model.times import CHINA, parse_fhir
+from ..store.base import Resource, Store
+from .dosage import dosing
 from .record import Record, member_name, member_of
 
 NO_DAYS = "天数来源未提供"
+NO_NAME = "药名来源未提供"
 
 OPEN_LINE = timedelta(days=90)
 """A line without days counts as current this long: a long prescription (长处方) reaches at most twelve weeks."""
@@ -34,7 +38,7 @@ class Medicine:
     """One prescription line.
 
     name: as the source prints it; drug: the same without dose form, brackets and salt (`阿司匹林`), for comparing.
-    dose: `100 mg`; frequency: `qd`; usage: `100 mg qd × 30 天`, without days where the source gave none.
+    usage: `100 mg qd × 30 天`, without days where the source gave none.
     days: supplied days, None = the source gave none (天数来源未提供). last_day: the last day it reaches, inclusive.
     days_left: counted from `at`'s day, that day included; 0 when used up.
     supply_zh: `剩 16 天（至 04-04）`, `已用完（至 03-10）` or 天数来源未提供.
@@ -45,9 +49,6 @@ class Medicine:
     request_id: str
     name: str
     drug: str
-    dose: str
-    frequency: str
-    route: str
     usage: str
     start: date | None
     days: int | None
@@ -62,10 +63,18 @@ class Medicine:
 
 @dataclass(frozen=True, slots=True)
 class MedicationLists:
-    """Newest first; duplicates stand together in `current`."""
+    """Newest first; duplicates stand together in `current`. forbidden: what somebody ordered not to give."""
 
     current: tuple[Medicine, ...]
     past: tuple[Medicine, ...]
+    forbidden: tuple[Medicine, ...] = ()
+
+
+async def with_named(store: Store, rows: list[Resource], who: AccessContext) -> list[Resource]:
+    """The rows of a resident, and the Medications their requests name: those are nobody's, so no record holds them."""
+    requests = (loads(row.body) for row in rows if row.type == "MedicationRequest" and not row.deleted)
+    wanted = {reference_id(request.get("medicationReference"), "Medication") for request in requests} - {""}
+    return rows + await store.read_many([("Medication", id_) for id_ in sorted(wanted)], who) if wanted else rows
 
 
 def medications(record: Record, directory: Directory, *, at: datetime) -> MedicationLists:
@@ -77,11 +86,13 @@ def medications(record: Record, directory: Directory, *, at: datetime) -> Medica
     today = at.astimezone(CHINA).date()
     current: list[Medicine] = []
     past: list[Medicine] = []
+    forbidden: list[Medicine] = []
     for request in record.medications:
-        medicine = _medicine(request, directory, today)
+        medicine = _medicine(request, record, directory, today)
         ended = request.get("status") in _STOPPED or not _reaches(medicine, today)
-        (past if ended else current).append(medicine)
-    return MedicationLists(_twins_together(_newest_first(current)), tuple(_newest_first(past)))
+        (past if ended else forbidden if request.get("doNotPerform") else current).append(medicine)
+    lists = (_twins_together(_newest_first(current)), *(tuple(_newest_first(them)) for them in (past, forbidden)))
+    return MedicationLists(*lists)
 
 
 def drug_name(name: str) -> str:
@@ -99,22 +110,17 @@ def drug_name(name: str) -> str:
     return bare or text
 
 
-def _medicine(request: Json, directory: Directory, today: date) -> Medicine:
-    name = _text(request.get("medicationCodeableConcept", {}))
-    dosage: Json = next(iter(request.get("dosageInstruction", ())), {})
-    dose, frequency = _dose(dosage), str(dosage.get("timing", {}).get("code", {}).get("text", ""))
+def _medicine(request: Json, record: Record, directory: Directory, today: date) -> Medicine:
+    name = _name(request, record)
     start, days = _day(request.get("authoredOn")), _days(request)
     last = _last_day(start, days) if start and days else None
     left = max(0, (last - today).days + 1) if last else None
-    said = " ".join(filter(None, (dose, frequency))) or str(dosage.get("text", ""))
+    said = dosing(request.get("dosageInstruction", ()))
     member = member_of(request, directory)
     return Medicine(
         request_id=str(request.get("id", "")),
         name=name,
         drug=drug_name(name),
-        dose=dose,
-        frequency=frequency,
-        route=_text(dosage.get("route", {})),
         usage=f"{said} × {days} 天" if days else said,
         start=start,
         days=days,
@@ -131,6 +137,15 @@ def _medicine(request: Json, directory: Directory, today: date) -> Medicine:
 def _last_day(start: date, days: int) -> date:
     # Eight digits in the box for days are a slip of the hand: the line stays open, and the page readable.
     return start + timedelta(days=min(days - 1, (date.max - start).days))
+
+
+def _name(request: Json, record: Record) -> str:
+    """As printed: of its own code, of a Medication inside it or beside it, of the reference's words."""
+    reference = request.get("medicationReference", {})
+    inside = {f"#{one.get('id', '')}": one for one in request.get("contained", ())}
+    medication = inside.get(str(reference.get("reference", ""))) or record.get(reference) or {}
+    said = (_text(request.get("medicationCodeableConcept", {})), _text(medication.get("code", {})))
+    return next(filter(None, said), "") or str(reference.get("display") or NO_NAME)
 
 
 def _supply(left: int | None, last: date | None) -> str:
@@ -152,7 +167,8 @@ def _newest_first(lines: Iterable[Medicine]) -> list[Medicine]:
 def _twins_together(lines: list[Medicine]) -> tuple[Medicine, ...]:
     by_drug: dict[str, list[Medicine]] = {}
     for line in lines:
-        by_drug.setdefault(line.drug, []).append(line)
+        # Two lines nobody can name are not the same drug.
+        by_drug.setdefault(line.request_id if line.name == NO_NAME else line.drug, []).append(line)
     groups = sorted(by_drug.values(), key=lambda group: len(group) < 2)
     return tuple(_with_twins(line, group) for group in groups for line in group)
 
@@ -169,19 +185,10 @@ def _days(request: Json) -> int | None:
     return int(Decimal(str(value)) * per) if value is not None and per else None
 
 
-def _dose(dosage: Json) -> str:
-    rates: list[Json] = dosage.get("doseAndRate") or [{}]
-    quantity = rates[0].get("doseQuantity", {})
-    value = quantity.get("value")
-    if value is None:
-        return ""
-    digits = format(value, "f") if isinstance(value, Decimal) else str(value)
-    return f"{digits} {quantity.get('unit', '')}".strip()
-
-
 def _origin(request: Json) -> str:
     codes = [str(c.get("code", "")) for concept in request.get("category", ()) for c in concept.get("coding", ())]
-    return next((_ORIGINS[code] for code in codes if code in _ORIGINS), "处方")
+    origin = next((_ORIGINS[code] for code in codes if code in _ORIGINS), "处方")
+    return f"{origin}（暂停）" if request.get("status") == "on-hold" else origin
 
 
 def _day(text: object) -> date | None:
@@ -189,4 +196,5 @@ def _day(text: object) -> date | None:
 
 
 def _text(concept: Json) -> str:
-    return str(concept.get("text") or next((c["display"] for c in concept.get("coding", ()) if c.get("display")), ""))
+    shown = (str(c.get("display") or c.get("code") or "") for c in concept.get("coding", ()))
+    return str(concept.get("text") or next(filter(None, shown), ""))

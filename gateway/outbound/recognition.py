@@ -14,6 +14,7 @@ from ..recognise.rules import RuleSheet
 from ..store.base import Resource, Store
 from .alerts import Alert, DrugClasses, alerts
 from .dicom_web import Pacs, study_uid
+from .medication import with_named
 from .record import Record, member_of
 
 
@@ -30,7 +31,7 @@ class Judge:
     async def record(self, patient: str, who: AccessContext) -> tuple[Record, list[Resource]]:
         """The resident's record as this caller may see it, and the rows it was made of."""
         rows = await self.store.everything(patient, who)
-        return Record.of(rows), rows
+        return Record.of(await with_named(self.store, rows, who)), rows
 
     async def decisions(
         self, record: Record, reports: Sequence[Json], who: AccessContext, *, at: datetime

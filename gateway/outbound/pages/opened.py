@@ -20,7 +20,7 @@ from ...store.base import SourceRecordRow
 from ..alerts import Alert, DrugClasses, alerts
 from ..dicom_web import study_uid
 from ..labs import LabGrid, grid
-from ..medication import MedicationLists, medications
+from ..medication import MedicationLists, medications, with_named
 from ..record import Record, member_of
 from .parts import PageParts
 
@@ -131,7 +131,7 @@ async def survivor_of(parts: PageParts, who: AccessContext, patient_id: str) -> 
 
 async def open_resident(parts: PageParts, who: AccessContext, patient_id: str, *, images: bool = False) -> Opened:
     """The resident with all rows the caller may read. images: also ask the PACS which studies answer."""
-    rows = await parts.store.everything(patient_id, who)
+    rows = await with_named(parts.store, await parts.store.everything(patient_id, who), who)
     record = Record.of(rows)
     if not record.patient:
         raise NotFound("Patient", detail_zh="没有这位居民，或您无权查看。")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...model.resource import Json
 from ..medication import Medicine
 from . import moments
 from .moments import UNKNOWN, When
 from .opened import Derived, Opened
 from .views_banner import allergen, known_allergies
+from .views_report import concept_text
 
 _BAR = 90.0
+_SEVERITY = {"severe": "重度", "moderate": "中度", "mild": "轻度"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +64,9 @@ class MedicationPage:
 def medication_page(opened: Opened, derived: Derived) -> MedicationPage:
     """The medication tab."""
     kinds = {"allergy-conflict": "warn", "duplicate-medication": "repeat"}
+    told = ((kinds[a.kind], a.title_zh, a.text_zh) for a in derived.alerts if a.kind in kinds)
     return MedicationPage(
-        warnings=tuple((kinds[a.kind], a.title_zh, a.text_zh) for a in derived.alerts if a.kind in kinds),
+        warnings=(*told, *(("warn", *forbidden_words(m)) for m in derived.medication.forbidden)),
         current=current_drugs(derived),
         past=tuple(_drug(m, derived, past=True) for m in derived.medication.past),
         allergies=tuple(
@@ -77,17 +81,21 @@ def medication_page(opened: Opened, derived: Derived) -> MedicationPage:
     )
 
 
+def forbidden_words(medicine: Medicine) -> tuple[str, str]:
+    """`勿用：甲氨蝶呤`, and who said so."""
+    return f"勿用：{medicine.name}", f"{medicine.member_name} {_date(medicine.start).text} 要求不给此药。"
+
+
 def current_drugs(derived: Derived) -> tuple[Drug, ...]:
     """What is taken now."""
     return tuple(_drug(m, derived) for m in derived.medication.current)
 
 
-def _reactions(allergy: dict[str, object]) -> str:
-    reactions = allergy.get("reaction")
-    texts = []
-    for reaction in reactions if isinstance(reactions, list) else []:
-        texts += [str(m.get("text", "")) for m in reaction.get("manifestation", ())]
-        texts.append(str(reaction.get("description", "")))
+def _reactions(allergy: Json) -> str:
+    texts = ["高危"] if allergy.get("criticality") == "high" else []
+    for reaction in allergy.get("reaction", ()):
+        texts += [concept_text(manifestation) for manifestation in reaction.get("manifestation", ())]
+        texts += [str(reaction.get("description", "")), _SEVERITY.get(reaction.get("severity", ""), "")]
     return "、".join(text for text in texts if text)
 
 

@@ -19,7 +19,7 @@ from .spark import Spark, spark
 from .verdicts import because_words, count_words, repeat_words, until_words
 from .views_culture import culture_reports, growths
 from .views_labs import item_decision, readings
-from .views_medication import Drug, current_drugs
+from .views_medication import Drug, current_drugs, forbidden_words
 from .views_report import STATUS
 from .views_sources import SourceRow, answered, kind_titles, source_rows
 from .views_visits import VisitLine, visit_lines
@@ -247,6 +247,8 @@ def _warnings(opened: Opened, derived: Derived) -> Iterator[Caution]:
         if alert.kind in _WARNINGS:
             icon, tab, link = _WARNINGS[alert.kind]
             yield Caution(icon, alert.title_zh, alert.text_zh, f"/ui/p/{opened.id}/{tab}", link)
+    for medicine in derived.medication.forbidden:
+        yield Caution("warn", *forbidden_words(medicine), f"/ui/p/{opened.id}/medication", "看用药")
 
 
 def _growths(opened: Opened) -> Iterator[Caution]:

@@ -4,9 +4,11 @@ from datetime import date, datetime
 
 import pytest
 
+from gateway.model.context import SYSTEM
 from gateway.model.resource import Json
-from gateway.outbound.medication import MedicationLists, drug_name, medications
+from gateway.outbound.medication import MedicationLists, drug_name, medications, with_named
 from gateway.outbound.record import Record
+from gateway.store.base import Resource
 from tests.builders import M3, M4, NOW, a_medication, stored, the_directory
 
 
@@ -93,3 +95,60 @@ def test_weeks_are_days_and_free_text_usage_is_kept() -> None:
 )
 def test_form_salt_and_brand_do_not_make_another_drug(printed: str, drug: str) -> None:
     assert drug_name(printed) == drug
+
+
+# ---- how FHIR clients write it --------------------------------------------------------------------
+def by_reference(reference: Json, **more: object) -> Json:
+    request = a_medication("r") | {"medicationReference": reference} | more
+    del request["medicationCodeableConcept"]
+    return request
+
+
+def a_drug(name: str) -> Json:
+    return {"resourceType": "Medication", "id": "med", "code": {"coding": [{"code": "X1", "display": name}]}}
+
+
+def test_a_drug_named_by_reference_has_its_name() -> None:
+    beside = lists(by_reference({"reference": "Medication/med"}), a_drug("阿莫西林胶囊")).current[0]
+    inside = lists(by_reference({"reference": "#med"}, contained=[a_drug("头孢克肟")])).current[0]
+    shown = lists(by_reference({"reference": "Medication/gone", "display": "华法林"})).current[0]
+    assert [line.name for line in (beside, inside, shown)] == ["阿莫西林胶囊", "头孢克肟", "华法林"]
+    assert beside.drug == "阿莫西林"
+
+
+def test_two_drugs_nobody_can_name_are_said_to_have_no_name_and_are_no_duplicate() -> None:
+    one = by_reference({"reference": "Medication/gone"})
+    other = by_reference({"reference": "Medication/lost"}, id="s", authoredOn="2026-03-19")
+    assert [(line.name, line.duplicates) for line in lists(one, other).current] == [("药名来源未提供", ())] * 2
+
+
+async def test_the_medications_a_record_names_are_read_with_it() -> None:
+    class Shelf:
+        async def read_many(self, wanted: list[tuple[str, str]], who: object) -> list[Resource]:
+            assert wanted == [("Medication", "med")]
+            return [stored(a_drug("华法林"))]
+
+    rows = [stored(by_reference({"reference": "Medication/med"}))]
+    found = await with_named(Shelf(), rows, SYSTEM)  # type: ignore[arg-type]
+    assert [row.type for row in found] == ["MedicationRequest", "Medication"]
+
+
+def test_what_must_not_be_given_is_not_taken() -> None:
+    found = lists(a_medication("x", "甲氨蝶呤", doNotPerform=True))
+    assert found.current == found.past == () and found.forbidden[0].name == "甲氨蝶呤"
+
+
+def test_every_instruction_is_said() -> None:
+    weekly = {"repeat": {"frequency": 1, "period": 1, "periodUnit": "wk"}}
+    span = {"low": {"value": 1, "unit": "mg"}, "high": {"value": 2, "unit": "mg"}}
+    said: list[Json] = [
+        {"text": "早 1 片"},
+        {"doseAndRate": [{"doseRange": span}], "timing": weekly},
+        {"text": "疼痛时 1 片", "asNeededBoolean": True},
+    ]
+    usage = lists(a_medication(dosageInstruction=said)).current[0].usage
+    assert usage == "早 1 片；1–2 mg 每周 1 次；疼痛时 1 片 必要时"
+
+
+def test_a_line_on_hold_says_so() -> None:
+    assert lists(a_medication(status="on-hold")).current[0].origin_zh == "门诊处方（暂停）"

@@ -11,8 +11,9 @@ from msgspec.structs import replace
 from gateway.model.resource import Json
 from gateway.outbound.pages.opened import Opened
 from gateway.outbound.pages.render import static_file
+from gateway.outbound.pages.views_medication import medication_page
 from gateway.outbound.pages.views_summary import Summary, summary
-from tests.builders import M1, M2, NOW, a_patient, an_allergy
+from tests.builders import M1, M2, NOW, a_medication, a_patient, an_allergy
 from tests.unit.outbound.pages import residents
 from tests.unit.outbound.pages.residents import DOCTOR, derived_of, opened_of, page
 
@@ -147,3 +148,17 @@ def test_a_culture_that_grew_something_is_said_before_the_record() -> None:
     text = words(html_of(residents.zhou_min()))
     assert "血培养阳性：大肠埃希菌" in text
     assert "培养与药敏另见“微生物”" in text
+
+
+def test_what_must_not_be_given_is_a_warning_and_no_current_drug() -> None:
+    opened = opened_of([a_patient(), a_medication("x", "甲氨蝶呤", doNotPerform=True)])
+    view = summary(opened, derived_of(opened))
+    assert view.medication == ()
+    assert [(a.title, a.text) for a in view.alerts] == [("勿用：甲氨蝶呤", "县人民医院 03-06 要求不给此药。")]
+
+
+def test_the_weight_of_an_allergy_is_said_with_its_reaction() -> None:
+    shock = {"manifestation": [{"coding": [{"display": "过敏性休克"}]}], "severity": "severe"}
+    opened = opened_of([a_patient(), an_allergy(criticality="high", reaction=[shock])])
+    (allergy,) = medication_page(opened, derived_of(opened)).allergies
+    assert allergy.reaction == "高危、过敏性休克、重度"
