@@ -9,6 +9,15 @@ from .resource import Json
 
 _PLAIN = ("valueString", "valueInteger", "valueDateTime", "valueTime")
 _WAVE = "波形数据"
+_ABSENT = {
+    "unknown": "原因未知",
+    "not-performed": "没有检测",
+    "error": "检测出错",
+    "masked": "来源未公开",
+    "not-applicable": "不适用",
+    "unsupported": "无法表示",
+}
+"""Codes of data-absent-reason as a doctor reads them."""
 
 
 def printed_value(observation: Json) -> tuple[str, str]:
@@ -45,6 +54,13 @@ def _components(observation: Json) -> Iterator[str]:
         value, unit = printed_value(part)
         if value:
             yield f"{_words(part.get('code', {}))} {value} {unit}".strip()
+
+
+def absent_words(observation: Json) -> str:
+    """Why there is no result, in the source's words or ours; "" when it does not say."""
+    reason = observation.get("dataAbsentReason", {})
+    said = _words(reason)
+    return _ABSENT.get(said, said)
 
 
 def effective_time(resource: Json) -> str:

@@ -9,7 +9,7 @@ from datetime import date, datetime
 from decimal import Decimal
 
 from ..model.directory import Directory
-from ..model.printed import effective_time, printed_components, printed_value
+from ..model.printed import absent_words, effective_time, printed_components, printed_value
 from ..model.ranges import DeclaredRange, DeclaredRanges
 from ..model.resource import Json
 from ..model.systems import EXT_CRITICAL_NOTICE, EXT_VERIFIED_AT, LOINC
@@ -40,6 +40,9 @@ _FLAGS = {
     "A": ("异常", "A", "", False),
     "AA": ("危急", "AA", "", True),
     "POS": ("阳性", "阳", "", False),
+    "RR": ("有反应性", "反应", "", False),
+    "WR": ("弱反应性", "弱反应", "", False),
+    "DET": ("检出", "检出", "", False),
 }
 _ABNORMAL = "A"
 _CRITICAL = {"H": "HH", "L": "LL"}
@@ -349,8 +352,8 @@ def _notes(body: Json) -> Iterator[str]:
     for note in body.get("note", ()):
         if note.get("text"):
             yield str(note["text"])
-    if "dataAbsentReason" in body:
-        yield _text(body["dataAbsentReason"])
+    if why := absent_words(body):
+        yield why
     beside = printed_components(body)
     if beside and beside != printed_value(body)[0]:
         yield beside

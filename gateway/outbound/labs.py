@@ -25,7 +25,7 @@ __all__ = ["Band", "Column", "Flag", "LabGrid", "Point", "Reading", "Row", "Show
 NO_RANGES = DeclaredRanges()
 _OTHER, _UNCODED = "其他", "未编码"
 _SLACK = timedelta(minutes=10)
-_FLAGGED = frozenset({"A", "AA", "POS"})
+_FLAGGED = frozenset({"A", "AA", "POS", "RR", "WR", "DET"})
 
 
 @dataclass(frozen=True, slots=True)

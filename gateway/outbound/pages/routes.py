@@ -13,6 +13,7 @@ from .render import static_file
 from .routes_home import home, search, signin_form, signin_post, signout
 from .routes_resident import (
     access,
+    attachment,
     cultures,
     document,
     imaging,
@@ -36,6 +37,7 @@ _RESIDENT = {
     "/medication": medication,
     "/recognise": recognise,
     "/report/{report}": report,
+    "/report/{report}/attachment/{number}": attachment,
     "/document/{document}": document,
     "/original/{document}": original,
     "/access": access,

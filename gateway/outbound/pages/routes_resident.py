@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
+from mimetypes import guess_extension
 from urllib.parse import quote
 
 from starlette.responses import Response
@@ -167,6 +169,19 @@ async def report(visit: Visit) -> Response:
     )
 
 
+@_follows_merges
+async def attachment(visit: Visit) -> Response:
+    """`/report/{DiagnosticReport id}/attachment/{number}`: a form the source sent inside, as a download."""
+    report_id, number = visit.request.path_params["report"], _number(visit.request.path_params["number"])
+    opened = await _open(visit, "attachment", entity=f"DiagnosticReport/{report_id}")
+    forms = (opened.record.get(f"DiagnosticReport/{report_id}") or {}).get("presentedForm", ())
+    data = forms[number].get("data", "") if number < len(forms) else ""
+    if not data:
+        raise NotFound("Attachment", detail_zh="这份报告没有这个附件。")
+    kind = str(forms[number].get("contentType", "")).partition(";")[0]
+    return _download(b64decode(data), f"{report_id}-{number + 1}{guess_extension(kind) or '.bin'}")
+
+
 async def _items_then(visit: Visit, row: Resource) -> list[Json]:
     """The items of an older version as they stood with it."""
     body, out = loads(row.body), []
@@ -223,13 +238,16 @@ async def original(visit: Visit) -> Response:
     kept = await visit.parts.original(key, visit.who) if key else None
     if kept is None:
         raise NotFound("Binary", detail_zh="原始文档已不在保存期内，或您无权查看。")
-    suffix = _SUFFIXES.get(kept.media, "txt")
+    return _download(kept.body, f"{document_id}.{_SUFFIXES.get(kept.media, 'txt')}")
+
+
+def _download(body: bytes, name: str) -> Response:
     headers = {
         **HEADERS,
-        "Content-Disposition": f'attachment; filename="{document_id}.{suffix}"',
+        "Content-Disposition": f'attachment; filename="{name}"',
         "Content-Security-Policy": "sandbox; default-src 'none'",
     }
-    return Response(kept.body, media_type="application/octet-stream", headers=headers)
+    return Response(body, media_type="application/octet-stream", headers=headers)
 
 
 @_follows_merges

@@ -29,6 +29,7 @@ _SUBTYPES = {
     "report": "报告单",
     "document": "文书",
     "original": "原始文档",
+    "attachment": "报告附件",
     "access": "调阅记录",
     "prescriptions": "处方",
     "dicom": "影像",

@@ -9,7 +9,7 @@ from ...model.resource import Json
 from . import moments
 from .moments import When
 from .opened import Derived, Opened, is_culture, newest_first
-from .views_report import STATUS, Version, concept_text, value_text, verified_at
+from .views_report import STATUS, Version, concept_text, conclusion_of, value_text, verified_at
 from .words import Absent, Fact, Mark, mark_of, no_record
 
 SIR = {"S": "敏感", "I": "中介", "R": "耐药", "SDD": "剂量依赖敏感", "NS": "非敏感"}
@@ -104,7 +104,7 @@ def _culture(opened: Opened, derived: Derived, report: Json, versions: tuple[Ver
         positive=bool(isolates),
         findings=tuple(" ".join(filter(None, value_text(item))) for item in items if not _members(opened, item)),
         isolates=isolates,
-        conclusion=str(report.get("conclusion", "")),
+        conclusion=conclusion_of(report),
         specimen=tuple(_specimen(opened, report)),
         versions=versions,
         mark=mark_of(decision.verdict),

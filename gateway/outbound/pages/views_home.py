@@ -11,13 +11,14 @@ from ...model.directory import Directory
 from ...model.printed import effective_time
 from ...model.resource import Json, reference_id
 from ...store.base import AuditRow
+from ..lab_reading import source_flag
 from ..record import member_of
 from . import moments
 from .moments import When
 from .opened import is_provisional
 from .views_banner import age_at, card_of, masked, name_of, phone_tail, review_reason, village
 from .views_report import concept_text, value_text
-from .words import Chip, Flag, printed_flag
+from .words import Chip, Flag, flag_of
 
 Spelled = tuple[tuple[str, bool], ...]
 """Text in pieces; True marks what differs from a similar resident."""
@@ -190,12 +191,6 @@ WITHDRAWN = ("entered-in-error", "cancelled")
 """Status of a result that no longer stands."""
 
 
-def critical_code(observation: Json) -> str:
-    """HH, LL or AA; "" for a result that is not critical."""
-    codes = (str(c.get("code", "")) for i in observation.get("interpretation", ()) for c in i.get("coding", ()))
-    return next((code for code in codes if code in CRITICAL), "")
-
-
 def critical_todo(observation: Json, patient: Json, directory: Directory, now: datetime) -> Todo:
     """`赵丽 · 血小板 18 ↓↓LL`, with who was told."""
     notice = _notice(observation)
@@ -209,7 +204,7 @@ def critical_todo(observation: Json, patient: Json, directory: Directory, now: d
         kind="危急值",
         href=f"/ui/p/{patient['id']}",
         title=f"{name_of(patient)} · {concept_text(observation.get('code', {}))} {value} {unit}".strip(),
-        flag=printed_flag(critical_code(observation)),
+        flag=flag_of(source_flag(observation)),
         at=moments.minute(at, now),
         text=" ".join(filter(None, (member.name if member else "", told))),
     )

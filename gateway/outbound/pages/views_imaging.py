@@ -13,7 +13,7 @@ from . import moments
 from .moments import When
 from .opened import Derived, Opened, report_time
 from .verdicts import because_words, repeat_words, until_words
-from .views_report import STATUS, concept_text, findings_of
+from .views_report import STATUS, concept_text, conclusion_of, findings_of, lines_of
 from .views_sources import members_shown
 from .words import NO_RIGHT, Absent, Link, Mark, Note, State, mark_of, no_record, no_right, not_connected
 
@@ -45,6 +45,7 @@ class Study:
     repeat: str
     findings: str
     conclusion: str
+    attached: bool
     thumbs: tuple[Thumb, ...]
     viewer: str
     pictures: Absent | None
@@ -129,8 +130,9 @@ def _reported(opened: Opened, derived: Derived, report: Json) -> Study:
         until=until_words(opened, decision),
         because=because_words(opened, decision),
         repeat=repeat_words(derived, report),
-        findings=findings_of(report),
-        conclusion=str(report.get("conclusion", "")),
+        findings="\n".join(filter(None, (findings_of(report), lines_of(opened.record.items_of(report))))),
+        conclusion=conclusion_of(report),
+        attached="presentedForm" in report,
         thumbs=tuple(t for s in open_ones for t in _thumbs(s))[:_THUMBS],
         viewer=f"/ui/p/{opened.id}/imaging/{open_ones[0]['id']}" if open_ones else "",
         pictures=None if open_ones else _why_none(opened, opened.member(report), studies),
@@ -153,6 +155,7 @@ def _unreported(opened: Opened, study: Json) -> Study:
         repeat="",
         findings="",
         conclusion="",
+        attached=False,
         thumbs=_thumbs(study)[:_THUMBS] if answers else (),
         viewer=f"/ui/p/{opened.id}/imaging/{study['id']}" if answers else "",
         pictures=None if answers else _why_none(opened, opened.member(study), (study,)),

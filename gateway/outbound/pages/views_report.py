@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from ...model import systems
-from ...model.printed import effective_time, printed_value
+from ...model.printed import absent_words, effective_time, printed_components, printed_value
 from ...model.resource import Json, loads, reference_id
 from ...recognise.match import is_lab
 from ...store.base import Resource
-from ..lab_reading import source_code
+from ..lab_reading import source_flag, told_words
 from . import moments
 from .moments import When
 from .opened import Opened
-from .words import Fact, Flag, printed_flag
+from .words import Fact, Flag, flag_of
 
 STATUS = {
     "registered": "已登记",
@@ -58,8 +58,17 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
+class Attachment:
+    """A form of the report as its source sent it. href: where it can be read, "" when it lies elsewhere; then where."""
+
+    title: str
+    href: str
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
 class Sheet:
-    """The printed report. lab: items as a table; else findings and conclusion."""
+    """The printed report. lab: items as a table; else findings and conclusion, and what was measured with them."""
 
     title: str
     hospital: str
@@ -70,6 +79,7 @@ class Sheet:
     items: tuple[Item, ...]
     findings: str
     conclusion: str
+    attachments: tuple[Attachment, ...]
     signed: tuple[Fact, ...]
 
 
@@ -84,7 +94,8 @@ def report_sheet(opened: Opened, report: Json, items: Sequence[Json], *, current
         facts=tuple(_facts(opened, report)),
         items=tuple(_item(i) for i in items),
         findings=findings_of(report),
-        conclusion=str(report.get("conclusion", "")),
+        conclusion=conclusion_of(report),
+        attachments=tuple(_attachments(opened, report)),
         signed=tuple(_signed(opened, report)),
     )
 
@@ -97,6 +108,29 @@ def _hospital(opened: Opened, report: Json) -> str:
 def findings_of(report: Json) -> str:
     """检查所见; "" when the source gave none."""
     return str(_extension(report, systems.EXT_FINDINGS).get("valueString", ""))
+
+
+def conclusion_of(report: Json) -> str:
+    """诊断意见 in words, else its codes; "" when the source gave none."""
+    coded = "、".join(filter(None, (concept_text(code) for code in report.get("conclusionCode", ()))))
+    return str(report.get("conclusion") or coded)
+
+
+def lines_of(items: Iterable[Json]) -> str:
+    """Results of an examination as sentences: `左室射血分数 25 % 危急低；病理诊断 腺癌`."""
+    return "；".join(_line(item) for item in items if item.get("status") != "cancelled")
+
+
+def _line(item: Json) -> str:
+    said = (concept_text(item.get("code", {})), *value_text(item))
+    return " ".join(filter(None, said)) + told_words(source_flag(item))
+
+
+def _attachments(opened: Opened, report: Json) -> Iterator[Attachment]:
+    for number, form in enumerate(report.get("presentedForm", ())):
+        title = str(form.get("title") or "附件") + (f"（{form['contentType']}）" if form.get("contentType") else "")
+        href = f"/ui/p/{opened.id}/report/{report['id']}/attachment/{number}" if form.get("data") else ""
+        yield Attachment(title, href, "" if href else str(form.get("url") or "来源没有送来内容"))
 
 
 def verified_at(report: Json) -> str:
@@ -140,17 +174,26 @@ def _item(observation: Json) -> Item:
     code = observation.get("code", {})
     codings = code.get("coding", ())
     value, unit = value_text(observation)
-    voided = observation.get("status") in ("entered-in-error", "cancelled")
     return Item(
         name=concept_text(code),
         short=next((str(c.get("code", "")) for c in codings if _is_local(c)), ""),
         value=value,
         unit=unit,
-        flag=printed_flag(source_code(observation)),
+        flag=flag_of(source_flag(observation)),
         range=_range(observation),
-        note="已作废" if voided else "；".join(str(n.get("text", "")) for n in observation.get("note", ())),
+        note="；".join(_remarks(observation)),
         uncoded=all(_is_local(c) for c in codings),
     )
+
+
+def _remarks(observation: Json) -> Iterator[str]:
+    """What stands beside the line: a state other than final, the laboratory's notes, components of a value."""
+    if observation.get("status") != "final":
+        yield STATUS.get(observation.get("status", ""), "状态未知")
+    yield from (str(note["text"]) for note in observation.get("note", ()) if note.get("text"))
+    beside = printed_components(observation)
+    if beside and beside != printed_value(observation)[0]:
+        yield beside
 
 
 def _is_local(coding: Json) -> bool:
@@ -161,8 +204,10 @@ def _range(observation: Json) -> str:
     found: Json = next(iter(observation.get("referenceRange", ())), {})
     if found.get("text"):
         return str(found["text"])
-    ends = [str(found.get(end, {}).get("value", "")) for end in ("low", "high")]
-    return "–".join(ends) if any(ends) else ""
+    low, high = (str(found.get(end, {}).get("value", "")) for end in ("low", "high"))
+    if low and high:
+        return f"{low}–{high}"
+    return f"≥{low}" if low else f"≤{high}" if high else ""
 
 
 def value_text(observation: Json) -> tuple[str, str]:
@@ -170,8 +215,10 @@ def value_text(observation: Json) -> tuple[str, str]:
     printed = printed_value(observation)
     if printed[0]:
         return printed
-    absent = observation.get("dataAbsentReason", {})
-    return ("未做" + (f"（{concept_text(absent)}）" if concept_text(absent) else ""), "") if absent else ("", "")
+    if "dataAbsentReason" not in observation:
+        return "", ""
+    why = absent_words(observation)
+    return f"未做（{why}）" if why else "未做", ""
 
 
 def concept_text(concept: Json) -> str:

@@ -20,7 +20,7 @@ from .verdicts import because_words, count_words, repeat_words, until_words
 from .views_culture import culture_reports, growths
 from .views_labs import item_decision, readings
 from .views_medication import Drug, current_drugs, forbidden_words
-from .views_report import STATUS
+from .views_report import STATUS, conclusion_of, lines_of
 from .views_sources import SourceRow, answered, kind_titles, source_rows
 from .views_visits import VisitLine, visit_lines
 from .words import Absent, Flag, Mark, flag_of, mark_of, no_record
@@ -348,9 +348,13 @@ def _examination(opened: Opened, derived: Derived, report: Json) -> Examination:
         title=_title(report.get("code", {})),
         member=opened.says(report),
         at=moments.day(str(effective_time(report) or report_time(report)), opened.at),
-        conclusion=str(report.get("conclusion") or "来源未提供诊断意见。"),
+        conclusion=conclusion_of(report) or lines_of(opened.record.items_of(report)) or _no_opinion(report),
         repeat=repeat_words(derived, report),
     )
+
+
+def _no_opinion(report: Json) -> str:
+    return "报告在附件里，见检查。" if "presentedForm" in report else "来源未提供诊断意见。"
 
 
 def _roll_up(opened: Opened, report: Json, decision: ReportDecision) -> RollUp:

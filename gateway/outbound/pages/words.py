@@ -36,22 +36,6 @@ def flag_of(flag: labs.Flag | None) -> Flag:
     return Flag(flag.symbol, spoken, " ".join(css))
 
 
-_PRINTED = {
-    "H": Flag("↑H", "偏高", "high"),
-    "L": Flag("↓L", "偏低", "low"),
-    "HH": Flag("↑↑HH", "危急高", "critical high"),
-    "LL": Flag("↓↓LL", "危急低", "critical low"),
-    "AA": Flag("!!AA", "危急异常", "critical high"),
-    "A": Flag("A", "异常", "high"),
-    "POS": Flag("+", "阳性", "high"),
-}
-
-
-def printed_flag(code: str) -> Flag:
-    """The flag a source put beside a result (v3-ObservationInterpretation); none for normal and other codes."""
-    return _PRINTED.get(code, NO_FLAG)
-
-
 @dataclass(frozen=True, slots=True)
 class Mark:
     """A recognition mark: shape, word, colour class."""

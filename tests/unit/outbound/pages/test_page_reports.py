@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from gateway.model.resource import Json
 from gateway.outbound.pages.views_culture import culture_page
-from gateway.outbound.pages.views_report import as_of, report_sheet, versions_of
+from gateway.outbound.pages.views_imaging import imaging_page
+from gateway.outbound.pages.views_report import Sheet, as_of, report_sheet, versions_of
+from gateway.outbound.pages.views_summary import summary
 from gateway.outbound.pages.views_visits import visits_page
 from gateway.store.base import Resource
 from tests.builders import NOW, a_patient, a_report, an_encounter, an_observation, stored
@@ -101,3 +104,53 @@ def test_blood_pressure_of_a_visit_is_read_with_it() -> None:
     }
     opened = opened_of([a_patient(), an_encounter(), pressure])
     assert visits_page(opened).visits[0].text == "血压 148/86 mmHg"
+
+
+# ---- examinations with results, attachments, codes -----------------------------------------------
+def echo() -> list[Json]:
+    fraction = an_observation("ef", "左室射血分数", "25", "%", flag="LL", category=[])
+    form = {"contentType": "application/pdf", "data": "JVBERi0=", "title": "超声"}
+    coded: Json = {"conclusionCode": [{"coding": [{"code": "I50", "display": "心力衰竭"}]}], "presentedForm": [form]}
+    return [a_patient(), fraction, a_report("e", "心脏超声", [fraction], category="US", **coded)]
+
+
+def sheet_of(resources: list[Json]) -> tuple[Sheet, str]:
+    opened = opened_of(resources)
+    (report,) = opened.record.reports
+    sheet = report_sheet(opened, report, opened.record.items_of(report), current=True)
+    return sheet, words(page("report.html", opened, "imaging", view=sheet, versions=(), shown=1))
+
+
+def test_what_an_examination_measured_stands_on_its_report() -> None:
+    sheet, text = sheet_of(echo())
+    assert "左室射血分数" in text and "25 ↓↓LL危急低" in text
+    assert sheet.conclusion == "心力衰竭" and "诊断意见心力衰竭" in text
+    assert [(a.title, a.href) for a in sheet.attachments] == [
+        ("超声（application/pdf）", "/ui/p/p1/report/e/attachment/0")
+    ]
+
+
+def test_what_an_examination_measured_stands_on_the_tab_and_the_summary() -> None:
+    opened = opened_of(echo())
+    (study,) = imaging_page(opened, derived_of(opened)).hospitals[0].studies
+    assert study.findings == "左室射血分数 25 % 危急低"
+    assert summary(opened, derived_of(opened)).imaging[0].conclusion == "心力衰竭"
+
+
+def test_a_report_that_is_an_attachment_is_not_said_to_have_no_text() -> None:
+    opened = opened_of([a_patient(), a_report("e", category="US", presentedForm=[{"url": "http://x/1"}])])
+    text = words(page("imaging.html", opened, "imaging", view=imaging_page(opened, derived_of(opened))))
+    assert "报告在附件里" in text
+    assert "附件，http://x/1" in sheet_of([a_patient(), *opened.record.reports])[1]
+
+
+def test_a_line_tells_its_own_state_its_reason_and_its_gravest_flag() -> None:
+    unknown = {"coding": [{"code": "unknown"}]}
+    lost = an_observation("k", "钾", None, status="cancelled", note=[{"text": "标本溶血"}], dataAbsentReason=unknown)
+    early = an_observation("h", "HIV抗体", "0.05", status="preliminary")
+    high = an_observation("g", "葡萄糖", "25", "mmol/L", flag="HU", referenceRange=[{"high": {"value": 6}}])
+    grave = an_observation("n", "钠", "108", "mmol/L", interpretation=[{"coding": [{"code": "A"}, {"code": "LL"}]}])
+    sheet, _ = sheet_of([a_patient(), lost, early, high, grave, a_report("r", "杂项", [lost, early, high, grave])])
+    assert [item.note for item in sheet.items] == ["已取消；标本溶血", "初步", "", ""]
+    assert sheet.items[0].value == "未做（原因未知）" and sheet.items[2].range == "≤6"
+    assert [item.flag.text for item in sheet.items[2:]] == ["↑H", "↓↓LL"]

@@ -212,6 +212,17 @@ async def test_another_residents_report_is_not_shown_under_this_one(ward: Ward) 
     assert answer.status_code == 404 and "1.20" not in answer.text
 
 
+async def test_a_form_sent_inside_a_report_is_a_download_of_this_resident_alone(ward: Ward) -> None:
+    form = {"contentType": "application/pdf", "data": "JVBERi0=", "title": "超声"}
+    await ward.put(a_report("us", "超声", category="US", presentedForm=[form]), patient="wu")
+    assert "/ui/p/wu/report/wu-us/attachment/0" in (await ward.get("/ui/p/wu/report/wu-us")).text
+    answer = await ward.get("/ui/p/wu/report/wu-us/attachment/0")
+    assert answer.content == b"%PDF-" and answer.headers["content-disposition"] == 'attachment; filename="wu-us-1.pdf"'
+    assert "sandbox" in answer.headers["content-security-policy"]
+    for other in ("/ui/p/liu/report/wu-us/attachment/0", "/ui/p/wu/report/wu-us/attachment/1"):
+        assert (await ward.get(other)).status_code == 404
+
+
 async def test_an_original_is_a_download_that_cannot_act(ward: Ward) -> None:
     document = {
         "resourceType": "DocumentReference",
