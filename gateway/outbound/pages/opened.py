@@ -23,6 +23,7 @@ from ..labs import LabGrid, grid
 from ..medication import MedicationLists, medications, with_named
 from ..record import Record, member_of
 from .parts import PageParts
+from .withheld import Withheld, withheld_of
 
 _CORRECTED = frozenset({"corrected", "amended"})
 _MOST_CORRECTIONS = 100
@@ -34,6 +35,7 @@ class Opened:
 
     answering: Study Instance UIDs whose images can be opened now. addresses: PACS address by ImagingStudy id,
     "" when the member's PACS is not connected. previous: by Observation id, the version before a correction.
+    withheld: what a security label keeps from this doctor.
     """
 
     id: str
@@ -46,6 +48,7 @@ class Opened:
     previous: dict[str, Json] = field(default_factory=dict)
     addresses: dict[str, str] = field(default_factory=dict)
     answering: frozenset[str] = frozenset()
+    withheld: Withheld = field(default_factory=dict)
 
     def member(self, resource: Json) -> str:
         """Key of the member whose system said this."""
@@ -148,6 +151,7 @@ async def open_resident(parts: PageParts, who: AccessContext, patient_id: str, *
         previous=await _before_correction(parts, who, record),
         addresses=addresses,
         answering=await parts.pacs.answering(asked) if asked else frozenset(),
+        withheld=await withheld_of(parts.store, patient_id, who, rows),
     )
 
 

@@ -10,6 +10,7 @@ from ...model import systems
 from ...model.resource import Json
 from . import moments
 from .opened import Opened, is_provisional
+from .withheld import ALLERGIES, withheld_note
 from .words import Chip, Fact, Link, Note
 
 SEXES = {"male": "男", "female": "女", "other": "其他", "unknown": "性别未知"}
@@ -146,6 +147,8 @@ def _allergy_chips(opened: Opened) -> list[Chip]:
         newest = max(none, key=lambda a: str(a.get("recordedDate", "")))
         said = f"{opened.says(newest)} {moments.day(str(newest.get('recordedDate', '')), opened.at).text}"
         return [Chip("无已知过敏", "allergy-none", "ok", said)]
+    if any(opened.withheld.get(type_) for type_ in ALLERGIES):
+        return [Chip("过敏史无权查看", "allergy-unrecorded", "lock")]
     return [Chip("过敏史未记录", "allergy-unrecorded", "warn")]
 
 
@@ -174,7 +177,7 @@ def review_reason(task: Json) -> str:
 
 
 def _notes(opened: Opened, merged_from: bool) -> list[Note]:
-    notes = []
+    notes = withheld_note(opened.withheld)
     if merged_from:
         notes.append(Note("merge", "已并入本档案。", "原地址的档案与这位居民是同一人，已合并；今后请从本页打开。"))
     if is_provisional(opened.record.patient):

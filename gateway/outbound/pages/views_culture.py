@@ -10,7 +10,8 @@ from . import moments
 from .moments import When
 from .opened import Derived, Opened, is_culture, newest_first
 from .views_report import STATUS, Version, concept_text, conclusion_of, value_text, verified_at
-from .words import Absent, Fact, Mark, mark_of, no_record
+from .withheld import LAB, nothing
+from .words import Absent, Fact, Mark, mark_of
 
 SIR = {"S": "敏感", "I": "中介", "R": "耐药", "SDD": "剂量依赖敏感", "NS": "非敏感"}
 
@@ -77,7 +78,7 @@ def culture_page(opened: Opened, derived: Derived, versions: dict[str, tuple[Ver
     reports = culture_reports(opened)
     return CulturePage(
         tuple(_culture(opened, derived, report, versions.get(report["id"], ())) for report in reports),
-        no_record("微生物", "已接入检验的成员单位都没有此人的培养与药敏。"),
+        nothing(opened.withheld, LAB, "微生物", "已接入检验的成员单位都没有此人的培养与药敏。"),
     )
 
 

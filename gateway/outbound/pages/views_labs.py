@@ -12,7 +12,8 @@ from . import moments
 from .moments import When
 from .opened import Derived, Opened, is_culture
 from .spark import Spark, spark
-from .words import Absent, Fact, Flag, Mark, flag_of, mark_of, no_record
+from .withheld import LAB, nothing
+from .words import Absent, Fact, Flag, Mark, flag_of, mark_of
 
 COLUMNS_SHOWN = 5
 
@@ -152,7 +153,7 @@ def lab_page(opened: Opened, derived: Derived, choice: Choice) -> LabPage:
         two_systems=any(row.loinc in _HBA1C for row in grid.rows),
         all_href=choice.href(base, only=False),
         abnormal_href=choice.href(base, only=True),
-        empty=None if grid.rows else no_record("检验", _no_labs(opened)),
+        empty=None if grid.rows else nothing(opened.withheld, LAB, "检验", _no_labs(opened)),
     )
 
 

@@ -11,6 +11,8 @@ from .moments import UNKNOWN, When
 from .opened import Derived, Opened
 from .views_banner import allergen, known_allergies
 from .views_report import concept_text
+from .withheld import DRUGS, nothing
+from .words import Absent
 
 _BAR = 90.0
 _SEVERITY = {"severe": "重度", "moderate": "中度", "mild": "轻度"}
@@ -59,6 +61,8 @@ class MedicationPage:
     current: tuple[Drug, ...]
     past: tuple[Drug, ...]
     allergies: tuple[Allergy, ...]
+    no_current: Absent
+    no_past: Absent
 
 
 def medication_page(opened: Opened, derived: Derived) -> MedicationPage:
@@ -78,6 +82,8 @@ def medication_page(opened: Opened, derived: Derived) -> MedicationPage:
             )
             for a in known_allergies(opened)
         ),
+        no_current=nothing(opened.withheld, DRUGS, "当前用药", "已接入用药的成员单位都没有此人的现用药。"),
+        no_past=nothing(opened.withheld, DRUGS, "过往用药", "没有过往用药。"),
     )
 
 

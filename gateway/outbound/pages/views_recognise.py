@@ -14,7 +14,8 @@ from .moments import When
 from .opened import Derived, Opened, report_time
 from .verdicts import Exempt, because_words, count_words, exempt, repeat_words, until_words
 from .views_report import Item, concept_text, report_sheet
-from .words import Absent, Mark, mark_of, no_record
+from .withheld import LAB, nothing
+from .words import Absent, Mark, mark_of
 
 _MOST = 100
 _ORDER = {Verdict.NO: 0, Verdict.JUDGE: 1, Verdict.YES_IMAGES: 2, Verdict.YES: 3}
@@ -105,7 +106,7 @@ def recognise_page(opened: Opened, derived: Derived, rules: str, report_id: str 
         chosen=_chosen(opened, derived, *chosen) if chosen else None,
         others=tuple(_other(opened, derived, r, d, chosen is not None and r is chosen[0]) for r, d in decisions),
         reasons=FOR_REPEATING,
-        empty=no_record("互认", "没有可供判定的报告。"),
+        empty=nothing(opened.withheld, LAB, "互认", "没有可供判定的报告。"),
     )
 
 

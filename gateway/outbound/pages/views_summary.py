@@ -23,7 +23,8 @@ from .views_medication import Drug, current_drugs, forbidden_words
 from .views_report import STATUS, conclusion_of, lines_of
 from .views_sources import SourceRow, answered, kind_titles, source_rows
 from .views_visits import VisitLine, visit_lines
-from .words import Absent, Flag, Mark, flag_of, mark_of, no_record
+from .withheld import DRUGS, LAB, PROBLEMS, VISITS, nothing
+from .words import Absent, Flag, Mark, flag_of, mark_of
 
 _SHOWN_ABNORMAL = 8
 _SHOWN = 4
@@ -158,20 +159,20 @@ def summary(opened: Opened, derived: Derived) -> Summary:
         corrections=tuple(_corrections(opened, derived)),
         medication=current_drugs(derived),
         medication_count=f"{len(derived.medication.current)} 条 · 过往用药 {len(derived.medication.past)} 条",
-        no_medication=no_record("用药", "已接入用药的成员单位都没有此人的现用药。"),
+        no_medication=nothing(opened.withheld, DRUGS, "用药", "已接入用药的成员单位都没有此人的现用药。"),
         abnormal=tuple(abnormal[:_SHOWN_ABNORMAL]),
         abnormal_more=max(0, len(abnormal) - _SHOWN_ABNORMAL),
         no_abnormal=_no_abnormal(opened),
         problems=tuple(_problems(opened)),
-        no_problems=no_record("问题", "没有成员单位写下的诊断。"),
+        no_problems=nothing(opened.withheld, PROBLEMS, "问题", "没有成员单位写下的诊断。"),
         visits=visits[:_SHOWN],
         visit_count=len(visits),
-        no_visits=no_record("就诊", "已接入就诊的成员单位都没有此人的就诊。"),
+        no_visits=nothing(opened.withheld, VISITS, "就诊", "已接入就诊的成员单位都没有此人的就诊。"),
         imaging=tuple(_examination(opened, derived, r) for r in examinations[:_SHOWN]),
         imaging_count=len(examinations),
-        no_imaging=no_record("检查", "已接入检查的成员单位都没有此人的检查。"),
+        no_imaging=nothing(opened.withheld, LAB, "检查", "已接入检查的成员单位都没有此人的检查。"),
         recognition=tuple(_roll_up(opened, r, derived.decision(r)) for r in derived.reports[:_SHOWN]),
-        no_recognition=no_record("互认", "没有可供判定的报告。"),
+        no_recognition=nothing(opened.withheld, LAB, "互认", "没有可供判定的报告。"),
         kinds=kind_titles(),
         sources=source_rows(opened),
     )
@@ -269,7 +270,7 @@ def _growths(opened: Opened) -> Iterator[Caution]:
 
 def _no_abnormal(opened: Opened) -> Absent:
     elsewhere = "培养与药敏另见“微生物”。" if culture_reports(opened) else ""
-    return no_record("异常检验", f"近 12 个月没有标为异常的检验结果。{elsewhere}")
+    return nothing(opened.withheld, LAB, "异常检验", f"近 12 个月没有标为异常的检验结果。{elsewhere}")
 
 
 def _corrections(opened: Opened, derived: Derived) -> Iterator[Correction]:

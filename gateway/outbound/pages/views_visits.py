@@ -10,7 +10,8 @@ from ...model.times import CHINA, parse_fhir
 from . import moments
 from .moments import When
 from .opened import Opened
-from .words import Absent, Link, no_record
+from .withheld import DOCUMENTS, VISITS, nothing
+from .words import Absent, Link
 
 _CLASSES = {"AMB": "门诊", "EMER": "急诊", "IMP": "住院", "ACUTE": "住院", "HH": "家庭出诊", "VR": "远程"}
 
@@ -59,8 +60,8 @@ def visits_page(opened: Opened) -> VisitsPage:
     return VisitsPage(
         visit_lines(opened),
         tuple(document_line(opened, d) for d in standing),
-        no_record("就诊", "已接入就诊的成员单位都没有此人的就诊。"),
-        no_record("文书", "已接入文书的成员单位都没有此人的文书。"),
+        nothing(opened.withheld, VISITS, "就诊", "已接入就诊的成员单位都没有此人的就诊。"),
+        nothing(opened.withheld, DOCUMENTS, "文书", "已接入文书的成员单位都没有此人的文书。"),
     )
 
 

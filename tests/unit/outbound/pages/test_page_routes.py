@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from gateway.model.systems import RECORD_TAG, REVIEW
-from tests.builders import a_patient, a_report, an_observation
+from tests.builders import a_medication, a_patient, a_report, an_allergy, an_observation
 from tests.unit.outbound.pages.conftest import TOKENS, Ward
 from tests.unit.outbound.pages.test_page_summary import words
 
@@ -210,6 +210,22 @@ async def test_another_residents_report_is_not_shown_under_this_one(ward: Ward) 
     assert (await ward.get("/ui/p/liu/report/liu-r2")).status_code == 200
     answer = await ward.get("/ui/p/wu/report/liu-r2")
     assert answer.status_code == 404 and "1.20" not in answer.text
+
+
+async def test_what_a_label_withholds_is_said_to_exist_and_nothing_more(ward: Ward) -> None:
+    secret = {"security": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "HIV"}]}
+    url = "http://terminology.hl7.org/CodeSystem/allergyintolerance-"
+    states = {"clinicalStatus": ("clinical", "active"), "verificationStatus": ("verification", "confirmed")}
+    coded = {key: {"coding": [{"system": url + kind, "code": code}]} for key, (kind, code) in states.items()}
+    allergy = an_allergy(meta=secret, **coded)
+    hiv = an_observation("hiv", "HIV抗体", "阳性", meta=secret)
+    await ward.put(a_patient(), hiv, allergy, a_medication(meta=secret), patient="lin")
+    for tab, box in (("", "异常检验：无权查看"), ("labs", "检验：无权查看"), ("medication", "当前用药：无权查看")):
+        text = words((await ward.get(f"/ui/p/lin/{tab}".rstrip("/"))).text)
+        assert "另有资料无权查看：结果 1 条、用药 1 条、过敏 1 条。" in text and box in text
+        assert "过敏史无权查看" in text and "过敏史未记录" not in text
+        assert "HIV" not in text and "青霉素" not in text and "阿司匹林" not in text
+    assert "无权查看：" not in words((await ward.get("/ui/p/wu")).text)
 
 
 async def test_a_form_sent_inside_a_report_is_a_download_of_this_resident_alone(ward: Ward) -> None:

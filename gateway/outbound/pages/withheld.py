@@ -1,0 +1,62 @@
+"""What a security label keeps from this doctor: how much of which kind, never what it says nor whose it is.
+
+A page that said 无记录 of it would tell a doctor that nothing was ever measured or prescribed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from msgspec.structs import replace
+
+from ...model.context import AccessContext
+from ...store.base import Resource, Store
+from .words import Absent, Note, no_record, no_right
+
+EVERY_LABEL = -1
+_KINDS = {
+    "Encounter": "就诊",
+    "DocumentReference": "文书",
+    "DiagnosticReport": "报告",
+    "Observation": "结果",
+    "ImagingStudy": "影像",
+    "MedicationRequest": "用药",
+    "AllergyIntolerance": "过敏",
+    "Condition": "诊断",
+}
+
+Withheld = Mapping[str, int]
+"""By resource type, of the types a page would show."""
+
+LAB = ("DiagnosticReport", "Observation")
+DRUGS = ("MedicationRequest",)
+VISITS = ("Encounter",)
+DOCUMENTS = ("DocumentReference",)
+PROBLEMS = ("Condition",)
+ALLERGIES = ("AllergyIntolerance",)
+
+
+async def withheld_of(store: Store, patient_id: str, who: AccessContext, seen: list[Resource]) -> Withheld:
+    """Counts of what only the labels keep from the caller; `seen` are the rows the caller may read."""
+    if who.labels == EVERY_LABEL:
+        return {}
+    types = frozenset(_KINDS) & (who.types if who.types is not None else frozenset(_KINDS))
+    rows = await store.everything(patient_id, replace(who, labels=EVERY_LABEL), types=types)
+    known = {(row.type, row.id) for row in seen}
+    return Counter(row.type for row in rows if not row.deleted and (row.type, row.id) not in known)
+
+
+def nothing(withheld: Withheld, types: tuple[str, ...], what: str, text: str) -> Absent:
+    """无记录, or 无权查看 where something of the kind exists and is kept from this doctor."""
+    if any(withheld.get(type_) for type_ in types):
+        return no_right(what, "有资料，但您的角色看不到内容。")
+    return no_record(what, text)
+
+
+def withheld_note(withheld: Withheld) -> list[Note]:
+    """One remark for the head of every page; [] when nothing is kept back."""
+    kinds = "、".join(f"{name} {withheld[type_]} 条" for type_, name in _KINDS.items() if withheld.get(type_))
+    if not kinds:
+        return []
+    return [Note("lock", f"另有资料无权查看：{kinds}。", "已按敏感标记限制，本页的清单、提醒和“无记录”都不包括它们。")]
