@@ -485,7 +485,7 @@ class Store(Protocol):
         """Audit rows with their ids (effects and disclosures merged by time), newest first."""
 
     async def freshness(self) -> dict[str, datetime]:
-        """Per member, the instant of the newest row it sent."""
+        """By member, when something it sent was last committed, whether or not it was new."""
 
     async def figures(self) -> Figures:
         """What an operator watches."""

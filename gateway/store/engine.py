@@ -436,7 +436,7 @@ class Engine(Protocol):
         """Encoded audit rows of effects."""
 
     async def freshness(self) -> dict[str, datetime]:
-        """Newest instant by member."""
+        """By member, when something it sent was last committed."""
 
     async def commit(self, plan: PackedPlan) -> Committed:
         """All or nothing, durable on return. Raises Conflict, or Replan when a read of the plan is stale."""

@@ -72,7 +72,7 @@ class Beside:
         return {type_: int(count) for type_, count in await self.database.select(CURRENT_BY_TYPE)}
 
     async def freshness(self) -> dict[str, datetime]:
-        """Newest instant by member."""
+        """By member, when something it sent was last committed."""
         sql = "SELECT name.text, fresh.at FROM fresh JOIN name ON name.no = fresh.member WHERE name.text <> ''"
         return {member: instant_of(at) for member, at in await self.database.select(sql)}
 

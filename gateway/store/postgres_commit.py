@@ -153,7 +153,7 @@ class Group:
             packed("dir", [entry for entry, known in entries if known]),
             *self._index([row for row in rows if row.shown and row.put]),
             packed("size", _sizes(rows, state.gone)),
-            packed("fresh", {row.head.member: row.at for row in rows}.items()),
+            packed("fresh", _sent(state).items()),
             *self._beside(state),
         )
 
@@ -206,6 +206,12 @@ class Group:
                 if plan.once is not None
             ]),
         )  # fmt: skip
+
+
+def _sent(state: State) -> dict[int, int]:
+    """Members that sent something, and when; what the gateway writes of its own accord, unaudited, nobody sent."""
+    told = [(state.instants[tx - 1], plan) for tx, plan, _ in state.plans if plan.audits]
+    return {number_of(put.member): at for at, plan in told for put in plan.puts}
 
 
 def _sizes(rows: Sequence[NewRow], gone: Sequence[Head]) -> list[tuple[int, ...]]:

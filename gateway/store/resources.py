@@ -240,7 +240,7 @@ class ResourceStore:
         return found if found is not None and found.done.at > self._clock() - _KEPT_FOR else None
 
     async def freshness(self) -> dict[str, datetime]:
-        """Per member, the instant of the newest row it sent."""
+        """By member, when something it sent was last committed, whether or not it was new."""
         return await self._engine.freshness()
 
     async def figures(self) -> Figures:

@@ -69,7 +69,7 @@ class Beside:
         return self._writer.commits
 
     async def freshness(self) -> dict[str, datetime]:
-        """Newest instant by member."""
+        """By member, when something it sent was last committed."""
         found = self._reader.execute("SELECT name.text, fresh.at FROM fresh JOIN name ON name.no = fresh.member")
         return {row[0]: instant_of(row[1]) for row in found if row[0]}
 

@@ -99,7 +99,7 @@ class _Transaction:
         self.heads: dict[int, _Head] = {}
         self.seqs: dict[int, int] = {}
         self.touched: set[int] = set()  # fh whose directory entry changes
-        self.fresh: dict[int, int] = {}  # members that said something new, and when
+        self.fresh: dict[int, int] = {}  # members that sent something, and when
         self.rows: dict[int, list[object]] = {}  # new rows by rid
         self.posted: dict[int, ReadyPut] = {}
         self.closing: list[tuple[int, int, int]] = []  # (tx, rid, instant)
@@ -130,6 +130,8 @@ class _Transaction:
             self._follow(move.move.srcs, move.move.from_patient, move.move.to_patient)
         written = [self._put(one) for one in work.puts]
         written += [self._delete(one) for one in plan.deletes]
+        if plan.audits:  # what the gateway writes of its own accord nobody sent
+            self.fresh.update((one.member, self.at) for one in work.puts)
         changed = any(one.changed for one in written) or any(work.moved)
         if not (changed or plan.records or plan.moves or plan.audits or plan.done):
             self.tx, self.at = before
@@ -262,7 +264,6 @@ class _Transaction:
         ]  # fmt: skip
         self.heads[fh] = fresh
         self.touched.add(fh)
-        self.fresh[fresh.member] = self.at
 
     def _close(self, head: _Head) -> None:
         rid = head.rid

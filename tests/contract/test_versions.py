@@ -13,7 +13,7 @@ from gateway.model.query import Query
 from gateway.model.systems import local_number
 from gateway.store.base import Committed, Delete, Done, Plan
 from gateway.store.resources import ResourceStore
-from tests.contract.clinic import M1, doctor, ids, json, observation, of, organization, patient
+from tests.contract.clinic import M1, audit, doctor, ids, json, observation, of, organization, patient
 from tests.contract.conftest import START, Site
 
 
@@ -175,11 +175,23 @@ async def test_settled_messages_are_remembered_with_their_effect(store: Resource
 
 
 async def test_freshness_is_by_member(site: Site) -> None:
-    await site.store.commit(Plan(puts=(observation("o1", "p1"), patient("p1"))))
+    await site.store.commit(Plan(puts=(observation("o1", "p1"), patient("p1")), audits=(audit(site.now),)))
     first = site.now
     site.pass_time(days=1)
-    await site.store.commit(Plan(puts=(observation("o2", "p1", member="other"),)))
+    await site.store.commit(Plan(puts=(observation("o2", "p1", member="other"),), audits=(audit(site.now),)))
     assert await site.store.freshness() == {M1: first, "other": site.now}
+
+
+async def test_what_is_sent_again_unchanged_was_sent(site: Site) -> None:
+    for _ in range(2):
+        site.pass_time(days=1)
+        await site.store.commit(Plan(puts=(observation("o1", "p1"),), audits=(audit(site.now),)))
+    assert await site.store.freshness() == {M1: site.now}
+
+
+async def test_what_the_gateway_writes_of_its_own_accord_nobody_sent(site: Site) -> None:
+    await site.store.commit(Plan(puts=(organization("h1", "县医院"),)))
+    assert await site.store.freshness() == {}
 
 
 async def test_everything_is_there_after_closing(site: Site) -> None:

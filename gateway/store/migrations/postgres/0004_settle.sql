@@ -87,6 +87,8 @@ BEGIN
       a.keys, a.body FROM unnest(rows) AS a;
     INSERT INTO size AS s SELECT * FROM unnest(sizes)
       ON CONFLICT (typ, member, acl, flags) DO UPDATE SET n = s.n + excluded.n, live = s.live + excluded.live;
+  END IF;
+  IF cardinality(newest) > 0 THEN
     INSERT INTO fresh SELECT a.member, greatest(floor, a.at) FROM unnest(newest) AS a
       ON CONFLICT (member) DO UPDATE SET at = excluded.at;
   END IF;
