@@ -15,7 +15,7 @@ import uvloop
 from ..app import Gateway, Listening, listening
 from ..config import load
 from ..errors import ConfigError
-from ..settings import Settings
+from ..settings import Http, Settings
 from .talk import Exit, say
 from .workers import supervise
 
@@ -66,10 +66,17 @@ async def _serve(settings: Settings, shared: Listening | None = None, number: in
         _reload_on_hangup(gateway)
         if parent >= 0:
             gateway.proof.tell_others = partial(os.kill, os.getppid(), signal.SIGHUP)
-        say(f"http://{settings.http.host}:{gateway.http_port}  mllp {settings.mllp.host}:{gateway.mllp_port}")
+        mllp = settings.mllp.host
+        say(f"{address_of(settings.http, gateway.http_port)}  mllp {mllp}:{gateway.mllp_port}")
         await stopped(parent)
     finally:
         await gateway.close()
+
+
+def address_of(http: Http, port: int) -> str:
+    """What a browser is given to come to this port."""
+    host = f"[{http.host}]" if ":" in http.host else http.host
+    return f"{'https' if http.tls_cert else 'http'}://{host}:{port}"
 
 
 def _reload_on_hangup(gateway: Gateway) -> None:

@@ -18,9 +18,11 @@ import pytest
 
 from gateway.cli import command_line, main
 from gateway.commands.parser import Parser, both, columns, wrapped
+from gateway.commands.serve import address_of
 from gateway.commands.talk import Exit
 from gateway.inbox.queue import Arrival, open_inbox
 from gateway.model.times import CHINA
+from gateway.settings import Http
 from gateway.shipped import shipped
 
 
@@ -299,3 +301,8 @@ def test_a_batch_file_gives_a_line_for_each_message(tmp_path: Path, capsys: pyte
     main(["try", str(batch), "--json"])
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(one["file"], one["format"]) for one in lines] == [(str(batch), "v2")] * 2
+
+
+def test_the_address_told_at_the_start_is_one_to_go_to() -> None:
+    assert address_of(Http(), 8080) == "http://127.0.0.1:8080"
+    assert address_of(Http(host="::1", tls_cert="c.pem"), 8443) == "https://[::1]:8443"
