@@ -497,12 +497,12 @@ class UnknownNumber(IdentityError):
 
 
 class NumberReused(IdentityError):
-    """A local number whose name and birth date or sex became another resident's."""
+    """A local number whose name and birth date or sex became another resident's, or their newborn's."""
 
     code = "GW-IDN-003"
     ack = ("AE", "204")
-    zh = "本地号已属于另一位居民：姓名和出生日期（或性别）都变了。请核对后改用新号。"
-    en = "The local number belongs to another resident: name and birth date or sex all changed."
+    zh = "本地号已属于另一位居民：姓名和出生日期（或性别）都变了，或者是其新生儿。请核对后改用新号。"
+    en = "The local number belongs to another resident: name and birth date or sex all changed, or it is their newborn."
 
 
 class QueryDenied(IdentityError):

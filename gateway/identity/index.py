@@ -17,7 +17,7 @@ from ..model.times import CHINA, Clock, instant_text
 from ..store.base import Store
 from . import merge, reviews
 from .match import Candidate, Code, Review, decide, holder_of, name_review, traits
-from .normalise import CardVerdict
+from .normalise import CardVerdict, is_named_after_mother
 from .person import (
     PROOF,
     Record,
@@ -300,9 +300,13 @@ def _another_resident(stored: Record, patient: Json, today: date) -> bool:
     """True when a message speaks of somebody else than its local number: name and birth date are others, card or none.
 
     Of whom no card is verified the sex must be another too: an unnamed patient of an emergency gets name and birth date
-    later. A message that says the same card is no such one: that asks whether it contradicts.
+    later. A message that says the same card is no such one: that asks whether it contradicts. A newborn booked under
+    the mother's own number is another resident whatever else it says.
     """
-    mine, theirs = traits(stored), traits(replace(stored, content=patient))
+    told = replace(stored, content=patient)
+    if is_named_after_mother(told.name) and stored.name and not is_named_after_mother(stored.name):
+        return True
+    mine, theirs = traits(stored), traits(told)
     if cards_told(patient) & cards_told(stored.content) or mine[0].isascii() != theirs[0].isascii():
         return False
     birth_differs = not mine[1].startswith(theirs[1]) and not theirs[1].startswith(mine[1])

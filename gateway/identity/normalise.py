@@ -38,6 +38,7 @@ _WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 _CHECK = "10X98765432"
 _CARD18 = re.compile(r"\d{17}[\dX]")
 _CARD15 = re.compile(r"\d{15}")
+_NEWBORN = re.compile(r"[^之]{2,}之(?:[长長次大小双]|[一二三甲乙丙])?(?:子|女|婴|嬰)")
 _NOTHING = frozenset(
     {"", "/", "无", "不详", "未知", "未提供", "没有", "空", "暂无", "无证件", "NULL", "NONE", "NA", "N/A"}
 )
@@ -151,6 +152,11 @@ def verify_card(value: str, *, birth: str, sex: str, kind: str = "", today: date
 def is_mothers(kind: str) -> bool:
     """True for the kind 母亲身份证: local addition 19 to CV02.01.101, or the words."""
     return kind.strip() == "19" or "母" in kind
+
+
+def is_named_after_mother(name: str) -> bool:
+    """True for a newborn without a name of its own: 林芳之女, 林芳之次子, 林芳 之 子."""
+    return bool(_NEWBORN.fullmatch(name_key(name)))
 
 
 def _kind_code(kind: str) -> str:

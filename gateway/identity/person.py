@@ -24,7 +24,7 @@ from typing import Any
 from ..model import systems
 from ..model.resource import Json, dumps, loads
 from ..model.times import instant_text, parse_fhir
-from .normalise import CardVerdict, card_key, has_han, is_mothers, upgrade, verify_card
+from .normalise import CardVerdict, card_key, has_han, is_mothers, is_named_after_mother, upgrade, verify_card
 
 _KEPT = ("_door", "_disowned", "_acts")
 _OWN = ("_said", "_refused", "_removed", *_KEPT)
@@ -88,12 +88,20 @@ def verdicts(patient: Json, today: date) -> list[tuple[Json, CardVerdict]]:
     """Every card number of a Patient or record with its verdict, in order."""
     birth, sex = str(patient.get("birthDate", "")), str(patient.get("gender", ""))
     lent = patient.get("_disowned", ())
+    # A ward may book 林芳之女 with all of the mother's particulars: her card would be the child's.
+    child = is_named_after_mother(name_of(patient))
     found = [
-        (one, verify_card(str(one["value"]), birth=birth, sex=sex, kind=id_kind(one), today=today))
+        (
+            one,
+            verify_card(str(one["value"]), birth=birth, sex=sex, kind=_MOTHERS if child else id_kind(one), today=today),
+        )
         for one in patient.get("identifier", ())
         if one.get("system") in (systems.ID_CARD, systems.MOTHERS_CARD) and one.get("value")
     ]
     return [(one, _not_theirs(verdict) if verdict.value18 in lent else verdict) for one, verdict in found]
+
+
+_MOTHERS = "母亲身份证"
 
 
 def _not_theirs(verdict: CardVerdict) -> CardVerdict:

@@ -127,6 +127,20 @@ async def test_a_declared_mothers_card_is_not_searched_as_the_childs(index: Pers
     assert tasks(store) == []
 
 
+@pytest.mark.parametrize("name", ["林芳之女", "林芳 之 次女"])
+async def test_a_newborn_booked_with_the_mothers_particulars_is_not_the_mother(
+    index: PersonIndex, store: MemoryStore, name: str
+) -> None:
+    facts = {"card": MOTHER, "birth": "1991-08-30", "sex": "female"}
+    for records in (said(M1, "A1", "林芳", **facts), said(M4, "B1", name, **facts)):
+        await feed(index, store, records)
+    assert len(active(store)) == 2 and len({row.patient for row in store.rows.values()}) == 2
+    with pytest.raises(NumberReused):
+        await feed(index, store, said(M1, "A1", name, hours=1, **facts))
+    await feed(index, store, said(M4, "B2", "林之女", hours=1, **facts))  # a grown woman may be called so
+    assert len(active(store)) == 2
+
+
 async def test_a_name_alone_never_links_but_asks(index: PersonIndex, store: MemoryStore) -> None:
     await feed(index, store, said(M1, "1", "陈明", birth="1971-09-02", sex="male"))
     await feed(index, store, said(M2, "2", "陈 明", birth="1971-09-02", sex="male"))
