@@ -6,9 +6,18 @@ They serve only where a report prints none, and are shown as such (机构公布�
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+
+_STRICT = re.compile(r"\s*[<>](?!=)")
+
+
+def leaves_out_its_limit(text: str) -> bool:
+    """True for a range printed as `<5.18` or `>60`: the limit itself, inside for FHIR, is outside."""
+    return bool(_STRICT.match(unicodedata.normalize("NFKC", text)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from ..model.directory import Directory
 from ..model.printed import absent_words, effective_time, printed_components, printed_value
-from ..model.ranges import DeclaredRange, DeclaredRanges
+from ..model.ranges import DeclaredRange, DeclaredRanges, leaves_out_its_limit
 from ..model.resource import Json
 from ..model.systems import EXT_CRITICAL_NOTICE, EXT_VERIFIED_AT, LOINC
 from ..model.times import CHINA, parse_fhir
@@ -266,8 +266,9 @@ def _judged(one: Analysed, number: Decimal | None, band: Band) -> Flag | None:
     # The laboratory's own judgement, also "normal", is never overruled.
     if number is None or band.origin == "none" or set(interpretation_codes(one.body)) - {_ABNORMAL}:
         return None
-    below = band.low is not None and number < band.low
-    above = band.high is not None and number > band.high
+    at_limit = leaves_out_its_limit(band.text)
+    below = band.low is not None and (number < band.low or (at_limit and number == band.low))
+    above = band.high is not None and (number > band.high or (at_limit and number == band.high))
     if one.comparator.startswith("<"):
         above = False
         below = band.low is not None and number <= band.low

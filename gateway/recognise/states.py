@@ -6,6 +6,7 @@ import re
 import unicodedata
 
 from ..model.printed import printed_value
+from ..model.ranges import leaves_out_its_limit
 from ..model.resource import Json
 from ..model.systems import EXT_CRITICAL_NOTICE
 from .listing import State
@@ -50,7 +51,10 @@ def _above_its_range(subject: Json) -> bool:
     if quantity.get("value") is None or high.get("value") is None:
         return False
     alike = high.get("unit", quantity.get("unit")) == quantity.get("unit")
-    return alike and "<" not in quantity.get("comparator", "") and bool(quantity["value"] > high["value"])
+    if not alike or "<" in quantity.get("comparator", ""):
+        return False
+    at_limit = leaves_out_its_limit(str(ranges[0].get("text", ""))) and quantity["value"] == high["value"]
+    return bool(quantity["value"] > high["value"]) or at_limit
 
 
 def is_critical(resource: Json) -> bool:

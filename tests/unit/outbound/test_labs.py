@@ -309,6 +309,23 @@ def test_a_converted_value_at_its_limit_is_inside(value: str, flag: str) -> None
     assert (found.flag.code if found.flag else "") == flag
 
 
+@pytest.mark.parametrize(
+    ("text", "value", "flag"),
+    [
+        ("<5.18", "5.18", "H"),
+        ("＜5.18", "5.17", ""),
+        ("≤5.18", "5.18", ""),
+        ("<=5.18", "5.18", ""),
+        ("<5.18", "<5.18", ""),
+    ],
+)
+def test_a_limit_printed_with_less_than_is_outside_itself(text: str, value: str, flag: str) -> None:
+    high = {"text": text, "high": {"value": Decimal("5.18")}}
+    item = an_observation("t", "总胆固醇", value, "mmol/L", loinc="14647-2", referenceRange=[high])
+    found = cell(item, key="14647-2")
+    assert (found.flag.code if found.flag else "") == flag
+
+
 @pytest.mark.parametrize("unit", ["", "mg%"])
 def test_a_value_of_an_unknown_unit_is_not_judged_by_limits_of_a_known_one(unit: str) -> None:
     item = creatinine("a", "1.2", "2025-09-08", M3, unit=unit)

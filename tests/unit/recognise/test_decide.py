@@ -140,6 +140,7 @@ def test_a_positive_infection_marker_is_left_to_the_doctor() -> None:
         ("可疑", {}),
         ("12.5", {"flag": "H"}),
         ("12.5", {"unit": "IU/mL", "band": ("0", "0.05")}),
+        ("0.05", {"referenceRange": [{"text": "<0.05", "high": {"value": Decimal("0.05")}}]}),
     ],
 )
 def test_whatever_is_not_negative_of_an_infection_marker_is_left_to_the_doctor(value: str, more: Any) -> None:
