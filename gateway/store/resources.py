@@ -78,6 +78,7 @@ _TOP = 1 << 62
 _MANY = 500
 """What is more than this is worked on in a thread."""
 _LOG = logging.getLogger(__name__)
+_SEAL_S = 1.0
 _Ask = Callable[[Sequence[int]], Awaitable[dict[int, str]]]
 
 
@@ -363,12 +364,19 @@ class ResourceStore:
         self._tasks = [asyncio.create_task(self._seal()), asyncio.create_task(self._purge())]
 
     async def _seal(self) -> None:
+        told = ""
         while True:
-            await asyncio.sleep(1)
+            await asyncio.sleep(_SEAL_S)
             try:
                 await self.audit_log.seal()
             except GatewayError as fault:
-                _LOG.warning("sealing the audit log failed", extra={"code": fault.code})
+                if told != (why := str(fault)):  # not every second of a night with a full disk
+                    _LOG.warning("sealing the audit log failed, tried again until it is done: %s", why)
+                told = why
+                continue
+            if told:
+                _LOG.warning("the audit log is sealed again")
+            told = ""
 
     async def _purge(self) -> None:
         while True:
@@ -378,7 +386,7 @@ class ResourceStore:
                 await self.survey()
                 await self.settle()
             except GatewayError as fault:
-                _LOG.warning("purging postings failed", extra={"code": fault.code})
+                _LOG.warning("purging postings failed: %s", fault)
 
     async def reindex_due(self) -> bool:
         """Whether rows were indexed by another release, so that a search may miss them."""

@@ -207,3 +207,22 @@ async def test_postings_of_many_commits_come_to_lie_together_and_find_the_same(
         pass
     assert pieces(looking) <= 2 * FEW and await found() == expected
     looking.close()
+
+
+async def test_an_audit_log_that_cannot_be_sealed_says_why_once_and_when_it_is_over(
+    store: ResourceStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    faults = iter([StorageFull(detail="0 MB free")] * 3)
+
+    async def seal(_: object) -> None:
+        for fault in faults:
+            raise fault
+
+    monkeypatch.setattr("gateway.store.resources._SEAL_S", 0.001)
+    monkeypatch.setattr(type(store.audit_log), "seal", seal)
+    store.start()
+    for _ in range(200):
+        if "sealed again" in caplog.text:
+            break
+        await asyncio.sleep(0.01)
+    assert caplog.text.count("0 MB free") == 1 and caplog.text.count("sealed again") == 1
