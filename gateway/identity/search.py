@@ -153,7 +153,7 @@ class PersonSearch:
         if query.kind == "health-card":
             value = f"{systems.HEALTH_CARD}|{query.number}"
             found, more = await self._search(who, Filter("identifier", "token", (value,)))
-            return Found(tuple(found[:MOST]), how, more=more or len(found) > MOST)
+            return Found(tuple(found[:MOST]), how + _length(query.number), more=more or len(found) > MOST)
         found, more = await self._by_name(query, who)
         return Found(tuple(found[:MOST]), how, text.strip(), more or len(found) > MOST)
 
@@ -179,6 +179,12 @@ class PersonSearch:
     async def _search(self, who: AccessContext, *filters: Filter, count: int = MOST) -> tuple[list[Json], bool]:
         page = await self._store.search(Query("Patient", filters, count=count), who)
         return [loads(row.body) for row in page.matches], bool(page.next)
+
+
+def _length(number: str) -> str:
+    # A digit too few or too many makes a health card of an identity card, and "nobody found" of a resident.
+    near = number.isdigit() and 16 <= len(number) <= 20
+    return f"（输入了 {len(number)} 位；身份证号应为 18 位，请核对有无漏键、多键）" if near else ""
 
 
 def _holders(found: list[Json], card: str, today: date) -> tuple[Json, ...]:

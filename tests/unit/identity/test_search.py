@@ -81,6 +81,14 @@ async def test_the_mothers_number_finds_the_mother_alone(index: PersonIndex, sto
     assert await ask(index, store, "孙浩 2019-05") == ["孙浩冉", "孙浩然"]
 
 
+@pytest.mark.parametrize(("number", "told"), [(LI[:-1], "输入了 17 位"), (LI + "6", "输入了 19 位")])
+async def test_a_digit_too_few_or_too_many_is_said(
+    index: PersonIndex, store: MemoryStore, number: str, told: str
+) -> None:
+    found = await PersonSearch(store, index._directory, lambda: NOW).find(number, SYSTEM)  # type: ignore[arg-type]
+    assert found.patients == () and told in found.how_zh
+
+
 async def test_a_resident_is_found_by_card_local_number_and_phone(index: PersonIndex, store: MemoryStore) -> None:
     await feed(index, store, li(M1, "A100234", phone="138 0000 0831"), li(M4, "D4"))
     for text in ("990101580312011", "A100234@市第一人民医院", "d4@nowhere", "李建国 0831", "李建国 0832"):
