@@ -330,13 +330,33 @@ def _abnormal_row(opened: Opened, row: Row, reading: Reading, at: datetime) -> A
 def _problems(opened: Opened) -> Iterator[Problem]:
     """Each diagnosis once, with its first mention; the newest first."""
     first: dict[str, Json] = {}
-    ordered = sorted(opened.record.conditions, key=lambda c: str(c.get("recordedDate", "")))
-    for condition in ordered:
-        first.setdefault(_title(condition.get("code", {})), condition)
+    for condition in sorted(opened.record.conditions, key=_noted):
+        first.setdefault(_title(condition.get("code", {})) + _standing(condition), condition)
     for title, condition in reversed(first.items()):
         code = next((str(c.get("code", "")) for c in condition.get("code", {}).get("coding", ())), "")
-        at = moments.day(str(condition.get("recordedDate", "")), opened.at)
+        at = moments.day(_noted(condition), opened.at)
         yield Problem(title, code if code != title else "", opened.says(condition), at)
+
+
+def _noted(condition: Json) -> str:
+    return str(condition.get("recordedDate") or condition.get("onsetDateTime") or "")
+
+
+_STANDINGS = {
+    **dict.fromkeys(("resolved", "remission"), "（已缓解或治愈）"),
+    "inactive": "（非活动）",
+    **dict.fromkeys(("provisional", "differential", "unconfirmed"), "（未确诊）"),
+}
+
+
+def _standing(condition: Json) -> str:
+    """What keeps a diagnosis from being a present, confirmed one; "" for one that is."""
+    codes = (
+        str(coding.get("code", ""))
+        for element in ("clinicalStatus", "verificationStatus")
+        for coding in condition.get(element, {}).get("coding", ())
+    )
+    return "".join(_STANDINGS[code] for code in codes if code in _STANDINGS)
 
 
 def _title(concept: Json) -> str:

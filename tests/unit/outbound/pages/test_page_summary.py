@@ -162,3 +162,19 @@ def test_the_weight_of_an_allergy_is_said_with_its_reaction() -> None:
     opened = opened_of([a_patient(), an_allergy(criticality="high", reaction=[shock])])
     (allergy,) = medication_page(opened, derived_of(opened)).allergies
     assert allergy.reaction == "高危、过敏性休克、重度"
+
+
+def test_a_diagnosis_that_is_over_or_not_yet_sure_says_so() -> None:
+    def coded(element: str, code: str) -> Json:
+        return {element: {"coding": [{"code": code}]}}
+
+    over = residents.a_condition("t", "肺结核", "A16", at="2010-01-01") | coded("clinicalStatus", "resolved")
+    unsure = residents.a_condition("c", "肺癌", "C34") | coded("verificationStatus", "provisional")
+    unsure = {key: value for key, value in unsure.items() if key != "recordedDate"} | {"onsetDateTime": "2026-03-01"}
+    sure = residents.a_condition("h", "高血压", "I10", at="2026-03-02") | coded("clinicalStatus", "active")
+    _, view = the_summary([a_patient(), over, unsure, sure])
+    assert [(p.title, p.at.text) for p in view.problems] == [
+        ("高血压", "03-02"),
+        ("肺癌（未确诊）", "03-01"),
+        ("肺结核（已缓解或治愈）", "2010-01-01"),
+    ]
