@@ -10,6 +10,7 @@ from ...model.times import CHINA, parse_fhir
 from . import moments
 from .moments import When
 from .opened import Opened
+from .views_others import OtherLine, other_lines
 from .withheld import DOCUMENTS, VISITS, nothing
 from .words import Absent, Link
 
@@ -48,6 +49,7 @@ class VisitsPage:
 
     visits: tuple[VisitLine, ...]
     documents: tuple[DocumentLine, ...]
+    others: tuple[OtherLine, ...]
     no_visits: Absent
     no_documents: Absent
 
@@ -60,6 +62,7 @@ def visits_page(opened: Opened) -> VisitsPage:
     return VisitsPage(
         visit_lines(opened),
         tuple(document_line(opened, d) for d in standing),
+        other_lines(opened),
         nothing(opened.withheld, VISITS, "就诊", "已接入就诊的成员单位都没有此人的就诊。"),
         nothing(opened.withheld, DOCUMENTS, "文书", "已接入文书的成员单位都没有此人的文书。"),
     )

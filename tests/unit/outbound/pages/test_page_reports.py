@@ -154,3 +154,24 @@ def test_a_line_tells_its_own_state_its_reason_and_its_gravest_flag() -> None:
     assert [item.note for item in sheet.items] == ["已取消；标本溶血", "初步", "", ""]
     assert sheet.items[0].value == "未做（原因未知）" and sheet.items[2].range == "≤6"
     assert [item.flag.text for item in sheet.items[2:]] == ["↑H", "↓↓LL"]
+
+
+def test_what_no_other_tab_shows_stands_with_the_visits() -> None:
+    def of(type_: str, id: str, **more: object) -> Json:
+        return {"resourceType": type_, "id": id, "status": "completed", **more}
+
+    smoking = an_observation("s", "吸烟", "每日一包", category=[], collected="2026-03-03")
+    vaccine = of("Immunization", "v", vaccineCode={"text": "破伤风疫苗"}, occurrenceDateTime="2026-03-02")
+    refused = vaccine | {"id": "w", "status": "not-done", "occurrenceDateTime": "2026-03-01"}
+    operation = of("Procedure", "p", code={"text": "胃大部切除术"}, performedPeriod={"start": "2026-02-01"})
+    parent = {"relationship": {"text": "父亲"}, "condition": [{"code": {"text": "胃癌"}}]}
+    opened = opened_of([a_patient(), smoking, vaccine, refused, operation, of("FamilyMemberHistory", "f", **parent)])
+    lines = visits_page(opened).others
+    assert [(line.kind, line.title, line.state) for line in lines] == [
+        ("观察", "吸烟 每日一包", ""),
+        ("接种", "破伤风疫苗", ""),
+        ("接种", "破伤风疫苗", "未执行"),
+        ("操作与手术", "胃大部切除术", ""),
+        ("家族史", "父亲：胃癌", ""),
+    ]
+    assert "其他记录" in words(page("visits.html", opened, "visits", view=visits_page(opened)))
