@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import select
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -42,7 +44,9 @@ def main(argv: list[str] | None = None) -> int:
     args = command_line().parse_args(argv)
     run = _load(args.run)
     try:
-        return int(run(args))
+        code = int(run(args))
+        sys.stdout.flush()  # what is left in the buffer may find nobody who reads it
+        return code
     except ConfigError as fault:
         say(f"{fault.code} {fault.sentence_zh()}")
         say(f"{' ' * len(fault.code)} {fault.sentence_en()}")
@@ -61,12 +65,24 @@ def main(argv: list[str] | None = None) -> int:
 
 def _refused(fault: OSError) -> int:
     """What the operating system did not allow: a named file is the user's to mend, a port the operator's."""
+    if isinstance(fault, BrokenPipeError) and _nobody_reads():
+        return Exit.OK
     what = fault.strerror or str(fault)
     if fault.filename is not None:
         say(f"{fault.filename}: 无法读写 / cannot be read or written: {what}")
         return Exit.USAGE
     say(f"系统拒绝了这次操作 / the system refused: {what}")
     return Exit.CONFIG
+
+
+def _nobody_reads() -> bool:
+    """True when the other end of standard output is closed, as `… | head` does; the rest then goes nowhere."""
+    watched = select.poll()
+    watched.register(sys.stdout.fileno(), 0)
+    if not watched.poll(0):  # another pipe or line it was
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return True
 
 
 def _load(path: str) -> Callable[[argparse.Namespace], int]:

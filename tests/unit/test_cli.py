@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import re
 import socket
 import subprocess
@@ -99,6 +100,15 @@ def test_a_home_without_a_gateway_is_named_and_left_as_it_was(words: tuple[str, 
 def test_an_empty_folder_is_said_to_be_empty(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["try", str(tmp_path)]) == Exit.USAGE
     assert "目录是空的" in capsys.readouterr().err
+
+
+def test_a_reader_who_has_seen_enough_is_no_fault() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "gateway", "try", "fixtures/hello.hl7"]
+    ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert ended.returncode == Exit.OK and b"refused" not in ended.stderr and b"Traceback" not in ended.stderr
 
 
 def test_listening_ends_without_a_word_from_python_though_a_line_is_open(tmp_path: Path) -> None:
