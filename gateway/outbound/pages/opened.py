@@ -16,7 +16,7 @@ from ...model.resource import Json, loads, reference_id
 from ...model.times import CHINA, parse_fhir
 from ...recognise.decide import ReportDecision, Viewer, decide
 from ...recognise.rules import RuleSheet
-from ...store.base import SourceRecordRow
+from ...store.base import Resource, SourceRecordRow
 from ..alerts import Alert, DrugClasses, alerts
 from ..dicom_web import study_uid
 from ..labs import LabGrid, grid
@@ -148,7 +148,7 @@ async def open_resident(parts: PageParts, who: AccessContext, patient_id: str, *
         at=parts.clock(),
         source_records=tuple(await parts.store.records_of(patient_id)),
         freshness=await parts.store.freshness(),
-        previous=await _before_correction(parts, who, record),
+        previous=await _before_correction(parts, who, record, _changed(rows)),
         addresses=addresses,
         answering=await parts.pacs.answering(asked) if asked else frozenset(),
         withheld=await withheld_of(parts.store, patient_id, who, rows),
@@ -207,9 +207,18 @@ def _first(active: dict[str, str], study: Json) -> str:
     return next((active[id_] for id_ in ids if id_ in active), "")
 
 
-async def _before_correction(parts: PageParts, who: AccessContext, record: Record) -> dict[str, Json]:
+def _changed(rows: list[Resource]) -> frozenset[str]:
+    """Observations of more than one version: many a laboratory sends a corrected value as one more final one."""
+    return frozenset(row.id for row in rows if row.type == "Observation" and row.version > 1)
+
+
+async def _before_correction(
+    parts: PageParts, who: AccessContext, record: Record, changed: frozenset[str]
+) -> dict[str, Json]:
     out: dict[str, Json] = {}
-    for item in [o for o in record.observations if o.get("status") in _CORRECTED][:_MOST_CORRECTIONS]:
+    said = [o for o in record.observations if o.get("status") in _CORRECTED]
+    unsaid = [o for o in record.observations if o.get("status") == "final" and o["id"] in changed]
+    for item in (said + newest_first(tuple(unsaid)))[:_MOST_CORRECTIONS]:
         versions = await parts.store.history("Observation", item["id"], who, count=8)
         bodies = [loads(v.body) for v in versions if not v.deleted]
         before = next((b for b in bodies[1:] if printed_value(b) != printed_value(item)), None)

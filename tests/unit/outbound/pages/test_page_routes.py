@@ -206,6 +206,14 @@ async def test_a_report_keeps_its_versions_and_an_old_one_says_it_is_old(ward: W
     assert "6.8" in then and "4.2" not in then and "这是旧版本" in then
 
 
+async def test_a_final_value_replaced_by_another_final_one_reads_corrected(ward: Ward) -> None:
+    first = an_observation("k", "钾", "6.8", "mmol/L", loinc="2823-3", ucum="mmol/L", flag="HH")
+    await ward.put(a_patient(), first, a_report("r", "电解质", [first]), patient="chen")
+    await ward.put(an_observation("k", "钾", "4.2", "mmol/L", loinc="2823-3", ucum="mmol/L"), patient="chen")
+    assert "已更正，原 6.8 mmol/L" in words((await ward.get("/ui/p/chen/labs")).text)
+    assert re.search(r"钾 4\.2 mmol/L 已更正.*更正前 6\.8", words((await ward.get("/ui/p/chen")).text))
+
+
 async def test_another_residents_report_is_not_shown_under_this_one(ward: Ward) -> None:
     assert (await ward.get("/ui/p/liu/report/liu-r2")).status_code == 200
     answer = await ward.get("/ui/p/wu/report/liu-r2")
