@@ -17,6 +17,10 @@ class Role(StrEnum):
     MONITOR = "monitor"
 
 
+EVERY_LABEL = -1
+"""As the labels a caller may see."""
+
+
 class AccessContext(Struct, frozen=True):
     """One caller of one request. `store/base.py` compiles it into the SQL of every row access.
 
@@ -56,6 +60,6 @@ SYSTEM = AccessContext(
     alliance="",
     purpose="SYSDEV",
     write_types=None,
-    labels=-1,
+    labels=EVERY_LABEL,
 )
 """The gateway's own hands: the pipeline, replay and maintenance. Never given to a request."""

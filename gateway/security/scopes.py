@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ..errors import BadParameter, Forbidden
-from ..model.context import AccessContext, Role
+from ..model.context import EVERY_LABEL, AccessContext, Role
 from ..model.directory import Directory
 from .tokens import Credential
 
@@ -81,7 +81,7 @@ def standing(found: Credential, directory: Directory) -> AccessContext:
         types=reach.types,
         write_types=reach.write_types,
         members=_members(found, directory),
-        labels=-1 if found.role in {Role.ADMIN, Role.PLATFORM} else 0,
+        labels=EVERY_LABEL if found.role in {Role.ADMIN, Role.PLATFORM} else 0,
     )
 
 

@@ -8,7 +8,7 @@ any lock. Decisions: design-store §1–§10.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -457,11 +457,11 @@ class Store(Protocol):
     async def whole(self, asked: Whole, who: AccessContext) -> WholePage:
         """A page of a whole record; all pages see the same moment. A superseded Patient is not led on."""
 
-    async def find_identifier(self, type_: str, system: str, value: str) -> list[Resource]:
-        """Current resources of the type with exactly this identifier, verified on the decoded value.
+    async def withheld(self, patient_id: str, who: AccessContext, types: frozenset[str]) -> Mapping[str, int]:
+        """How many current resources of a person, by type, labels alone keep from the caller."""
 
-        For identity and conditional writes: the gateway's own eyes, no caller.
-        """
+    async def find_identifier(self, type_: str, system: str, value: str) -> list[Resource]:
+        """Current resources with exactly this identifier, verified on the decoded value: by nobody's eyes."""
 
     async def records(self, keys: list[tuple[str, str]]) -> list[SourceRecordRow | None]:
         """Source records by (member, local number), in the order asked."""

@@ -7,10 +7,13 @@ those that its rows refer to and that lie in nobody's record; what lies in someb
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import cache
 
+from msgspec.structs import replace
+
 from ..errors import TooCostly
-from ..model.context import AccessContext
+from ..model.context import EVERY_LABEL, AccessContext
 from ..validate.definitions import compartment, resource_types
 from .base import Whole, WholePage, fh_of, hash64, param_number
 from .bodies import instant_of
@@ -48,6 +51,14 @@ class Records:
         home = NOWHERE if person is None else Home(person, asked.id)
         return WholePage(tuple(self._opened.all(await self._filled(shown, sight), home)), along, place, as_of, at)
 
+    async def withheld(self, asked: Whole, who: AccessContext) -> Counter[str]:
+        """Of a Patient's record, by type, how much the caller would see but for the labels on it."""
+        top, _ = await self._engine.moment()
+        fh, sight = fh_of("Patient", asked.id), sight_of(replace(who, labels=EVERY_LABEL), top)
+        person = await self._engine.person(fh)
+        rows = await self._rest(asked, person, fh, sight, asked.count, bodies=False)
+        return Counter(row.type for row in rows if row.acl & ~who.labels)
+
     async def _along(self, asked: Whole, rows: list[Row], sight: Sight) -> list[Row]:
         wanted = {fh: None for row in rows for number, fh in refs_of(row.keys) if number in _leading_out(row.type)}
         met = await self._engine.current(list(wanted), sight) if wanted else {}
@@ -59,7 +70,9 @@ class Records:
         fits = row is not None and _recent(asked, row) and (not asked.types or row.type in asked.types)
         return [row] if row is not None and fits else []
 
-    async def _rest(self, asked: Whole, person: int | None, fh: int, sight: Sight, wanted: int) -> list[Row]:
+    async def _rest(
+        self, asked: Whole, person: int | None, fh: int, sight: Sight, wanted: int, *, bodies: bool = True
+    ) -> list[Row]:
         """Home and elsewhere, merged by age."""
         tx, rid, below = asked.below or (_TOP, _TOP, _TOP)
         away = [row for row in await self._away(asked, person, fh, sight) if (row.tx, row.rid) < (tx, rid)]
@@ -69,7 +82,7 @@ class Records:
         while len(found) < wanted:
             size = max(wanted - len(found), 8)
             home = await self._engine.home(
-                person, sight, types=tuple(asked.types), match=NOTHING, below=below, limit=size, bodies=True
+                person, sight, types=tuple(asked.types), match=NOTHING, below=below, limit=size, bodies=bodies
             )
             floor = (home[-1].tx, home[-1].rid) if len(home) == size else _LAST
             near = [row for row in away if (row.tx, row.rid) > floor]

@@ -145,3 +145,17 @@ async def test_a_person_is_known_to_every_member_that_has_a_number_for_them(stor
     assert ids((await store.search(Query("Patient"), of_m2)).matches) == ["p1"]
     assert ids(await store.everything("p1", of_m2)) == ["p1"]
     assert await store.read("Patient", "p1", doctor(members=frozenset({"third"}))) is None
+
+
+async def test_what_labels_alone_keep_from_a_caller_is_counted(store: ResourceStore) -> None:
+    shown, kept = observation("o1", "p1"), observation("o2", "p1", meta=RESTRICTED)
+    foreign = observation("o3", "p1", meta=RESTRICTED, member="other")
+    await store.commit(Plan(puts=(patient("p1"), shown, kept, foreign)))
+    types = frozenset({"Observation", "Condition"})
+    assert await store.withheld("p1", doctor(), types) == {"Observation": 2}
+    assert await store.withheld("p1", doctor(members=frozenset({M1})), types) == {"Observation": 1}
+    assert await store.withheld("p1", doctor(types=frozenset({"Condition"})), types) == {}
+    assert await store.withheld("p1", doctor(labels=LABEL_BITS["R"]), types) == {}
+    assert await store.withheld("p1", SYSTEM, types) == {}
+    await store.commit(Plan(deletes=(Delete("Observation", "o2"),)))
+    assert await store.withheld("p1", doctor(), types) == {"Observation": 1}

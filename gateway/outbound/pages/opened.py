@@ -151,7 +151,7 @@ async def open_resident(parts: PageParts, who: AccessContext, patient_id: str, *
         previous=await _before_correction(parts, who, record, _changed(rows)),
         addresses=addresses,
         answering=await parts.pacs.answering(asked) if asked else frozenset(),
-        withheld=await withheld_of(parts.store, patient_id, who, rows),
+        withheld=await withheld_of(parts.store, patient_id, who),
     )
 
 

@@ -5,16 +5,12 @@ A page that said 无记录 of it would tell a doctor that nothing was ever measu
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 
-from msgspec.structs import replace
-
 from ...model.context import AccessContext
-from ...store.base import Resource, Store
+from ...store.base import Store
 from .words import Absent, Note, no_record, no_right
 
-EVERY_LABEL = -1
 _KINDS = {
     "Encounter": "就诊",
     "DocumentReference": "文书",
@@ -37,14 +33,9 @@ PROBLEMS = ("Condition",)
 ALLERGIES = ("AllergyIntolerance",)
 
 
-async def withheld_of(store: Store, patient_id: str, who: AccessContext, seen: list[Resource]) -> Withheld:
-    """Counts of what only the labels keep from the caller; `seen` are the rows the caller may read."""
-    if who.labels == EVERY_LABEL:
-        return {}
-    types = frozenset(_KINDS) & (who.types if who.types is not None else frozenset(_KINDS))
-    rows = await store.everything(patient_id, replace(who, labels=EVERY_LABEL), types=types)
-    known = {(row.type, row.id) for row in seen}
-    return Counter(row.type for row in rows if not row.deleted and (row.type, row.id) not in known)
+async def withheld_of(store: Store, patient_id: str, who: AccessContext) -> Withheld:
+    """Counts of what only the labels keep from the caller."""
+    return await store.withheld(patient_id, who, frozenset(_KINDS))
 
 
 def nothing(withheld: Withheld, types: tuple[str, ...], what: str, text: str) -> Absent:
