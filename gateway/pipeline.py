@@ -76,6 +76,11 @@ class Work:
         """Raw keys."""
         return tuple(raw.key for raw in self.raws)
 
+    @property
+    def sender(self) -> str:
+        """The source of a message that came before its source was known, else ""."""
+        return "" if all(raw.source for raw in self.raws) else self.source.name
+
 
 def _lanes(draft: Draft) -> tuple[str, ...]:
     people = {f"{one.member}|{one.local_number}" for one in draft.records}

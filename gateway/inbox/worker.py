@@ -30,7 +30,7 @@ log = logging.getLogger("gateway.inbox")
 class Prepared(Protocol):
     """One or several messages, read and translated, waiting for their turn.
 
-    lanes: what must not be overtaken (a patient's number, a study): same lane, arrival order.
+    lanes: what must not be overtaken (a patient's number, a study): same lane, arrival order. sender: see `Settled`.
     """
 
     @property
@@ -39,6 +39,10 @@ class Prepared(Protocol):
 
     @property
     def lanes(self) -> tuple[str, ...]:
+        """See above."""
+
+    @property
+    def sender(self) -> str:
         """See above."""
 
 
@@ -259,7 +263,7 @@ class Worker(Generic[P]):
         most_s, failed = _FIRST_PAUSE_S, 0.0
         while True:
             try:
-                return [_settled(outcome, one.lanes) for outcome in await self._finish(one)]
+                return [_settled(outcome, one.lanes, one.sender) for outcome in await self._finish(one)]
             except AwaitsOther as other:
                 return [_parked(key, other) for key in one.keys]
             except GatewayError as fault:
@@ -309,9 +313,9 @@ def _parked(key: str, other: AwaitsOther) -> Settled:
     return Settled(key, state, other.code, said, other.awaits, other.until)
 
 
-def _settled(outcome: Outcome, lanes: Sequence[str] = ()) -> Settled:
+def _settled(outcome: Outcome, lanes: Sequence[str] = (), sender: str = "") -> Settled:
     """lanes: what the message was about, for those that wait for it."""
     if outcome.state is State.PROCESSED:
-        return Settled(outcome.key, State.PROCESSED, made=(*lanes, *outcome.resources))
+        return Settled(outcome.key, State.PROCESSED, made=(*lanes, *outcome.resources), sender=sender)
     reason = next((one.code for one in outcome.findings if one.severity in ("error", "fatal")), "GW-000")
     return Settled(outcome.key, outcome.state, reason, msgspec.json.encode(outcome).decode())

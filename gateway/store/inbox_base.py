@@ -78,7 +78,8 @@ class Entry:
 class Settled:
     """A new state of a message; `outcome` is JSON, kept here for quarantined and parked ones only.
 
-    awaits: names of what it waits for, until `until` (None: by no time). made: names of what it made known.
+    awaits: names of what it waits for, until `until` (None: by no time). made: names of what it made known. sender: of
+    a message kept without one, whom the mappings know it to be from by now.
     """
 
     key: str
@@ -88,6 +89,7 @@ class Settled:
     awaits: tuple[str, ...] = ()
     until: datetime | None = None
     made: tuple[str, ...] = ()
+    sender: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,7 @@ _SETTLE = (
     " FROM unnest(%s::int8[], %s::int4[], %s::text[], %s::text[]) AS a(seq, state, reason, outcome)"
     " WHERE m.seq = a.seq"
 )
+_SENT_BY = "UPDATE message SET source = %s WHERE seq = %s AND source = ''"
 _REOPEN = (
     "UPDATE message SET state = 0, reason = %s, outcome = '' WHERE seq IN"
     f" (SELECT seq FROM message WHERE seq = ANY(%s::int8[]) AND {_HELD} ORDER BY seq FOR UPDATE)"
@@ -207,6 +208,8 @@ class PostgresInbox:
             with translated():
                 async with transaction(self._writing) as connection:
                     await run(connection, _SETTLE, tuple(list(column) for column in zip(*rows, strict=True)))
+                    for sender, seq in [(one.sender, seq_of(one.key)) for one in settled if one.sender]:
+                        await run(connection, _SENT_BY, (sender, seq))
                     woken = await _told(connection, settled)
         done = {row[0] for row in rows}
         self._held -= done

@@ -289,6 +289,8 @@ def _update(db: apsw.Connection, settled: Sequence[Settled]) -> int:
         "UPDATE message SET state = ?, reason = ?, outcome = ? WHERE seq = ?",
         [(NUMBER[one.state], one.reason, one.outcome, seq_of(one.key)) for one in settled],
     )
+    late = [(one.sender, seq_of(one.key)) for one in settled if one.sender]
+    db.executemany("UPDATE message SET source = ? WHERE seq = ? AND source = ''", late)
     waiting = [row for one in settled for row in waits_of(one)]
     if not waiting and not list(db.execute("SELECT 1 FROM awaited LIMIT 1")):
         return 0

@@ -56,6 +56,16 @@ async def busy(inbox: Messages) -> Messages:
     return inbox
 
 
+async def test_a_message_whose_source_was_not_known_yet_is_found_by_it_afterwards(inbox: Messages) -> None:
+    for number, source in enumerate(("", "lis")):
+        await inbox.keep(Arrival(source, "v2", b"%d" % number, AT))
+    await inbox.settle([Settled(key, State.PROCESSED, sender="his") for key in ("m1", "m2")])
+    found = {one.key: one.source for one in await inbox.entries()}
+    assert found == {"m1": "his", "m2": "lis"}
+    assert [one.key for one in await inbox.entries(source="his")] == ["m1"]
+    assert await inbox.counts() == {("his", "processed"): 1, ("lis", "processed"): 1}
+
+
 async def claimed(inbox: Messages, limit: int = 100) -> list[tuple[str, bool]]:
     return [(one.raw.key, one.again) for one in await inbox.claim(limit)]
 

@@ -103,6 +103,7 @@ class _Work:
     keys: tuple[str, ...]
     lanes: tuple[str, ...]
     number: int
+    sender: str = ""
 
 
 class _Process:

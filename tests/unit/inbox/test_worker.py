@@ -22,6 +22,7 @@ class _Work:
     keys: tuple[str, ...]
     lanes: tuple[str, ...]
     text: str
+    sender: str = ""
 
 
 class _House:
