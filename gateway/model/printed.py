@@ -49,6 +49,13 @@ def printed_components(observation: Json) -> str:
     return "；".join(_components(observation))
 
 
+def printed_beside(observation: Json) -> Iterator[str]:
+    """Its components in one text, where they are not its value already."""
+    told = printed_components(observation)
+    if told and told != printed_value(observation)[0]:
+        yield told
+
+
 def _components(observation: Json) -> Iterator[str]:
     for part in observation.get("component", ()):
         value, unit = printed_value(part)

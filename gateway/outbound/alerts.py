@@ -112,15 +112,24 @@ def _critical_alert(row: Row, cell: Reading, moment: datetime | None, directory:
     value = f"{cell.value} {unit}".strip()
     band = f"{_BANDS[cell.band.origin]}{cell.band.text}"
     member = member_name(cell.member, directory)
+    notice = cell.notice_told, cell.notice_at
+    return _of_critical(f"{row.name} {value}{flag}", f"{band}；{member}", cell.observation_id, moment, notice)
+
+
+def _of_critical(
+    what: str, whose: str, observation_id: str, moment: datetime | None, notice: tuple[str, datetime | None]
+) -> Alert:
+    """notice: who was told, and when."""
+    told, told_at = notice
     return Alert(
         kind="critical-value",
         severity=_WEIGHT["critical-value"],
-        title_zh=f"危急值：{row.name} {value}{flag}",
-        text_zh=f"{band}；{member} {_told(cell.notice_told, cell.notice_at, moment)}。",
-        evidence=(f"Observation/{cell.observation_id}",),
+        title_zh=f"危急值：{what}",
+        text_zh=f"{whose} {_told(told, told_at, moment)}。",
+        evidence=(f"Observation/{observation_id}",),
         identified_at=moment,
-        told=cell.notice_told,
-        told_at=cell.notice_at,
+        told=told,
+        told_at=told_at,
     )
 
 
@@ -146,18 +155,9 @@ def _moment_of(record: Record, item: Json) -> datetime:
 
 
 def _alert_elsewhere(item: Json, moment: datetime, directory: Directory) -> Alert:
-    told, told_at = notice_of(item)
     member = member_name(member_of(item, directory), directory)
-    return Alert(
-        kind="critical-value",
-        severity=_WEIGHT["critical-value"],
-        title_zh=f"危急值：{name_of(item)} {full_text(item)}{told_words(source_flag(item))}",
-        text_zh=f"{member} {_told(told, told_at, moment)}。",
-        evidence=(f"Observation/{item.get('id', '')}",),
-        identified_at=moment,
-        told=told,
-        told_at=told_at,
-    )
+    what = f"{name_of(item)} {full_text(item)}{told_words(source_flag(item))}"
+    return _of_critical(what, member, str(item.get("id", "")), moment, notice_of(item))
 
 
 def _told(told: str, told_at: datetime | None, moment: datetime | None) -> str:

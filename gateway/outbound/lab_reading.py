@@ -9,7 +9,7 @@ from datetime import date, datetime
 from decimal import Decimal
 
 from ..model.directory import Directory
-from ..model.printed import absent_words, effective_time, printed_components, printed_value
+from ..model.printed import absent_words, effective_time, printed_beside, printed_value
 from ..model.ranges import DeclaredRange, DeclaredRanges, leaves_out_its_limit
 from ..model.resource import Json
 from ..model.systems import EXT_CRITICAL_NOTICE, EXT_VERIFIED_AT, LOINC
@@ -355,9 +355,7 @@ def _notes(body: Json) -> Iterator[str]:
             yield str(note["text"])
     if why := absent_words(body):
         yield why
-    beside = printed_components(body)
-    if beside and beside != printed_value(body)[0]:
-        yield beside
+    yield from printed_beside(body)
 
 
 def _moment(text: object) -> datetime | None:

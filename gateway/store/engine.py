@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from msgspec import Struct
 
+from ..model.context import EVERY_LABEL
 from .base import Committed, Delete, Kept, Move, Occupied, Once, PackedPut, RecordPut, SourceRecordRow, Wording, fh_of
 from .figures import Commits
 from .young import Young
@@ -98,7 +99,7 @@ def allows(sight: Sight, member: str, acl: int, flags: int) -> bool:
     return (
         not flags & hidden
         and (sight.members is None or not member or member in sight.members)
-        and (sight.labels == -1 or not acl & ~sight.labels)
+        and (sight.labels == EVERY_LABEL or not acl & ~sight.labels)
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from msgspec import Struct
 
 from ..validate.definitions import compartment
-from ..validate.fhirpath import Route, Step
+from ..validate.fhirpath import Route
 from .base import Keys, hash64
 from .index_extract import Planted, Reader, reader
 from .index_filter import CompiledFilter
@@ -22,7 +22,7 @@ from .index_own import keep, load
 from .index_params import UNSUPPORTED, SearchParam, own_param, params, presence
 from .index_query import ORDERED, compile_filter, sort_key
 from .index_shared import forget as forget_shared
-from .index_shared import posted_as
+from .index_shared import posted_as, unfiltered
 from .index_values import Gathered, Target, code_tokens, emitter, split_part, target_of
 
 __all__ = [
@@ -151,11 +151,7 @@ def _ways_into(resource_type: str, name: str) -> list[Route]:
     codes = compartment(name).get(resource_type, ())
     ways = [route for code in codes if code in known for route in known[code].routes if route.type == "Reference"]
     # the filter `resolve() is Patient` is what `inside` tests; without it `subject` and `patient` are one way
-    return list(dict.fromkeys(Route(tuple(_unfiltered(s) for s in way.steps), way.type) for way in ways))
-
-
-def _unfiltered(step: Step) -> Step:
-    return Step(step.attr, step.many, step.equals)
+    return list(dict.fromkeys(map(unfiltered, ways)))
 
 
 def _inside(name: str, g: Gathered, reference: Any) -> None:

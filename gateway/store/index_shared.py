@@ -85,11 +85,12 @@ def _by_several(one: SearchParam, others: Iterable[SearchParam]) -> Posted:
 
 def _by_wider(one: SearchParam, others: Iterable[SearchParam]) -> Posted:
     """One with the same places, whatever the references there name."""
-    places = set(map(_unfiltered, one.routes))
+    places = set(map(unfiltered, one.routes))
     return next(((two,) for two in others if set(two.routes) == places), ())
 
 
-def _unfiltered(way: Route) -> Route:
+def unfiltered(way: Route) -> Route:
+    """The same way to references, whatever they name."""
     return Route((*way.steps[:-1], replace(way.steps[-1], target="")), way.type)
 
 

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from ..errors import StoreError
+from ..model.context import EVERY_LABEL
 from .base import param_number
 from .engine import DELETED, RETIRED, SEQ_BITS, Match, Row, Sight
 
@@ -92,7 +93,7 @@ def _policy(sight: Sight, row: str) -> list[str]:
     parts = []
     if sight.members is not None:
         parts.append(_of_members(sight.members, row))
-    if sight.labels != -1:
+    if sight.labels != EVERY_LABEL:
         parts.append(f"({row}.acl = 0 OR {row}.acl & ({~sight.labels}) = 0)")
     return parts
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import apsw
 
+from ..model.context import EVERY_LABEL
 from .engine import DELETED, RETIRED, Match, Row, Sight
 from .packing import short
 
@@ -96,7 +97,7 @@ def _policy(sight: Sight, names: Names, row: str) -> list[str]:
     parts = []
     if sight.members is not None:
         parts.append(_of_members(sight.members, names, row))
-    if sight.labels != -1:
+    if sight.labels != EVERY_LABEL:
         parts.append(f"{row}.acl & {~sight.labels} = 0")
     return parts
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ...model import systems
-from ...model.printed import absent_words, effective_time, printed_components, printed_value
+from ...model.printed import absent_words, effective_time, printed_beside, printed_value
 from ...model.resource import Json, loads, reference_id
 from ...recognise.match import is_lab
 from ...store.base import Resource
@@ -191,9 +191,7 @@ def _remarks(observation: Json) -> Iterator[str]:
     if observation.get("status") != "final":
         yield STATUS.get(observation.get("status", ""), "状态未知")
     yield from (str(note["text"]) for note in observation.get("note", ()) if note.get("text"))
-    beside = printed_components(observation)
-    if beside and beside != printed_value(observation)[0]:
-        yield beside
+    yield from printed_beside(observation)
 
 
 def _is_local(coding: Json) -> bool:
