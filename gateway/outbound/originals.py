@@ -7,7 +7,9 @@ import msgspec
 from ..inbox.queue import Inbox
 from ..model.context import AccessContext
 from ..model.directory import Directory
+from ..model.resource import type_and_id
 from ..store.base import Store
+from .fhir_answers import patients_of
 from .fhir_parts import Original
 
 _MEDIA = {
@@ -38,7 +40,8 @@ class KeptOriginals:
     async def read(self, key: str, who: AccessContext) -> Original | None:
         """The original, or None when it is not kept, not settled, or not the caller's to read.
 
-        It may be read by whom every Patient it made may be read by, and whose scope holds its member.
+        It says all of what was made of it, so it may be read by whom every part of that may be read by, whatever
+        type, label or deletion; and whose scope holds its member.
         """
         raw = await self._inbox.messages.raw(key)
         if raw is None or not who.may_read("Binary"):
@@ -49,9 +52,11 @@ class KeptOriginals:
         outcome = (await self._store.done([key])).get(key)
         if outcome is None:
             return None
-        made = msgspec.json.decode(outcome, type=_Outcome).resources
-        patients = [tuple(one.split("/", 1)) for one in made if one.startswith("Patient/")]
-        seen = await self._store.read_many([(type_, id_) for type_, id_ in patients], who)
-        if len(seen) < len(patients):
-            return None
-        return Original(raw.body, media_of(raw.format), tuple(one.id for one in seen))
+        made = [type_and_id(one) for one in msgspec.json.decode(outcome, type=_Outcome).resources]
+        seen = await self._store.read_many(made, who)
+        if len(seen) < len(made):  # what is deleted stays out of that answer, and its labels stay on it
+            known = {(one.type, one.id) for one in seen}
+            for one in made:
+                if one not in known and await self._store.read(*one, who) is None:
+                    return None
+        return Original(raw.body, media_of(raw.format), patients_of(seen))
