@@ -61,12 +61,18 @@ def _of_kinds(opened: Opened) -> Iterator[tuple[str, OtherLine]]:
 
 def _observations(opened: Opened) -> Iterator[tuple[str, OtherLine]]:
     """Those of no report and no visit, and no laboratory's: smoking, a weight taken at home."""
+    visits = {encounter["id"] for encounter in opened.record.encounters}
     for item in opened.record.observations:
-        codes = {c.get("code") for concept in item.get("category", ()) for c in concept.get("coding", ())}
-        if "laboratory" in codes or opened.record.report_of(item) or reference_id(item.get("encounter"), "Encounter"):
+        if is_told_elsewhere(opened, item) or reference_id(item.get("encounter"), "Encounter") in visits:
             continue
         title = " ".join(filter(None, (concept_text(item.get("code", {})), *value_text(item))))
         yield effective_time(item), _line(opened, "观察", title, item, effective_time(item))
+
+
+def is_told_elsewhere(opened: Opened, observation: Json) -> bool:
+    """True for a result of the laboratory or of a report: it has its row in the grid or its line in the report."""
+    codes = {c.get("code") for concept in observation.get("category", ()) for c in concept.get("coding", ())}
+    return "laboratory" in codes or opened.record.report_of(observation) is not None
 
 
 def _line(opened: Opened, kind: str, title: str, resource: Json, said: str) -> OtherLine:

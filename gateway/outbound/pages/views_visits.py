@@ -7,10 +7,12 @@ from datetime import datetime
 
 from ...model.resource import Json, reference_id
 from ...model.times import CHINA, parse_fhir
+from ..lab_reading import source_flag, told_words
 from . import moments
 from .moments import When
-from .opened import Opened
-from .views_others import OtherLine, other_lines
+from .opened import Opened, newest_first
+from .views_others import OtherLine, is_told_elsewhere, other_lines
+from .views_report import concept_text, value_text
 from .withheld import DOCUMENTS, VISITS, nothing
 from .words import Absent, Link
 
@@ -71,7 +73,15 @@ def visits_page(opened: Opened) -> VisitsPage:
 def visit_lines(opened: Opened) -> tuple[VisitLine, ...]:
     """All visits, the newest first."""
     ordered = sorted(opened.record.encounters, key=_start, reverse=True)
-    return tuple(_visit(opened, encounter) for encounter in ordered)
+    noted, measured = _by_visit(opened.record.conditions), _by_visit(opened.record.observations)
+    return tuple(_visit(opened, e, noted.get(e["id"], []), measured.get(e["id"], [])) for e in ordered)
+
+
+def _by_visit(resources: tuple[Json, ...]) -> dict[str, list[Json]]:
+    found: dict[str, list[Json]] = {}
+    for resource in resources:
+        found.setdefault(reference_id(resource.get("encounter"), "Encounter"), []).append(resource)
+    return found
 
 
 def _start(encounter: Json) -> datetime:
@@ -79,7 +89,7 @@ def _start(encounter: Json) -> datetime:
     return parse_fhir(start) if start else datetime.min.replace(tzinfo=CHINA)
 
 
-def _visit(opened: Opened, encounter: Json) -> VisitLine:
+def _visit(opened: Opened, encounter: Json, noted: list[Json], measured: list[Json]) -> VisitLine:
     period = encounter.get("period", {})
     code = encounter.get("class", {}).get("code", "")
     inpatient = code in ("IMP", "ACUTE")
@@ -91,7 +101,7 @@ def _visit(opened: Opened, encounter: Json) -> VisitLine:
         place=" ".join(filter(None, (opened.says(encounter), department if department != kind else ""))),
         start=moments.day(period.get("start", ""), opened.at),
         end=moments.day(period["end"], opened.at) if inpatient and period.get("end") else None,
-        text="；".join(filter(None, (_diagnoses(opened, encounter), _vitals(opened, encounter)))),
+        text="；".join(filter(None, (_diagnoses(encounter, noted), _measurements(opened, measured)))),
         doctor=next((str(d) for d in doctors if d), ""),
         number=next((str(i.get("value", "")) for i in encounter.get("identifier", ())), ""),
     )
@@ -108,12 +118,9 @@ def _stay(kind: str, period: Json, now: datetime) -> str:
     return f"{kind} {max(days, 1)} 天" if end else f"{kind}第 {days + 1} 天"
 
 
-def _diagnoses(opened: Opened, encounter: Json) -> str:
-    said = [_concept(reason) for reason in encounter.get("reasonCode", ())]
-    for condition in opened.record.conditions:
-        if reference_id(condition.get("encounter"), "Encounter") == encounter["id"]:
-            said.append(_concept(condition.get("code", {})))
-    return "、".join(dict.fromkeys(text for text in said if text))
+def _diagnoses(encounter: Json, noted: list[Json]) -> str:
+    said = [*encounter.get("reasonCode", ()), *(condition.get("code", {}) for condition in noted)]
+    return "、".join(dict.fromkeys(filter(None, map(_concept, said))))
 
 
 def _concept(concept: Json) -> str:
@@ -125,25 +132,37 @@ def _concept(concept: Json) -> str:
 _VITALS = {"85354-9": "血压", "29463-7": "体重", "8310-5": "体温", "14743-9": "指尖血糖"}
 
 
-def _vitals(opened: Opened, encounter: Json) -> str:
-    found: dict[str, str] = {}
-    for observation in opened.record.observations:
-        if reference_id(observation.get("encounter"), "Encounter") != encounter["id"]:
-            continue
-        codes = [str(c.get("code", "")) for c in observation.get("code", {}).get("coding", ())]
-        name = next((_VITALS[c] for c in codes if c in _VITALS), "")
-        if name:
-            found.setdefault(name, _measured(observation))
-    return "，".join(f"{name} {value}" for name, value in found.items() if value)
+def _measurements(opened: Opened, measured: list[Json]) -> str:
+    """Everything measured at the visit that no laboratory and no report tells; of a series the last, and how many."""
+    series: dict[str, list[Json]] = {}
+    for item in newest_first(tuple(i for i in measured if not is_told_elsewhere(opened, i))):
+        if item.get("status") != "cancelled" and _measured(item):
+            series.setdefault(_vital_name(item), []).append(item)
+    return "，".join(f"{name} {_measured(items[0])}{_of_many(items)}" for name, items in series.items())
+
+
+def _of_many(items: list[Json]) -> str:
+    return f"（末次，共 {len(items)} 次）" if len(items) > 1 else ""
+
+
+def _vital_name(observation: Json) -> str:
+    codes = (str(c.get("code", "")) for c in observation.get("code", {}).get("coding", ()))
+    return next((_VITALS[c] for c in codes if c in _VITALS), "") or concept_text(observation.get("code", {}))
 
 
 def _measured(observation: Json) -> str:
+    return (_pressure(observation) or " ".join(filter(None, value_text(observation)))) + told_words(
+        source_flag(observation)
+    )
+
+
+def _pressure(observation: Json) -> str:
+    """`146/88 mmHg` of a blood pressure of two parts; "" for everything else."""
     parts = [c.get("valueQuantity", {}) for c in observation.get("component", ())]
-    if parts:
-        unit = next((str(p.get("unit", "")) for p in parts if p.get("unit")), "")
-        return f"{'/'.join(str(p.get('value', '–')) for p in parts)} {unit}".strip()
-    quantity = observation.get("valueQuantity", {})
-    return f"{quantity.get('value', '')} {quantity.get('unit', '')}".strip()
+    if _vital_name(observation) != "血压" or not any("value" in part for part in parts):
+        return ""
+    unit = next((str(p.get("unit", "")) for p in parts if p.get("unit")), "")
+    return f"{'/'.join(str(p.get('value', '–')) for p in parts)} {unit}".strip()
 
 
 def document_line(opened: Opened, document: Json) -> DocumentLine:
