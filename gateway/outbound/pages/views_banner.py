@@ -10,7 +10,7 @@ from ...model import systems
 from ...model.resource import Json
 from . import moments
 from .opened import Opened, is_provisional
-from .withheld import ALLERGIES, withheld_note
+from .withheld import ALLERGIES, keeps, withheld_note
 from .words import Chip, Fact, Link, Note
 
 SEXES = {"male": "男", "female": "女", "other": "其他", "unknown": "性别未知"}
@@ -142,13 +142,13 @@ def _allergy_chips(opened: Opened) -> list[Chip]:
             Chip(f"过敏：{name}", "allergy-known", "critical", "、".join(dict.fromkeys(sources)))
             for name, sources in by_name.items()
         ]
+    if keeps(opened.withheld, ALLERGIES):  # also beside somebody's "no known allergy", which it contradicts
+        return [Chip("过敏史无权查看", "allergy-unrecorded", "lock")]
     none = [a for a in opened.record.allergies if _stands(a) and _says_none(a)]
     if none:
         newest = max(none, key=lambda a: str(a.get("recordedDate", "")))
         said = f"{opened.says(newest)} {moments.day(str(newest.get('recordedDate', '')), opened.at).text}"
         return [Chip("无已知过敏", "allergy-none", "ok", said)]
-    if any(opened.withheld.get(type_) for type_ in ALLERGIES):
-        return [Chip("过敏史无权查看", "allergy-unrecorded", "lock")]
     return [Chip("过敏史未记录", "allergy-unrecorded", "warn")]
 
 

@@ -15,7 +15,8 @@ from .opened import Derived, Opened, report_time
 from .verdicts import because_words, repeat_words, until_words
 from .views_report import STATUS, concept_text, conclusion_of, findings_of, lines_of
 from .views_sources import members_shown
-from .words import NO_RIGHT, Absent, Link, Mark, Note, State, mark_of, no_record, no_right, not_connected
+from .withheld import IMAGES, REPORTS, keeps
+from .words import NO_RIGHT, Absent, Link, Mark, Note, State, mark_of, no_record, no_right, not_connected, nothing_seen
 
 _THUMBS = 4
 _WEB = "/dicom-web/studies"
@@ -107,6 +108,8 @@ def _absent(opened: Opened, present: set[str]) -> tuple[Absent, ...]:
             continue
         if opened.who.members is not None and member.key not in opened.who.members:
             out.append(no_right(member.name, NO_RIGHT.text))
+        elif "imaging" in member.provides and keeps(opened.withheld, REPORTS + IMAGES):
+            out.append(nothing_seen(member.name, "此人另有报告或影像按敏感标记限制，不写明是哪家的。"))
         elif "imaging" in member.provides:
             out.append(no_record(member.name, "已接入，没有此人的检查。"))
         else:

@@ -1,6 +1,7 @@
 """Which member gave what: counts, or one of three words that never stand for each other.
 
 无记录: connected, has none. 来源未接入: nobody asked, may exist. 无权查看: beyond what this doctor may read.
+无可见记录: nothing to be seen, and a label keeps back some of the kind, of this member or of another.
 """
 
 from __future__ import annotations
@@ -14,16 +15,17 @@ from ...recognise.match import is_lab
 from . import moments
 from .moments import UNKNOWN, When
 from .opened import Opened
-from .words import NO_RECORD, NO_RIGHT, NOT_CONNECTED, State
+from .withheld import DOCUMENTS, DRUGS, IMAGES, REPORTS, VISITS, none_of_member
+from .words import NO_RIGHT, NOT_CONNECTED, NOTHING_SEEN, State
 
 LATE_AFTER = timedelta(hours=2)
 _KINDS = (
-    ("visits", "就诊", "次"),
-    ("documents", "文书", "份"),
-    ("labs", "检验", "份"),
-    ("imaging", "检查", "份"),
-    ("images", "影像", "个"),
-    ("medication", "用药", "条"),
+    ("visits", "就诊", "次", VISITS),
+    ("documents", "文书", "份", DOCUMENTS),
+    ("labs", "检验", "份", REPORTS),
+    ("imaging", "检查", "份", REPORTS),
+    ("images", "影像", "个", IMAGES),
+    ("medication", "用药", "条", DRUGS),
 )
 
 
@@ -51,7 +53,7 @@ class Freshness:
 
 def kind_titles() -> tuple[str, ...]:
     """Heads of the columns."""
-    return tuple(title for _, title, _ in _KINDS)
+    return tuple(title for _, title, _, _ in _KINDS)
 
 
 def members_shown(directory: Directory, alliance: str) -> tuple[Member, ...]:
@@ -75,7 +77,7 @@ def answered(opened: Opened) -> str:
 
 def _row(opened: Opened, member: Member, counts: dict[tuple[str, str], int]) -> SourceRow:
     at = opened.freshness.get(member.key)
-    cells = tuple(_cell(opened, member, kind, unit, counts) for kind, _, unit in _KINDS)
+    cells = tuple(_cell(opened, member, kind, counts) for kind in _KINDS)
     when = moments.of(at, opened.at) if at else When("", "从未到达")
     late = State("late", when.text) if is_late(at, opened.at) else None
     return SourceRow(member.name, cells, when, moments.ago(at, opened.at) if at else "", late)
@@ -86,13 +88,23 @@ def is_late(at: datetime | None, now: datetime) -> bool:
     return at is None or now - at > LATE_AFTER
 
 
-def _cell(opened: Opened, member: Member, kind: str, unit: str, counts: dict[tuple[str, str], int]) -> State:
-    count = counts.get((member.key, kind), 0)
+def _cell(
+    opened: Opened, member: Member, kind: tuple[str, str, str, tuple[str, ...]], counts: dict[tuple[str, str], int]
+) -> State:
+    key, _, unit, types = kind
+    count = counts.get((member.key, key), 0)
     if count:
         return State("", f"{count} {unit}")
     if opened.who.members is not None and member.key not in opened.who.members:
         return NO_RIGHT
-    return NO_RECORD if kind in member.provides else NOT_CONNECTED
+    return none_of_member(opened.withheld, types) if key in member.provides else NOT_CONNECTED
+
+
+def legend(rows: tuple[SourceRow, ...]) -> str:
+    """What the words for nothing mean, of those that stand in the table."""
+    said = "“无记录”是来源已接入而没有此人资料；“来源未接入”不代表没有做过"
+    unseen = any(cell is NOTHING_SEEN for row in rows for cell in row.cells)
+    return said + "；“无可见记录”是另有同类资料按敏感标记限制，不写明是哪家" * unseen
 
 
 def _counts(opened: Opened) -> dict[tuple[str, str], int]:

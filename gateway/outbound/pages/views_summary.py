@@ -21,7 +21,7 @@ from .views_culture import culture_reports, growths
 from .views_labs import item_decision, readings
 from .views_medication import Drug, current_drugs, forbidden_words
 from .views_report import STATUS, conclusion_of, lines_of
-from .views_sources import SourceRow, answered, kind_titles, source_rows
+from .views_sources import SourceRow, answered, kind_titles, legend, source_rows
 from .views_visits import VisitLine, visit_lines
 from .withheld import DRUGS, LAB, PROBLEMS, VISITS, nothing
 from .words import Absent, Flag, Mark, flag_of, mark_of
@@ -145,13 +145,14 @@ class Summary:
     no_recognition: Absent
     kinds: tuple[str, ...]
     sources: tuple[SourceRow, ...]
+    legend: str
 
 
 def summary(opened: Opened, derived: Derived) -> Summary:
     """The summary of one resident."""
     abnormal = _abnormal(opened, derived)
     examinations = [r for r in derived.reports if not is_lab(r)]
-    visits = visit_lines(opened)
+    visits, sources = visit_lines(opened), source_rows(opened)
     return Summary(
         answered=answered(opened),
         criticals=tuple(_criticals(opened, derived)),
@@ -174,7 +175,8 @@ def summary(opened: Opened, derived: Derived) -> Summary:
         recognition=tuple(_roll_up(opened, r, derived.decision(r)) for r in derived.reports[:_SHOWN]),
         no_recognition=nothing(opened.withheld, LAB, "互认", "没有可供判定的报告。"),
         kinds=kind_titles(),
-        sources=source_rows(opened),
+        sources=sources,
+        legend=legend(sources),
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from ...model.context import AccessContext
 from ...store.base import Store
-from .words import Absent, Note, no_record, no_right
+from .words import NO_RECORD, NOTHING_SEEN, Absent, Note, State, no_record, no_right
 
 _KINDS = {
     "Encounter": "就诊",
@@ -20,6 +20,13 @@ _KINDS = {
     "MedicationRequest": "用药",
     "AllergyIntolerance": "过敏",
     "Condition": "诊断",
+    "Immunization": "接种",
+    "Procedure": "操作与手术",
+    "MedicationDispense": "发药",
+    "MedicationAdministration": "给药",
+    "MedicationStatement": "用药陈述",
+    "FamilyMemberHistory": "家族史",
+    "Flag": "警示",
 }
 
 Withheld = Mapping[str, int]
@@ -31,6 +38,8 @@ VISITS = ("Encounter",)
 DOCUMENTS = ("DocumentReference",)
 PROBLEMS = ("Condition",)
 ALLERGIES = ("AllergyIntolerance",)
+REPORTS = ("DiagnosticReport",)
+IMAGES = ("ImagingStudy",)
 
 
 async def withheld_of(store: Store, patient_id: str, who: AccessContext) -> Withheld:
@@ -40,9 +49,19 @@ async def withheld_of(store: Store, patient_id: str, who: AccessContext) -> With
 
 def nothing(withheld: Withheld, types: tuple[str, ...], what: str, text: str) -> Absent:
     """无记录, or 无权查看 where something of the kind exists and is kept from this doctor."""
-    if any(withheld.get(type_) for type_ in types):
+    if keeps(withheld, types):
         return no_right(what, "有资料，但您的角色看不到内容。")
     return no_record(what, text)
+
+
+def keeps(withheld: Withheld, types: tuple[str, ...]) -> bool:
+    """True when something of these types is kept from this doctor."""
+    return any(withheld.get(type_) for type_ in types)
+
+
+def none_of_member(withheld: Withheld, types: tuple[str, ...]) -> State:
+    """无记录 of one member, or 无可见记录: whose the kept ones are is never told, so it may be this member's."""
+    return NOTHING_SEEN if keeps(withheld, types) else NO_RECORD
 
 
 def withheld_note(withheld: Withheld) -> list[Note]:

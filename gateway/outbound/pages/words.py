@@ -64,6 +64,7 @@ class State:
 NO_RECORD = State("none", "无记录")
 NOT_CONNECTED = State("unplugged", "来源未接入")
 NO_RIGHT = State("lock", "无权查看")
+NOTHING_SEEN = State("lock", "无可见记录")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,11 @@ def no_record(what: str, text: str) -> Absent:
 def not_connected(what: str, text: str) -> Absent:
     """Nobody asked: may exist."""
     return Absent("not-connected", "unplugged", f"{what}：来源未接入", text)
+
+
+def nothing_seen(what: str, text: str) -> Absent:
+    """Nothing this doctor may see; of the kind something is kept back, and nobody says whose."""
+    return Absent("no-right", NOTHING_SEEN.icon, f"{what}：{NOTHING_SEEN.text}", text)
 
 
 def no_right(what: str, text: str) -> Absent:

@@ -109,7 +109,9 @@ def test_blood_pressure_of_a_visit_is_read_with_it() -> None:
 def test_whatever_was_measured_at_a_visit_is_read_with_it() -> None:
     def taken(id: str, name: str, value: str, unit: str, *, visit: str = "e1", hour: int = 9, flag: str = "") -> Json:
         where = {"encounter": {"reference": f"Encounter/{visit}"}}
-        return an_observation(id, name, value, unit, category=[], flag=flag, issued=f"2026-03-18T{hour:02}:00:00Z", **where)
+        return an_observation(
+            id, name, value, unit, category=[], flag=flag, issued=f"2026-03-18T{hour:02}:00:00Z", **where
+        )
 
     pulse = [taken("a", "心率", "96", "次/分", hour=7), taken("b", "心率", "142", "次/分", hour=8)]
     others = [taken("c", "血氧饱和度", "84", "%", flag="L"), taken("d", "体重", "60", "kg", visit="withheld")]

@@ -227,11 +227,12 @@ async def test_what_a_label_withholds_is_said_to_exist_and_nothing_more(ward: Wa
     coded = {key: {"coding": [{"system": url + kind, "code": code}]} for key, (kind, code) in states.items()}
     allergy = an_allergy(meta=secret, **coded)
     hiv = an_observation("hiv", "HIV抗体", "阳性", meta=secret)
-    await ward.put(a_patient(), hiv, allergy, a_medication(meta=secret), patient="lin")
+    none = an_allergy("nka", code={"coding": [{"code": "no-known-allergy"}]}, **coded)
+    await ward.put(a_patient(), hiv, allergy, none, a_medication(meta=secret), patient="lin")
     for tab, box in (("", "异常检验：无权查看"), ("labs", "检验：无权查看"), ("medication", "当前用药：无权查看")):
         text = words((await ward.get(f"/ui/p/lin/{tab}".rstrip("/"))).text)
         assert "另有资料无权查看：结果 1 条、用药 1 条、过敏 1 条。" in text and box in text
-        assert "过敏史无权查看" in text and "过敏史未记录" not in text
+        assert "过敏史无权查看" in text and "过敏史未记录" not in text and "无已知过敏" not in text
         assert "HIV" not in text and "青霉素" not in text and "阿司匹林" not in text
     assert "无权查看：" not in words((await ward.get("/ui/p/wu")).text)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+from dataclasses import replace as with_parts
 from html import unescape
 
 from msgspec.structs import replace
@@ -11,6 +12,7 @@ from msgspec.structs import replace
 from gateway.model.resource import Json
 from gateway.outbound.pages.opened import Opened
 from gateway.outbound.pages.render import static_file
+from gateway.outbound.pages.views_imaging import imaging_page
 from gateway.outbound.pages.views_medication import medication_page
 from gateway.outbound.pages.views_summary import Summary, summary
 from tests.builders import M1, M2, NOW, a_medication, a_patient, an_allergy
@@ -106,6 +108,16 @@ def test_a_member_the_doctor_may_not_read_is_neither_empty_nor_unconnected() -> 
     opened = opened_of(residents.lin_fang(), who=replace(DOCTOR, members=frozenset({M1})))
     row = next(r for r in summary(opened, derived_of(opened)).sources if r.member == "县中医院")
     assert {cell.text for cell in row.cells} == {"无权查看"}
+
+
+def test_no_member_is_said_to_have_nothing_of_a_kind_of_which_something_is_withheld() -> None:
+    opened = with_parts(opened_of(residents.lin_fang()), withheld={"DiagnosticReport": 1})
+    view = summary(opened, derived_of(opened))
+    row = next(r for r in view.sources if r.member == "市第一人民医院")
+    texts = [cell.text for cell in row.cells]
+    assert texts == ["无记录", "来源未接入", "无可见记录", "无可见记录", "无记录", "来源未接入"]
+    assert "不写明是哪家" in view.legend
+    assert "县人民医院：无可见记录" in [a.title for a in imaging_page(opened, derived_of(opened)).absent]
 
 
 def test_a_member_that_never_sent_is_not_counted_as_answered() -> None:
