@@ -164,8 +164,12 @@ class PersonIndex:
             await _announce(desk, person, verdict, by_card, (), said_at)
         await desk.settle(record, Code.CARD_CONTRADICTS, Code.CARD_UNVERIFIED, Code.SAME_TRAITS)
 
-    async def create(self, patient: Json, member: str, client_id: str) -> CreateDecision:
-        """A FHIR create: the existing person when a verified card is known, else a new Patient `client_id`."""
+    async def create(self, patient: Json, member: str, client_id: str, *, named: bool = False) -> CreateDecision:
+        """A FHIR create: the existing person when a verified card is known, else a new Patient `client_id`.
+
+        named: the client chose that id, and goes on to write under it: it then leads to the existing person, as after
+        a merge by card.
+        """
         desk, said_at = self.workspace(), self._clock()
         key = (member, client_id)
         record = self._new_record(key, patient, said_at, door="fhir")
@@ -175,7 +179,13 @@ class PersonIndex:
         decision = decide(record, verdict, by_card, alike)
         if decision.patient:
             person = await desk.living(decision.patient)
-            desk.attach(person, record)
+            if named:
+                own = desk.new_person(client_id, member)
+                desk.attach(own, record)
+                trace = Trace(reviews.CARD_JOINED, key, said_at, card=verdict.value18)
+                await merge.carry(desk, [key], own, person, trace)
+            else:
+                desk.attach(person, record)
             for review in decision.reviews:
                 await desk.ask(review, record, said_at)
             return CreateDecision(person.id, True, desk.render([key]))

@@ -264,9 +264,8 @@ class Workspace:
             person.touched = True
 
     def _add_move(self, srcs: Iterable[int], origin: Person, target: Person) -> None:
-        """Ask the store to move the rows; people not stored yet have none."""
-        found = tuple(srcs)
-        if origin.version and found:
+        """Ask the store to move the rows; a client may have written some before the person was known."""
+        if found := tuple(srcs):
             self._moves.append(Move(found, origin.id, target.id))
 
     def _written_srcs(self, patient_ids: Iterable[str]) -> list[int]:
@@ -393,7 +392,7 @@ class Workspace:
     # ---- the result
     def render(self, asked: Iterable[Key]) -> Resolution:
         """Everything that changed, as parts of a plan."""
-        people = [p for p in self._people.values() if p.touched and (p.version or p.records)]
+        people = [p for p in self._people.values() if p.touched and (p.version or p.records or p.survivor)]
         return Resolution(
             patients=tuple(self._home[key] for key in asked),
             records=tuple(self._record_put(key) for key in sorted(self._changed)),

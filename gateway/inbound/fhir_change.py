@@ -212,18 +212,21 @@ class Planner:
             return Change(place, "C", "create", known=True, existing=found.version, conditions=(condition,))
         return replace(await self._made(call.who, aim.type, fresh, content), conditions=(condition,))
 
-    async def _made(self, who: AccessContext, type_: str, id_: str, content: Content) -> Change:
-        """The change that brings a resource into being; a Patient goes through the person index."""
+    async def _made(self, who: AccessContext, type_: str, id_: str, content: Content, *, named: bool = False) -> Change:
+        """The change that brings a resource into being; a Patient goes through the person index.
+
+        named: by the client.
+        """
         if type_ == "Patient":
-            return await self._person(who, id_, content.body())
+            return await self._person(who, id_, content.body(), named)
         made = await content.ready(type_, id_)
         patients = (made.patient,) if made.patient else ()
         put = replace(made.put, expect=ABSENT)
         return Change(f"{type_}/{id_}", "C", "create", put, patients=patients, created=True)
 
-    async def _person(self, who: AccessContext, id_: str, body: bytes) -> Change:
+    async def _person(self, who: AccessContext, id_: str, body: bytes, named: bool) -> Change:
         patient = _person_in(body)
-        decided = await self.parts.people.create(patient, who.member, id_)
+        decided = await self.parts.people.create(patient, who.member, id_, named=named)
         resolution = decided.resolution
         if not decided.known:
             resolution = with_meta(resolution, id_, patient.get("meta", {}))
@@ -242,7 +245,7 @@ class Planner:
         _may_change(call.who, old)
         _match(call, old)
         if old is None or old.deleted:
-            return replace(await self._made(call.who, aim.type, aim.id, content), name="update")
+            return replace(await self._made(call.who, aim.type, aim.id, content, named=True), name="update")
         return await self._rewritten(call.who, old, content, "update")
 
     async def _conditional_update(self, call: Call, aim: Aim, fresh: str, content: Content) -> Change:
@@ -252,7 +255,7 @@ class Planner:
         _match(call, found)
         if found is None:
             await self._free(aim.type, named)
-            made = await self._made(call.who, aim.type, named or fresh, content)
+            made = await self._made(call.who, aim.type, named or fresh, content, named=bool(named))
             return replace(made, name="update", conditions=(condition,))
         if named and named != found.id:
             raise BadParameter(f"{aim.type}.id", "is not that of the match", detail_zh="与匹配到的资源的 id 不同。")

@@ -22,8 +22,9 @@ from .bounds import bounded
 from .fhir_body import head_of, said
 
 _ADDRESS = re.compile(rb'"(reference|url|uri|value(?:Uri|Url|Uuid|Oid|Canonical))"\s*:\s*"([^"\\]{1,2048})"')
+_OF_A_SERVER = re.compile(r"(https?://.+/)([A-Z][A-Za-z]+)/[A-Za-z0-9\-.]{1,64}(?:/_history/[A-Za-z0-9\-.]{1,64})?")
 Places = Mapping[str, str]
-"""What stands for a temporary address or a conditional reference: `Type/id` by the text in the body."""
+"""What stands for an address of the Bundle or a conditional reference: `Type/id` by the text in the body."""
 
 
 class _Bundle(Struct):
@@ -70,13 +71,17 @@ class Entry(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Wanted(Struct, frozen=True, array_like=True, gc=False):
-    """A resource at [start, end) of some bytes, to be made ready as a member's own under a type and an id."""
+    """A resource at [start, end) of some bytes, to be made ready as a member's own under a type and an id.
+
+    root: what its relative references begin with in its Bundle (`root_of`).
+    """
 
     start: int
     end: int
     member: str
     type: str
     id: str
+    root: str = ""
 
 
 class Ready(Struct, frozen=True, array_like=True, gc=False):
@@ -134,7 +139,8 @@ def ready(body: bytes | bytearray, wanted: Iterable[Wanted], places: Places) -> 
     """Each resource wanted, None where there is a fault (`made_ready` tells which)."""
     for one in wanted:
         try:
-            yield made_ready(one.member, one.type, one.id, resolved(bytes(body[one.start : one.end]), places))
+            sent = resolved(bytes(body[one.start : one.end]), places, one.root)
+            yield made_ready(one.member, one.type, one.id, sent)
         except Exception:  # whatever it is, whoever asked does it again and meets it
             yield None
 
@@ -147,14 +153,27 @@ def conditional(body: bytes) -> Iterator[str]:
             yield one
 
 
-def resolved(body: bytes, places: Places) -> bytes:
-    """A body with addresses replaced by what they stand for. Raises BadReference for a temporary one nobody knows."""
+def root_of(full_url: str) -> str:
+    """The server an entry's fullUrl is of, "" for a temporary address.
+
+    A relative reference means a resource of that server, perhaps another entry (FHIR R4 bundle.html#references).
+    """
+    found = _OF_A_SERVER.fullmatch(full_url)
+    return found[1] if found and found[2] in resource_types() else ""
+
+
+def resolved(body: bytes, places: Places, root: str = "") -> bytes:
+    """A body with addresses replaced by what they stand for. Raises BadReference for a temporary one nobody knows.
+
+    root: before its relative references.
+    """
     if not places and b"urn:" not in body:
         return body
 
     def swap(match: re.Match[bytes]) -> bytes:
         address = match[2].decode()
-        place = places.get(address)
+        place = places.get(root + address) if root and match[1] == b"reference" else None
+        place = place or places.get(address)
         if place is not None:
             return b'"' + match[1] + b'":"' + place.encode() + b'"'
         if match[1] == b"reference" and address.startswith(("urn:uuid:", "urn:oid:")):

@@ -26,7 +26,7 @@ from ..store.base import Committed, Condition, Resource
 from .fhir_bundle import Step, bundle_of, entry_of
 from .fhir_change import Change, Planner
 from .fhir_commit import Committer, names_of, seen_of
-from .fhir_draft import Places, Ready, Wanted, made_ready, resolved
+from .fhir_draft import Places, Ready, Wanted, made_ready, resolved, root_of
 from .fhir_reply import Index, body_of, seen_version, shows, status_of, version_of
 from .preparer import Work
 
@@ -132,7 +132,8 @@ class _Part:
 
     def body(self) -> bytes:
         """The resource with its addresses replaced. Raises BadReference."""
-        return resolved(self._step.within(self._attempt.prepared.body).body, self._attempt.places)
+        body = self._step.within(self._attempt.prepared.body).body
+        return resolved(body, self._attempt.places, root_of(self._step.entry.full_url))
 
     async def ready(self, type_: str, id_: str) -> Ready:
         """What was prepared; where that failed it is made here, to hear why."""
@@ -195,7 +196,8 @@ class _Attempt:
                 with _Naming(step):
                     id_ = (await self._place_of(step)).partition("/")[2]
                 who, entry = step.call.who, step.entry
-                wanted.append(Wanted(entry.start, entry.end, who.member, step.target.type, id_))
+                root = root_of(entry.full_url)
+                wanted.append(Wanted(entry.start, entry.end, who.member, step.target.type, id_, root))
                 numbers.append(step.number)
                 await self._pace()
         made = await self.prepared.of(wanted, self.places)
@@ -236,8 +238,8 @@ class _Attempt:
         call = step.call if step.target.name != "patch" else step.within(self.prepared.body)
         change = await self._planner.plan(call, step.target, self._fresh[fresh_key(step)], _Part(self, step))
         if step.target.type == "Patient":
-            change = self._same_card(change)
-            if step.entry.full_url:
+            change = self._same_card(step, change)
+            if step.entry.full_url and not _new_by_name(step, change):
                 self.places[step.entry.full_url] = change.place
         twin = self._twin(step, change)
         asked = tuple([self._held(reference) for reference in step.entry.asked])
@@ -253,10 +255,10 @@ class _Attempt:
             return change
         return Change(place, "C", "create", known=True, conditions=change.conditions)
 
-    def _same_card(self, change: Change) -> Change:
+    def _same_card(self, step: Step, change: Change) -> Change:
         """Two Patients of one Bundle with the same verified card are one person: the first.
 
-        Raises BadParameter when both exist already: merging them is a steward's act, or the card's of one at a time.
+        Raises BadParameter when both have ids: merging them is a steward's act, or the card's of one at a time.
         """
         claimed = [value for _, system, value in change.resolution.unclaimed if system == systems.ID_CARD]
         first = next((self._cards[value] for value in claimed if value in self._cards), "")
@@ -264,7 +266,7 @@ class _Attempt:
             self._cards.setdefault(value, change.place)
         if not first:
             return change
-        if change.put is not None:
+        if change.put is not None or _new_by_name(step, change):
             raise BadParameter("Patient.identifier", f"{first} claims this card too", detail_zh="两条目声明同一证件。")
         person = first.removeprefix("Patient/")
         records = tuple(replaced(one, patient=person) for one in change.resolution.records)
@@ -297,6 +299,11 @@ class _Attempt:
         """What the answer to a conditional reference rests on."""
         type_, _, criteria = reference.partition("?")
         return self._asked[(type_, criteria, 2)][1]
+
+
+def _new_by_name(step: Step, change: Change) -> bool:
+    """A new resource under an id its client chose: what refers to it goes by that, also where it leads to another."""
+    return change.created and step.target.name == "update" and bool(step.entry.id)
 
 
 def fresh_key(step: Step) -> object:

@@ -314,6 +314,11 @@ def has_identifier(body: bytes, system: str, value: str) -> bool:
     return any(isinstance(e, dict) and e.get("system", "") == system and e.get("value") == value for e in entries)
 
 
+def survivor_in(patient: bytes) -> str:
+    """Id of the Patient that replaces this one, "" when none does."""
+    return _survivor(_content(patient))
+
+
 def _survivor(patient: Json) -> str:
     for link in patient.get("link") or ():
         if isinstance(link, dict) and link.get("type") == "replaced-by":

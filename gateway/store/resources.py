@@ -49,6 +49,7 @@ from .bodies import (
     repointed,
     shipped_dictionaries,
     stored_put,
+    survivor_in,
 )
 from .changes import Changes
 from .engine import (
@@ -305,12 +306,15 @@ class ResourceStore:
             superseded |= await self._engine.survivors(homes[first : first + _MANY])
             if first:
                 await asyncio.sleep(0)
-        if not superseded:
+        here = {fh: await self._survivor(fh_of("Patient", one)) or one for fh, one in _superseded_by(plan.puts)}
+        if not superseded and not here:
             return plan, ()
         ways = {fh: way for fh in superseded if (way := await self._way(fh, self._engine.survivors))}
         survivors = {fh: way[-1][1] for fh, way in ways.items()}
         told: dict[str, str] = {}
-        puts = tuple([self._led(put, survivors, told) for put in plan.puts])
+        # What no source record said (src 0) tells of a merge made here, and names both.
+        every = survivors | here
+        puts = tuple([self._led(put, every if put.src else survivors, told) for put in plan.puts])
         audits = tuple(
             [structs.replace(row, patients=tuple(told.get(one, one) for one in row.patients)) for row in plan.audits]
         )
@@ -448,6 +452,12 @@ def _homes_of(puts: tuple[Put | PackedPut, ...]) -> list[int]:
     """Patients whose persons rows come to lie with, but those written here: they stand for themselves."""
     named = {_home(put) for put in puts if put.type != "Patient"}
     return list(named - {0} - {fh_of("Patient", put.id) for put in puts if put.type == "Patient"})
+
+
+def _superseded_by(puts: tuple[Put | PackedPut, ...]) -> list[tuple[int, str]]:
+    """Patients these puts retire, each with the one who reads in its place from this commit on."""
+    retired = [one for one in puts if isinstance(one, Put) and one.type == "Patient" and b'"replaced-by"' in one.body]
+    return [(fh_of("Patient", one.id), led) for one in retired if (led := survivor_in(one.body))]
 
 
 def _conditions(one: Condition, writes: bool) -> list[PackedCondition]:

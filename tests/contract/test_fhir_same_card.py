@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
+import pytest
 import pytest_asyncio
 
 from gateway.model.resource import Json
@@ -93,3 +94,49 @@ async def test_two_existing_patients_are_not_made_one_by_one_transaction(door: S
     answer = await door.post("", transaction(*entries), role="m1")
     assert (answer.status_code, code_of(answer)) == (400, "GW-FHR-004")
     assert "entry[1]" in answer.json()["issue"][0]["expression"][0] and await holders(door) == []
+
+
+def of(id_: str, patient: str) -> Json:
+    return {
+        "resourceType": "Observation", "id": id_, "status": "final", "code": {"text": "钾"},
+        "subject": {"reference": patient},
+    }  # fmt: skip
+
+
+async def about(door: Site, id_: str) -> str:
+    return str((await door.get(f"Observation/{id_}")).json()["subject"]["reference"])
+
+
+async def test_an_id_a_client_chose_for_somebody_known_leads_to_that_person(door: Site) -> None:
+    known = person_of(await door.post("Patient", without_id(a_carded_patient()), role="m2"))
+    await door.put("Observation/early", of("early", "Patient/mine"), role="m1")
+    answer = await door.put("Patient/mine", a_carded_patient() | {"id": "mine"}, role="m1")
+    assert answer.status_code == 201 and person_of(answer) == known
+    await door.put("Observation/late", of("late", "Patient/mine"), role="m1")
+    mine = (await door.get("Patient/mine")).json()
+    assert mine["active"] is False and mine["link"][0]["other"]["reference"] == f"Patient/{known}"
+    assert {await about(door, one) for one in ("early", "late")} == {f"Patient/{known}"}
+    assert await holders(door) == [f"Patient/{known}"]
+    again = await door.put("Patient/mine", a_carded_patient() | {"id": "mine"}, role="m1")
+    assert again.status_code == 200 and person_of(again) == known
+    act = (await door.get("Task?code=merged-by-card")).json()["entry"][0]["resource"]
+    assert act["for"]["reference"] == "Patient/mine" and act["focus"]["reference"] == f"Patient/{known}"
+
+
+@pytest.mark.parametrize(
+    "full_url", ["", "urn:uuid:6ba7b810-9dad-11d1-80b4-00c04fd430c8", "http://his/fhir/Patient/my"]
+)
+async def test_in_one_transaction_what_names_that_id_is_filed_with_the_person(door: Site, full_url: str) -> None:
+    known = person_of(await door.post("Patient", without_id(a_carded_patient()), role="m2"))
+    patient = entry("PUT", "Patient/my", a_carded_patient() | {"id": "my"}) | {"fullUrl": full_url}
+    named = full_url if full_url.startswith("urn:") else "Patient/my"
+    observation = entry("PUT", "Observation/o", of("o", named)) | {"fullUrl": "http://his/fhir/Observation/o"}
+    answer = await door.post("", transaction(patient, observation), role="m1")
+    assert answer.status_code == 200, answer.text
+    assert await about(door, "o") == f"Patient/{known}"
+
+
+async def test_two_chosen_ids_of_one_new_card_are_refused_in_one_transaction(door: Site) -> None:
+    both = [entry("PUT", f"Patient/{one}", a_carded_patient() | {"id": one}) for one in ("a", "b")]
+    answer = await door.post("", transaction(*both), role="m1")
+    assert answer.status_code == 400 and "Bundle.entry[1]" in answer.text

@@ -197,3 +197,15 @@ async def test_undo_gives_back_what_clients_had_written_unless_the_records_say_s
     await steward.undo(act(store, "merged-by-steward")["id"], AUDIT)
     after = {one["id"]: one for one in store.bodies("Patient")}
     assert after[fed] == before[fed] and "maritalStatus" not in after["w1"] and after["w1"]["language"] == "zh"
+
+
+async def test_an_id_a_client_chose_for_somebody_known_can_be_parted_again_with_what_was_written_under_it(
+    index: PersonIndex, store: MemoryStore, steward: Steward
+) -> None:
+    person = (await feed(index, store, li(M1, "1"))).patients[0]
+    made = await index.create(li(M2, "x").patient, M2, "mine", named=True)
+    await store.apply(made.resolution, observation("mine", person, M2))
+    await steward.undo(act(store, "merged-by-card")["id"], AUDIT)
+    assert {one["id"] for one in active(store)} == {person, "mine"}
+    assert set(subjects(store).values()) == {"mine"} and store.rows[(M2, "mine")].patient == "mine"
+    assert "link" not in next(one for one in active(store) if one["id"] == person)
