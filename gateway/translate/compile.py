@@ -131,6 +131,7 @@ class _Writer:
         self._functions: list[str] = []
         self._write = Expressions(self.emit, session, setting, self._names, elements)
         self._write.traced = traced
+        self._write.used.free = len(self._plan) + 1
         self._referred = {key: {n for p in self._plan for n in p.referred[key]} for key in ("ref", "refs")}
 
     def write(self) -> str:
@@ -151,8 +152,8 @@ class _Writer:
 
     def _said(self) -> None:
         if self._map.said is not None:
-            self._write.bit = len(self._plan)
-            self._session.fired(self._write.bit, self.emit)
+            self._write.used.bit = len(self._plan)
+            self._session.fired(self._write.used.bit, self.emit)
             self.emit.line(f"m.said({self._write.text(self._map.said)})")
 
     # ---- loops ----------------------------------------------------------------------------------
@@ -196,7 +197,7 @@ class _Writer:
     # ---- rules ----------------------------------------------------------------------------------
     def _rule(self, planned: Planned) -> None:
         rule, write = planned.rule, self._write
-        write.bit = planned.bit
+        write.used.bit = planned.bit
         when = rule.node.get("when")
         if when is None:
             self._body(planned)

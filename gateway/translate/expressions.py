@@ -6,8 +6,7 @@ empty vanishes, constants alone never make one appear.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -24,6 +23,7 @@ from .names import Names
 from .reads import read_line
 from .recurring import Row
 from .strict_yaml import Yaml, nested
+from .used import Used
 
 _PLAIN = Function(text)
 WHOLE = Function(text, whole=True)  # a whole field as it stands, for what must see `""`
@@ -35,7 +35,7 @@ Wrap = Callable[[bytes], bytes]
 
 
 class Expressions:
-    """Writes expressions into an Emit. One a compiled map; `bit` is the rule being written."""
+    """Writes expressions into an Emit. One a compiled map."""
 
     def __init__(self, emit: Emit, session: Session, setting: Setting, names: Names, elements: Elements | None) -> None:
         self.emit = emit
@@ -43,13 +43,12 @@ class Expressions:
         self.setting = setting
         self.names = names
         self.elements = elements
-        self.bit = 0
+        self.used = Used(emit, session)
         self.traced = False
         self.before: list[list[str]] = []  # lines to stand before each open loop
         self.lifted_names: set[str] = set()
         self.row: Row | None = None  # gathers what the row of the present rule says by itself
         self.fresh = False  # the present text is a number that hardly comes twice
-        self._unsure = False  # the present expression may never be asked for, so nothing of it is worked out early
         self._inner = False
         self._memos: dict[tuple[object, ...], str] = {}
         self._plain: dict[tuple[str, str], str] = {}
@@ -65,7 +64,7 @@ class Expressions:
         about = function or _PLAIN
         try:
             found = self.session.access(
-                path, self.bit, self.emit, whole=about.whole, repeats=about.repeats, covers=about.covers
+                path, self.used.bit, self.emit, whole=about.whole, repeats=about.repeats, covers=about.covers
             )
         except ValueError as error:
             raise node.slip(path, error) from error
@@ -126,8 +125,8 @@ class Expressions:
 
     def held(self, path: str, node: Yaml) -> str:
         """Code that is true when there is anything at a path."""
-        found = self.access(path, node)
-        return found.held or f"({self.plain(path, node)} != '')"
+        with self.used.looking():
+            return self.access(path, node).held or f"({self.plain(path, node)} != '')"
 
     def condition(self, node: Yaml) -> str:
         """Code of a `when`."""
@@ -147,11 +146,18 @@ class Expressions:
             return repr(node.fields(frozenset({"const"}))["const"].text())
         if node.get("first"):
             items = node.fields(frozenset({"first"}))["first"].items()
-            parts = [self.text(items[0])]
-            with self._perhaps():
-                parts += [self.text(item) for item in items[1:]]
+            parts = [self.text(items[0]), *map(self._alternative, items[1:])]
             return f"({' or '.join(parts)})"
         return self._told(self._conditional(node, lambda: self._call(node, as_text), "''"), node, "NotedText")
+
+    def _alternative(self, node: Yaml) -> str:
+        """Code of a text that counts as used where it is asked for; in a row, whose id is worked out early, always."""
+        if self.session.recurring():
+            with self.used.perhaps():
+                return self.text(node)
+        with self.used.branch() as taken:
+            code = self.text(node)
+        return f"({''.join(f'({one}) and ' for one in taken)}{code})".replace(" = ", " := ", len(taken))
 
     # ---- JSON -----------------------------------------------------------------------------------
     def json(self, node: Yaml, path: str) -> str:
@@ -251,15 +257,9 @@ class Expressions:
             return write()
         out = self.emit.temp()
         self.emit.line(f"{out} = {empty}")
-        with self.emit.inside(f"if {self.condition(when)}:"), self._perhaps():
+        with self.emit.inside(f"if {self.condition(when)}:"), self.used.block():
             self.emit.line(f"{out} = {write()}")
         return out
-
-    @contextmanager
-    def _perhaps(self) -> Iterator[None]:
-        outer, self._unsure = self._unsure, True
-        yield
-        self._unsure = outer
 
     def _call(self, node: Yaml, render: Render) -> str:
         fields = node.fields()
@@ -286,11 +286,9 @@ class Expressions:
         return self._look_up(memo, inputs, function, render, notes=function.may_note(options))
 
     def _input(self, node: Yaml | None, function: Function) -> Access:
-        return (
-            self.access(node.text(), node, Function(function.make, whole=function.whole))
-            if node
-            else Access("''", "''")
-        )
+        if node is None:
+            return Access("''", "''")
+        return self.access(node.text(), node, Function(function.make, whole=function.whole))
 
     def _option(self, key: str, node: Yaml) -> str:
         value = node.text()
@@ -316,7 +314,7 @@ class Expressions:
         emit = self.emit
         code = f"{memo}[{', '.join(found.code for found in inputs)}]"
         timed = function.time and render is as_json
-        if self.row and not (timed or self._unsure):
+        if self.row and not (timed or self.used.unsure):
             code = self.row.look_up(memo, inputs, function.measured) or code
         if not notes and not timed and not self.traced:
             return code
@@ -325,7 +323,8 @@ class Expressions:
             self._inner = True  # a remark belongs to the rule that reads, once each time it applies
             noted = "NotedText" if render is as_text else "NotedJson"
             with emit.inside(f"if {out}.__class__ is {noted}:"):
-                emit.line(f"m.note({out}, {inputs[0].place})")
+                others = "".join(f", {key}={at.place}" for key, at in zip(function.inputs, inputs[1:], strict=False))
+                emit.line(f"m.note({out}, {inputs[0].place}{others})")
         if timed:
             with emit.inside(f"if {out} > limit:"):
                 emit.line(f"m.future({out}, {inputs[0].place})")
@@ -346,7 +345,7 @@ class Expressions:
 
         self.emit.line(f"{out} = {written(items[0])}")
         for item in items[1:]:
-            with self.emit.inside(f"if not {out}:"), self._perhaps():
+            with self.emit.inside(f"if not {out}:"), self.used.block():
                 self.emit.line(f"{out} = {written(item)}")
         if any(loses(item) for item in items):
             with self.emit.inside(f"if not {out}:"):
@@ -358,7 +357,8 @@ class Expressions:
         """The code, under a name where its function may lose what the field says, which is told then."""
         if not loses(node):
             return code
-        out, place = self.named(code), self.access(node.word("from"), node).place
+        with self.used.looking():
+            out, place = self.named(code), self.access(node.word("from"), node).place
         with self.emit.inside(f"if {out}.__class__ is {noted}:"):
             self.emit.line(f"m.lost({out}, {place})")
         return out
@@ -399,7 +399,7 @@ class Expressions:
             for step in steps:
                 self._enter(step, fields["each"])
             self.emit.line(f"{out}n += 1")
-            with self._perhaps():
+            with self.used.perhaps():
                 made = self.named(self.json(fields["set"], path))
             self.emit.line(f"if {made}: {out}_.append({made})")
             for _ in steps:
@@ -412,7 +412,7 @@ class Expressions:
 
     def _enter(self, step: str, node: Yaml) -> None:
         try:
-            self.session.enter(step, self.emit, self.bit)
+            self.session.enter(step, self.emit, self.used.bit)
         except ValueError as error:
             raise node.slip("each", error) from error
 

@@ -160,6 +160,9 @@ class Session(Protocol):
     def fired(self, bit: int, emit: Emit) -> None:
         """The rule numbered `bit` applies to the present nodes."""
 
+    def taken(self, bit: int) -> list[str]:
+        """Assignments that count what `bit`, a part of a rule, read of the present nodes as used."""
+
     def recurring(self) -> str:
         """Local name of the innermost node where such nodes are many and much alike; "" elsewhere."""
 
@@ -173,7 +176,7 @@ class Session(Protocol):
         repeats: bool = False,
         covers: tuple[int, ...] = (),
     ) -> Access:
-        """One path from the present node, read by rule `bit`."""
+        """One path from the present node, read by rule `bit`; by a negative one it is read without being used."""
 
 
 class Format(Protocol):
@@ -231,6 +234,9 @@ class NodeSession:
 
     def fired(self, bit: int, emit: Emit) -> None:
         pass
+
+    def taken(self, bit: int) -> list[str]:
+        return []
 
     def recurring(self) -> str:
         return ""

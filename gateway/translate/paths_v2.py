@@ -55,6 +55,7 @@ class V2Session:
         self._empty: dict[str, list[object]] = {}
         self._scopes: list[_Scope] = []
         self._levels = 0
+        self._levels_read: dict[int, set[int]] = {}
 
     # ---- loops ----------------------------------------------------------------------------------
     def begin(self, emit: Emit) -> None:
@@ -150,6 +151,11 @@ class V2Session:
         """The rule applies: what it reads of the present segments counts as used."""
         emit.line(f"f{self._scopes[-1].level} |= {1 << bit}")
 
+    def taken(self, bit: int) -> list[str]:
+        """Marks of the segments still open; loops that stood inside the part are marked already."""
+        levels = {scope.level for scope in self._scopes} & self._levels_read.get(bit, set())
+        return [f"f{level} = f{level} | {1 << bit}" for level in sorted(levels)]
+
     def recurring(self) -> str:
         """The fields of an OBX: results of a laboratory are many, and much alike."""
         scope = self._scopes[-1]
@@ -173,12 +179,13 @@ class V2Session:
         parent, segment, number, repeat, component, sub = found.groups()
         position = int(number)
         whole = whole and component is None
-        local, inner = self._local(segment, above=bool(parent))
+        local, inner, level = self._local(segment, above=bool(parent))
         self._widen(segment, position)
         read = covers if whole else (int(component or 1),)
-        self.covers.append(
-            Cover(bit, segment, position, 0 if whole and repeats and not repeat else int(repeat or 1), read)
-        )
+        if bit >= 0:
+            repetition = 0 if whole and repeats and not repeat else int(repeat or 1)
+            self.covers.append(Cover(bit, segment, position, repetition, read))
+            self._levels_read.setdefault(bit, set()).add(level)
         code = f"{local}[{position}]"
         if repeat:
             code = f"{emit.bind(_Repetition(int(repeat)), 'rep')}({code})"
@@ -191,8 +198,8 @@ class V2Session:
     def _widen(self, segment: str, position: int) -> None:
         self.widths[segment] = max(self.widths.get(segment, 0), position + 1)
 
-    def _local(self, segment: str, *, above: bool) -> tuple[str, bool]:
-        """Local name of the nearest such segment, and whether it belongs to the innermost loop."""
+    def _local(self, segment: str, *, above: bool) -> tuple[str, bool, int]:
+        """Local name of the nearest such segment, whether it is of the innermost loop, and its own level."""
         scopes = self._scopes
         if above:
             child = max((n for n, scope in enumerate(scopes) if scope.parented), default=None)
@@ -202,9 +209,9 @@ class V2Session:
         for scope in reversed(scopes):
             inner = scope is self._scopes[-1]
             if scope.kind == "segment" and scope.segment == segment:
-                return scope.group, inner
+                return scope.group, inner, scope.level
             if segment == "NTE" or scope.kind == _kind_of(segment):
-                return scope.bound.setdefault(segment, f"s{scope.level}_{segment}"), inner
+                return scope.bound.setdefault(segment, f"s{scope.level}_{segment}"), inner, scope.level
         text = f"{segment} is not within reach here; walk it with `each: {segment}` or `keep` its value"
         raise Slip(text, f"这里够不到 {segment}：用 each: {segment} 逐段取，或在前面的规则里 keep 它的值。")
 

@@ -14,13 +14,17 @@ _LONGEST_UNIT = 20  # characters; what is longer is no unit
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """A value with a remark: code, Chinese and English sentence (never with the patient's data)."""
+    """A value with a remark: code, Chinese and English sentence (never with the patient's data).
+
+    about: the further input the remark is about, where it is not the text at `from`.
+    """
 
     value: Value
     code: str
     zh: str
     en: str
     severity: Severity = "warning"
+    about: str = ""
 
 
 def unmapped(value: Json, table: str, item: str) -> Noted:
@@ -47,7 +51,7 @@ def unit_told(value: Json, printed: str, code: str) -> Value:
             f"单位“{unit}”的写法未登记，按原样保留。",
             f"The spelling of the unit {unit!r} is unknown; it is kept as printed.",
         )
-        return value if code else Noted(value, "GW-MAP-004", zh, en)
+        return value if code else Noted(value, "GW-MAP-004", zh, en, about="unit")
     zh = f"结果不是数值，FHIR R4 没有写单位的位置，单位“{unit}”没有写入。"
     en = f"The result is no number; R4 has no place for its unit {unit!r}, which is left out."
-    return Noted(value, "GW-MAP-013", zh, en, "information")
+    return Noted(value, "GW-MAP-013", zh, en, "information", about="unit")

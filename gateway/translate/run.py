@@ -117,9 +117,10 @@ class Run:
         """A resource cannot exist without this field."""
         raise MissingField(place)
 
-    def note(self, text: NotedText | NotedJson, place: str) -> None:
-        """A function's remark becomes a finding at its place."""
+    def note(self, text: NotedText | NotedJson, place: str, **others: str) -> None:
+        """A function's remark becomes a finding at its place, or at that of the further input it is about."""
         noted = text.note
+        place = others.get(noted.about) or place
         self.findings.append(Finding(noted.code, noted.severity, place, noted.zh, noted.en))
 
     def lost(self, text: NotedText | NotedJson, place: str) -> None:

@@ -124,3 +124,12 @@ def test_an_allergy_told_by_al1_is_the_one_iam_takes_back() -> None:
     (back,) = resources(message(PID, "IAM|1|DA|PEN^青霉素|||D", kind="ADT^A60"), "AllergyIntolerance")
     assert told["id"] == back["id"]
     assert back["verificationStatus"]["coding"][0]["code"] == "entered-in-error"
+
+
+def test_a_pathology_report_names_its_specimen() -> None:
+    obr, spm = segment("OBR", {2: "S1", 3: "R1", 4: "BL^病理^L", 24: "SP"}), segment("SPM", {2: "P1", 4: "WZ^胃窦组织"})
+    text = message(PID, obr, spm, "OBX|1|TX|IMP^诊断||慢性炎症||||||F")
+    (tissue,) = resources(text, "Specimen")
+    (report,) = resources(text, "DiagnosticReport")
+    assert tissue["type"]["text"] == "胃窦组织"
+    assert report["specimen"] == [{"reference": f"Specimen/{tissue['id']}"}]
