@@ -61,6 +61,7 @@ async def _demo(args: argparse.Namespace, home: Path, begun: float) -> None:
         took = f"{time.monotonic() - begun:.1f}"
         say(f"{took} 秒启动完毕，正在装入演示数据 / started in {took} s, loading")
         facts = _facts(gateway, tokens)
+        (home / "demo.json").touch(0o600)  # the tokens are in it
         (home / "demo.json").write_text(json.dumps(facts, ensure_ascii=False, indent=1), encoding="utf-8")
         await _load(gateway, cases)
         _welcome(facts, home, begun)

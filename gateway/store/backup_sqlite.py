@@ -58,9 +58,12 @@ def restore(path: Path, home: Path, progress: Progress) -> Manifest:
         manifest = archive.manifest
         if manifest.engine != "sqlite":
             raise BrokenArchive(str(path), f"a backup of {manifest.engine}")
+        if sorted(part.name for part in manifest.parts) != sorted(FILES):  # a name may lead out of the home
+            raise BrokenArchive(str(path), "not the files of a home")
         try:
-            for part in archive.manifest.parts:
-                with (home / part.name).open("xb") as out:
+            for part in manifest.parts:
+                (home / part.name).touch(0o600, exist_ok=False)
+                with (home / part.name).open("wb") as out:
                     out.writelines(archive.blocks(part))
             _check(home, manifest)
             _join(home)

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import apsw
@@ -66,6 +67,8 @@ def connect(path: str, *, writer: bool, cache_mb: int = 16) -> apsw.Connection:
     version = tuple(int(part) for part in apsw.sqlite_lib_version().split("."))
     if version < _SAFE:
         raise UnsafeStore("sqlite", f"SQLite {apsw.sqlite_lib_version()} < 3.51.3 (WAL-reset)")
+    if writer:
+        Path(path).touch(0o600)  # records and keys are in it, and what SQLite makes beside it is as private
     connection = apsw.Connection(path)
     connection.set_busy_timeout(10_000)
     connection.execute("PRAGMA journal_mode=WAL")

@@ -142,11 +142,20 @@ async def test_a_changed_or_cut_off_backup_is_refused_and_leaves_nothing(place: 
         for name in old.namelist():
             data = old.read(name)
             new.writestr(name, data.replace(b"message 3", b"message 4") if "json" in name else data[:-1] + b"!")
+    outside = tmp_path / "outside.zip"
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(outside, "w") as new:
+        for name in old.namelist():
+            new.writestr(
+                name.replace("inbox", "../outside"), old.read(name).replace(b'"name":"inbox', b'"name":"../outside')
+            )
     target = place()
-    for bad in (changed, torn, tmp_path / "missing.zip"):
+    for bad in (changed, torn, outside, tmp_path / "missing.zip"):
         assert await asyncio.to_thread(run, "restore", str(bad), *at(target)) == Exit.CONFIG
     assert await asyncio.to_thread(run, "restore", str(path), *at(target)) == Exit.OK
     assert await asyncio.to_thread(run, "restore", str(path), *at(target)) == Exit.CONFIG  # not empty any more
+    assert not [*tmp_path.rglob("outside*.db")]
+    kept = [one for one in tmp_path.rglob("*") if one.is_file() and one.suffix != ".zip"]
+    assert not [one for one in kept if one.stat().st_mode & 0o077], "its owner's alone"
 
 
 async def test_commands_answer_in_json(place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
