@@ -18,7 +18,7 @@ from .pages.render import static_url
 
 DOCS = Path(__file__).parents[1] / "docs"
 _LANGUAGE = "../../mappings/README.md"  # as a page links to it in the source; it stands beside the mappings
-_NAME = re.compile(r"[a-z0-9-]+(/[a-z0-9-]+)?")
+_NAME = re.compile(r"[a-z0-9-]{1,60}(/[a-z0-9-]{1,60})?")
 _TITLE = re.compile(r"^# (.+)$", re.M)
 _SHELL = """<!doctype html>
 <html lang="zh-CN"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -47,8 +47,10 @@ def manual_routes() -> list[Route]:
 
 @cache
 def _page(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise NotFound(f"/docs/{name[:60]}")
     path = shipped("mappings") / "README.md" if name == "mapping" else DOCS / f"{name}.md"
-    if not _NAME.fullmatch(name) or not path.is_file():
+    if not path.is_file():
         raise NotFound(f"/docs/{name[:60]}")
     text = path.read_text(encoding="utf-8").replace(_LANGUAGE, "mapping.md")
     title = _TITLE.search(text)

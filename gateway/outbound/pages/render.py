@@ -17,6 +17,7 @@ HERE = Path(__file__).parent
 STATIC_BASE = "/ui/static"
 _COMMENT = re.compile(rb"/\*.*?\*/", re.S)
 _INDENT = re.compile(rb"\n\s+")
+_FILE = re.compile(r"[a-z]{1,20}\.(css|js|svg)")
 _MEDIA = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 
 
@@ -26,9 +27,9 @@ def static_file(name: str) -> tuple[bytes, str, str]:
 
     Raises FileNotFoundError for a name that is not one of the shipped files.
     """
-    path = HERE / "static" / name
-    if path.parent != HERE / "static" or path.suffix not in _MEDIA:
+    if not _FILE.fullmatch(name):
         raise FileNotFoundError(name)
+    path = HERE / "static" / name
     body = path.read_bytes()
     if path.suffix == ".css":
         body = _INDENT.sub(b"\n", _COMMENT.sub(b"", body)).strip() + b"\n"

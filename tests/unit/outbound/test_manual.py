@@ -9,14 +9,17 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
+from gateway.errors import GatewayError
 from gateway.outbound.manual import DOCS, manual_routes
+from gateway.security.http import handle_gateway_error
 
 PAGES = sorted(path.stem for path in DOCS.glob("*.md"))
 
 
 def got(*paths: str) -> list[httpx.Response]:
     async def asked() -> list[httpx.Response]:
-        door = httpx.ASGITransport(Starlette(routes=manual_routes()))
+        app = Starlette(routes=manual_routes(), exception_handlers={GatewayError: handle_gateway_error})
+        door = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=door, base_url="http://gateway", follow_redirects=True) as client:
             return [await client.get(path) for path in paths]
 
@@ -35,3 +38,8 @@ def test_a_vendor_reads_the_mapping_language_beside_a_running_gateway() -> None:
     vendors, language = got("/docs/vendors", "/docs/mapping")
     assert 'href="mapping.md"' in vendors.text
     assert "<h1>The mapping language</h1>" in language.text
+
+
+def test_an_address_of_no_page_is_not_found_whatever_it_holds() -> None:
+    names = ("none", "..%2Fcli", "%00", "a" * 3000, "decisions")
+    assert [found.status_code for found in got(*(f"/docs/{name}" for name in names))] == [404] * len(names)

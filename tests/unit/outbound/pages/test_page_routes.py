@@ -286,7 +286,8 @@ async def test_static_files_are_kept_for_good_and_only_under_their_own_hash(ward
     for path in found:
         answer = await ward.client.get(path)
         assert answer.status_code == 200 and "immutable" in answer.headers["cache-control"]
-    assert (await ward.client.get("/ui/static/app.000000000000.css")).status_code == 404
+    for other in ("app.000000000000.css", "%00.1.css", f"{'a' * 300}.1.css"):
+        assert (await ward.client.get(f"/ui/static/{other}")).status_code == 404, other
 
 
 async def test_a_huge_form_is_refused_before_it_is_read_whole(ward: Ward) -> None:
