@@ -120,10 +120,10 @@ def allow(who: AccessContext, door: Door) -> AccessContext:
 def _members(found: Credential, directory: Directory) -> frozenset[str] | None:
     if found.members is not None:
         return found.members
-    if not found.member:
+    if not found.member and not found.alliance:
         return None
-    inside = [directory.within(key) for key in directory.alliances_of(found.member)]
-    own = frozenset({found.member}).union(*inside)
+    keys = [found.alliance] if found.alliance else directory.alliances_of(found.member)
+    own = frozenset({found.member} - {""}).union(*map(directory.within, keys))
     # The whole directory needs no filter: rows without member (made by the gateway itself) stay visible too.
     return None if own >= frozenset(directory.members) else own
 

@@ -11,7 +11,7 @@ from gateway.errors import BadParameter, ConfigError, Forbidden, NotSignedIn
 from gateway.model.context import Role
 from gateway.model.directory import Alliance, Directory, Member
 from gateway.security.access import Access, request_id_of
-from gateway.security.scopes import Door
+from gateway.security.scopes import Door, standing
 from gateway.security.sessions import LOCK_AFTER
 from gateway.security.signin import hash_password, set_cookie
 from gateway.security.tokens import (
@@ -86,8 +86,17 @@ def test_a_doctor_reads_the_alliances_of_his_member_and_nobody_elses() -> None:
     assert who.alliance == "city"
 
 
-def test_a_platform_reads_every_member() -> None:
-    assert an_access(Time()).of("GET", bearer("p" * 40), "").members is None
+def test_a_platform_reads_every_member_and_not_the_audit() -> None:
+    who = an_access(Time()).of("GET", bearer("p" * 40), "")
+    assert who.members is None and who.may_read("Observation") and not who.may_read("AuditEvent")
+
+
+def test_an_account_of_an_alliance_reads_that_alliance_alone() -> None:
+    reach = [
+        standing(Credential("x", "x", role, member, alliance), DIRECTORY).members
+        for role, member, alliance in ((Role.PLATFORM, "", "county"), (Role.DOCTOR, "city", "county"))
+    ]
+    assert reach == [{"county", "township"}, {"city", "county", "township"}]
 
 
 def test_a_doctor_reads_clinical_types_but_not_the_audit_and_writes_nothing() -> None:
