@@ -12,9 +12,10 @@ from types import MappingProxyType
 
 from ..errors import BadParameter, NotFound
 from ..model.query import Filter
-from ..model.resource import Json, dumps
+from ..model.resource import Json, dumps, loads
 from ..model.rest import Answer, Call, Seen, etag, http_date
 from ..security.audit import KINDS, events
+from ..security.seal import Seal
 from ..store.base import AuditQuery, AuditRow
 from ..store.index_dates import date_range
 from .fhir_answers import bundle, outcome_entry
@@ -77,7 +78,7 @@ async def search(parts: FhirParts, call: Call, on: On) -> Answer:
         raise BadParameter(
             "AuditEvent", "newest first, no _include, no _total", detail_zh="审计按时间倒序，不支持包含与总数。"
         )
-    wanted = replace(_audit_query(parsed), limit=parsed.query.count + 1, before=_before(parts, parsed))
+    wanted = replace(_audit_query(parsed), limit=parsed.query.count + 1, before=_before(parts, call, parsed))
     rows = await parts.store.audits(wanted)
     shown = rows[: parsed.query.count]
     found = [event for row_id, row in shown for event in events(row_id, row) if _about(event, wanted.patient)]
@@ -108,17 +109,24 @@ def _links(parts: FhirParts, call: Call, parsed: Parsed, last: str) -> list[tupl
     applied = tuple(one for one in parsed.applied if one[0] != "_page")
     links = [("self", f"{place}?{query_text(parsed.applied)}" if parsed.applied else place)]
     if last:
-        links.append(("next", f"{place}?{query_text((*applied, ('_page', parts.seal().close(last.encode()))))}"))
+        page = _seal(parts).close(dumps([call.who.user, last]))
+        links.append(("next", f"{place}?{query_text((*applied, ('_page', page)))}"))
     return links
 
 
-def _before(parts: FhirParts, parsed: Parsed) -> str:
+def _before(parts: FhirParts, call: Call, parsed: Parsed) -> str:
+    """The row a page goes on below. Raises BadParameter for a link of another kind or of another user."""
     if not parsed.page:
         return ""
-    clear = parts.seal().open(parsed.page)
-    if clear is None:
-        raise BadParameter("_page", "not a link of this server", detail_zh="不是本服务器的翻页链接。")
-    return clear.decode()
+    clear = _seal(parts).open(parsed.page)
+    user, before = loads(clear) if clear else ("", "")
+    if user != call.who.user:
+        raise BadParameter("_page", "not a link of this server to you", detail_zh="不是本服务器给您的翻页链接。")
+    return str(before)
+
+
+def _seal(parts: FhirParts) -> Seal:
+    return Seal(parts.store.store_key, "fhir-audit-pages")
 
 
 def _audit_query(parsed: Parsed) -> AuditQuery:

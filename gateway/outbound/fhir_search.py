@@ -105,7 +105,7 @@ def _understood(parts: FhirParts, call: Call, on: On) -> _Asked:
     if asked is not None and asked.known is known:
         return asked
     asked = msgspec.structs.replace(_newly_understood(parts, call, on, text), known=known)
-    if on.type and not asked.cursor and len(text) < _LONGEST:
+    if on.type and asked.text == text and len(text) < _LONGEST:  # a sealed link is its owner's, each time
         if len(_understood_before) >= _REMEMBERED:
             _understood_before.clear()
         _understood_before[key] = asked

@@ -130,7 +130,9 @@ def test_impossible_values_are_refused(query: str) -> None:
         understood("Patient", query)
 
 
-@pytest.mark.parametrize("query", ["&".join(["gender=male"] * 21), "_id=" + ",".join("a" * 101)])
+@pytest.mark.parametrize(
+    "query", ["&".join(["gender=male"] * 21), "_id=" + ",".join("a" * 101), "name=" + "x" * 70_000]
+)
 def test_too_many_parameters_or_values_are_too_costly(query: str) -> None:
     with pytest.raises(TooCostly):
         understood("Patient", query)

@@ -257,6 +257,10 @@ async def test_audit_filters_and_pages(site: Site) -> None:
         seen += [one["resource"]["id"] for one in bundle.get("entry", ())]
         path = link(bundle, "next").removeprefix("http://gateway/fhir/")
     assert len(seen) == len(set(seen)) == 5
+    following = link((await site.get("AuditEvent?_count=2", role="admin")).json(), "next").partition("?")[2]
+    assert (await site.get(f"AuditEvent?{following}", role="m1")).status_code == 400, "another user's link"
+    assert (await site.get(f"Patient?{following.partition('&')[2]}", role="admin")).status_code == 400
+    assert (await site.get("AuditEvent", role="platform")).status_code == 403
     assert (await site.get("AuditEvent?altid=x", role="admin")).status_code == 400
     assert (await site.get("AuditEvent?date=ge2026-03-20&_sort=-date", role="admin")).status_code == 200
     assert "entry" not in (await site.get("AuditEvent?date=lt2026-03-20", role="admin")).json()

@@ -80,7 +80,9 @@ async def test_a_search_by_post_keeps_the_card_out_of_every_link(site: Site) -> 
         answer = await http.post("/fhir/Patient/_search", data={"identifier": f"{CARD_SYSTEM}|{LI}"})
     bundle = answer.json()
     assert matches(bundle) == ["Patient/p1"] and all(LI not in one["url"] for one in bundle["link"])
-    assert matches(await found(site, link(bundle, "self").removeprefix("http://gateway/fhir/"))) == ["Patient/p1"]
+    again = link(bundle, "self").removeprefix("http://gateway/fhir/")
+    assert matches(await found(site, again)) == ["Patient/p1"]
+    assert (await site.get(again, role="doctor")).status_code == 400, "the link stays its owner's"
     async with site.as_("platform") as http:
         wrong = await http.post("/fhir/Patient/_search", content=b"{}", headers={"Content-Type": "application/json"})
     assert wrong.status_code == 415
