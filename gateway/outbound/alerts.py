@@ -22,7 +22,7 @@ from .labs import LabGrid, Reading, Row, grid
 from .medication import Medicine, drug_name, medications
 from .record import Record, member_name, member_of
 
-__all__ = ["Alert", "DrugClasses", "alerts", "to_detected_issues"]
+__all__ = ["Alert", "DrugClasses", "alerts", "critical_alerts", "to_detected_issues"]
 
 Kind = Literal["critical-value", "allergy-conflict", "duplicate-medication", "repeated-examination"]
 Severity = Literal["high", "moderate", "low"]
@@ -83,8 +83,7 @@ def alerts(
     labs = labs or grid(record, directory, at=at)
     current = medications(record, directory, at=at).current
     found = [
-        *_critical(labs, directory, at),
-        *_critical_elsewhere(record, labs, directory, at),
+        *critical_alerts(record, directory, labs, at=at),
         *_conflicts(record, directory, current, classes),
         *_duplicates(current),
         *_repeats(record, directory, sheet, at),
@@ -95,6 +94,12 @@ def alerts(
 
 
 # ---- critical values ----------------------------------------------------------------------------
+def critical_alerts(record: Record, directory: Directory, labs: LabGrid, *, at: datetime) -> Iterator[Alert]:
+    """Critical results that stand, of the laboratory's grid and of examinations and cultures."""
+    yield from _critical(labs, directory, at)
+    yield from _critical_elsewhere(record, labs, directory, at)
+
+
 def _critical(labs: LabGrid, directory: Directory, at: datetime) -> Iterator[Alert]:
     for row in labs.rows:
         # Only the newest answer of an analyte speaks: a later normal one answers the critical one before it.

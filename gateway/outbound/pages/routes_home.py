@@ -20,19 +20,17 @@ from ...model import systems
 from ...model.context import AccessContext
 from ...model.query import Filter, Query
 from ...model.resource import Json, loads, reference_id
-from ...model.times import instant_text
 from ...security.access import request_id_of
 from ...security.audit import SIGN_IN, SIGN_OUT, anonymous_row, audit_row
 from ...security.scopes import REACH, Door, allow
 from ...security.signin import clear_cookie, cookie_value, set_cookie
 from ...store.base import AuditQuery
 from . import moments
+from .criticals import standing_criticals
 from .guard import Endpoint, Visit, error_page, html, read_form, redirect
 from .parts import Frame, PageParts
 from .render import render
 from .views_home import (
-    CRITICAL,
-    WITHDRAWN,
     Recent,
     Results,
     Todo,
@@ -46,8 +44,6 @@ from .views_sources import freshness_rows
 _SEARCH_LIFE = timedelta(minutes=15)
 _RECENT = 8
 _RECENT_ROWS = 200
-_CRITICAL_FOR = timedelta(days=3)
-_CRITICAL_ROWS = 200
 _REVIEWS = 20
 
 
@@ -114,7 +110,7 @@ async def _start(
         problem=problem,
         recent=recent,
         todo=todo,
-        todo_about="近 3 天危急值 · 待复核身份",
+        todo_about="近 3 天到达的危急值 · 待复核身份",
         freshness=freshness_rows(
             visit.parts.directory,
             visit.who.alliance,
@@ -140,9 +136,9 @@ async def _patients(visit: Visit, ids: Iterable[str]) -> dict[str, Json]:
 
 
 async def _todo(visit: Visit) -> list[Todo]:
-    """Critical values of the last days that still stand, then identity reviews nobody has decided."""
+    """Critical results of the last days that still stand, then identity reviews nobody has decided."""
     now = visit.parts.clock()
-    observations = await _critical_observations(visit, now)
+    observations = await standing_criticals(visit.parts.store, visit.who, visit.parts.directory, now)
     tasks = await _open_reviews(visit)
     about = [reference_id(o.get("subject"), "Patient") for o in observations]
     about += [reference_id(t.get("for"), "Patient") for t in tasks]
@@ -154,18 +150,6 @@ async def _todo(visit: Visit) -> list[Todo]:
     ]
     reviews = zip(tasks, about[len(observations) :], strict=True)
     return todo + [review_todo(task, patients[id_], now) for task, id_ in reviews if id_ in patients]
-
-
-async def _critical_observations(visit: Visit, now: datetime) -> list[Json]:
-    since = instant_text(now - _CRITICAL_FOR)
-    filters = (
-        Filter("interpretation", "token", CRITICAL),
-        Filter("status", "token", WITHDRAWN, "not"),
-        Filter("category", "token", ("laboratory",)),
-        Filter("_lastUpdated", "date", ("ge" + since,)),
-    )
-    page = await visit.parts.store.search(Query("Observation", filters, count=_CRITICAL_ROWS), visit.who)
-    return [loads(row.body) for row in page.matches]
 
 
 async def _open_reviews(visit: Visit) -> list[Json]:

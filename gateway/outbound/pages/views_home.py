@@ -185,12 +185,6 @@ def _recent(patient: Json, at: datetime, now: datetime) -> Recent:
     )
 
 
-CRITICAL = ("HH", "LL", "AA")
-"""Interpretations of a critical result."""
-WITHDRAWN = ("entered-in-error", "cancelled")
-"""Status of a result that no longer stands."""
-
-
 def critical_todo(observation: Json, patient: Json, directory: Directory, now: datetime) -> Todo:
     """`赵丽 · 血小板 18 ↓↓LL`, with who was told."""
     notice = _notice(observation)

@@ -176,6 +176,26 @@ async def test_a_critical_value_waits_on_the_start_page(ward: Ward) -> None:
     assert re.search(r"危急值 ?赵丽 · 血小板 18", text) and "已告知周医生" in text
 
 
+async def test_only_critical_results_that_stand_wait_on_the_start_page(ward: Ward) -> None:
+    def potassium(id: str, value: str, at: str, flag: str = "") -> Json:
+        times = {"collected": f"{at}:00+08:00", "issued": f"{at}:00+08:00"}
+        return an_observation(id, "钾", value, "mmol/L", loinc="2823-3", ucum="mmol/L", flag=flag, **times)
+
+    low = potassium("k", "2.3", "2026-03-19T08:00", "LL")
+    await ward.put(a_patient(name="郑复查"), low, potassium("again", "4.1", "2026-03-20T08:00"), patient="answered")
+    await ward.put(a_patient(name="郑长寿"), potassium("k", "6.9", "2017-02-15T08:00", "HH"), patient="history")
+    imaging = [{"coding": [{"code": "imaging"}]}]
+    ejected = an_observation(
+        "ef", "左室射血分数", "18", "%", flag="LL", category=imaging, effectiveDateTime="2026-03-19"
+    )
+    untimed = an_observation("pao2", "氧分压", "31", "mmHg", flag="LL")
+    del untimed["effectiveDateTime"], untimed["issued"]
+    await ward.put(a_patient(name="郑影"), ejected, untimed, patient="echo")
+    text = words((await ward.get("/ui/")).text)
+    assert "左室射血分数 18 %" in text and "氧分压 31 mmHg" in text and "血小板 18" in text
+    assert "郑复查" not in text and "郑长寿" not in text
+
+
 async def test_a_merged_resident_leads_to_the_survivor_with_a_note(ward: Ward) -> None:
     link = [{"type": "replaced-by", "other": {"reference": "Patient/wu"}}]
     await ward.put(a_patient("old", active=False, link=link), patient="old")
@@ -319,7 +339,7 @@ async def test_an_open_identity_review_is_seen_on_the_start_page_in_hits_and_on_
     assert "身份待复核：证件与出生日期不符" in words((await ward.get("/ui/p/child")).text)
     done = {**task, "status": "completed"}
     await ward.put(done, patient="child")
-    assert "待复核" not in words((await ward.get("/ui/")).text).replace("近 3 天危急值 · 待复核身份", "").replace(
+    assert "待复核" not in words((await ward.get("/ui/")).text).replace("近 3 天到达的危急值 · 待复核身份", "").replace(
         "没有待复核的身份", ""
     )
 
