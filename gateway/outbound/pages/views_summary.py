@@ -74,7 +74,7 @@ class Correction:
 
 @dataclass(frozen=True, slots=True)
 class AbnormalRow:
-    """One analyte whose newest result is flagged."""
+    """One analyte whose newest result is flagged. status: 初步 while nobody has checked it."""
 
     name: str
     short: str
@@ -82,6 +82,7 @@ class AbnormalRow:
     unit: str
     converted: str
     flag: Flag
+    status: str
     band: Band
     spark: Spark | None
     member: str
@@ -195,7 +196,7 @@ def _critical(opened: Opened, derived: Derived, alert: Alert, row: Row, reading:
     decision = item_decision(derived, reading)
     made = reading.times.issued or reading.times.collected or alert.identified_at
     return Critical(
-        item=" ".join(filter(None, (row.name, row.short))),
+        item=" ".join(filter(None, (row.name, row.short))) + "（初步）" * reading.preliminary,
         value=reading.value,
         unit=reading.unit,
         flag=flag_of(reading.flag),
@@ -304,8 +305,9 @@ def _abnormal(opened: Opened, derived: Derived) -> list[AbnormalRow]:
     """Analytes whose newest result within a year is flagged: critical first, then the newest."""
     found: list[tuple[bool, datetime, AbnormalRow]] = []
     for row in derived.labs.rows:
-        reading = row.newest
-        if reading is None or flag_of(reading.flag) == Flag():
+        # A preliminary normal result takes back no abnormal one that was checked.
+        reading = next((r for r in (row.newest, row.standing) if r and flag_of(r.flag) != Flag()), None)
+        if reading is None:
             continue
         at = reading.at or opened.at
         if opened.at - at <= _YEAR:
@@ -322,6 +324,7 @@ def _abnormal_row(opened: Opened, row: Row, reading: Reading, at: datetime) -> A
         unit=reading.unit,
         converted=reading.shown.text if reading.shown else "",
         flag=flag_of(reading.flag),
+        status=reading.status_zh if reading.preliminary else "",
         band=reading.band,
         spark=spark(row.points, row.label),
         member=opened.member_name(reading.member),

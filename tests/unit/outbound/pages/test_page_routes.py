@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
+from gateway.model.resource import Json
 from gateway.model.systems import RECORD_TAG, REVIEW
 from tests.builders import a_medication, a_patient, a_report, an_allergy, an_observation
 from tests.unit.outbound.pages.conftest import TOKENS, Ward

@@ -15,7 +15,7 @@ from gateway.outbound.pages.render import static_file
 from gateway.outbound.pages.views_imaging import imaging_page
 from gateway.outbound.pages.views_medication import medication_page
 from gateway.outbound.pages.views_summary import Summary, summary
-from tests.builders import M1, M2, NOW, a_medication, a_patient, an_allergy
+from tests.builders import M1, M2, NOW, a_medication, a_patient, an_allergy, an_observation
 from tests.unit.outbound.pages import residents
 from tests.unit.outbound.pages.residents import DOCTOR, derived_of, opened_of, page
 
@@ -190,3 +190,16 @@ def test_a_diagnosis_that_is_over_or_not_yet_sure_says_so() -> None:
         ("肺癌（未确诊）", "03-01"),
         ("肺结核（已缓解或治愈）", "2010-01-01"),
     ]
+
+
+def test_a_preliminary_normal_result_takes_no_abnormal_one_off_the_summary() -> None:
+    checked = an_observation("a", "肌酐", "97", loinc="14682-9", ucum="umol/L", flag="H")
+    early = {"status": "preliminary", "collected": "2026-03-19T08:00:00+08:00"}
+    normal = an_observation("b", "肌酐", "79", loinc="14682-9", ucum="umol/L", **early)
+    glucose = an_observation("c", "葡萄糖", "9.9", "mmol/L", loinc="14749-6", ucum="mmol/L", flag="H", **early)
+    opened, view = the_summary([a_patient(), checked, normal, glucose])
+    assert [(row.name, row.value, row.status) for row in view.abnormal] == [
+        ("葡萄糖", "9.9", "初步"),
+        ("肌酐", "97", ""),
+    ]
+    assert "初步" in words(page("summary.html", opened, view=view))
