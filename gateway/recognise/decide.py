@@ -103,12 +103,18 @@ def _examination(
     if item is not None and shows_other_part(item, studies):
         notes.append((Verdict.JUDGE, reasons.BODY_PART))
     if not studies:
-        notes.append((Verdict.JUDGE, reasons.NO_IMAGES.because("只有报告，影像来源未接入")))
+        notes.append((Verdict.JUDGE, reasons.NO_IMAGES.because(_only_a_report(case))))
     elif not images_answer:
         notes.append((Verdict.JUDGE, reasons.NO_IMAGES.because("影像暂时打不开")))
     else:
         notes.append((Verdict.YES_IMAGES, reasons.VIEW_IMAGES))
     return _judged(case, item, None, name_of(case.report), notes)
+
+
+def _only_a_report(case: _Case) -> str:
+    producer = case.directory.members.get(case.producer)
+    connected = producer is not None and "images" in producer.provides
+    return "只有报告，没有送来影像" if connected else "只有报告，影像来源未接入"
 
 
 def _of_states(case: _Case, item: RuleItem | None, observation: Json | None) -> list[Note]:

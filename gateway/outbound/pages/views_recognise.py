@@ -87,11 +87,12 @@ class Other:
 
 @dataclass(frozen=True, slots=True)
 class RecognisePage:
-    """chosen None: the resident has no report."""
+    """chosen None: the resident has no report. others: the newest of `count` reports."""
 
     rules: str
     chosen: Chosen | None
     others: tuple[Other, ...]
+    count: int
     reasons: tuple[Reason, ...]
     empty: Absent
 
@@ -99,12 +100,14 @@ class RecognisePage:
 def recognise_page(opened: Opened, derived: Derived, rules: str, report_id: str = "") -> RecognisePage:
     """report_id: the report to show in full; else the newest one with several items, else the newest."""
     decisions = [(report, derived.decision(report)) for report in derived.reports[:_MOST]]
-    chosen = next((pair for pair in decisions if pair[0]["id"] == report_id), None)
+    asked = (report for report in derived.reports if report["id"] == report_id)
+    chosen = next(((report, derived.decision(report)) for report in asked), None)
     chosen = chosen or next((pair for pair in decisions if pair[1].total > 1), None) or next(iter(decisions), None)
     return RecognisePage(
         rules=rules,
         chosen=_chosen(opened, derived, *chosen) if chosen else None,
         others=tuple(_other(opened, derived, r, d, chosen is not None and r is chosen[0]) for r, d in decisions),
+        count=len(derived.reports),
         reasons=FOR_REPEATING,
         empty=nothing(opened.withheld, LAB, "互认", "没有可供判定的报告。"),
     )

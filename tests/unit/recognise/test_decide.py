@@ -324,7 +324,12 @@ def test_the_conclusion_gets_no_verdict_of_its_own() -> None:
 
 
 def test_a_report_without_images_is_left_to_the_doctor() -> None:
-    found = decided(plain_ct(member=M3), [], [], producer=M3)
+    found = decided(plain_ct(), [], [])
+    assert (found.verdict, found.reasons[0].text) == (Verdict.JUDGE, "无影像（只有报告，没有送来影像）")
+    whole = the_directory()
+    members = {**whole.members, M3: replace(whole.members[M3], provides=frozenset({"imaging"}))}
+    without = Directory(members, whole.sources, whole.alliances)
+    found = decided(plain_ct(member=M3), [], [], producer=M3, directory=without)
     assert (found.verdict, found.reasons[0].text) == (Verdict.JUDGE, "无影像（只有报告，影像来源未接入）")
 
 

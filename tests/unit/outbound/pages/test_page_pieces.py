@@ -239,6 +239,17 @@ def test_exceptions_come_first_with_until_when_and_why() -> None:
     assert [(e.names, e.because) for e in view.chosen.exceptions] == [("钾", "已过时效（03-15 10:00）")]
 
 
+def test_a_long_list_of_reports_says_that_it_is_cut_and_still_opens_an_old_one() -> None:
+    reports = [
+        a_report(f"r{n}", "胸部CT平扫", category="CT", issued=f"2025-01-01T00:{n // 60:02}:{n % 60:02}Z")
+        for n in range(101)
+    ]
+    opened = opened_of([a_patient(), *reports])
+    view = recognise_page(opened, derived_of(opened), "本地区 2026 版", "r0")
+    assert view.chosen is not None and view.chosen.id == "r0"
+    assert "101 份，只列最新 100 份" in words(page("recognise.html", opened, "recognise", view=view))
+
+
 def test_the_text_for_the_record_is_ready_without_script() -> None:
     opened = opened_of(a_chemistry())
     html = page(
