@@ -39,7 +39,7 @@ from ..store.bodies import prepare
 from ..validate.structure import decode
 from .bounds import bounded
 from .fhir_body import checked, head_of, kept_labels, plain, put_of, with_meta
-from .fhir_draft import Ready
+from .fhir_draft import Ready, alone, at_home
 from .fhir_labels import relabelled
 from .fhirpath_patch import patched_by_path
 from .json_patch import patched
@@ -192,7 +192,8 @@ class Planner:
         raise NotSupported(aim.name)
 
     def _sent(self, call: Call, aim: Aim) -> Content:
-        return Sole(self.parts.preparer, call.who.member, call.body, checked(call, aim.type).id)
+        id_ = checked(call, aim.type).id
+        return Sole(self.parts.preparer, call.who.member, alone(aim.type, call.body, call.base), id_)
 
     async def _matching(self, call: Call, type_: str, criteria: str) -> tuple[Resource | None, Condition]:
         """The one resource the criteria name, or none. Raises PreconditionFailed when there are several."""
@@ -313,7 +314,7 @@ class Planner:
         bounded(body, old.type)
         if not isinstance(value, dict) or (head_of(body).resourceType, head_of(body).id) != (old.type, old.id):
             raise PatchFailed(f"{old.type}.id", "type and id stay as they are", detail_zh="类型与 id 不可改变。")
-        after = Sole(self.parts.preparer, call.who.member, body, old.id)
+        after = Sole(self.parts.preparer, call.who.member, at_home(body, call.base), old.id)
         return replace(await self._rewritten(call.who, old, after, "patch"), conditions=conditions)
 
     async def _target(self, call: Call, aim: Aim) -> tuple[Resource, tuple[Condition, ...]]:

@@ -22,6 +22,8 @@ from .bounds import bounded
 from .fhir_body import head_of, said
 
 _ADDRESS = re.compile(rb'"(reference|url|uri|value(?:Uri|Url|Uuid|Oid|Canonical))"\s*:\s*"([^"\\]{1,2048})"')
+_REFERENCE = re.compile(rb'("reference"\s*:\s*")([^"\\]{1,2048})')
+_TEMPORARY = (b"urn:uuid:", b"urn:oid:")
 _OF_A_SERVER = re.compile(r"(https?://.+/)([A-Z][A-Za-z]+)/[A-Za-z0-9\-.]{1,64}(?:/_history/[A-Za-z0-9\-.]{1,64})?")
 Places = Mapping[str, str]
 """What stands for an address of the Bundle or a conditional reference: `Type/id` by the text in the body."""
@@ -73,7 +75,7 @@ class Entry(Struct, frozen=True, array_like=True, gc=False):
 class Wanted(Struct, frozen=True, array_like=True, gc=False):
     """A resource at [start, end) of some bytes, to be made ready as a member's own under a type and an id.
 
-    root: what its relative references begin with in its Bundle (`root_of`).
+    base: this server's address. root: what its relative references begin with in its Bundle (`root_of`).
     """
 
     start: int
@@ -81,6 +83,7 @@ class Wanted(Struct, frozen=True, array_like=True, gc=False):
     member: str
     type: str
     id: str
+    base: str = ""
     root: str = ""
 
 
@@ -131,7 +134,10 @@ def read_entry(whole: bytes, start: int) -> Entry:
     if not resource:
         return Entry(begin, end, entry.fullUrl, entry.request)
     head = head_of(resource)
-    asked = tuple(conditional(resource)) if b"?" in resource else ()
+    try:
+        asked = tuple(conditional(resource)) if b"?" in resource else ()
+    except JSON_FAULTS as fault:
+        raise unparseable(whole, fault) from None
     return Entry(begin, end, entry.fullUrl, entry.request, head.resourceType, head.id, asked)
 
 
@@ -139,7 +145,7 @@ def ready(body: bytes | bytearray, wanted: Iterable[Wanted], places: Places) -> 
     """Each resource wanted, None where there is a fault (`made_ready` tells which)."""
     for one in wanted:
         try:
-            sent = resolved(bytes(body[one.start : one.end]), places, one.root)
+            sent = resolved(one.type, bytes(body[one.start : one.end]), places, one.base, one.root)
             yield made_ready(one.member, one.type, one.id, sent)
         except Exception:  # whatever it is, whoever asked does it again and meets it
             yield None
@@ -147,10 +153,8 @@ def ready(body: bytes | bytearray, wanted: Iterable[Wanted], places: Places) -> 
 
 def conditional(body: bytes) -> Iterator[str]:
     """The conditional references of a body (`Patient?identifier=…`), each once."""
-    found = (match[2].decode() for match in _ADDRESS.finditer(body) if match[1] == b"reference")
-    for one in dict.fromkeys(found):
-        if "?" in one and one.partition("?")[0] in resource_types():
-            yield one
+    found = dict.fromkeys(match[2] for match in _REFERENCE.finditer(body))
+    return (one.decode() for one in found if _is_conditional(one))
 
 
 def root_of(full_url: str) -> str:
@@ -162,32 +166,64 @@ def root_of(full_url: str) -> str:
     return found[1] if found and found[2] in resource_types() else ""
 
 
-def resolved(body: bytes, places: Places, root: str = "") -> bytes:
+def resolved(type_: str, body: bytes, places: Places, base: str = "", root: str = "") -> bytes:
     """A body with addresses replaced by what they stand for. Raises BadReference for a temporary one nobody knows.
 
-    root: before its relative references.
+    base: this server's address. root: before relative references of the body. A Bundle that is kept has addresses of
+    its own.
     """
-    if not places and b"urn:" not in body:
+    if type_ == "Bundle":
         return body
+    if not places and b"urn:" not in body:
+        return at_home(body, base)
 
     def swap(match: re.Match[bytes]) -> bytes:
-        address = match[2].decode()
+        address = match[2].decode(errors="replace")
         place = places.get(root + address) if root and match[1] == b"reference" else None
         place = place or places.get(address)
         if place is not None:
             return b'"' + match[1] + b'":"' + place.encode() + b'"'
-        if match[1] == b"reference" and address.startswith(("urn:uuid:", "urn:oid:")):
+        if match[1] == b"reference" and match[2].startswith(_TEMPORARY):
             raise BadReference("resource", address[:64])
         return match[0]
 
-    return _ADDRESS.sub(swap, body)
+    return at_home(_ADDRESS.sub(swap, body), base)
+
+
+def at_home(body: bytes, base: str) -> bytes:
+    """A body whose references to this very server are relative ones: by those it is found and filed."""
+    own = base.encode() + b"/"
+    if not base or own not in body:
+        return body
+    return _REFERENCE.sub(lambda match: match[1] + match[2].removeprefix(own), body)
+
+
+def alone(type_: str, body: bytes, base: str) -> bytes:
+    """A body that comes by itself. Raises BadReference for what only a transaction gives a meaning: filed under
+    nobody, it would be lost.
+    """
+    if type_ == "Bundle":
+        return body
+    for match in _REFERENCE.finditer(body):
+        if match[2].startswith(_TEMPORARY) or _is_conditional(match[2]):
+            address = match[2][:64].decode(errors="replace")
+            detail_zh = f"{address} 只能用在事务（transaction）里。"
+            raise BadReference(type_, f"{address} has a meaning in a transaction only", detail_zh=detail_zh)
+    return at_home(body, base)
+
+
+def _is_conditional(address: bytes) -> bool:
+    return b"?" in address and address.partition(b"?")[0].decode(errors="replace") in resource_types()
 
 
 def made_ready(member: str, type_: str, id_: str, body: bytes) -> Ready:
     """A body as its writer's own. Raises TooLarge, Unparseable, BadParameter, Invalid, ActiveNarrative."""
     bounded(body, type_)
     said(type_, head_of(body).resourceType)
-    patient = subject_of(type_, id_, body)
+    try:
+        patient = subject_of(type_, id_, body)
+    except JSON_FAULTS as fault:
+        raise unparseable(body, fault) from None
     src = src_of(member, patient) if patient else 0
     put = prepare(type_, id_, body, patient=patient, src=src, member=member)
     return Ready(patient, pack_put(put, shipped_codec()))

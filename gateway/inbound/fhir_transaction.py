@@ -132,8 +132,9 @@ class _Part:
 
     def body(self) -> bytes:
         """The resource with its addresses replaced. Raises BadReference."""
-        body = self._step.within(self._attempt.prepared.body).body
-        return resolved(body, self._attempt.places, root_of(self._step.entry.full_url))
+        call = self._step.within(self._attempt.prepared.body)
+        root = root_of(self._step.entry.full_url)
+        return resolved(self._step.target.type, call.body, self._attempt.places, call.base, root)
 
     async def ready(self, type_: str, id_: str) -> Ready:
         """What was prepared; where that failed it is made here, to hear why."""
@@ -195,9 +196,10 @@ class _Attempt:
             if step.target.name in ("create", "update") and step.target.type != "Patient":
                 with _Naming(step):
                     id_ = (await self._place_of(step)).partition("/")[2]
-                who, entry = step.call.who, step.entry
-                root = root_of(entry.full_url)
-                wanted.append(Wanted(entry.start, entry.end, who.member, step.target.type, id_, root))
+                call, entry, root = step.call, step.entry, root_of(step.entry.full_url)
+                wanted.append(
+                    Wanted(entry.start, entry.end, call.who.member, step.target.type, id_, call.base, root)
+                )  # fmt: skip
                 numbers.append(step.number)
                 await self._pace()
         made = await self.prepared.of(wanted, self.places)
@@ -261,6 +263,7 @@ class _Attempt:
         Raises BadParameter when both have ids: merging them is a steward's act, or the card's of one at a time.
         """
         claimed = [value for _, system, value in change.resolution.unclaimed if system == systems.ID_CARD]
+        claimed += [change.place] if change.known and _new_by_name(step, change) else []
         first = next((self._cards[value] for value in claimed if value in self._cards), "")
         for value in claimed:
             self._cards.setdefault(value, change.place)

@@ -136,7 +136,10 @@ async def test_in_one_transaction_what_names_that_id_is_filed_with_the_person(do
     assert await about(door, "o") == f"Patient/{known}"
 
 
-async def test_two_chosen_ids_of_one_new_card_are_refused_in_one_transaction(door: Site) -> None:
+@pytest.mark.parametrize("known", [False, True])
+async def test_two_chosen_ids_of_one_card_are_refused_in_one_transaction(door: Site, known: bool) -> None:
+    if known:
+        await door.post("Patient", without_id(a_carded_patient()), role="m2")
     both = [entry("PUT", f"Patient/{one}", a_carded_patient() | {"id": one}) for one in ("a", "b")]
     answer = await door.post("", transaction(*both), role="m1")
     assert answer.status_code == 400 and "Bundle.entry[1]" in answer.text

@@ -314,32 +314,6 @@ async def test_a_transaction_links_its_entries_by_their_temporary_addresses(site
     assert matches(body["entry"][2]["resource"]) == [patient]
 
 
-async def test_a_relative_reference_means_the_entry_of_the_same_server(site: Site) -> None:
-    his, hers = "http://his/fhir", "http://hers/fhir"
-    bundle = a_bundle(
-        "transaction",
-        *(
-            an_entry(
-                "POST", "Organization", {"resourceType": "Organization", "name": one}, fullUrl=f"{one}/Organization/5"
-            )
-            for one in (his, hers)
-        ),
-        *(
-            an_entry(
-                "POST",
-                "Location",
-                {"resourceType": "Location", "managingOrganization": {"reference": "Organization/5"}},
-                fullUrl=full_url,
-            )
-            for full_url in (f"{his}/Location/1", f"{hers}/Location/1", UUID)
-        ),
-    )
-    entries = (await site.post("", bundle)).json()["entry"]
-    places = [one["response"]["location"].split("/_history")[0] for one in entries]
-    found = [(await site.get(one)).json()["managingOrganization"]["reference"] for one in places[2:]]
-    assert found == [*places[:2], "Organization/5"]
-
-
 async def test_two_entries_under_one_address_are_refused_before_a_reference_goes_to_either(site: Site) -> None:
     bundle = a_bundle(
         "transaction",
