@@ -13,7 +13,7 @@ is stored now, at most five times.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -21,16 +21,16 @@ import msgspec
 
 from .errors import AwaitsOther, Conflict, GatewayError, NeverCame
 from .identity.index import PersonIndex
-from .identity.normalise import name_key
 from .identity.person import cards_told, name_of
 from .identity.workspace import Resolution, puts_of
 from .model.context import SYSTEM
 from .model.directory import Source
 from .model.ids import Ids
 from .model.message import SUBJECT, Awaited, Draft, DraftResource, RawMessage, SourceRecord
+from .model.normalise import name_key
 from .model.outcome import Finding, Outcome, State
 from .model.pace import OneByOne
-from .model.resource import Json, type_and_id
+from .model.resource import Json, dumps, type_and_id
 from .model.subject import subject_of
 from .model.systems import source_uri
 from .model.times import CHINA, Clock
@@ -153,7 +153,9 @@ class Pipeline:
         parts, draft = self._parts, work.draft
         if draft.awaits or draft.merges:
             await self._all_there(work)
-        who = await parts.people.resolve(draft.records, draft.merges)
+        who = await parts.people.resolve(draft.records, draft.merges, apart=work.raws[0].format == "csv")
+        if not all(who.patients):
+            draft = _without_refused(draft, who.patients)
         drafts = [_addressed(one, who.patients) for one in draft.resources]
         srcs = [src_of(one.member, one.local_number) for one in draft.records]
         revised = await revise(
@@ -207,6 +209,23 @@ def _waiting(work: Work, lacking: Sequence[Awaited], clock: Clock) -> AwaitsOthe
 def _insists(kind: str) -> bool:
     """True for what happened to a visit, a request, a document; systems repeat mere updates every hour."""
     return kind.startswith(_HAPPENINGS) and kind not in _UPDATES
+
+
+def _without_refused(draft: Draft, patients: Sequence[str]) -> Draft:
+    """The draft of a file without what it says of records that were refused."""
+    good = next(number for number, one in enumerate(patients) if one)
+    kept = [one for one in draft.resources if one.record < 0 or patients[one.record] or one.type == "Provenance"]
+    refs = {f"{one.type}/{one.id}" for one in kept}
+    return replace(
+        draft, resources=tuple(_naming(one, refs, good) if one.type == "Provenance" else one for one in kept)
+    )
+
+
+def _naming(provenance: DraftResource, refs: Collection[str], record: int) -> DraftResource:
+    """The Provenance of no more than these, filed with this record."""
+    body = provenance.json
+    body["target"] = [one for one in body["target"] if one["reference"] in refs]
+    return provenance._replace(body=dumps(body), record=record)
 
 
 def _addressed(one: DraftResource, patients: Sequence[str]) -> DraftResource:

@@ -11,13 +11,13 @@ from ..model import systems
 from ..model.directory import Directory
 from ..model.ids import Ids
 from ..model.message import MergeRequest, SourceRecord
+from ..model.normalise import CardVerdict, is_named_after_mother
 from ..model.outcome import Finding
 from ..model.resource import Json
 from ..model.times import CHINA, Clock, instant_text
 from ..store.base import Store
 from . import merge, reviews
 from .match import Candidate, Code, Review, decide, holder_of, name_review, traits
-from .normalise import CardVerdict, is_named_after_mother
 from .person import (
     PROOF,
     Record,
@@ -66,23 +66,35 @@ class PersonIndex:
         today = self._clock().astimezone(CHINA).date()
         return Workspace(self._store, self._ids, self._directory, today)
 
-    async def resolve(self, records: Sequence[SourceRecord], merges: Sequence[MergeRequest] = ()) -> Resolution:
+    async def resolve(
+        self, records: Sequence[SourceRecord], merges: Sequence[MergeRequest] = (), *, apart: bool = False
+    ) -> Resolution:
         """Patient ids of the records and what to write about them; one read when nothing changed.
 
         Raises UnknownNumber for a merge of a number nobody sent, NumberReused for a local number
-        that came to name another resident.
+        that came to name another resident. apart: of records that may stand alone, the rows of a file, only
+        that one is refused, with a finding, unless all are.
         """
         keys = [(one.member, one.local_number) for one in records]
         desk = self.workspace()
         asked = list(dict.fromkeys(keys))
         desk.seed(asked, await self._store.records(asked))
-        for key, source in zip(keys, records, strict=True):
-            await self._take(desk, key, source)
-            desk.told(_mistyped(source.patient, desk.today))
+        refused: dict[int, NumberReused] = {}
+        for number, (key, source) in enumerate(zip(keys, records, strict=True)):
+            try:
+                await self._take(desk, key, source)
+            except NumberReused as fault:
+                refused[number] = fault
+                if not apart or len(refused) == len(records):
+                    raise
+            desk.told(_mistyped(source, desk.today))
+        desk.told(fault.finding() for fault in refused.values())
         for request in merges:
             survivor = records[request.survivor]
             await merge.apply(desk, keys[request.survivor], request, survivor.said_at)
-        return desk.render(keys)
+        made = desk.render(keys)
+        kept = ("" if number in refused else one for number, one in enumerate(made.patients))
+        return replace(made, patients=tuple(kept)) if refused else made
 
     async def _take(self, desk: Workspace, key: Key, source: SourceRecord) -> None:
         stored = desk.record(key)
@@ -90,9 +102,10 @@ class PersonIndex:
             await self._first(desk, self._new_record(key, source.patient, source.said_at), source.said_at)
             return
         if _another_resident(stored, source.patient, desk.today):
-            raise NumberReused("Patient.identifier")
+            raise NumberReused(source.place or "Patient.identifier")
         new = overlay(stored, source.patient, source.said_at, desk.today)
         if new is not stored:
+            _same_resident(stored, new, desk.today, source.place)
             await self._changed(desk, stored, new, source.said_at)
 
     def _new_record(self, key: Key, patient: Json, said_at: datetime, *, door: str = "") -> Record:
@@ -120,7 +133,6 @@ class PersonIndex:
         """A known record says something new; its place is looked at again when its card changed."""
         person = await desk.person(desk.home(old.key))
         before, after = old.card(desk.today), new.card(desk.today)
-        _same_resident(old, new, before, after)
         desk.attach(person, new)
         refused = new.content.get("_refused")
         if refused and refused != old.content.get("_refused"):
@@ -262,13 +274,13 @@ async def _by_card(desk: Workspace, verdict: CardVerdict) -> list[Candidate]:
     return await desk.holders(systems.ID_CARD, verdict.value18)
 
 
-def _mistyped(patient: Json, today: date) -> Iterator[Finding]:
+def _mistyped(source: SourceRecord, today: date) -> Iterator[Finding]:
     """A finding for each card number that can be nobody's; it is kept as sent, and links to nobody."""
-    for _, verdict in verdicts(patient, today):
+    for _, verdict in verdicts(source.patient, today):
         if verdict.mistyped:
             zh = f"{verdict.reason_zh}：该证件号照来文保存，标为未核验，不据此归并。"
             en = f"The card number can be nobody's ({verdict.code}); it is kept unverified and links to nobody."
-            yield Finding("GW-IDN-011", "warning", "Patient.identifier", zh, en)
+            yield Finding("GW-IDN-011", "warning", source.place or "Patient.identifier", zh, en)
 
 
 async def _announce(
@@ -325,13 +337,14 @@ def _another_resident(stored: Record, patient: Json, today: date) -> bool:
     return {mine[2], theirs[2]} == {"male", "female"} or stored.card(today).verified
 
 
-def _same_resident(old: Record, new: Record, before: CardVerdict, after: CardVerdict) -> None:
+def _same_resident(old: Record, new: Record, today: date, place: str) -> None:
     """Refuse a local number that was given to somebody else: filing on would mix two residents."""
+    before, after = old.card(today), new.card(today)
     if not (before.verified and after.verified) or before.value18 == after.value18:
         return
     mine, theirs = traits(old), traits(new)
     if mine[0] != theirs[0] and mine[1:] != theirs[1:]:
-        raise NumberReused("Patient.identifier")
+        raise NumberReused(place or "Patient.identifier")
 
 
 def _as_written(patient: Json, composed: Json) -> Json:

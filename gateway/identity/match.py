@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 
+from ..model.normalise import CardVerdict, name_key
 from ..model.resource import Json
-from .normalise import CardVerdict, name_key
 from .person import Record, name_of, verified_cards
 
 

@@ -22,9 +22,18 @@ from datetime import date, datetime
 from typing import Any
 
 from ..model import systems
+from ..model.normalise import (
+    CardVerdict,
+    card_key,
+    has_han,
+    is_mothers,
+    is_named_after_mother,
+    is_sound,
+    upgrade,
+    verify_card,
+)
 from ..model.resource import Json, dumps, loads
 from ..model.times import instant_text, parse_fhir
-from .normalise import CardVerdict, card_key, has_han, is_mothers, is_named_after_mother, upgrade, verify_card
 
 _KEPT = ("_door", "_disowned", "_acts")
 _OWN = ("_said", "_refused", "_removed", *_KEPT)
@@ -79,9 +88,10 @@ def id_kind(identifier: Json) -> str:
 
 
 def cards_told(patient: Json) -> set[str]:
-    """The card numbers of a Patient as they are compared, whatever they prove."""
-    keys = {card_key(str(one.get("value", ""))) for one in patient.get("identifier", ()) if one.get("system") in _CARDS}
-    return {upgrade(key) if len(key) == 15 and key.isdecimal() else key for key in keys if key}
+    """The card numbers of a Patient as they are compared, whatever they prove; none that can be nobody's."""
+    told = {(one.get("system"), card_key(str(one.get("value", "")))) for one in patient.get("identifier", ())}
+    cards = {(system, upgrade(key) if len(key) == 15 and key.isdecimal() else key) for system, key in told}
+    return {key for system, key in cards if key and (is_sound(key) if system in _ID_CARDS else system in _CARDS)}
 
 
 def verdicts(patient: Json, today: date) -> list[tuple[Json, CardVerdict]]:
@@ -164,7 +174,8 @@ def forgotten(record: Record) -> Record:
     return replace(record, content=kept, provisional=False)
 
 
-_CARDS = (systems.ID_CARD, systems.MOTHERS_CARD, systems.HEALTH_CARD)
+_ID_CARDS = (systems.ID_CARD, systems.MOTHERS_CARD)
+_CARDS = (*_ID_CARDS, systems.HEALTH_CARD)
 _NO_CARD = CardVerdict(False, "", "", "none")
 
 

@@ -14,11 +14,11 @@ from ..errors import BadParameter
 from ..model import systems
 from ..model.context import AccessContext
 from ..model.directory import Directory
+from ..model.normalise import birth_inside, card_key, fold, phone_key, sex_inside, upgrade, verify_card
 from ..model.query import Filter, Query
 from ..model.resource import Json, loads
 from ..model.times import CHINA, Clock
 from ..store.base import Store
-from .normalise import birth_inside, card_key, fold, phone_key, sex_inside, upgrade, verify_card
 from .person import verdicts
 
 MOST = 25

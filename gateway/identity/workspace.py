@@ -51,7 +51,8 @@ class IdentityResource:
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """What identity adds to the plan of a message. `patients`: a Patient id for each record asked, in order."""
+    """What identity adds to the plan of a message. `patients`: a Patient id for each record asked, in order; "" for one
+    whose number is another resident's."""
 
     patients: tuple[str, ...] = ()
     records: tuple[RecordPut, ...] = ()

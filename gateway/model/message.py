@@ -28,13 +28,14 @@ class SourceRecord:
 
     patient: FHIR Patient elements as that system states them, without id: identifier, name,
     gender, birthDate, telecom, address, …; None for an element it deleted (`""` in HL7 v2).
-    `said_at` is the message's own time, aware.
+    `said_at` is the message's own time, aware. `place` is where its number stands, of a file of many patients.
     """
 
     member: str
     local_number: str
     patient: Json
     said_at: datetime
+    place: str = ""
 
     @property
     def resource(self) -> Json:

@@ -232,10 +232,7 @@ class _Writer:
         self._warn(rule)
 
     def _identity(self, rule: Rule) -> list[str]:
-        node = rule.node.get("id") or rule.node.get("global_id")
-        if node is None:
-            raise rule.node.error(f"the rule {rule.name} needs `id`", f"规则 {rule.name} 缺少 `id`。")
-        items = node.items()
+        items = _id_of(rule).items()
         self._write.fresh = True
         parts = [self._write.lifted(partial(self._write.text, item))[0] for item in items]
         self._write.fresh = False
@@ -251,7 +248,8 @@ class _Writer:
         first, *_ = self._identity(rule)
         body = self._traced_patient(rule, first) if self._traced else self._write.json(_set_of(rule), "Patient")
         gone, _ = self._gone(rule)
-        self.emit.line(f"rec = m.patient({first}, {body}, {'()' if gone == 'None' else gone})")
+        at = f", {self._first_place(_id_of(rule).items()[0])}" if self._map.format == "csv" else ""  # of many patients
+        self.emit.line(f"rec = m.patient({first}, {body}, {'()' if gone == 'None' else gone}{at})")
         self.emit.line('subject = b\'{"reference":"Patient/@%d"}\' % rec')
         self._names.born["subject"] = tuple(self._open)
 
@@ -301,7 +299,7 @@ class _Writer:
         """Where the conditions hold: it has to be stored already, and it takes along what was filed with it."""
         condition = rule.node.get("awaits")
         if condition is not None:
-            place = self._first_place((rule.node.get("id") or rule.node.fields()["global_id"]).items()[0])
+            place = self._first_place(_id_of(rule).items()[0])
             with self.emit.inside(f"if {self._write.condition(condition)}:"):
                 self.emit.line(f"m.awaited({rule.to!r}, i, {place})")
         carries = rule.node.get("carries")
@@ -421,6 +419,13 @@ def _first_path(node: Yaml) -> str:
             return ""
         node = inner.items()[0]
     return node.value
+
+
+def _id_of(rule: Rule) -> Yaml:
+    node = rule.node.get("id") or rule.node.get("global_id")
+    if node is None:
+        raise rule.node.error(f"the rule {rule.name} needs `id`", f"规则 {rule.name} 缺少 `id`。")
+    return node
 
 
 def _set_of(rule: Rule) -> Yaml:

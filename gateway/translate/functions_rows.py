@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 
 from ..model import systems
+from ..model.normalise import may_stand_for
 from ..model.resource import Json
 from ..model.times import fhir_from_ts
 from . import functions as base
@@ -49,6 +50,24 @@ def card(setting: Setting, options: Mapping[str, str]) -> Call:
     def make(value: str) -> Value:
         number = results.half_width(value).upper().replace(" ", "")
         return None if number in _PLACEHOLDERS or not number.strip("0") else number
+
+    return make
+
+
+def own_card(setting: Setting, options: Mapping[str, str]) -> Call:
+    """A card number that may stand for its record where there is no local number; nothing for any other.
+
+    Birth date, sex and name are those beside it: a number that contradicts them is somebody else's.
+    """
+    plain, day, gender = card(setting, options), base.date(setting, {"time": "elsewhere"}), setting.table("gender")
+
+    def make(value: str, birth: str = "", sex: str = "", name: str = "") -> Value:
+        number = plain(value)
+        try:
+            born = day(birth) or ""
+        except ValueError:  # told where the birth date is made
+            born = ""
+        return number if number and may_stand_for(number, birth=born, sex=gender.value(sex) or "", name=name) else None
 
     return make
 
@@ -288,6 +307,7 @@ def one_of_many(setting: Setting, options: Mapping[str, str]) -> Call:
 
 ROW_FUNCTIONS: dict[str, Function] = {
     "card": Function(card),
+    "own_card": Function(own_card, ("birth", "sex", "name"), notes=False),
     "address_parts": Function(address_parts, ("street", "township", "county", "city", "state")),
     "contact": Function(phone),
     "staff": Function(staff, ("number",)),

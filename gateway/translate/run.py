@@ -70,7 +70,7 @@ class Run:
         self.said_at = now
         self.at = ("", "")
         self.reads: list[Read] = []
-        self._numbers: dict[str, int] = {}  # local number → its place in records
+        self._numbers: dict[str, dict[bytes, int]] = {}  # local number → what was said of it → its place in records
         self._lines: dict[str, set[str]] = {}  # of texts `kept` gave
         self._lost: set[str] = set()  # places told by `lost`
         self._walked, self._most = 0, _WALKED + size // _BYTES_OF_ONE
@@ -83,16 +83,17 @@ class Run:
             self.at = ("said", text)
             self.said_at = parse_fhir(fhir_from_ts(stamp(text), self._zone))
 
-    def patient(self, local_number: str, body: bytes, gone: tuple[str, ...] = ()) -> int:
-        """Number of the source record; the same patient twice in a message is one record. gone: deleted elements."""
-        known = self._numbers.get(local_number)
-        if known is not None:
-            return known
-        self._numbers[local_number] = len(self.records)
-        self.records.append(
-            SourceRecord(self.member, local_number, loads(body or b"{}") | dict.fromkeys(gone), self.said_at)
-        )
-        return len(self.records) - 1
+    def patient(self, local_number: str, body: bytes, gone: tuple[str, ...] = (), place: str = "") -> int:
+        """Number of the source record; a local number of which the same is said twice is one. gone: deleted elements.
+
+        What is said otherwise is a record of its own: identity adds it to the first, or finds that it is somebody else.
+        """
+        said = self._numbers.setdefault(local_number, {})
+        if body not in said:
+            said[body] = len(self.records)
+            told = loads(body or b"{}") | dict.fromkeys(gone)
+            self.records.append(SourceRecord(self.member, local_number, told, self.said_at, place))
+        return said[body]
 
     def mark(self) -> tuple[int, int, int, int]:
         """A point `back_to` can return to."""
@@ -101,7 +102,8 @@ class Run:
     def back_to(self, mark: tuple[int, int, int, int]) -> None:
         """Forget everything made since the mark."""
         for record in self.records[mark[1] :]:
-            del self._numbers[record.local_number]
+            said = self._numbers[record.local_number]
+            self._numbers[record.local_number] = {body: at for body, at in said.items() if at < mark[1]}
         self._lost.difference_update(one.place for one in self.findings[mark[2] :])
         del self.resources[mark[0] :], self.records[mark[1] :], self.findings[mark[2] :], self.traces[mark[3] :]
 
@@ -158,7 +160,7 @@ class Run:
 
     def number_of(self, local_number: str) -> int:
         """The number `patient` will give the record."""
-        return self._numbers.get(local_number, len(self.records))
+        return next(iter(self._numbers.get(local_number, {}).values()), len(self.records))
 
     def element(self) -> None:
         """A new element begins (traced runs only)."""

@@ -187,7 +187,7 @@ def test_a_doctype_is_refused_before_anything_is_expanded(empty: Alliance) -> No
     _good_passes(empty)
 
 
-def test_a_csv_row_with_shifted_columns_is_named_and_the_others_pass(empty: Alliance) -> None:
+def test_a_csv_row_with_shifted_columns_or_anothers_number_is_named_and_the_others_pass(empty: Alliance) -> None:
     body = _fixture("township_health_centre", "prescriptions")
     lines = body.splitlines(keepends=True)
     shifted = lines[1].replace(b",", b",,", 1)
@@ -195,6 +195,14 @@ def test_a_csv_row_with_shifted_columns_is_named_and_the_others_pass(empty: Alli
     found = [one for one in outcome["findings"] if one["code"] == "GW-TRN-007"]
     assert found and "2" in found[0]["place"]
     assert any(one.startswith("MedicationRequest/") for one in outcome["resources"])
+    header = "就诊流水号,就诊日期,病人编号,姓名,性别,出生日期,身份证号\n"
+    first = "R1,2026-03-18 08:05,P1,李建国,男,1958-03-12,990101195803120115\n"
+    other = "R2,2026-03-18 09:05,P1,赵丽,女,1986-02-14,990101198602140666\n"  # the number is another resident's
+    outcome = empty.push("township_health_centre", f"{header}{first}{other}".encode(), wait=10).json()["outcome"]
+    assert [(one["code"], one["place"]) for one in outcome["findings"]] == [("GW-IDN-003", "row 3, column 病人编号")]
+    assert [one["identifier"][0]["value"] for one in empty.found("Encounter")] == ["R1"]
+    made = next(one for one in empty.found("Provenance") if f"Provenance/{one['id']}" in outcome["resources"])
+    assert {one["reference"] for one in made["target"]} <= set(outcome["resources"])
 
 
 def test_a_truncated_dicom_file_is_quarantined(empty: Alliance) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -325,6 +326,7 @@ async def test_a_number_given_to_somebody_else_is_refused(index: PersonIndex, st
         (LI, {"birth": "1986-02-14", "sex": "female"}),
         ("", {"birth": "1986-02-14", "sex": "female"}),
         ("", {"birth": "1986-02-14", "sex": "female", "card": "990101198602140666"}),
+        ("9.90101E+17", {"birth": "1986-02-14", "sex": "female", "card": "9.90101E+17"}),
     ],
 )
 async def test_a_number_given_to_somebody_else_is_refused_without_their_card_too(
@@ -334,6 +336,22 @@ async def test_a_number_given_to_somebody_else_is_refused_without_their_card_too
     for hours in (1, -1):
         with pytest.raises(NumberReused):
             await index.resolve([said(M1, "1", "赵丽", hours=hours, **other)])
+
+
+async def test_of_the_rows_of_a_file_only_the_one_with_anothers_number_is_refused(
+    index: PersonIndex, store: MemoryStore
+) -> None:
+    other = said(M1, "1", "赵丽", card="990101198602140666", birth="1986-02-14", sex="female")
+    rows = [li(M1, "1"), replace(other, place="row 3"), li(M1, "1", phone="13911112222"), said(M1, "2", "孙浩")]
+    made = await index.resolve(rows, apart=True)
+    assert [bool(one) for one in made.patients] == [True, False, True, True]
+    assert [(one.code, one.place) for one in made.findings] == [("GW-IDN-003", "row 3")]
+    await store.apply(made)
+    named = {one["name"][0]["text"]: one for one in active(store)}
+    assert sorted(named) == ["孙浩", "李建国"]
+    assert named["李建国"]["telecom"][0]["value"] == "13911112222"
+    with pytest.raises(NumberReused):  # nothing is left of a file all of whose rows are refused
+        await index.resolve([other], apart=True)
 
 
 async def test_an_unnamed_patient_and_a_new_name_keep_their_number(index: PersonIndex, store: MemoryStore) -> None:

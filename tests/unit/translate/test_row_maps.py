@@ -231,6 +231,28 @@ def test_rows_of_one_report_may_name_each_its_result_but_not_say_otherwise(
     assert [one.place.partition("/")[0] for one in found.findings] == told
 
 
+VISITS = "就诊流水号,就诊日期,病人编号,身份证号,姓名,性别,出生日期,联系电话,过敏史\n"
+
+
+@pytest.mark.parametrize(
+    ("rows", "numbers"),
+    [
+        (("V1,,9.90101E+17,李建国,男,1958-03-12,", "V2,,9.90101E+17,赵丽,女,1986-02-14,"), ["V1", "V2"]),
+        (("V1,,990101198602140666,赵丽,女,1986-02-14,", "V2,,990101198602140666,赵小宝,男,2026-01-02,"),
+         ["990101198602140666", "V2"]),
+        (("V1,P1,,赵丽,女,1986-02-14,", "V2,P1,,赵丽,女,1986-02-14,13900000002"), ["P1", "P1"]),
+        (("V1,P1,,赵丽,女,1986-02-14,", "V2,P1,,赵丽,女,1986-02-14,"), ["P1"]),
+    ],
+)  # fmt: skip
+def test_rows_are_one_patient_only_where_one_number_says_so(rows: tuple[str, str], numbers: list[str]) -> None:
+    lines = (row.replace(",", ",2026-03-19,", 1) + ",青霉素" for row in rows)
+    found = sent(TOWN, "csv", VISITS + "\n".join(lines) + "\n")
+    assert [one.local_number for one in found.records] == numbers
+    subjects = [one["subject"]["reference"] for one in of(found, "Encounter")]
+    assert subjects == [f"Patient/@{min(number, len(numbers) - 1)}" for number in (0, 1)]
+    assert len({one["id"] for one in of(found, "AllergyIntolerance")}) == len(set(numbers))
+
+
 def test_each_row_is_its_own_patient() -> None:
     found = draft(f"{TOWN}/visits/twins_with_the_mothers_number")
     assert [one.local_number for one in found.records] == ["T00171", "T00172"]

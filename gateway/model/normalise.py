@@ -159,6 +159,25 @@ def is_named_after_mother(name: str) -> bool:
     return bool(_NEWBORN.fullmatch(name_key(name)))
 
 
+def is_sound(number: str) -> bool:
+    """True for 18 characters that can be somebody's number: a day that exists, the right check character."""
+    if not number.isascii() or not _CARD18.fullmatch(number):
+        return False
+    return bool(birth_inside(number)) and check_character(number[:17]) == number[17]
+
+
+def may_stand_for(value: str, *, birth: str, sex: str, name: str) -> bool:
+    """True when a card number may name its record where a system has no number of its own for a patient: it is
+    sound, nothing beside it contradicts it, and the patient is no unnamed newborn, booked under the mother's.
+
+    A number Excel rounded (`9.90101E+17`) is that of everybody in the file.
+    """
+    plain = card_key(value)
+    number = upgrade(plain) if _CARD15.fullmatch(plain) else plain
+    contradicts = not is_sound(number) or _agreement_code(number, birth, sex).endswith("contradicts")
+    return not contradicts and not is_named_after_mother(name)
+
+
 def _kind_code(kind: str) -> str:
     if is_mothers(kind):
         return "mother"

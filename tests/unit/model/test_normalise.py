@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.identity.normalise import (
+from gateway.model.normalise import (
     card_key,
     check_character,
+    may_stand_for,
     name_key,
     phone_key,
     upgrade,
@@ -127,3 +128,23 @@ def test_card_and_phone_keys() -> None:
     assert card_key("无") == ""
     assert phone_key("+86 138-0000-1234") == "13800001234"
     assert phone_key("0000000") == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "birth", "sex", "name", "stands"),
+    [
+        ("990101195803120115", "1958-03-12", "male", "李建国", True),
+        ("990101580312011", "", "", "", True),
+        ("990101195803120115", "2026-01-02", "male", "李小宝", False),
+        ("990101195803120115", "1958-03-12", "female", "李建国", False),
+        ("990101195803120115", "1958-03-12", "male", "李建国之子", False),
+        ("9.90101E+17", "1958-03-12", "male", "李建国", False),
+        ("990101195803120000", "1958-03-12", "male", "李建国", False),
+        ("990000201002291236", "", "", "", False),
+        ("不详", "1958-03-12", "male", "李建国", False),
+    ],
+)
+def test_only_a_card_that_is_surely_theirs_stands_for_a_patient(
+    value: str, birth: str, sex: str, name: str, stands: bool
+) -> None:
+    assert may_stand_for(value, birth=birth, sex=sex, name=name) is stands
