@@ -10,7 +10,7 @@ import secrets
 
 from ..errors import NotSignedIn
 from .sessions import FailureLock, Session, Sessions
-from .tokens import Credential, TokenBook
+from .tokens import Credential, TokenBook, token_digest
 
 COOKIE = "gateway_session"
 CSRF_HEADER = "x-csrf-token"
@@ -56,7 +56,7 @@ class SignIn:
 
         The password is tried in a thread: it takes the time of hundreds of reads.
         """
-        keys = (f"user:{user}", f"address:{address}")
+        keys = (f"user:{token_digest(user)}", f"address:{address}")  # what is typed there may be long, or a password
         found = self._book.by_user(user)
         fits = not self._lock.locked(*keys) and await asyncio.to_thread(
             password_fits, password, found.password if found else ""

@@ -211,6 +211,7 @@ async def _sign_in(request: Request, parts: PageParts, form: dict[str, str]) -> 
         )
         await parts.store.disclose(row)
         return _form(parts, to, error.detail_zh or error.zh, status=error.http)
+    await _sign_out(request, parts)  # whoever sat at this browser before
     await parts.store.disclose(audit_row(parts.clock(), who, SIGN_IN, kind="login"))
     answer = redirect(to)
     answer.headers["set-cookie"] = set_cookie(cookie, secure=parts.secure)
@@ -270,7 +271,10 @@ def _own_start(who: AccessContext, to: str) -> str:
 
 
 def _same_origin(request: Request) -> None:
-    """Before a session exists there is no CSRF token; the browser's own word on the origin stands in for it."""
-    origin = request.headers.get("origin", "")
-    if origin and origin != "null" and urlsplit(origin).netloc != request.headers.get("host", ""):
+    """Before a session exists there is no CSRF token; the browser's own word on the origin stands in for it.
+
+    A page in a sandbox says `null`, which is nobody's origin; an old browser may say nothing.
+    """
+    origin, site = request.headers.get("origin", ""), request.headers.get("sec-fetch-site", "")
+    if site == "cross-site" or (origin and urlsplit(origin).netloc != request.headers.get("host", "")):
         raise NotSignedIn("Origin", detail_zh="请从本站的登录页登录。")

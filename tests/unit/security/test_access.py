@@ -170,6 +170,9 @@ async def test_all_processes_of_a_house_know_its_sessions_and_its_failures(tmp_p
             await (one, other)[number % 2].sign_in.with_password("zhou", "falsch", f"10.0.2.{number}")
     with pytest.raises(NotSignedIn):
         await other.sign_in.with_password("zhou", "好密码 1", "10.0.3.1")
+    with pytest.raises(NotSignedIn):
+        await other.sign_in.with_password("typed where the name goes" * 999, "", "10.0.3.2")
+    assert not any(b"where the name" in file.read_bytes() for file in tmp_path.glob("sessions.db*"))
 
 
 def test_the_file_of_sessions_gives_nobody_a_session_and_is_its_owners_alone(tmp_path: Path) -> None:

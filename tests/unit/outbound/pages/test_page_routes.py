@@ -70,8 +70,9 @@ async def test_the_form_leads_nowhere_else(ward: Ward, to: str) -> None:
 
 async def test_a_form_from_another_site_is_refused(ward: Ward) -> None:
     form = {"user": "zheng", "password": "right horse battery"}
-    answer = await ward.client.post("/ui/signin", data=form, headers={"Origin": "http://evil.example"})
-    assert answer.status_code == 401 and "set-cookie" not in answer.headers
+    for said in ({"Origin": "http://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}):
+        answer = await ward.client.post("/ui/signin", data=form, headers=said)
+        assert answer.status_code == 401 and "set-cookie" not in answer.headers, said
 
 
 async def test_wrong_password_and_unknown_name_read_the_same(ward: Ward) -> None:
@@ -94,6 +95,16 @@ async def test_sign_out_ends_the_session_for_good(ward: Ward) -> None:
     cookie = dict(ward.client.cookies)
     await ward.client.post("/ui/signout", data={"csrf": csrf})
     ward.client.cookies.update(cookie)
+    assert (await ward.client.get("/ui/p/wu")).status_code == 303
+
+
+async def test_signing_in_ends_the_session_of_whoever_sat_there_before(ward: Ward) -> None:
+    await ward.sign_in()
+    before = dict(ward.client.cookies)
+    await ward.sign_in()
+    assert [row.subtype for row in await ward.audit(kind="login")] == ["110122", "110123", "110122"]
+    ward.client.cookies.clear()
+    ward.client.cookies.update(before)
     assert (await ward.client.get("/ui/p/wu")).status_code == 303
 
 
