@@ -32,6 +32,8 @@ from .http_cycle import HttpCycle
 log = logging.getLogger("gateway.http")
 
 HEAD_BYTES, HEAD_LINES = 32 * 1024, 100
+CHUNK_BYTES = 8
+"""What may come around each byte of a body in chunks; beyond it a body's end may hold as much as a head."""
 BODY_BYTES_S = 256 * 1024
 """A body that comes at least this fast may take longer than its deadline."""
 ANSWER_BYTES = 64 * 1024
@@ -52,6 +54,7 @@ class HttpLine(HttpToolsProtocol):
         super().__init__(config, state, {})
         self._lines = lines
         self._phase, self._since, self._got = _IDLE, self.loop.time(), 0
+        self._number, self._around = 0, 0  # of requests begun; of the present one what came beside its body
         self._first = True
         self._fault: GatewayError | None = None
         self._unread, self._unread_since = 0, 0.0
@@ -72,13 +75,13 @@ class HttpLine(HttpToolsProtocol):
         return self.client[0] if self.client else ""
 
     def data_received(self, data: bytes) -> None:
-        in_head = self._phase == _HEAD
+        phase, number, got = self._phase, self._number, self._got
         try:
             self.parser.feed_data(data)
-            if in_head and self._phase == _HEAD:
-                self._got += len(data)
-                if self._got > HEAD_BYTES:
-                    self._refuse(HeadTooLarge())
+            if self._number == number and self._phase == phase != _IDLE:
+                self._around += len(data) - (self._got - got)
+                if self._around > HEAD_BYTES + CHUNK_BYTES * self._got:
+                    self._swollen()
         except httptools.HttpParserUpgrade:
             return  # answered as the plain request it also is
         except httptools.HttpParserError:
@@ -89,13 +92,18 @@ class HttpLine(HttpToolsProtocol):
         super().on_message_begin()
         self._first = False
         self._phase, self._since, self._got = _HEAD, self.loop.time(), 0
+        self._number, self._around = self._number + 1, 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._phase == _HEAD:  # what follows a body in chunks must not pass for a head (RFC 9110 §6.5.1)
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         size = len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers])
         if size > HEAD_BYTES or len(self.headers) > HEAD_LINES:
             self._fault = HeadTooLarge()
             raise self._fault
-        self._phase, self._got = _BODY, 0
+        self._phase, self._got, self._around = _BODY, 0, 0
         self._address_scope()
         before, self.cycle = self.cycle, self._cycle()
         if before is None or before.response_complete:
@@ -185,13 +193,24 @@ class HttpLine(HttpToolsProtocol):
 
     def _give_up(self, now: float) -> None:
         phase, self._since = self._phase, now
-        cycle = self.cycle
-        if phase == _BODY and self._answering() and not cycle.response_started:
-            cycle.disconnected = True  # whatever waits for the body hears that nothing more comes
-            cycle.message_event.set()
-            self._say(SlowRequest())
+        if phase == _BODY and self._answering() and not self.cycle.response_started:
+            self._break_off(SlowRequest())
         elif phase == _HEAD:
             self._refuse(SlowRequest())
+        else:
+            self.transport.close()
+
+    def _break_off(self, error: GatewayError) -> None:
+        self.cycle.disconnected = True  # whatever waits for the body hears that nothing more comes
+        self.cycle.message_event.set()
+        self._say(error)
+
+    def _swollen(self) -> None:
+        """More came than a head may hold: in the head, or around a body, where it would be kept as well."""
+        if self._phase == _HEAD or (self._answering() and self.cycle.response_started):
+            self._refuse(HeadTooLarge())
+        elif self._answering():
+            self._break_off(HeadTooLarge())
         else:
             self.transport.close()
 

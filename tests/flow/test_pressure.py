@@ -231,6 +231,31 @@ def test_a_head_without_end_is_cut_off(strict: Alliance) -> None:
     assert answer.startswith(b"HTTP/1.1 431")
 
 
+CHUNKED = b"Host: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n"
+
+
+def test_what_follows_a_body_in_chunks_is_no_part_of_the_head(strict: Alliance) -> None:
+    token = Alliance.bearer("doctor")["Authorization"].encode()
+    search = b"POST /fhir/Patient/_search HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\n" + CHUNKED
+    end = b"0\r\nAuthorization: %s\r\n\r\n" % token
+    assert b" 401 " in _all_of(_line(strict, search + b"\r\n" + end)).partition(b"\r\n")[0]
+    with_token = search + b"Authorization: %s\r\n\r\n" % token
+    assert b" 200 " in _all_of(_line(strict, with_token + end)).partition(b"\r\n")[0]
+    one_by_one = b"".join(b"1\r\n%c\r\n" % byte for byte in b"_id=" + b"a" * 20_000)
+    assert b" 200 " in _all_of(_line(strict, with_token + one_by_one + end)).partition(b"\r\n")[0]
+
+
+@pytest.mark.parametrize("path", ["/fhir/Patient/_search", "/nowhere"])
+def test_what_follows_a_body_in_chunks_is_cut_off_like_a_head(strict: Alliance, path: str) -> None:
+    token = Alliance.bearer("doctor")["Authorization"].encode()
+    head = b"POST %s HTTP/1.1\r\nAuthorization: %s\r\n%s\r\n0\r\nX-A: " % (path.encode(), token, CHUNKED)
+    line, sent = _line(strict, head), 0
+    with contextlib.suppress(OSError):
+        while sent < 4 * 2**20:
+            sent += line.send(b"a" * 65536)
+    assert sent < 4 * 2**20
+
+
 def test_bodies_have_the_limit_of_their_kind(strict: Alliance) -> None:
     headers = strict.bearer("admin") | {"content-type": "application/fhir+json"}
     long = b'{"resourceType":"Binary","data":"' + b"A" * 1_500_000 + b'"}'
