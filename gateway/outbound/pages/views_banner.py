@@ -45,7 +45,7 @@ def banner(opened: Opened, current: str, *, merged_from: bool = False) -> Banner
     return Banner(
         name=name_of(patient),
         sex=SEXES.get(patient.get("gender", ""), "性别未知"),
-        age=moments.age(patient.get("birthDate", ""), opened.at, str(patient.get("deceasedDateTime", ""))),
+        age=_age(patient, opened.at),
         facts=_facts(patient),
         chips=(*_allergy_chips(opened), *_state_chips(opened)),
         tabs=tuple(Link(_href(opened.id, key), title, key == current) for key, title in TABS),
@@ -153,9 +153,8 @@ def _allergy_chips(opened: Opened) -> list[Chip]:
 
 
 def _state_chips(opened: Opened) -> list[Chip]:
-    patient, chips = opened.record.patient, []
-    if patient.get("deceasedBoolean") or patient.get("deceasedDateTime"):
-        chips.append(Chip("已故", "superseded"))
+    patient = opened.record.patient
+    chips = deceased_chips(patient, opened.at)
     if is_provisional(patient):
         chips.append(Chip("临时档案 · 身份待核对", "provisional", "judge"))
     elif open_reviews(opened):
@@ -164,6 +163,14 @@ def _state_chips(opened: Opened) -> list[Chip]:
     numbers = f"{count} 个本地号" if count else "无本地号"
     chips.append(Chip(("身份已核验 · " if has_verified_card(patient) else "身份未核验 · ") + numbers))
     return chips
+
+
+def deceased_chips(patient: Json, now: datetime) -> list[Chip]:
+    """已故, with the day where the record gives it; [] for the living."""
+    died = str(patient.get("deceasedDateTime", ""))
+    if not died and not patient.get("deceasedBoolean"):
+        return []
+    return [Chip("已故", "superseded", note=moments.day(died, now, full=True).text if died else "日期未知")]
 
 
 def open_reviews(opened: Opened) -> list[Json]:
@@ -192,5 +199,11 @@ def _notes(opened: Opened, merged_from: bool) -> list[Note]:
 
 def age_at(patient: Json, now: datetime) -> str:
     """`男 84 岁` for lists."""
-    sex = SEXES.get(patient.get("gender", ""), "性别未知")
-    return f"{sex} {moments.age(patient.get('birthDate', ''), now)}"
+    return f"{SEXES.get(patient.get('gender', ''), '性别未知')} {_age(patient, now)}"
+
+
+def _age(patient: Json, now: datetime) -> str:
+    """Now, or when the person died; of one whose day of death nobody wrote down no age is known."""
+    if patient.get("deceasedBoolean"):
+        return "卒年未知"
+    return moments.age(patient.get("birthDate", ""), now, str(patient.get("deceasedDateTime", "")))

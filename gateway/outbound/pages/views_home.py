@@ -16,7 +16,7 @@ from ..record import member_of
 from . import moments
 from .moments import When
 from .opened import is_provisional
-from .views_banner import age_at, card_of, masked, name_of, phone_tail, review_reason, village
+from .views_banner import age_at, card_of, deceased_chips, masked, name_of, phone_tail, review_reason, village
 from .views_report import concept_text, value_text
 from .words import Chip, Flag, flag_of
 
@@ -105,7 +105,7 @@ def _similar(one: Json, other: Json) -> bool:
 
 
 def _hit(patient: Json, alike: list[Json], directory: Directory, now: datetime, reviewed: bool) -> Hit:
-    chips = []
+    chips = deceased_chips(patient, now)
     if is_provisional(patient):
         chips.append(Chip("临时档案", "provisional", "judge"))
     elif reviewed:

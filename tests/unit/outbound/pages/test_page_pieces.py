@@ -15,7 +15,7 @@ from gateway.outbound.pages import moments
 from gateway.outbound.pages.narrative import safe, sections
 from gateway.outbound.pages.render import HERE, environment, static_file, static_url
 from gateway.outbound.pages.spark import spark
-from gateway.outbound.pages.views_banner import masked
+from gateway.outbound.pages.views_banner import banner, masked
 from gateway.outbound.pages.views_home import results, spelled
 from gateway.outbound.pages.views_recognise import recognise_page
 from tests.builders import M4, NOW, a_patient, a_report, an_observation
@@ -207,6 +207,17 @@ def test_similar_names_are_told_apart_by_the_differing_character_and_card_tail()
 def test_a_single_hit_has_nothing_underlined() -> None:
     view = results(twins()[:1], [], directory(), NOW, how="", more=False)
     assert not view.warning and view.hits[0].name == (("孙浩然", False),)
+
+
+def test_a_hit_and_a_banner_say_that_the_person_died() -> None:
+    dead = [a_patient(deceasedDateTime="2020-05-01"), a_patient(deceasedBoolean=True)]
+    hits = results(dead, [], directory(), NOW, how="", more=False).hits
+    assert [(hit.sex_age, hit.chips[0].text, hit.chips[0].note) for hit in hits] == [
+        ("女 60 岁", "已故", "2020-05-01"),
+        ("女 卒年未知", "已故", "日期未知"),
+    ]
+    shown = banner(opened_of([dead[1]]), "")
+    assert shown.age == "卒年未知" and "已故" in [chip.text for chip in shown.chips]
 
 
 def test_no_hit_says_what_to_try_next() -> None:
