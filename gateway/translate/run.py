@@ -119,7 +119,7 @@ class Run:
         """A resource cannot exist without this field."""
         raise MissingField(place)
 
-    def note(self, text: NotedText | NotedJson, place: str, **others: str) -> None:
+    def note(self, text: NotedText | NotedJson, place: str, /, **others: str) -> None:
         """A function's remark becomes a finding at its place, or at that of the further input it is about."""
         noted = text.note
         place = others.get(noted.about) or place

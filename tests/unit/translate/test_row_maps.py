@@ -331,6 +331,8 @@ def test_a_json_report_becomes_a_report_without_loss() -> None:
     assert str(made["valueQuantity"]["value"]) == "1.20"
     assert made["interpretation"][0]["coding"][0]["code"] == "H"
     assert of(found, "DiagnosticReport")[0]["result"] == [{"reference": f"Observation/{made['id']}"}]
+    found = sent("sandbox", "json", json.dumps(body | {"results": [item | {"code": "X-9981", "name": "新项目"}]}))
+    assert [(one.code, one.place) for one in found.findings] == [("GW-MAP-001", "results[1]/code")]
     assert [one.place for one in found.unused if one.lost] == []
 
 
