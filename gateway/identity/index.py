@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 
 from ..errors import Conflict, NumberReused
 from ..model import systems
@@ -16,6 +16,7 @@ from ..model.outcome import Finding
 from ..model.resource import Json
 from ..model.times import CHINA, Clock, instant_text
 from ..store.base import Store
+from ..store.index_text import pinyin_forms
 from . import merge, reviews
 from .match import Candidate, Code, Review, decide, holder_of, name_review, traits
 from .person import (
@@ -38,6 +39,8 @@ from .person import (
 from .reviews import Trace
 from .workspace import Key, Person, Resolution, Workspace
 
+_EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
+"""When what is said in passing counts from: any other message is later."""
 _LOOKED_UP = ("ok", "birth-contradicts", "sex-contradicts", "birth-unknown", "sex-unknown")
 
 
@@ -97,13 +100,13 @@ class PersonIndex:
         return replace(made, patients=tuple(kept)) if refused else made
 
     async def _take(self, desk: Workspace, key: Key, source: SourceRecord) -> None:
-        stored = desk.record(key)
+        stored, counts_from = desk.record(key), _EARLIEST if source.in_passing else source.said_at
         if stored is None:
-            await self._first(desk, self._new_record(key, source.patient, source.said_at), source.said_at)
+            await self._first(desk, self._new_record(key, source.patient, counts_from), source.said_at)
             return
-        if _another_resident(stored, source.patient, desk.today):
+        if _another_resident(stored, source, desk.today):
             raise NumberReused(source.place or "Patient.identifier")
-        new = overlay(stored, source.patient, source.said_at, desk.today)
+        new = overlay(stored, source.patient, counts_from, desk.today)
         if new is not stored:
             _same_resident(stored, new, desk.today, source.place)
             await self._changed(desk, stored, new, source.said_at)
@@ -318,23 +321,32 @@ async def _doubt(desk: Workspace, person: Person, record: Record, verdict: CardV
     await desk.ask(Review(Code.CARD_CONTRADICTS, verdict.reason_zh, candidates), record, said_at)
 
 
-def _another_resident(stored: Record, patient: Json, today: date) -> bool:
+def _another_resident(stored: Record, source: SourceRecord, today: date) -> bool:
     """True when a message speaks of somebody else than its local number: name and birth date are others, card or none.
 
     Of whom no card is verified the sex must be another too: an unnamed patient of an emergency gets name and birth date
     later. A message that says the same card is no such one: that asks whether it contradicts. A newborn booked under
-    the mother's own number is another resident whatever else it says.
+    the mother's own number is another resident whatever else it says. What is said in passing changes neither name nor
+    birth date: one of both must agree, the name also in pinyin, else a number was mistyped at a device.
     """
-    told = replace(stored, content=patient)
+    told = replace(stored, content=source.patient)
     if is_named_after_mother(told.name) and stored.name and not is_named_after_mother(stored.name):
         return True
     mine, theirs = traits(stored), traits(told)
-    if cards_told(patient) & cards_told(stored.content) or mine[0].isascii() != theirs[0].isascii():
+    if cards_told(source.patient) & cards_told(stored.content):
+        return False
+    if mine[0].isascii() != theirs[0].isascii() and not (source.in_passing and not _spelt(mine[0], theirs[0])):
         return False
     birth_differs = not mine[1].startswith(theirs[1]) and not theirs[1].startswith(mine[1])
     if not (mine[0] and theirs[0] and mine[0] != theirs[0] and birth_differs):
         return False
-    return {mine[2], theirs[2]} == {"male", "female"} or stored.card(today).verified
+    return source.in_passing or {mine[2], theirs[2]} == {"male", "female"} or stored.card(today).verified
+
+
+def _spelt(one: str, other: str) -> bool:
+    """True when of two compared names one is the pinyin of the other, in either order of surname and given name."""
+    han, latin = (other, one) if one.isascii() else (one, other)
+    return not latin or sorted(latin) in [sorted(form) for form in pinyin_forms(han)]
 
 
 def _same_resident(old: Record, new: Record, today: date, place: str) -> None:

@@ -28,7 +28,9 @@ class SourceRecord:
 
     patient: FHIR Patient elements as that system states them, without id: identifier, name,
     gender, birthDate, telecom, address, …; None for an element it deleted (`""` in HL7 v2).
-    `said_at` is the message's own time, aware. `place` is where its number stands, of a file of many patients.
+    `said_at` is the message's own time, aware. `place` is where its number stands, of a file of many patients and of an
+    image. in_passing: the system only repeats who it is about (the header of an image): that fills gaps, and yields to
+    whatever another message says.
     """
 
     member: str
@@ -36,6 +38,7 @@ class SourceRecord:
     patient: Json
     said_at: datetime
     place: str = ""
+    in_passing: bool = False
 
     @property
     def resource(self) -> Json:

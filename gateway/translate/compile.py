@@ -248,8 +248,9 @@ class _Writer:
         first, *_ = self._identity(rule)
         body = self._traced_patient(rule, first) if self._traced else self._write.json(_set_of(rule), "Patient")
         gone, _ = self._gone(rule)
-        at = f", {self._first_place(_id_of(rule).items()[0])}" if self._map.format == "csv" else ""  # of many patients
-        self.emit.line(f"rec = m.patient({first}, {body}, {'()' if gone == 'None' else gone}{at})")
+        at = self._first_place(_id_of(rule).items()[0]) if self._map.format in ("csv", "dicom") else "''"
+        more = f"{'()' if gone == 'None' else gone}, {at}, {rule.node.get('in_passing') is not None}"
+        self.emit.line(f"rec = m.patient({first}, {body}, {more})")
         self.emit.line('subject = b\'{"reference":"Patient/@%d"}\' % rec')
         self._names.born["subject"] = tuple(self._open)
 

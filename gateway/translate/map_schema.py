@@ -45,6 +45,7 @@ def _map() -> Json:
             "carries": _TEXT,
             "after": _TEXT,
             "before": _TEXT,
+            "in_passing": _TEXT,
             "set": _named(),
             "leave": {"type": "object"},
             "clear": {"type": "object"},

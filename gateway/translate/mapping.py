@@ -25,6 +25,7 @@ RULE_KEYS = frozenset(
         "set",
         "clear",
         "leave",
+        "in_passing",
         "awaits",
         "carries",
         "keep",

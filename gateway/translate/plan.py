@@ -58,6 +58,8 @@ def _check(rule: Rule, found: Map) -> None:
         raise rule.node.error(f"a rule's name is lower-case letters, digits and _: {rule.name!r}", zh)
     if rule.to and rule.to not in SPECIAL_TARGETS and not rule.to.isalpha():
         raise rule.node.error(f"{rule.to!r} is no resource type", f"{rule.to!r} 不是 FHIR 资源类型，如 Observation。")
+    if (passing := rule.node.get("in_passing")) and rule.to != "Patient":
+        raise passing.error("`in_passing` is for a Patient", "in_passing 只用于 to: Patient 的规则。")
     keep = rule.node.get("keep")
     for name, node in (keep.fields() if keep else {}).items():
         if not _WORD.fullmatch(name):

@@ -83,7 +83,9 @@ class Run:
             self.at = ("said", text)
             self.said_at = parse_fhir(fhir_from_ts(stamp(text), self._zone))
 
-    def patient(self, local_number: str, body: bytes, gone: tuple[str, ...] = (), place: str = "") -> int:
+    def patient(
+        self, local_number: str, body: bytes, gone: tuple[str, ...] = (), place: str = "", in_passing: bool = False
+    ) -> int:
         """Number of the source record; a local number of which the same is said twice is one. gone: deleted elements.
 
         What is said otherwise is a record of its own: identity adds it to the first, or finds that it is somebody else.
@@ -92,7 +94,7 @@ class Run:
         if body not in said:
             said[body] = len(self.records)
             told = loads(body or b"{}") | dict.fromkeys(gone)
-            self.records.append(SourceRecord(self.member, local_number, told, self.said_at, place))
+            self.records.append(SourceRecord(self.member, local_number, told, self.said_at, place, in_passing))
         return said[body]
 
     def mark(self) -> tuple[int, int, int, int]:

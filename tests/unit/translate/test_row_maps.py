@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from fixtures.cases import Case, cases
-from gateway.commands.maps import translated
+from gateway.alliance.directory import endpoint
+from gateway.commands.maps import GOLDEN_KEY, translated
 from gateway.errors import BadValue, MissingField
 from gateway.model import systems
 from gateway.model.ids import Ids
@@ -284,9 +285,11 @@ def test_instances_of_one_study_make_one_id_and_name_the_pacs() -> None:
     assert len({one["id"] for one in studies}) == 1
     assert len({one["series"][0]["uid"] for one in studies}) == 2
     assert len({one["series"][0]["instance"][0]["uid"] for one in studies}) == 3
-    endpoint = of(found[0], "Endpoint")[0]
-    assert studies[0]["endpoint"] == [{"reference": f"Endpoint/{endpoint['id']}"}]
-    assert endpoint["address"].startswith("http://127.0.0.1")
+    directory = mappings().directory
+    pacs = endpoint(directory.sources["city_first_pacs"], directory, Ids(GOLDEN_KEY))
+    assert studies[0]["endpoint"] == [{"reference": f"Endpoint/{pacs['id']}"}]
+    assert not of(found[0], "Endpoint")  # it is written down with its member, not by every image
+    assert found[0].records[0].in_passing
 
 
 @pytest.mark.parametrize(
@@ -304,14 +307,11 @@ def test_names_come_through_every_dicom_charset(name: str, text: str) -> None:
     assert "\x1b" not in str(found.records[0].patient)
 
 
-def test_the_address_of_the_pacs_is_a_setting_of_the_source() -> None:
+def test_a_pacs_without_an_address_has_no_endpoint() -> None:
     one = case("city_first_pacs/instance/dx_knee")
-    source = dataclasses.replace(
-        mappings().directory.sources["city_first_pacs"], settings={"address": "http://127.0.0.1:9/studies"}
-    )
-    raw = RawMessage("k1", source.name, "dicom", one.body, NOW)
-    found = mappings().translate(raw, source, IDS, NOW)
-    assert of(found, "Endpoint")[0]["address"] == "http://127.0.0.1:9/studies"
+    source = dataclasses.replace(mappings().directory.sources["city_first_pacs"], settings={})
+    found = mappings().translate(RawMessage("k1", source.name, "dicom", one.body, NOW), source, IDS, NOW)
+    assert "endpoint" not in of(found, "ImagingStudy")[0]
 
 
 # ---- JSON ---------------------------------------------------------------------------------------
