@@ -20,7 +20,7 @@ from .. import __version__
 from ..errors import BrokenArchive, ConfigError
 from ..model.times import instant_text, system_clock
 from .archive import FORMAT, Manifest, Part, Progress, Reader, Writer
-from .postgres_database import MIGRATE, space_of
+from .postgres_database import MIGRATE, no_schema, not_connected, space_of
 from .postgres_migrate import migrate, steps_of
 
 Connection = psycopg.Connection[Any]
@@ -181,13 +181,11 @@ def connected(url: str) -> Iterator[tuple[Connection, dict[str, str]]]:
     try:
         connection = psycopg.connect(url, autocommit=True, connect_timeout=10)
     except psycopg.Error as fault:
-        raise ConfigError(
-            "store.url", f"no connection to PostgreSQL: {fault.sqlstate or type(fault).__name__}"
-        ) from None
+        raise not_connected(fault) from None
     try:
         found = connection.execute("SELECT current_schema()").fetchone()
         if found is None or found[0] is None:
-            raise ConfigError("store.url", "the search path names no schema that exists")
+            raise no_schema()
         yield connection, {STORE: str(found[0]), INBOX: f"{found[0]}_inbox"}
     finally:
         connection.close()

@@ -16,7 +16,6 @@ import psycopg
 import zstandard
 from psycopg.sql import SQL, Identifier
 
-from ..errors import ConfigError
 from ..model.message import RawMessage
 from ..model.outcome import State
 from .base import hash64
@@ -40,6 +39,9 @@ from .inbox_turns import Turns
 from .postgres_database import (
     MIGRATE,
     Connection,
+    connected,
+    not_made,
+    opened,
     pool,
     refuse_unsafe,
     run,
@@ -112,9 +114,9 @@ class PostgresInbox:
 
     async def start(self) -> None:
         """Connect, take a worker number."""
+        await opened(self._reading)
+        await opened(self._writing)
         with translated():
-            await self._reading.open(wait=True, timeout=10)
-            await self._writing.open(wait=True, timeout=10)
             self._me = (await self._select("SELECT nextval('worker')::int8", ()))[0][0]
             self._turns.me = self._me
             await self._live()
@@ -336,12 +338,7 @@ async def _told(connection: Connection, settled: Sequence[Settled]) -> int:
 
 async def open_postgres_inbox(url: str) -> PostgresInbox:
     """The inbox beside the store's schema, `<schema>_inbox`, made when missing. Raises ConfigError, UnsafeStore."""
-    try:
-        connection = await psycopg.AsyncConnection.connect(url, connect_timeout=10, autocommit=True)
-    except psycopg.Error as fault:
-        raise ConfigError(
-            "store.url", f"no connection to PostgreSQL: {fault.sqlstate or type(fault).__name__}"
-        ) from None
+    connection = await connected(url)
     try:
         await refuse_unsafe(connection)
         schema = f"{await schema_of(connection)}_inbox"
@@ -352,7 +349,7 @@ async def open_postgres_inbox(url: str) -> PostgresInbox:
         await connection.execute(SQL("SET search_path = {}").format(name))
         await migrate(connection, lock, "postgres_inbox")
     except psycopg.Error as fault:
-        raise ConfigError("store.url", f"the inbox's schema could not be made: {fault.sqlstate}") from None
+        raise not_made(fault) from None
     finally:
         await connection.close()
     inbox = PostgresInbox(url, schema)

@@ -61,10 +61,9 @@ class Database:
         return self.reading, self.asking, self.writing, self.auditing
 
     async def start(self) -> None:
-        """Connect."""
-        with translated():
-            for pool in self._pools:
-                await pool.open(wait=True, timeout=10)
+        """Connect. Raises ConfigError."""
+        for pool in self._pools:
+            await opened(pool)
         self._types = row_types(dict(await self.select(_ROW_TYPES, (list(TABLES),))))
 
     def packed(self, table: str, rows: Iterable[Sequence[object]]) -> Packed:
@@ -137,6 +136,16 @@ def pool(
     )  # fmt: skip
 
 
+async def opened(pool: AsyncConnectionPool[Connection]) -> None:
+    """The pool with its first connection. Raises ConfigError."""
+    try:
+        await pool.open(wait=True, timeout=10)
+    except PoolTimeout:
+        zh = "数据库不再接受新连接：每个进程最多用 20 个，请核对 max_connections 和用户的 CONNECTION LIMIT"
+        detail = "no further connection; each process uses up to 20: see max_connections and the role's limit"
+        raise ConfigError("store.url", detail, detail_zh=zh) from None
+
+
 async def _again(pool: AsyncConnectionPool[Connection]) -> None:
     """Left alone, a pool waits twice as long after each failure: minutes, when the server was away for minutes."""
     await pool.check()
@@ -182,29 +191,59 @@ def _gateway_error(fault: psycopg.Error) -> GatewayError:
 # ---- start -----------------------------------------------------------------------------------
 async def open_database(url: str) -> Database:
     """Check the server, bring the schema to this release, connect. Raises ConfigError, UnsafeStore."""
-    try:
-        connection = await psycopg.AsyncConnection.connect(url, connect_timeout=10, autocommit=True)
-    except psycopg.Error as fault:
-        detail = f"no connection to PostgreSQL: {fault.sqlstate or type(fault).__name__}"
-        raise ConfigError("store.url", detail, detail_zh="无法连接 PostgreSQL") from None
+    connection = await connected(url)
     try:
         await refuse_unsafe(connection)
         database = Database(url, space_of(await schema_of(connection)))
         await migrate(connection, database.lock(MIGRATE), "postgres")
     except psycopg.Error as fault:
-        raise ConfigError("store.url", f"the schema could not be made: {fault.sqlstate}") from None
+        raise not_made(fault) from None
     finally:
         await connection.close()
     await database.start()
     return database
 
 
+async def connected(url: str) -> Connection:
+    """A first connection. Raises ConfigError."""
+    try:
+        return await psycopg.AsyncConnection.connect(url, connect_timeout=10, autocommit=True)
+    except psycopg.Error as fault:
+        raise not_connected(fault) from None
+
+
+def not_connected(fault: psycopg.Error) -> ConfigError:
+    """Why there is no connection, in the server's or the client library's words: they name host, database and user."""
+    if isinstance(fault, psycopg.ProgrammingError):  # its words quote the address, perhaps with the password
+        hint = "the address cannot be read; a special character of the password is written as %40 for @"
+        return ConfigError("store.url", hint, detail_zh="地址写法不对；口令里的特殊字符须写成百分号编码，如 @ 写作 %40")
+    said = " ".join(str(fault).split()) or type(fault).__name__
+    return ConfigError(
+        "store.url", f"no connection to PostgreSQL: {said}", detail_zh=f"无法连接 PostgreSQL：{said}"
+    )  # fmt: skip
+
+
+def not_made(fault: psycopg.Error) -> ConfigError:
+    """Why a schema is not as it has to be."""
+    said = fault.diag.message_primary or fault.sqlstate or type(fault).__name__
+    zh = f"无法建立数据结构：{said}"
+    if isinstance(fault, errors.InsufficientPrivilege):
+        zh += "。用户须能在此数据库和 schema 里 CREATE"
+    return ConfigError("store.url", f"the schema could not be made: {said}", detail_zh=zh)
+
+
 async def schema_of(connection: Connection) -> str:
     """The schema the URL's search path names. Raises ConfigError."""
     schema = (await (await connection.execute("SELECT current_schema()")).fetchone() or (None,))[0]
     if schema is None:
-        raise ConfigError("store.url", "the search path names no schema that exists")
+        raise no_schema()
     return str(schema)
+
+
+def no_schema() -> ConfigError:
+    """The error for a search path that leads nowhere."""
+    zh = "search_path 所指的 schema 不存在，或用户看不到它；请先 CREATE SCHEMA"
+    return ConfigError("store.url", "the search path names no schema that exists", detail_zh=zh)
 
 
 def space_of(schema: str) -> int:

@@ -340,12 +340,21 @@ async def test_several_gateways_may_start_on_an_empty_schema_at_once(server: Tes
         await store.close()
 
 
-async def test_an_address_that_does_not_answer_is_a_matter_of_configuration() -> None:
-    with pytest.raises(ConfigError, match="no connection"):
-        await opened("postgresql://u:secret-word@127.0.0.1:1/none")
-    with pytest.raises(ConfigError) as fault:
-        await opened("postgresql://u:secret-word@127.0.0.1:1/none")
-    assert "secret-word" not in str(fault.value)
+async def test_why_a_server_cannot_be_used_is_told_in_both_languages_without_the_password(server: TestServer) -> None:
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute("CREATE ROLE guest LOGIN")
+    addresses = {
+        "postgresql://u:secret-word@127.0.0.1:1/none": "Connection refused",
+        server.url.replace("/postgres?", "/none?"): '"none" does not exist',
+        "postgresql://u:secret word@h/none": "%40",
+        f"{server.url}&options=-csearch_path%3Dnone": "CREATE SCHEMA",
+        server.url.replace("postgres:@", "guest@"): "permission denied",
+    }
+    for url, why in addresses.items():
+        with pytest.raises(ConfigError) as fault:
+            await opened(url)
+        assert why in fault.value.sentence_zh() and "secret" not in f"{fault.value}{fault.value.sentence_zh()}", url
+        assert why in fault.value.sentence_en() or why == "CREATE SCHEMA"
 
 
 async def test_without_its_extra_the_way_to_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
