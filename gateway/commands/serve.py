@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import signal
 from collections.abc import Coroutine
@@ -19,9 +20,12 @@ from ..settings import Http, Settings
 from .talk import Exit, say
 from .workers import supervise
 
+_LINE = "%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"
+
 
 def run(args: argparse.Namespace) -> int:
     """Serve until told to stop."""
+    logging.basicConfig(format=_LINE, datefmt="%Y-%m-%dT%H:%M:%S%z")
     settings = load(Path(args.config) if args.config else None)
     if args.workers > 1 and not settings.store.url.startswith("postgresql"):
         raise ConfigError(

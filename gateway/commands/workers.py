@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -16,6 +17,8 @@ from .talk import Exit, say
 Work = Callable[[int, int], int]
 """What a worker does, given its number and the reading end of a pipe that closes when the parent is gone."""
 
+log = logging.getLogger("gateway.workers")
+
 _STOP_S = 25
 _SOON_S = 5.0
 """A worker that ends within this time of its start is started again later and later."""
@@ -24,21 +27,24 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP)
 
 
 @dataclass(slots=True)
-class _Worker:
+class Worker:
+    """One process. served: it was set up well before, for it ended for another reason."""
+
     number: int
+    served: bool = False
     started: float = 0.0
     pause_s: float = 0.0
     due: float = 0.0
 
 
 @dataclass(slots=True)
-class _Family:
-    """running: by pid. absent: workers to start when they are due."""
+class Family:
+    """The workers. running: by pid. absent: those to start when they are due."""
 
     work: Work
     lifeline: tuple[int, int]
-    running: dict[int, _Worker] = field(default_factory=dict)
-    absent: list[_Worker] = field(default_factory=list)
+    running: dict[int, Worker] = field(default_factory=dict)
+    absent: list[Worker] = field(default_factory=list)
 
     def start_due(self) -> None:
         """Start those whose time has come."""
@@ -61,6 +67,7 @@ class _Family:
             code = self.work(number, self.lifeline[0])
         except GatewayError as fault:
             say(f"{fault.code} {fault.sentence_zh()}")
+            say(f"{' ' * len(fault.code)} {fault.sentence_en()}")
             code = Exit.CONFIG if fault.code.startswith("GW-CFG") else Exit.PARTIAL
         except BaseException as fault:
             say(f"工作进程 / worker {number}: {type(fault).__name__}: {fault}")
@@ -68,17 +75,21 @@ class _Family:
             os._exit(code)  # nothing of the parent is the child's to clean up
 
     def reap(self) -> int:
-        """Take note of workers that ended; the code of one that cannot run at all, else 0."""
+        """Take note of workers that ended; the code of one that cannot run at all, else 0.
+
+        What served before was set up well: without its database now, it is started again until that is back.
+        """
         for pid, status in _ended(self.running):
             worker = self.running.pop(pid)
             code = os.waitstatus_to_exitcode(status)
-            if code in _CONFIG:
+            if code in _CONFIG and not worker.served:
                 return code
+            worker.served = True
             now = time.monotonic()
             soon = now - worker.started < _SOON_S
             worker.pause_s = min(max(worker.pause_s * 2, 0.5), 10) if soon else 0.0
             worker.due = now + worker.pause_s
-            say(f"工作进程 {worker.number} 已结束（{code}），重新启动 / worker ended, starting it again")
+            log.warning("工作进程 %d 已结束（%d），重新启动 / worker ended, starting it again", worker.number, code)
             self.absent.append(worker)
         return 0
 
@@ -104,7 +115,7 @@ class _Family:
                 os.kill(pid, what)
 
 
-def _ended(running: dict[int, _Worker]) -> list[tuple[int, int]]:
+def _ended(running: dict[int, Worker]) -> list[tuple[int, int]]:
     found = [os.waitpid(pid, os.WNOHANG) for pid in running]
     return [(pid, status) for pid, status in found if pid]
 
@@ -115,7 +126,7 @@ def supervise(work: Work, workers: int) -> int:
     Signals are blocked and waited for, so none is lost between two looks.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    family = _Family(work, os.pipe(), absent=[_Worker(number) for number in range(workers)])
+    family = Family(work, os.pipe(), absent=[Worker(number) for number in range(workers)])
     code = 0
     try:
         while not code:

@@ -52,6 +52,7 @@ from .fhir_query import pairs
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _HOST = re.compile(r"[A-Za-z0-9.\-\[\]:]{1,255}")
 
+_NOTE_S = 1.0
 _WORTH_GZIP, _LARGE_GZIP = 4096, 256 * 1024
 
 ACTIONS = {
@@ -107,6 +108,7 @@ class FhirDoor:
 
     def __init__(self, parts: FhirParts) -> None:
         self._parts = parts
+        self._telling: set[asyncio.Task[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One HTTP request."""
@@ -241,10 +243,16 @@ class FhirDoor:
         raise NotSupported(place, "no such operation", detail_zh="没有这个操作。")
 
     async def _note(self, row: AuditRow) -> None:
-        """A refusal discloses nothing, so its answer does not wait for a log that is out of order."""
+        """A refusal discloses nothing, so its answer does not wait long for a log that is out of order."""
+        told = asyncio.create_task(self._told(row))
+        self._telling.add(told)
+        told.add_done_callback(self._telling.discard)
+        await asyncio.wait((told,), timeout=_NOTE_S)
+
+    async def _told(self, row: AuditRow) -> None:
         try:
             await self._parts.store.disclose(row)
-        except StoreError as fault:
+        except GatewayError as fault:
             note_fault(fault, row.request_id)
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ..errors import GatewayError
+from ..errors import GatewayError, StoreError
 from ..model.context import SYSTEM
 from ..model.resource import Json, dumps
 from ..store.base import Store
+
+_SOON_S = 2.0
+"""Who asks gives up after a few seconds: a store that takes longer is told as down, not awaited."""
 
 
 def health_routes(store: Store) -> list[Route]:
@@ -20,9 +25,11 @@ def health_routes(store: Store) -> list[Route]:
 
     async def ready(request: Request) -> Response:
         try:
-            await store.read("Patient", "-", SYSTEM)
-        except GatewayError as error:
-            return _json({"status": "down", "error": error.code}, 503)
+            async with asyncio.timeout(_SOON_S):
+                await store.read("Patient", "-", SYSTEM)
+        except (GatewayError, TimeoutError) as fault:
+            code = fault.code if isinstance(fault, GatewayError) else StoreError.code
+            return _json({"status": "down", "error": code}, 503)
         return _json({"status": "up"}, 200)
 
     return [Route("/health/live", live), Route("/health/ready", ready)]
