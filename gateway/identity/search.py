@@ -62,12 +62,14 @@ class Found:
     """patients: Patients in order of fit, at most 25. how_zh: how the text was understood.
 
     shown: what may stand in the search box again, "" for a number that identifies. more: there were further hits.
+    waiting: where nobody was found, provisional persons the text fits, whom a search never gives.
     """
 
     patients: tuple[Json, ...]
     how_zh: str
     shown: str = ""
     more: bool = False
+    waiting: int = 0
 
 
 def parse_query(text: str, today: date) -> PersonQuery:
@@ -147,22 +149,18 @@ class PersonSearch:
         how = f"按“{_HOW[query.kind]}”查找"
         if query.kind == "local":
             return Found(await self._by_number(query, who), how, text.strip())
-        if query.kind == "card":
-            found, _ = await self._search(who, Filter("identifier", "token", (f"{systems.ID_CARD}|{query.number}",)))
-            return Found(_holders(found, query.number, today), how)
-        if query.kind == "health-card":
-            value = f"{systems.HEALTH_CARD}|{query.number}"
-            found, more = await self._search(who, Filter("identifier", "token", (value,)))
-            return Found(tuple(found[:MOST]), how + _length(query.number), more=more or len(found) > MOST)
-        found, more = await self._by_name(query, who)
-        return Found(tuple(found[:MOST]), how, text.strip(), more or len(found) > MOST)
+        filters = _filters(query)
+        found, more = await self._search(who, *filters, count=_NAMESAKES if query.kind == "phone" else MOST)
+        fit = _fitting(found, query, today)
+        waiting = 0 if fit or query.kind == "phone" else await self._waiting(who, filters)
+        how += _length(query.number) if query.kind == "health-card" else ""
+        shown = "" if query.number else text.strip()
+        return Found(tuple(fit[:MOST]), how, shown, more or len(fit) > MOST, waiting)
 
-    async def _by_name(self, query: PersonQuery, who: AccessContext) -> tuple[list[Json], bool]:
-        name = Filter("name", "string", (_escaped(query.name),))
-        if query.kind == "birth":
-            return await self._search(who, name, Filter("birthdate", "date", (query.birth,)))
-        found, more = await self._search(who, name, count=_NAMESAKES)
-        return [patient for patient in found if _rings(patient, query.phone)], more
+    async def _waiting(self, who: AccessContext, filters: tuple[Filter, ...]) -> int:
+        provisional = Filter("_tag", "token", (f"{systems.RECORD_TAG}|provisional",))
+        page = await self._store.search(Query("Patient", (*filters, provisional), count=MOST, retired=True), who)
+        return len(page.matches)
 
     async def _by_number(self, query: PersonQuery, who: AccessContext) -> tuple[Json, ...]:
         row = (await self._store.records([(self._member(query.member), query.number)]))[0]
@@ -181,13 +179,27 @@ class PersonSearch:
         return [loads(row.body) for row in page.matches], bool(page.next)
 
 
+def _filters(query: PersonQuery) -> tuple[Filter, ...]:
+    if query.number:
+        system = systems.ID_CARD if query.kind == "card" else systems.HEALTH_CARD
+        return (Filter("identifier", "token", (f"{system}|{query.number}",)),)
+    name = Filter("name", "string", (_escaped(query.name),))
+    return (name, Filter("birthdate", "date", (query.birth,))) if query.kind == "birth" else (name,)
+
+
 def _length(number: str) -> str:
     # A digit too few or too many makes a health card of an identity card, and "nobody found" of a resident.
     near = number.isdigit() and 16 <= len(number) <= 20
     return f"（输入了 {len(number)} 位；身份证号应为 18 位，请核对有无漏键、多键）" if near else ""
 
 
-def _holders(found: list[Json], card: str, today: date) -> tuple[Json, ...]:
+def _fitting(found: list[Json], query: PersonQuery, today: date) -> list[Json]:
+    if query.kind == "card":
+        return _holders(found, query.number, today)
+    return [patient for patient in found if _rings(patient, query.phone)] if query.kind == "phone" else found
+
+
+def _holders(found: list[Json], card: str, today: date) -> list[Json]:
     """Those whose own card it is; without any, those whose record could not be checked. Never a contradiction."""
     ranked: dict[str, list[Json]] = {"ok": [], "birth-unknown": [], "sex-unknown": []}
     for patient in found:
@@ -195,7 +207,7 @@ def _holders(found: list[Json], card: str, today: date) -> tuple[Json, ...]:
         best = next((code for code in ranked if code in codes), "")
         if best:
             ranked[best].append(patient)
-    return tuple((ranked["ok"] or ranked["birth-unknown"] + ranked["sex-unknown"])[:MOST])
+    return ranked["ok"] or ranked["birth-unknown"] + ranked["sex-unknown"]
 
 
 def _rings(patient: Json, tail: str) -> bool:

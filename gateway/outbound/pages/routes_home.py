@@ -75,7 +75,13 @@ async def search(visit: Visit) -> Response:
     ids = {patient["id"] for patient in found.patients}
     concerned = [task for task in tasks if ids & _patients_of(task)]
     view = results(
-        found.patients, concerned, visit.parts.directory, visit.parts.clock(), how=found.how_zh, more=found.more
+        found.patients,
+        concerned,
+        visit.parts.directory,
+        visit.parts.clock(),
+        how=found.how_zh,
+        more=found.more,
+        waiting=found.waiting,
     )
     return await _start(visit, found.shown, view, found_ids=tuple(sorted(ids)))
 

@@ -80,9 +80,16 @@ class Todo:
 
 
 def results(
-    patients: Sequence[Json], reviews: Sequence[Json], directory: Directory, now: datetime, *, how: str, more: bool
+    patients: Sequence[Json],
+    reviews: Sequence[Json],
+    directory: Directory,
+    now: datetime,
+    *,
+    how: str,
+    more: bool,
+    waiting: int = 0,
 ) -> Results:
-    """Hits in the order given. reviews: open identity reviews that concern any of them."""
+    """Hits in the order given. reviews: open identity reviews that concern any of them. waiting: see `Found`."""
     alike = {id(p): [o for o in patients if o is not p and _similar(p, o)] for p in patients}
     concerned = {ref for task in reviews for ref in _concerns(task)}
     hits = tuple(_hit(p, alike[id(p)], directory, now, p["id"] in concerned) for p in patients)
@@ -92,9 +99,15 @@ def results(
         hits=hits,
         warning="有居民姓名相近、出生日期相同。" if any(alike.values()) else "",
         reviews=tuple(dict.fromkeys(_review_words(task, directory) for task in reviews)),
-        nobody="没有相符的居民",
+        nobody=_nobody(waiting),
         advice="请核对输入；也可用姓名 + 出生年月，或 本地号@机构 再查。来源未接入的机构，其居民可能不在这里。",
     )
+
+
+def _nobody(waiting: int) -> str:
+    if not waiting:
+        return "没有相符的居民"
+    return f"没有相符的居民，但有 {waiting} 份临时档案与输入相符：证件与登记不一致，等待管理员核对，未并入任何居民"
 
 
 def _similar(one: Json, other: Json) -> bool:

@@ -224,6 +224,16 @@ async def test_a_provisional_person_says_so(ward: Ward) -> None:
     assert answer.status_code == 200 and "这是临时档案" in answer.text
 
 
+async def test_a_provisional_person_is_no_hit_but_is_said_to_wait(ward: Ward) -> None:
+    tag = {"meta": {"tag": [{"system": RECORD_TAG, "code": "provisional"}]}}
+    child = a_patient("child", name="孙浩然", birth="2019-05-06", active=False, **tag)
+    await ward.put(child, patient="child")
+    csrf = await ward.sign_in()
+    for typed, said in (("孙浩 2019-05", "有 1 份临时档案与输入相符"), ("孙浩 2019-06", "没有相符的居民")):
+        answer = await ward.client.post("/ui/search", data={"csrf": csrf, "resident": typed}, follow_redirects=True)
+        assert said in answer.text and "/ui/p/child" not in answer.text.partition("最近调阅")[0]
+
+
 async def test_a_report_keeps_its_versions_and_an_old_one_says_it_is_old(ward: Ward) -> None:
     first = an_observation("k", "钾", "6.8", "mmol/L", loinc="2823-3", ucum="mmol/L", flag="HH")
     await ward.put(a_patient(), first, a_report("r", "电解质", [first]), patient="chen")
