@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from starlette.responses import Response
 
-from ...errors import NotFound
+from ...errors import Gone, NotFound
 from ...model.resource import Json, loads, reference_id
 from ...recognise.match import is_lab
 from ...store.base import AuditQuery, Resource
@@ -150,6 +150,8 @@ async def report(visit: Visit) -> Response:
     report_id = visit.request.path_params["report"]
     opened = await _open(visit, "report", entity=f"DiagnosticReport/{report_id}")
     rows = await visit.parts.store.history("DiagnosticReport", report_id, visit.who, count=_MOST_VERSIONS)
+    if rows and rows[0].deleted:
+        raise Gone("DiagnosticReport", detail_zh="来源删除了这份报告，不作为依据。")
     rows = [row for row in rows if not row.deleted]
     wanted = _number(visit.request.query_params.get("version", "")) or (rows[0].version if rows else 0)
     row = next((r for r in rows if r.version == wanted), None)

@@ -68,13 +68,17 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """The printed report. lab: items as a table; else findings and conclusion, and what was measured with them."""
+    """The printed report. lab: items as a table; else findings and conclusion, and what was measured with them.
+
+    void: the source cancelled or withdrew it.
+    """
 
     title: str
     hospital: str
     lab: bool
     status: str
     current: bool
+    void: bool
     facts: tuple[Fact, ...]
     items: tuple[Item, ...]
     findings: str
@@ -91,6 +95,7 @@ def report_sheet(opened: Opened, report: Json, items: Sequence[Json], *, current
         lab=is_lab(report),
         status=STATUS.get(report.get("status", ""), "状态未知"),
         current=current,
+        void=report.get("status") in ("entered-in-error", "cancelled"),
         facts=tuple(_facts(opened, report)),
         items=tuple(_item(i) for i in items),
         findings=findings_of(report),

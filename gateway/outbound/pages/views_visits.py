@@ -1,7 +1,8 @@
-"""Visits and documents, newest first; a replaced document reads 已替换 and stays readable."""
+"""Visits and documents, newest first; a replaced or withdrawn document says so and stays readable."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -34,14 +35,14 @@ class VisitLine:
 
 @dataclass(frozen=True, slots=True)
 class DocumentLine:
-    """One document. superseded: a newer one took its place. opens: where it can be read."""
+    """One document. outdated: 已替换 or 已作废, "" for what counts. opens: where it can be read."""
 
     title: str
     member: str
     at: When
     author: str
-    superseded: bool
-    replaces: str
+    outdated: str
+    remark: str
     opens: tuple[Link, ...]
 
 
@@ -179,10 +180,33 @@ def document_line(opened: Opened, document: Json) -> DocumentLine:
         member=opened.says(document),
         at=moments.minute(str(document.get("date", "")), opened.at),
         author="、".join(str(a.get("display", "")) for a in document.get("author", ()) if a.get("display")),
-        superseded=document.get("status") == "superseded",
-        replaces="替换了旧版" if any(r.get("code") == "replaces" for r in document.get("relatesTo", ())) else "",
+        outdated=_outdated(opened, document),
+        remark="，".join(_remarks(document)),
         opens=tuple(opens),
     )
+
+
+def _remarks(document: Json) -> Iterator[str]:
+    if any(relation.get("code") == "replaces" for relation in document.get("relatesTo", ())):
+        yield "替换了旧版"
+    if document.get("docStatus") == "preliminary":
+        yield "初稿，未审签"
+
+
+def _outdated(opened: Opened, document: Json) -> str:
+    """已作废 also for what a withdrawn document had replaced: no newer version of it exists."""
+    newer = {
+        reference_id(relation.get("target"), "DocumentReference"): other
+        for other in opened.record.every.get("DocumentReference", ())
+        for relation in other.get("relatesTo", ())
+        if relation.get("code") == "replaces"
+    }
+    last = document
+    while (after := newer.pop(last["id"], None)) is not None:
+        last = after
+    if last.get("status") == "entered-in-error":
+        return "已作废"
+    return "已替换" if document.get("status") == "superseded" else ""
 
 
 def _concept_text(document: Json) -> str:

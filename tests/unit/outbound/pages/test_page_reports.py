@@ -9,7 +9,7 @@ from gateway.outbound.pages.views_culture import culture_page
 from gateway.outbound.pages.views_imaging import imaging_page
 from gateway.outbound.pages.views_report import Sheet, as_of, report_sheet, versions_of
 from gateway.outbound.pages.views_summary import summary
-from gateway.outbound.pages.views_visits import visits_page
+from gateway.outbound.pages.views_visits import document_line, visits_page
 from gateway.store.base import Resource
 from tests.builders import NOW, a_patient, a_report, an_encounter, an_observation, stored
 from tests.unit.outbound.pages import residents
@@ -68,23 +68,39 @@ def test_a_printed_report_keeps_the_sources_words_and_unit() -> None:
     assert {"审核": "2026-03-12 10:20"}.items() <= {f.label: f.value for f in sheet.signed}.items()
 
 
-def test_a_replaced_document_reads_replaced() -> None:
-    def document(id: str, status: str) -> dict[str, object]:
+def test_a_replaced_document_reads_replaced_and_a_withdrawn_one_withdrawn() -> None:
+    def document(id: str, status: str, replaces: str = "") -> dict[str, object]:
+        older = {"code": "replaces", "target": {"reference": f"DocumentReference/{replaces}"}}
         return {
+            "relatesTo": [older] if replaces else [],
             "resourceType": "DocumentReference",
             "id": id,
             "status": status,
+            "docStatus": "preliminary" if status == "current" else "final",
             "type": {"text": "检查报告"},
             "date": "2026-03-01T10:00:00+08:00",
             "content": [{"attachment": {"url": "Binary/raw-1"}}],
         }
 
-    opened = opened_of([a_patient(), document("d0", "superseded"), document("d1", "current")])
+    opened = opened_of([a_patient(), document("d0", "superseded"), document("d1", "current", "d0")])
     view = visits_page(opened)
     text = words(page("visits.html", opened, "visits", view=view))
-    assert [d.superseded for d in view.documents] == [True, False]
+    assert [(d.outdated, d.remark) for d in view.documents] == [("已替换", ""), ("", "替换了旧版，初稿，未审签")]
     assert text.count("已替换") == 2  # the row and the remark in the head
     assert "原始文档" in text
+    withdrawn = document("d1", "entered-in-error", "d0")
+    opened = opened_of([a_patient(), document("d0", "superseded"), withdrawn])
+    assert [d.outdated for d in visits_page(opened).documents] == ["已作废"]
+    line = document_line(opened, withdrawn)
+    assert "来源撤回了这份文书" in words(page("document.html", opened, "visits", line=line, sections=()))
+
+
+def test_a_withdrawn_report_says_so_above_its_text() -> None:
+    opened = opened_of([a_patient(), a_report("r", "肾功能", status="entered-in-error")])
+    (report,) = opened.record.every["DiagnosticReport"]
+    sheet = report_sheet(opened, report, (), current=True)
+    text = words(page("report.html", opened, "labs", view=sheet, versions=(), shown=1))
+    assert "这份报告已作废，不作为依据" in text
 
 
 def test_a_stay_that_lasts_counts_its_days() -> None:

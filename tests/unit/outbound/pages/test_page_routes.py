@@ -10,6 +10,7 @@ import pytest
 
 from gateway.model.resource import Json
 from gateway.model.systems import RECORD_TAG, REVIEW
+from gateway.store.base import Delete, Plan
 from tests.builders import a_medication, a_patient, a_report, an_allergy, an_observation
 from tests.unit.outbound.pages.conftest import TOKENS, Ward
 from tests.unit.outbound.pages.test_page_summary import words
@@ -260,6 +261,13 @@ async def test_another_residents_report_is_not_shown_under_this_one(ward: Ward) 
     assert (await ward.get("/ui/p/liu/report/liu-r2")).status_code == 200
     answer = await ward.get("/ui/p/wu/report/liu-r2")
     assert answer.status_code == 404 and "1.20" not in answer.text
+
+
+async def test_a_deleted_report_is_not_read_by_its_old_address(ward: Ward) -> None:
+    assert (await ward.get("/ui/p/liu/report/liu-r2")).status_code == 200
+    await ward.store.commit(Plan(deletes=(Delete("DiagnosticReport", "liu-r2"),)))
+    answer = await ward.get("/ui/p/liu/report/liu-r2")
+    assert answer.status_code == 410 and "已删除" in answer.text and "1.20" not in answer.text
 
 
 async def test_what_a_label_withholds_is_said_to_exist_and_nothing_more(ward: Ward) -> None:
