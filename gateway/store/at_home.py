@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from .engine import SEQ_BITS, Engine, Row
+from .engine import SEQ_BITS, Reads, Row
 from .job import Job, in_time
 from .judge import Judge
 
@@ -15,7 +15,7 @@ _LAST = (-_TOP, -_TOP)
 class AtHome:
     """Pages of one engine."""
 
-    def __init__(self, engine: Engine, judge: Judge) -> None:
+    def __init__(self, engine: Reads, judge: Judge) -> None:
         self._engine, self._judge = engine, judge
 
     async def person(self, job: Job) -> None:

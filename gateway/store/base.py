@@ -420,8 +420,8 @@ class AuditQuery:
     before: str = ""
 
 
-class Store(Protocol):
-    """What the rest of the gateway sees. `who` has no default: nobody reads without saying for whom."""
+class StoreReads(Protocol):
+    """What is read with a caller in hand. `who` has no default: nobody reads without saying for whom."""
 
     store_key: bytes
 
@@ -438,10 +438,7 @@ class Store(Protocol):
         """Versions of one resource, newest first; `before` is a version number to go on from."""
 
     async def past(self, asked: Past, who: AccessContext) -> PastPage:
-        """Versions of an instance, a type or everything; all pages see the same moment.
-
-        Versions of a resource whose current version is not the caller's to see are left out.
-        """
+        """Versions of an instance, a type or everything, as of one moment: of resources the caller may see now."""
 
     async def merged(self, patient_id: str) -> bool:
         """Whether another Patient reads in place of this one; who may know of either is another question."""
@@ -459,6 +456,13 @@ class Store(Protocol):
 
     async def withheld(self, patient_id: str, who: AccessContext, types: frozenset[str]) -> Mapping[str, int]:
         """How many current resources of a person, by type, labels alone keep from the caller."""
+
+    def horizon(self) -> tuple[int, datetime]:
+        """The newest committed transaction and its instant; nothing can still commit at or below it."""
+
+
+class Store(StoreReads, Protocol):
+    """What the rest of the gateway sees."""
 
     async def find_identifier(self, type_: str, system: str, value: str) -> list[Resource]:
         """Current resources with exactly this identifier, verified on the decoded value: by nobody's eyes."""
@@ -489,9 +493,6 @@ class Store(Protocol):
 
     async def figures(self) -> Figures:
         """What an operator watches."""
-
-    def horizon(self) -> tuple[int, datetime]:
-        """The newest committed transaction and its instant; nothing can still commit at or below it."""
 
     async def close(self) -> None:
         """Stops writers, checkpoints, closes files."""

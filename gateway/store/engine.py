@@ -255,13 +255,17 @@ class Replan(Exception):
     """What the plan was made from changed before its transaction: make it again."""
 
 
-class Zones(Protocol):
+class ZonesKept(Protocol):
     """Zones kept beside the rows. young: what is younger than the last of them."""
 
     young: Young
 
     async def of(self, type_: str) -> list[Group]:
         """Those of a type, oldest first, without a gap from the first transaction on."""
+
+
+class Zones(ZonesKept, Protocol):
+    """The same, and how more come to be."""
 
     async def stretch(self, type_: str, after: int, count: int) -> list[Stretch]:
         """All versions of the next transactions that together have so many; [] while there are fewer."""
@@ -270,8 +274,8 @@ class Zones(Protocol):
         """Keep one more, in place of those it covers. All are dropped when versions are indexed anew."""
 
 
-class Engine(Protocol):
-    """A database that keeps rows. Reads never wait for a writer."""
+class Reads(Protocol):
+    """What a search asks of a database that keeps rows. Reads never wait for a writer."""
 
     store_key: bytes
 
@@ -280,7 +284,7 @@ class Engine(Protocol):
         """Pages given lately, true as of the last `moment`."""
 
     @property
-    def zones(self) -> Zones:
+    def zones(self) -> ZonesKept:
         """What long stretches of versions have in common."""
 
     def horizon(self) -> tuple[int, datetime]:
@@ -353,13 +357,6 @@ class Engine(Protocol):
         None when what a caller sees depends on more than the row.
         """
 
-    async def current_by_type(self) -> dict[str, int]:
-        """How many resources there are now, at no cost a row."""
-
-    @property
-    def commits(self) -> Commits:
-        """What this process committed."""
-
     async def wordings(self, type_: str, param: int, start: str, limit: int) -> list[int] | None:
         """Postings one of which every row carries that has a code in words beginning so; None for more than `limit`."""
 
@@ -405,6 +402,21 @@ class Engine(Protocol):
 
     async def rows(self, rids: Sequence[int], sight: Sight, match: Match = NOTHING) -> dict[int, Row]:
         """Rows by key that match, with bodies."""
+
+
+class Engine(Reads, Protocol):
+    """A database that keeps rows."""
+
+    @property
+    def zones(self) -> Zones:
+        """What long stretches of versions have in common."""
+
+    async def current_by_type(self) -> dict[str, int]:
+        """How many resources there are now, at no cost a row."""
+
+    @property
+    def commits(self) -> Commits:
+        """What this process committed."""
 
     async def identified(self, h: int, sight: Sight) -> list[Row]:
         """Current resources that carry, or once carried, an identifier with this hash."""

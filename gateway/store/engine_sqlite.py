@@ -1,388 +1,51 @@
-"""SQLite: one file, one writing thread, readers that never wait for it (D10).
-
-Reads by key or within one person's home run inline: they take microseconds. What may walk a population runs
-in a worker thread with a connection of its own.
-"""
+"""SQLite: one file, one writing thread, readers that never wait for it (D10)."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from typing import Any, TypeVar
 
 import apsw
 
-from ..errors import TooCostly
 from .aside import aside
 from .base import Committed, Move, fh_of
-from .bodies import instant_of
-from .engine import (
-    LATEST,
-    NOTHING,
-    SEQ_BITS,
-    Homes,
-    Indexed,
-    Match,
-    PackedPlan,
-    Place,
-    Placed,
-    Row,
-    Sight,
-    Span,
-    by_records,
-    names_of,
-    puts_of,
-    sees,
-    tallied,
-)
-from .pages import Pages
+from .engine import Indexed, PackedPlan, Row, Sight, names_of, puts_of
 from .sqlite_beside import Beside
 from .sqlite_commit import MOVABLE, alone, movable_values, ready, transaction
 from .sqlite_file import only_one, prepared, refuse_unsafe
-from .sqlite_keys import at_home, away, counted, latest, newest_of, posted, worded
-from .sqlite_known import Known
-from .sqlite_sql import (
-    WITH_BODY,
-    WITHOUT_BODY,
-    Names,
-    head_sql,
-    match_sql,
-    numbers,
-    sight_sql,
-    types_sql,
-)
+from .sqlite_reads import SqliteReads
+from .sqlite_sql import WITH_BODY, sight_sql
 from .sqlite_upkeep import indexed, purge, together
-from .sqlite_walk import Newest, OrderedWalk
-from .sqlite_zones import SqliteZones
+from .sqlite_zones import WrittenZones
 from .wordings import Wordings
-from .writer import GroupWriter, Together, connect
+from .writer import GroupWriter, Together
 
-T = TypeVar("T")
-_EMPTY = (0, 0, 0)
-_HERE = 500
-"""Rows read on the event loop at once."""
-_SOON = 64
-"""Rows found by postings on the event loop at once."""
 _LARGE = 1_000  # puts of a plan
 _STEPS, _BUSY = 100, 600
 """Steps of bringing postings together at a time, unless there were so many commits since the last time."""
-SECONDS = 5.0
-"""How long one read in a worker thread may take."""
 
 
-class SqliteEngine(Beside):
+class SqliteEngine(SqliteReads, Beside):
     """`<directory>/store.db`. Raises UnsafeStore when another process writes there, or the settings lose data."""
+
+    zones: WrittenZones
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._lock = only_one(directory / "store.lock")
-        self._path = str(directory / "store.db")
-        self._writer = GroupWriter(self._path, checkpoint_pages=8_000, cache_mb=64, gather=0.5)
+        path = str(directory / "store.db")
+        self._writer = GroupWriter(path, checkpoint_pages=8_000, cache_mb=64, gather=0.5)
         prepared(self._writer.connection)
-        self._reader = connect(self._path, writer=False)
+        super().__init__(path)
         refuse_unsafe(self._reader)
-        self._pool: SimpleQueue[apsw.Connection] = SimpleQueue()
-        self._pooled: list[apsw.Connection] = []
-        self._names = Names()
-        self._names.load(self._reader)
-        self._pages = Pages()
         self._wordings = Wordings()
-        self.zones = SqliteZones(self._reader, self._writer, self._names, self._apart)
-        self._known = Known(self._names, *self._one("SELECT tx, at FROM tx ORDER BY tx DESC LIMIT 1"))
+        self.zones = WrittenZones(self._reader, self._writer, self._names, self._apart)
         self._settled = self._known.tx
-        self.store_key: bytes = self._one("SELECT value FROM meta WHERE name = 'key'")[0]
 
-    # ---- helpers -----------------------------------------------------------------------------
-    def _one(self, sql: str, *values: object) -> tuple[Any, ...]:
-        return next(iter(self._reader.execute(sql, values)), _EMPTY)
-
-    async def _apart(self, read: Callable[[apsw.Connection], T]) -> T:
-        """Run a read that may be long in a worker thread."""
-        return await asyncio.to_thread(self._borrow, read)
-
-    def _borrow(self, read: Callable[[apsw.Connection], T]) -> T:
-        try:
-            connection = self._pool.get_nowait()
-        except Empty:
-            connection = connect(self._path, writer=False)
-            self._pooled.append(connection)
-        until = time.monotonic() + SECONDS
-        connection.set_progress_handler(lambda: time.monotonic() > until, 20_000)
-        try:
-            return read(connection)
-        except apsw.InterruptError:
-            raise TooCostly(detail=f"more than {SECONDS:.0f} s") from None
-        finally:
-            connection.set_progress_handler(None)
-            self._pool.put(connection)
-
-    def _rows(self, db: apsw.Connection, sql: str, values: Sequence[Any]) -> list[Row]:
-        return self._names.rows(db.execute(sql, tuple(values)))
-
-    @property
-    def pages(self) -> Pages:
-        """There is no other process."""
-        return self._pages
-
-    # ---- one moment --------------------------------------------------------------------------
-    def horizon(self) -> tuple[int, datetime]:
-        """Newest committed transaction somebody has heard of, and its instant."""
-        return self._known.tx, instant_of(self._known.at)
-
-    async def moment(self) -> tuple[int, datetime]:
-        """The same: there is no other process."""
-        return self.horizon()
-
-    async def size(self, type_: str) -> int:
-        """Kept by the commits."""
-        return int(self._one("SELECT ifnull(sum(n), 0) FROM size WHERE typ = ?", self._names.number.get(type_, -1))[0])
-
-    async def tally(self, type_: str, sight: Sight) -> tuple[int, int] | None:
-        """Kept by the commits."""
-        if by_records(type_, sight):
-            return None
-        sql = "SELECT member, acl, flags, live, (SELECT max(tx) FROM tx) FROM size WHERE typ = ?"
-        found = list(self._reader.execute(sql, (self._names.number.get(type_, -1),)))
-        total = tallied([(self._names.text[row[0]], *row[1:4]) for row in found], sight)
-        return total, found[0][4] if found else sight.as_of
-
-    async def wordings(self, type_: str, param: int, start: str, limit: int) -> list[int] | None:
-        """By the table of words."""
-        return worded(self._reader, self._names.number.get(type_, -1), param, start, limit)
-
-    async def first_tx(self, at_ms: int) -> int:
-        """By halving: instants never go back while numbers go up."""
-        low, high = 0, self.horizon()[0] + 1
-        while low < high:
-            middle = (low + high) // 2
-            if self._one("SELECT at FROM tx WHERE tx = ?", middle)[0] >= at_ms:
-                high = middle
-            else:
-                low = middle + 1
-        return low
-
-    # ---- by id -------------------------------------------------------------------------------
-    async def current(self, fhs: Sequence[int], sight: Sight) -> dict[int, Row]:
-        """The directory, then the row; a row too young for the sight leads back along its versions."""
-        if len(fhs) != 1:
-            return self._current(fhs, sight)
-        head = self._known.head(fhs[0], sight)
-        if head is not None:
-            return {head.fh: head} if sees(sight, head) else {}
-        found = self._current(fhs, sight)
-        if sight.as_of >= LATEST:
-            self._known.keep_heads(found.values())
-        return found
-
-    def _current(self, fhs: Sequence[int], sight: Sight) -> dict[int, Row]:
-        where, values = sight_sql(sight, self._names)
-        sql = (
-            f"SELECT {WITH_BODY} FROM carray(?) AS asked CROSS JOIN dir ON dir.fh = asked.value"
-            f" CROSS JOIN row ON row.rid = dir.rid WHERE dir.ver > 0 AND {where}"
-        )
-        found = {row.fh: row for row in self._rows(self._reader, sql, (numbers(fhs), *values))}
-        for fh in fhs:
-            if fh not in found:
-                older = self._older(fh, sight)
-                if older is not None:
-                    found[fh] = older
-        return found
-
-    def _older(self, fh: int, sight: Sight) -> Row | None:
-        young = self._one("SELECT row.prev, row.from_tx FROM dir JOIN row ON row.rid = dir.rid WHERE dir.fh = ?", fh)
-        rid, tx = young[0], young[1]
-        while rid and tx > sight.as_of:
-            older = self._one("SELECT rid, prev, from_tx FROM row WHERE rid = ?", rid)
-            rid, tx = older[1], older[2]
-            if tx <= sight.as_of:
-                where, values = sight_sql(sight, self._names)
-                sql = f"SELECT {WITH_BODY} FROM row WHERE row.rid = ? AND {where}"
-                return next(iter(self._rows(self._reader, sql, (older[0], *values))), None)
-        return None
-
-    async def chain(self, fh: int, *, below: int, limit: int) -> list[Row]:
-        """Along `prev`, newest first."""
-        rid = self._one("SELECT rid FROM dir WHERE fh = ? AND ver > 0", fh)[0]
-        out: list[Row] = []
-        while rid and len(out) < limit:
-            row = self._rows(self._reader, f"SELECT {WITH_BODY} FROM row WHERE rid = ?", (rid,))[0]
-            if row.version < below:
-                out.append(row)
-            rid = row.prev
-        return out
-
-    async def rows(self, rids: Sequence[int], sight: Sight, match: Match = NOTHING) -> dict[int, Row]:
-        """Rows by key that match, with bodies."""
-        where, values = sight_sql(sight, self._names)
-        also, words = match_sql(match)
-        sql = f"SELECT {WITH_BODY} FROM carray(?) AS asked CROSS JOIN row ON row.rid = asked.value WHERE {where}{also}"
-        return {row.rid: row for row in self._rows(self._reader, sql, (numbers(rids), *values, *words))}
-
-    async def person(self, fh: int) -> int | None:
-        """Person number of a Patient ever mentioned."""
-        known = self._known.person(fh)
-        if known is not None:
-            return known
-        rid: int = self._one("SELECT rid FROM dir WHERE fh = ?", fh)[0]
-        if not rid:
-            return None
-        self._known.keep_person(fh, rid >> SEQ_BITS)
-        return rid >> SEQ_BITS
-
-    async def survivors(self, fhs: Sequence[int]) -> dict[int, str]:
-        """Ids of the Patients that replace superseded ones."""
-        unknown = self._known.unknown(fhs)
-        if len(unknown) == 1:
-            self._learn(unknown[0])
-        elif unknown:
-            sql = "SELECT fh, id FROM carray(?) AS asked CROSS JOIN survivor ON survivor.fh = asked.value"
-            found = {row[0]: row[1] for row in self._reader.execute(sql, (numbers(unknown),))}
-            self._known.keep_survivors(unknown, found)
-        return self._known.survivors(fhs)
-
-    def _learn(self, fh: int) -> None:
-        """Who reads for a Patient, and their number, which is asked for next."""
-        sql = "SELECT (SELECT rid FROM dir WHERE fh = ?1), (SELECT id FROM survivor WHERE fh = ?1)"
-        rid, survivor = self._one(sql, fh)
-        self._known.keep_survivors((fh,), {fh: survivor} if survivor else {})
-        if rid:
-            self._known.keep_person(fh, rid >> SEQ_BITS)
-
-    async def led(self, fhs: Sequence[int]) -> dict[int, str]:
-        """The same: there is no other process."""
-        return await self.survivors(fhs)
-
-    # ---- scans -------------------------------------------------------------------------------
-    async def home(
-        self, person: int, sight: Sight, *, types: Sequence[str], match: Match, below: int, limit: int, bodies: bool
-    ) -> list[Row]:
-        """One range of rows, newest first, in one statement: other questions about a person are about other rows."""
-        columns = WITH_BODY if bodies else WITHOUT_BODY
-        asked = at_home(self._reader, self._names, person, sight, types, match, below, limit, columns)
-        return self._rows(self._reader, *asked)
-
-    async def homes(
-        self, persons: Sequence[int], sight: Sight, *, types: Sequence[str], match: Match, below: Place, limit: int
-    ) -> list[Row]:
-        """Keys first, then the rows."""
-        rids = newest_of(self._reader, self._names, persons, sight, types, match, below, limit)
-        return self._known.rows(self._reader, rids)
-
-    def _by_key(self, db: apsw.Connection, rids: list[int], columns: str) -> list[Row]:
-        sql = f"SELECT {columns} FROM carray(?) AS asked CROSS JOIN row ON row.rid = asked.value"
-        return self._rows(db, sql, (numbers(rids),))
-
-    async def newest(
-        self,
-        type_: str,
-        sight: Sight,
-        *,
-        match: Match,
-        between: tuple[int, int],
-        after: tuple[int, int] | None,
-        limit: int,
-        ascending: bool,
-        bodies: bool = False,
-    ) -> list[Row]:
-        """Along (type, transaction), in a thread; few rows are then read here."""
-        walk = Newest(self._names, type_, sight, match, between, after, limit, ascending)
-        rids = await self._apart(walk.keys)
-        if bodies or len(rids) <= _HERE:
-            return self._known.rows(self._reader, rids)
-        return await self._apart(lambda db: self._by_key(db, rids, WITHOUT_BODY))
-
-    async def versions(
-        self,
-        types: Sequence[str],
-        sight: Sight,
-        *,
-        between: tuple[int, int],
-        alive: int,
-        below: tuple[int, int],
-        limit: int,
-    ) -> list[Row]:
-        """Type by type along (type, transaction), merged; in a thread."""
-        sql = (
-            f"SELECT {WITH_BODY} FROM row INDEXED BY row_tx CROSS JOIN dir ON dir.fh = row.fh CROSS JOIN row AS head"
-            " ON head.rid = dir.rid WHERE row.typ = ? AND row.from_tx BETWEEN ? AND ? AND row.till_tx >= ?"
-            f" AND (row.from_tx, row.rid) < (?, ?){head_sql(sight, self._names)}"
-            " ORDER BY row.from_tx DESC, row.rid DESC LIMIT ?"
-        )
-        wanted = types or (self._names.number if sight.types is None else sight.types)
-        bound = (between[0], min(between[1], below[0]), alive, *below, limit)
-
-        def read(db: apsw.Connection) -> list[Row]:
-            found = [row for typ in self._names.known(wanted) for row in self._rows(db, sql, (typ, *bound))]
-            found.sort(key=lambda row: (row.tx, row.rid), reverse=True)
-            return found[:limit]
-
-        return await self._apart(read)
-
-    async def ordered(
-        self,
-        type_: str,
-        sight: Sight,
-        span: Span,
-        *,
-        match: Match,
-        after: tuple[int | str, int] | None,
-        limit: int,
-        descending: bool,
-    ) -> list[Placed]:
-        """Along an ordered table, in a thread; short and long date ranges are walked apart and merged."""
-        walk = OrderedWalk(self._names, type_, sight, span, match, after, limit, descending)
-        return await self._apart(walk.read)
-
-    # ---- postings ----------------------------------------------------------------------------
-    async def hits(self, match: Match, sight: Sight, *, types: Sequence[str], limit: int) -> list[Row] | None:
-        """FTS5 gives the keys; the rows are then fetched by key. In a thread."""
-
-        def read(db: apsw.Connection) -> list[Row] | None:
-            rids = posted(db, match, limit)
-            return None if len(rids) > limit else self._found(db, rids, sight, types, NOTHING)
-
-        return await self._apart(read)
-
-    async def latest(
-        self, type_: str, sight: Sight, *, match: Match, below: Place, first: int, limit: int
-    ) -> list[Row] | None:
-        """Keys in a thread, in one step; the rows here. A word that few carry is looked up here sooner than there."""
-
-        def keys(db: apsw.Connection, most: int) -> list[int] | None:
-            return latest(db, self._names, type_, sight, match, below, first, most)
-
-        rids = keys(self._reader, min(limit, _SOON)) if match.one_word else None
-        if rids is None:
-            rids = await self._apart(lambda db: keys(db, limit))
-        return None if rids is None else self._known.rows(self._reader, rids)
-
-    async def away(self, homes: Homes, sight: Sight, *, types: Sequence[str], match: Match) -> list[Row]:
-        """By the table of them; for most persons there are none."""
-        rids = {rid for fh, person in homes for rid in away(self._reader, fh, person)}
-        return self._found(self._reader, list(rids), sight, types, match)
-
-    def _found(
-        self, db: apsw.Connection, rids: list[int], sight: Sight, types: Sequence[str], also: Match
-    ) -> list[Row]:
-        if not rids:
-            return []
-        where, values = sight_sql(sight, self._names)
-        test, words = match_sql(also)
-        sql = (
-            f"SELECT {WITHOUT_BODY} FROM carray(?) AS asked CROSS JOIN row ON row.rid = asked.value"
-            f" WHERE {where}{types_sql(types, self._names)}{test}"
-        )
-        return self._rows(db, sql, (numbers(rids), *values, *words))
-
-    async def count(self, type_: str, sight: Sight, match: Match, between: tuple[int, int]) -> int:
-        """In a thread."""
-        return await self._apart(lambda db: counted(db, self._names, type_, sight, match, between))
-
+    # ---- reads for writing -------------------------------------------------------------------
     async def identified(self, h: int, sight: Sight) -> list[Row]:
         """By the directory of identifiers."""
         fhs = [found[0] for found in self._reader.execute("SELECT fh FROM ident WHERE h = ?", (h,))]
@@ -477,7 +140,5 @@ class SqliteEngine(Beside):
     async def close(self) -> None:
         """Commit what waits, checkpoint, let another process in."""
         await asyncio.to_thread(self._writer.close)
-        self._reader.close()
-        for connection in self._pooled:
-            connection.close()
+        self._close_readers()
         os.close(self._lock)

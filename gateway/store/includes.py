@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from ..model.query import Include, Query
 from ..validate.definitions import resource_types
 from .base import param_number
-from .engine import Engine, Match, Row, Sight
+from .engine import Match, Reads, Row, Sight
 from .index import params
 from .index_shared import pointing
 from .packing import unpack_keys
@@ -22,7 +22,7 @@ _WORDS_AT_ONCE = 200
 
 
 async def includes(
-    engine: Engine, query: Query, page: Sequence[Row], sight: Sight, until: float
+    engine: Reads, query: Query, page: Sequence[Row], sight: Sight, until: float
 ) -> tuple[list[Row], bool]:
     """Rows to go along with a page, each once, none of the page itself; True when there may have been more.
 
@@ -41,7 +41,7 @@ async def includes(
 class _Along:
     """What goes along, as it is found."""
 
-    def __init__(self, engine: Engine, sight: Sight, page: set[int], until: float) -> None:
+    def __init__(self, engine: Reads, sight: Sight, page: set[int], until: float) -> None:
         self._engine, self._sight, self._page, self._until = engine, sight, page, until
         self.found: dict[int, Row] = {}
         self.cut = False

@@ -10,7 +10,7 @@ from ..errors import TooCostly
 from ..model.query import Query
 from .compiled import Compiled
 from .cursor import Cursor
-from .engine import Engine, Row, Sight
+from .engine import Reads, Row, Sight
 from .opened import NOWHERE, Home
 
 SECONDS = 4.8
@@ -53,7 +53,7 @@ class Job:
             self.place = (way, given[-1].tx, given[-1].rid)
 
 
-async def between(engine: Engine, job: Job) -> tuple[int, int]:
+async def between(engine: Reads, job: Job) -> tuple[int, int]:
     """Transactions outside which no row matches."""
     low, high = job.what.updated
     first = await engine.first_tx(low) if low > -_TOP else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .compiled import Compiled
-from .engine import Engine, Match, Row, Sight
+from .engine import Match, Reads, Row, Sight
 from .index_filter import Whole
 from .job import Job
 from .opened import Opened
@@ -18,7 +18,7 @@ _FIRST = 16
 class Judge:
     """Decides about rows of one engine."""
 
-    def __init__(self, engine: Engine, opened: Opened) -> None:
+    def __init__(self, engine: Reads, opened: Opened) -> None:
         self._engine, self._opened = engine, opened
 
     def opened(self, row: Row) -> Whole:

@@ -15,7 +15,7 @@ from ..errors import TooCostly
 from ..model.query import Chain, Condition, Filter, Has
 from .base import param_number
 from .compiled import Check, Compiled, Targets, compiled
-from .engine import SEQ_BITS, Engine, Match, Row, Sight
+from .engine import SEQ_BITS, Match, Reads, Row, Sight
 from .index import params
 from .index_filter import unescaped
 from .index_shared import pointing, posted_as
@@ -45,7 +45,7 @@ Follow = Callable[[int], Awaitable[str]]
 class StoreLinks:
     """Implements `compiled.Links` on an engine."""
 
-    def __init__(self, engine: Engine, judge: Judge, gather: Gather, follow: Follow, terms: Terms) -> None:
+    def __init__(self, engine: Reads, judge: Judge, gather: Gather, follow: Follow, terms: Terms) -> None:
         self._engine, self._judge, self._gather, self._follow, self._terms = engine, judge, gather, follow, terms
 
     async def follow(self, fh: int) -> str:

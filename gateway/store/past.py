@@ -9,7 +9,7 @@ from __future__ import annotations
 from ..model.context import AccessContext
 from .base import Past, PastPage, fh_of
 from .bodies import Codec, instant_of, to_resource
-from .engine import Engine, Row, Sight
+from .engine import Reads, Row, Sight
 from .search import NOW, sight_of
 
 _TOP = 1 << 62
@@ -19,7 +19,7 @@ _CHUNK = 100
 class Historian:
     """Pages of versions."""
 
-    def __init__(self, engine: Engine, codec: Codec) -> None:
+    def __init__(self, engine: Reads, codec: Codec) -> None:
         self._engine, self._codec = engine, codec
 
     async def page(self, asked: Past, who: AccessContext) -> PastPage:

@@ -26,7 +26,7 @@ from .base import NO_TILL, Page, param_number
 from .bodies import instant_of, json_of
 from .compiled import Compiled, compiled
 from .cursor import Cursor, Cursors
-from .engine import Engine, Row, Sight, Span
+from .engine import Reads, Row, Sight, Span
 from .includes import includes
 from .index import ORDERED, sort_key
 from .job import Job, between, in_time
@@ -67,7 +67,7 @@ def sight_of(who: AccessContext, as_of: int, *, retired: bool = True, deleted: b
 class Searcher:
     """Runs queries on an engine."""
 
-    def __init__(self, engine: Engine, opened: Opened, clock: Clock, follow: Follow, page_life_s: int) -> None:
+    def __init__(self, engine: Reads, opened: Opened, clock: Clock, follow: Follow, page_life_s: int) -> None:
         self._engine, self._opened, self._clock = engine, opened, clock
         self._cursors = Cursors(engine.store_key, page_life_s)
         self._lately = Lately()

@@ -1,4 +1,4 @@
-"""Zones of the SQLite engine: read once, then added to; no other process makes any."""
+"""Zones of the SQLite engine: read once, then added to by the one process that makes them."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ Apart = Callable[[Callable[[apsw.Connection], list[Stretch]]], Awaitable[list[St
 class SqliteZones:
     """apart: runs a long read in a thread."""
 
-    def __init__(self, reader: apsw.Connection, writer: GroupWriter, names: Names, apart: Apart) -> None:
-        self._reader, self._writer, self._names, self._apart = reader, writer, names, apart
+    def __init__(self, reader: apsw.Connection, names: Names, apart: Apart) -> None:
+        self._reader, self._names, self._apart = reader, names, apart
         self._known: dict[str, list[Group]] = {}
         self._stale: dict[str, list[Group]] = {}
         self.young = Young(self._since)
@@ -42,15 +42,28 @@ class SqliteZones:
             known = self._known[type_] = grouped(zones, self._stale.pop(type_, ()))
         return known
 
-    async def stretch(self, type_: str, after: int, count: int) -> list[Stretch]:
-        """All versions of the next transactions that together have so many."""
-        bound = (self._names.number.get(type_, -1), after, count - 1)
-        return await self._apart(lambda db: [Stretch(*row) for row in db.execute(_STRETCH, bound)])
+    def renew(self) -> None:
+        """Those that another process made meanwhile are to be seen."""
+        self._stale |= self._known
+        self._known = {}
 
     async def _since(self, type_: str, after: int, upto: int, limit: int) -> list[Stretch] | None:
         bound = (self._names.number.get(type_, -1), after, upto, limit + 1)
         found = await self._apart(lambda db: [Stretch(*row) for row in db.execute(_SINCE, bound)])
         return found if len(found) <= limit else None
+
+
+class WrittenZones(SqliteZones):
+    """Of the process that writes."""
+
+    def __init__(self, reader: apsw.Connection, writer: GroupWriter, names: Names, apart: Apart) -> None:
+        super().__init__(reader, names, apart)
+        self._writer = writer
+
+    async def stretch(self, type_: str, after: int, count: int) -> list[Stretch]:
+        """All versions of the next transactions that together have so many."""
+        bound = (self._names.number.get(type_, -1), after, count - 1)
+        return await self._apart(lambda db: [Stretch(*row) for row in db.execute(_STRETCH, bound)])
 
     async def keep(self, type_: str, zone: Zone) -> None:
         """Keep one more, in place of those it covers."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from ..model.query import Query
-from .engine import Engine, Match, Row
+from .engine import Match, Reads, Row
 from .job import Job, between, in_time
 from .judge import Judge
 
@@ -33,7 +33,7 @@ class Overtaken(Exception):
 class Totals:
     """gathered: all rows that fit, None for more than so many. walk: rows that match, so many a step."""
 
-    def __init__(self, engine: Engine, judge: Judge, gathered: Gather, walk: Walk) -> None:
+    def __init__(self, engine: Reads, judge: Judge, gathered: Gather, walk: Walk) -> None:
         self._engine, self._judge, self._gathered, self._walk = engine, judge, gathered, walk
 
     async def of(self, jobs: list[Job], query: Query, *, walking: bool) -> int | None:

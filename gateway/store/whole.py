@@ -17,7 +17,7 @@ from ..model.context import EVERY_LABEL, AccessContext
 from ..validate.definitions import compartment, resource_types
 from .base import Whole, WholePage, fh_of, hash64, param_number
 from .bodies import instant_of
-from .engine import NOTHING, RETIRED, SEQ_BITS, Engine, Match, Row, Sight
+from .engine import NOTHING, RETIRED, SEQ_BITS, Match, Reads, Row, Sight
 from .index import params
 from .opened import NOWHERE, Home, Opened
 from .packing import refs_of, unpack_keys
@@ -33,7 +33,7 @@ _LIFE = frozenset(param_number(code) for code in ("birthdate", "death-date"))
 class Records:
     """Pages of records."""
 
-    def __init__(self, engine: Engine, opened: Opened) -> None:
+    def __init__(self, engine: Reads, opened: Opened) -> None:
         self._engine, self._opened = engine, opened
 
     async def page(self, asked: Whole, who: AccessContext) -> WholePage:
