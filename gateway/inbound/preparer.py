@@ -12,21 +12,19 @@ import asyncio
 import contextlib
 import itertools
 import logging
-import socket
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from ..errors import GatewayError, NotPrepared
+from ..model.child import Child, Lost, NotStarted
 from ..model.pace import OneByOne, Pace
 from ..store.base import PackedPut, Put
 from ..store.bodies import RawPut, made_put
 from . import preparing
 from .fhir_draft import Draft, Entry, Places, Ready, Wanted, made_ready, ready
-from .preparing import BODY, DROP, ENTRIES, HEAD, PIECE, PLACES, PUTS, WANTED, encode
+from .preparing import BODY, DROP, ENTRIES, PIECE, PLACES, PUTS, WANTED, encode
 
 APART_BYTES = 64 * 1024
 """From here on a Bundle is prepared apart: some 50 entries."""
@@ -150,14 +148,6 @@ async def _slowly(all_: Iterable[T]) -> list[T]:
 
 
 # ---- apart ------------------------------------------------------------------------------------
-class _Lost(Exception):
-    """The process ended."""
-
-
-class _NotStarted(Exception):
-    """There is no process to be had."""
-
-
 class _Apart:
     """The work on one Bundle, done again where the process was lost."""
 
@@ -180,10 +170,10 @@ class _Apart:
         for _ in range(2):
             try:
                 return await ask(await self._begun())
-            except _NotStarted:
+            except NotStarted:
                 log.error("no preparing process can be started; large Bundles are prepared in the event loop")
                 return await here()
-            except _Lost:
+            except Lost:
                 log.error("the preparing process was lost; a new one does its work again")
         raise NotPrepared()
 
@@ -224,7 +214,7 @@ class _Apart:
         return found
 
     async def _ask(self, line: _Line, wanted: Sequence[Wanted]) -> None:
-        with contextlib.suppress(_Lost):  # who listens hears of it
+        with contextlib.suppress(Lost):  # who listens hears of it
             for piece in _pieces(wanted):
                 await line.say(WANTED, encode(piece))
 
@@ -258,7 +248,7 @@ async def _packed(process: _Process, asked: Sequence[RawPut]) -> list[PackedPut 
 
 
 async def _begun(process: _Process) -> None:
-    with contextlib.suppress(_NotStarted):  # who has a large Bundle hears of it
+    with contextlib.suppress(NotStarted):  # who has a large Bundle hears of it
         await process.begin()
 
 
@@ -303,16 +293,16 @@ class _Line:
         self.lost = process is None
 
     async def say(self, kind: int, data: bytes | memoryview = b"") -> None:
-        """Send a message. Raises _Lost."""
+        """Send a message. Raises Lost."""
         if self.lost or self._process is None:
-            raise _Lost
+            raise Lost
         await self._process.send(kind, self._number, data)
 
     async def heard(self) -> bytes:
-        """The next answer. Raises _Lost."""
+        """The next answer. Raises Lost."""
         found = await self._queue.get() if not self.lost or not self._queue.empty() else None
         if found is None:
-            raise _Lost
+            raise Lost
         return found
 
     def take(self, data: bytes | None) -> None:
@@ -330,13 +320,10 @@ class _Process:
     """One preparing process, running or not."""
 
     def __init__(self, folders: Iterable[Path]) -> None:
-        self._folders = [str(one) for one in folders]
         self._lines: dict[int, _Line] = {}
         self._numbers = itertools.count(1)
-        self._starting = asyncio.Lock()
-        self._child: subprocess.Popen[bytes] | None = None
-        self._writer: asyncio.StreamWriter | None = None
-        self._reading: asyncio.Task[None] | None = None
+        self._child = Child(preparing.__name__, [str(one) for one in folders], self._heard, self._lost)
+        self.begin, self.send, self.close = self._child.begin, self._child.send, self._child.close
 
     @property
     def jobs(self) -> int:
@@ -346,16 +333,7 @@ class _Process:
     @property
     def running(self) -> bool:
         """Started, and not lost."""
-        return self._writer is not None
-
-    async def begin(self) -> None:
-        """Start it when it does not run. Raises _NotStarted."""
-        async with self._starting:
-            if self._writer is None:
-                try:
-                    await self._start()
-                except (OSError, asyncio.IncompleteReadError):
-                    raise _NotStarted from None
+        return self._child.running
 
     async def line(self) -> _Line:
         """A new job; starts the process when none runs."""
@@ -364,61 +342,16 @@ class _Process:
         line = self._lines[number] = _Line(self, number)
         return line
 
-    async def _start(self) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            command = [sys.executable, "-m", preparing.__name__, str(theirs.fileno()), *self._folders]
-            fds = (theirs.fileno(),)
-            self._child = await asyncio.to_thread(
-                lambda: subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=fds)
-            )
-        reader, writer = await asyncio.open_connection(sock=ours, limit=2**20)
-        try:
-            await preparing.received(reader)  # its greeting: whatever becomes of it later, it can be started
-        except BaseException:
-            writer.close()
-            self._child.kill()
-            await asyncio.to_thread(self._child.wait)
-            raise
-        self._writer = writer
-        self._reading = asyncio.create_task(self._read(reader, self._writer, self._child))
+    def _heard(self, _: int, number: int, data: bytes) -> None:
+        if line := self._lines.get(number):
+            line.take(data)
 
-    async def _read(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, child: subprocess.Popen[bytes]
-    ) -> None:
-        try:
-            while True:
-                _, number, data = await preparing.received(reader)
-                if line := self._lines.get(number):
-                    line.take(data)
-        except (asyncio.IncompleteReadError, OSError):
-            pass
-        finally:
-            self._writer = None
-            writer.close()
-            lines, self._lines = self._lines, {}
-            for line in lines.values():
-                line.take(None)
-            child.kill()  # its line is gone: it may only be ending
-            await asyncio.shield(asyncio.to_thread(child.wait))
-
-    async def send(self, kind: int, number: int, data: bytes | memoryview) -> None:
-        """A message. Raises _Lost."""
-        if self._writer is None:
-            raise _Lost
-        try:
-            self._writer.writelines((HEAD.pack(len(data), kind, number), data))
-            await self._writer.drain()
-        except OSError:
-            raise _Lost from None
+    def _lost(self) -> None:
+        lines, self._lines = self._lines, {}
+        for line in lines.values():
+            line.take(None)
 
     def drop(self, number: int) -> None:
         """A job is over."""
-        if self._lines.pop(number, None) is not None and self._writer is not None:
-            self._writer.write(HEAD.pack(0, DROP, number))
-
-    async def close(self) -> None:
-        """End it."""
-        if self._reading is not None:
-            self._reading.cancel()
-            await asyncio.gather(self._reading, return_exceptions=True)
+        if self._lines.pop(number, None) is not None and self._child.running:
+            self._child.say(DROP, number)

@@ -2,12 +2,11 @@
 
     python -m gateway.inbound.preparing <socket> [profile folder …]
 
-It serves the gateway that started it, over one socket, and ends with it. A message is a head (length, kind, job) and
-bytes. Jobs go on in turns, a few resources at a time, so that a small one does not wait for a large one.
+It serves the gateway that started it (`model/child.py`; numbers are those of jobs). Jobs go on in turns, a few
+resources at a time, so that a small one does not wait for a large one.
 
 | to it | | from it | |
 |---|---|---|---|
-| | | HELLO | it has begun to serve |
 | BODY | a piece of the job's bytes | | |
 | ENTRIES | read them as a Bundle | BUNDLE, ENTRIES … | its kind and number of entries, or its fault; then those |
 | PLACES | `fhir_draft.Places`, added to those before | | |
@@ -19,30 +18,25 @@ bytes. Jobs go on in turns, a few resources at a time, so that a small one does 
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
-import signal
-import socket
-import struct
 import sys
 from itertools import islice
 from pathlib import Path
 
 import msgspec
-import uvloop
 from msgspec import Struct
 
 from ..errors import GatewayError
+from ..model.child import HEAD, received, serve
 from ..store.base import PackedPut
 from ..store.bodies import RawPut, made_put, pack_put, shipped_codec
 from ..store.index import keep_parameters
 from ..validate.structure import decode
 from .fhir_draft import Draft, Entry, Ready, Wanted, ready
 
-BODY, ENTRIES, PLACES, WANTED, PUTS, DROP, BUNDLE, READY, PACKED, HELLO = range(10)
+BODY, ENTRIES, PLACES, WANTED, PUTS, DROP, BUNDLE, READY, PACKED = range(9)
 PIECE = 32
 """Entries or resources in one message: some milliseconds of work."""
-HEAD = struct.Struct("!IBI")
 encode = msgspec.msgpack.Encoder().encode
 entries_in = msgspec.msgpack.Decoder(list[Entry]).decode
 ready_in = msgspec.msgpack.Decoder(list[Ready | None]).decode
@@ -127,16 +121,8 @@ def _ended(task: asyncio.Task[None]) -> None:
         os._exit(1)
 
 
-async def received(reader: asyncio.StreamReader) -> tuple[int, int, bytes]:
-    """(kind, job, bytes). Raises IncompleteReadError at the end of the line."""
-    size, kind, number = HEAD.unpack(await reader.readexactly(HEAD.size))
-    return kind, number, await reader.readexactly(size)
-
-
-async def _serve(line: socket.socket) -> None:
-    reader, writer = await asyncio.open_connection(sock=line, limit=2**20)
+async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     jobs: dict[int, _Job] = {}
-    writer.write(HEAD.pack(0, HELLO, 0))
     while True:
         kind, number, data = await received(reader)
         if kind == DROP:
@@ -150,15 +136,9 @@ async def _serve(line: socket.socket) -> None:
 
 def main(line: int, folders: list[str]) -> None:
     """Serve until the gateway is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the gateway, which ends this process in its turn
     keep_parameters(Path(one) for one in folders)
     decode("Observation", _WARM)
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
-    try:
-        uvloop.run(_serve(socket.socket(fileno=line)))
-    except (asyncio.IncompleteReadError, OSError):
-        os._exit(0)
+    serve(line, _serve, (50_000, 20, 50))
 
 
 if __name__ == "__main__":

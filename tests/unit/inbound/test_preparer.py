@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from msgspec.structs import replace
 from gateway.errors import BadParameter, Invalid, NotPrepared, Unparseable
 from gateway.inbound.fhir_draft import Entry, Ready, Wanted
 from gateway.inbound.preparer import APART_BYTES, FEW, Preparer, _Process
+from gateway.model.child import Child
 from gateway.model.resource import Json, dumps
 from gateway.store.base import PackedPut, Put
 from gateway.store.bodies import RawPut, pack_put, shipped_codec
@@ -84,14 +86,19 @@ async def test_a_body_that_is_no_bundle_is_refused_alike(body: bytes, fault: typ
     assert said[0] == said[1]
 
 
+def system_process(process: _Process) -> subprocess.Popen[bytes]:
+    """What runs now."""
+    assert process._child._process is not None
+    return process._child._process
+
+
 async def test_a_process_killed_at_work_is_replaced() -> None:
     body = dumps(a_large_bundle(count=2000))
     preparer = Preparer(1)
     try:
         await prepared(preparer, dumps(a_large_bundle()))
         (process,) = preparer._apart
-        assert process._child is not None
-        first = process._child.pid
+        first = system_process(process).pid
         work = asyncio.create_task(prepared(preparer, body))
         while process.jobs == 0:
             await asyncio.sleep(0.001)
@@ -99,20 +106,20 @@ async def test_a_process_killed_at_work_is_replaced() -> None:
         os.kill(first, signal.SIGKILL)
         _, _, made = await work
         assert len(made) == 2000 and None not in made
-        assert process._child.pid != first
+        assert system_process(process).pid != first
     finally:
         await preparer.close()
 
 
 def every_new_process_dies(monkeypatch: pytest.MonkeyPatch) -> None:
-    start = _Process._start
+    start = Child._start
 
-    async def started_and_killed(self: _Process) -> None:
+    async def started_and_killed(self: Child) -> None:
         await start(self)
-        assert self._child is not None
-        self._child.kill()
+        assert self._process is not None
+        self._process.kill()
 
-    monkeypatch.setattr(_Process, "_start", started_and_killed)
+    monkeypatch.setattr(Child, "_start", started_and_killed)
 
 
 async def test_work_that_costs_two_processes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,8 +200,7 @@ async def test_a_message_that_costs_two_processes_is_refused(monkeypatch: pytest
     (process,) = preparer._apart
     await process.begin()
     every_new_process_dies(monkeypatch)
-    assert process._child is not None
-    process._child.kill()
+    system_process(process).kill()
     try:
         with pytest.raises(NotPrepared):
             await preparer.puts(what_a_message_makes(3_000))
@@ -205,8 +211,7 @@ async def test_a_message_that_costs_two_processes_is_refused(monkeypatch: pytest
 async def test_the_process_ends_with_its_gateway() -> None:
     preparer = Preparer(1)
     await prepared(preparer, dumps(a_large_bundle()))
-    child = preparer._apart[0]._child
-    assert child is not None
+    child = system_process(preparer._apart[0])
     assert child.poll() is None
     await preparer.close()
     assert child.returncode is not None
