@@ -44,6 +44,7 @@ from .outbound.health import health_routes
 from .outbound.manual import manual_routes
 from .outbound.metrics import metrics_routes
 from .outbound.pages.routes import page_routes
+from .outbound.readers import Readers
 from .outbound.v2_query import V2Query
 from .pipeline import Parts, Pipeline, Work
 from .recognise.check import check as check_rules
@@ -56,6 +57,7 @@ from .security.tokens import Credential, TokenBook, configured
 from .settings import Settings
 from .shared import Shared, addresses_of, drug_classes, pacs_of, rule_sheet
 from .shipped import folders as folders_of
+from .store.base import Store
 from .store.index import keep_parameters
 from .store.resources import open_store
 from .translate.engine import Mappings
@@ -134,6 +136,7 @@ class Gateway:
             classes=drug_classes(profiles),
             pacs=pacs_of(directory, clock),
             preparer=Preparer(settings.fhir.preparing, profiles),
+            readers=_readers(settings, store, profiles),
             times=RequestTimes(_DOORS),
             worker=worker,
         )
@@ -354,6 +357,14 @@ def _mappings(settings: Settings) -> Mappings:
     own = settings.gateway.mappings
     loaded = Mappings.load(folders_of(own, "mappings"), elements=R4Elements(), check=bool(own))
     return loaded.with_directory(_overridden(loaded.directory, settings.source))
+
+
+def _readers(settings: Settings, store: Store, profiles: Sequence[Path]) -> Readers | None:
+    """Over PostgreSQL it is gateways that share the work."""
+    if not settings.fhir.reading or settings.store.url.startswith("postgres"):
+        return None
+    directory = Path(settings.store.url.removeprefix("sqlite:///") or settings.gateway.home)
+    return Readers(settings.fhir.reading, directory, store.horizon, profiles)
 
 
 def _golden(settings: Settings) -> Golden:

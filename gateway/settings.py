@@ -40,11 +40,12 @@ class Fhir:
     """conditional_delete: how many resources one conditional delete may meet; above it the answer is 412.
 
     preparing: processes that check and index large Bundles, and what messages make, beside the one that serves; 0 = it
-    does so itself.
+    does so itself. reading: processes that searches which come together are shared with, on SQLite; 0 = none.
     """
 
     conditional_delete: int = 1
     preparing: int = 1
+    reading: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ from .outbound.operations.meta import META
 from .outbound.operations.recognition import recognition_operations
 from .outbound.originals import KeptOriginals
 from .outbound.pages.parts import PageParts
+from .outbound.readers import Readers
 from .outbound.recognition import Judge
 from .recognise.rules import RuleSheet
 from .recognise.rules import load as load_rules
@@ -73,6 +74,7 @@ class Shared:
     classes: DrugClasses
     pacs: Pacs
     preparer: Preparer
+    readers: Readers | None
     times: RequestTimes
     worker: int
 
@@ -99,6 +101,7 @@ class Shared:
             originals=self.originals.read,
             many_deletes=self.settings.fhir.conditional_delete > 1,
             cors=Cors.of(self.settings.http.cors_origins),
+            search=self.readers.search if self.readers is not None else None,
         )
         door = FhirDoor(reading)
         writing = WriteParts(
@@ -153,6 +156,8 @@ class Shared:
         """Close files and connections."""
         await self.pacs.client.aclose()
         await self.preparer.close()
+        if self.readers is not None:
+            await self.readers.close()
         await self.inbox.close()
         await self.store.close()
         self.access.close()

@@ -5,7 +5,9 @@ Source: FHIR R4 http.html (read, 304, ETag), bundle.html (searchset, history).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import asyncio
+import gzip
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 
@@ -19,6 +21,7 @@ from ..model.times import instant_text
 from ..store.base import Resource
 from ..validate import definitions
 
+_WORTH_GZIP, _LARGE_GZIP = 4096, 256 * 1024
 _SUBSETTED = {"system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "code": "SUBSETTED"}
 
 
@@ -187,3 +190,20 @@ def _summary_types(path: str) -> dict[str, str]:
 def _kept_always(type_: str) -> frozenset[str]:
     required = {one.name for one in definitions.elements(type_) if one.least}
     return frozenset(required | {"resourceType", "id", "meta", "implicitRules", "modifierExtension"})
+
+
+async def compressed(answer: Answer, headers: Mapping[str, str]) -> Answer:
+    """Gzip for a client that takes it and a body worth it; a record shrinks to a tenth."""
+    if answer.more is not None or len(answer.body) < _WORTH_GZIP or "gzip" not in headers.get("accept-encoding", ""):
+        return answer
+    if any(name == "content-encoding" for name, _ in answer.headers):
+        return answer
+    large = len(answer.body) > _LARGE_GZIP
+    body = await asyncio.to_thread(_gzip, answer.body) if large else _gzip(answer.body)
+    return replace(
+        answer, body=body, headers=(*answer.headers, ("content-encoding", "gzip"), ("vary", "accept-encoding"))
+    )
+
+
+def _gzip(body: bytes) -> bytes:
+    return gzip.compress(body, 1, mtime=0)

@@ -13,7 +13,7 @@ from ..model.times import Clock
 from ..security.access import Access
 from ..security.cors import Cors
 from ..security.seal import Seal
-from ..store.base import Store
+from ..store.base import Store, StoreReads
 from .fhir_conditions import Lookup
 from .fhir_query import CLIENT_CONTROLS, Rules
 
@@ -78,30 +78,16 @@ class Operation:
     levels: tuple[Level, ...] = ("instance",)
 
 
-@dataclass(frozen=True, slots=True)
-class FhirParts:
-    """lookup: search parameters of a type (`store.index.params`). types: resource types served.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchParts:
+    """What a search needs. lookup: search parameters of a type (`store.index.params`). types: resource types served."""
 
-    write: the writing door, None for a read-only gateway. base: public address of `/fhir`, "" = as the client
-    addressed it. originals: reads kept originals for `Binary/<raw key>`. many_deletes: a conditional delete may meet
-    several.
-    """
-
-    store: Store
-    access: Access
+    store: StoreReads
     clock: Clock
     lookup: Lookup
     types: frozenset[str]
-    version: str
-    operations: tuple[Operation, ...] = ()
-    write: Write | None = None
-    originals: Originals | None = None
-    base: str = ""
-    many_deletes: bool = False
-    cors: Cors = field(default_factory=Cors)
     client_controls: frozenset[str] = CLIENT_CONTROLS
     page_life_s: int = 3600
-    caches: dict[str, tuple[str, bytes]] = field(default_factory=dict)
 
     def rules(self, call: Call) -> Rules:
         """How strict this request wants to be treated."""
@@ -110,6 +96,29 @@ class FhirParts:
     def seal(self) -> Seal:
         """Closes and opens paging links; the same on every process of one store."""
         return _seal(self.store.store_key)
+
+
+Search = Callable[[SearchParts, Call, On], Awaitable[Answer]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FhirParts(SearchParts):
+    """write: the writing door, None for a read-only gateway. base: public address of `/fhir`, "" = as the client
+    addressed it. originals: reads kept originals for `Binary/<raw key>`. many_deletes: a conditional delete may meet
+    several. search: answers searches, None for here.
+    """
+
+    store: Store
+    access: Access
+    version: str
+    operations: tuple[Operation, ...] = ()
+    write: Write | None = None
+    originals: Originals | None = None
+    base: str = ""
+    many_deletes: bool = False
+    cors: Cors = field(default_factory=Cors)
+    caches: dict[str, tuple[str, bytes]] = field(default_factory=dict)
+    search: Search | None = None
 
 
 @lru_cache(4)

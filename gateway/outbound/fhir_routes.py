@@ -6,8 +6,6 @@ disclosure log, durable before the first byte leaves (D20). A refusal is audited
 
 from __future__ import annotations
 
-import asyncio
-import gzip
 import re
 from collections.abc import AsyncIterator, Mapping
 from functools import lru_cache
@@ -46,6 +44,7 @@ from ..security.http import (
 from ..security.scopes import Door
 from ..store.base import AuditRow
 from . import fhir_audit, fhir_history, fhir_metadata, fhir_read, fhir_search
+from .fhir_answers import compressed
 from .fhir_parts import FhirParts, Handler, On
 from .fhir_query import pairs
 
@@ -53,7 +52,6 @@ _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _HOST = re.compile(r"[A-Za-z0-9.\-\[\]:]{1,255}")
 
 _NOTE_S = 1.0
-_WORTH_GZIP, _LARGE_GZIP = 4096, 256 * 1024
 
 ACTIONS = {
     "read": "R",
@@ -74,14 +72,19 @@ ACTIONS = {
 }
 """Restful-interaction code → AuditEvent.action."""
 
+
+async def _search(parts: FhirParts, call: Call, on: On) -> Answer:
+    return await (parts.search or fhir_search.search)(parts, call, on)
+
+
 _READS: dict[str, Handler] = {
     "read": fhir_read.read,
     "vread": fhir_read.vread,
     "history-instance": fhir_history.history,
     "history-type": fhir_history.history,
     "history-system": fhir_history.history,
-    "search-type": fhir_search.search,
-    "search-system": fhir_search.search,
+    "search-type": _search,
+    "search-system": _search,
 }
 _LEVELS = {
     "instance": ("one resource", "单个资源"),
@@ -128,7 +131,7 @@ class FhirDoor:
             answer = error_answer(GatewayError())
         if method != "OPTIONS" and (shared := self._parts.cors.headers(headers_of(scope))):
             answer = replace(answer, headers=(*answer.headers, *shared))
-        await send_answer(send, await _compressed(answer, headers_of(scope)), head=head)
+        await send_answer(send, await compressed(answer, headers_of(scope)), head=head)
 
     def _options(self, scope: Scope) -> Answer:
         """What may be done at an address, open to everybody, and a browser's question ahead of a request (CORS)."""
@@ -348,23 +351,6 @@ def _below_instance(method: str, type_: str, rest: list[str]) -> On | None:
     if not rest[2].isascii() or not rest[2].isdigit() or len(rest[2]) > 9:
         raise NotFound(f"{type_}/{rest[0]}", "no such version", detail_zh="没有这个版本。")
     return On("vread", type_, rest[0], version=int(rest[2]))
-
-
-async def _compressed(answer: Answer, headers: Mapping[str, str]) -> Answer:
-    """Gzip for a client that takes it and a body worth it; a record shrinks to a tenth."""
-    if answer.more is not None or len(answer.body) < _WORTH_GZIP or "gzip" not in headers.get("accept-encoding", ""):
-        return answer
-    if any(name == "content-encoding" for name, _ in answer.headers):
-        return answer
-    large = len(answer.body) > _LARGE_GZIP
-    body = await asyncio.to_thread(_gzip, answer.body) if large else _gzip(answer.body)
-    return replace(
-        answer, body=body, headers=(*answer.headers, ("content-encoding", "gzip"), ("vary", "accept-encoding"))
-    )
-
-
-def _gzip(body: bytes) -> bytes:
-    return gzip.compress(body, 1, mtime=0)
 
 
 def _base_of(scope: Scope, headers: Mapping[str, str]) -> str:

@@ -16,12 +16,12 @@ from ..model.context import AccessContext
 from ..model.outcome import Finding
 from ..model.query import Chain, Filter, Has, Query
 from ..model.rest import Answer, Call, Seen
-from ..store.base import Condition, Page, Resource, Store
+from ..store.base import Condition, Page, Resource, StoreReads
 from ..store.includes import LIMIT
 from ..validate.definitions import compartment
 from .fhir_answers import bundle, entries, entry, outcome_entry, patients_of, subset
 from .fhir_conditions import Parameter
-from .fhir_parts import FhirParts, On
+from .fhir_parts import On, SearchParts
 from .fhir_query import Parsed, Rules, Shape, pairs, parse, query_text
 
 _MAX_MERGES = 8
@@ -81,7 +81,7 @@ _understood_before: dict[tuple[object, ...], _Asked] = {}
 _REMEMBERED, _LONGEST = 2_000, 2_000
 
 
-async def search(parts: FhirParts, call: Call, on: On) -> Answer:
+async def search(parts: SearchParts, call: Call, on: On) -> Answer:
     """A searchset Bundle; `next` carries a sealed token, so no value of the search stands in a link we make."""
     asked = _understood(parts, call, on)
     query, findings = await _led_to_survivors(parts.store, call, asked)
@@ -97,7 +97,7 @@ async def search(parts: FhirParts, call: Call, on: On) -> Answer:
     return Answer(200, body, seen=seen)
 
 
-def _understood(parts: FhirParts, call: Call, on: On) -> _Asked:
+def _understood(parts: SearchParts, call: Call, on: On) -> _Asked:
     text = _query_of(call)
     known = parts.lookup(on.type) if on.type else {}
     key = (on.type, on.within, text, call.base, parts.rules(call))
@@ -112,7 +112,7 @@ def _understood(parts: FhirParts, call: Call, on: On) -> _Asked:
     return asked
 
 
-def _newly_understood(parts: FhirParts, call: Call, on: On, text: str) -> _Asked:
+def _newly_understood(parts: SearchParts, call: Call, on: On, text: str) -> _Asked:
     given = pairs(text)
     page = dict(given).get("_page")
     if page is None:
@@ -155,7 +155,7 @@ def _patient_of(one: Filter, value: str) -> str:
     return "" if "/" in id_ else id_
 
 
-def _parsed(parts: FhirParts, call: Call, on: On, given: list[tuple[str, str]]) -> Parsed:
+def _parsed(parts: SearchParts, call: Call, on: On, given: list[tuple[str, str]]) -> Parsed:
     """Of one type; of a compartment, all of its types; of the system, the types that `_type` names."""
     if on.type:
         parsed = parse(on.type, given, parts.lookup, parts.rules(call))
@@ -164,7 +164,7 @@ def _parsed(parts: FhirParts, call: Call, on: On, given: list[tuple[str, str]]) 
     return replace(parsed, query=replace(parsed.query, within=on.within))
 
 
-def _types_of(parts: FhirParts, on: On, given: list[tuple[str, str]]) -> frozenset[str]:
+def _types_of(parts: SearchParts, on: On, given: list[tuple[str, str]]) -> frozenset[str]:
     served = parts.types - {"AuditEvent"}
     if on.within:
         owner = on.within.partition("/")[0]
@@ -186,7 +186,7 @@ def _query_of(call: Call) -> str:
     return "&".join(part for part in (call.query, form) if part)
 
 
-def _opened(parts: FhirParts, call: Call, on: On, page: str) -> _Token:
+def _opened(parts: SearchParts, call: Call, on: On, page: str) -> _Token:
     clear = parts.seal().open(page)
     if clear is None:
         raise BadParameter("_page", "not a link of this server", detail_zh="不是本服务器的翻页链接。")
@@ -200,12 +200,12 @@ def _opened(parts: FhirParts, call: Call, on: On, page: str) -> _Token:
     return token
 
 
-def _sealed(parts: FhirParts, call: Call, on: On, query: str, cursor: str) -> str:
+def _sealed(parts: SearchParts, call: Call, on: On, query: str, cursor: str) -> str:
     token = _Token(on.place, query, cursor, call.who.user, parts.clock().timestamp())
     return parts.seal().close(msgspec.json.encode(token))
 
 
-def _links(parts: FhirParts, call: Call, on: On, asked: _Asked, page: Page) -> list[tuple[str, str]]:
+def _links(parts: SearchParts, call: Call, on: On, asked: _Asked, page: Page) -> list[tuple[str, str]]:
     applied = asked.applied
     place = _address(call, on)
     # A GET repeats what its own URL said; a search that came in a body or a sealed link stays sealed.
@@ -238,7 +238,7 @@ def _cut(resource: Resource, shape: Shape) -> bytes:
 
 
 # ---- merged persons ---------------------------------------------------------------------------
-async def _led_to_survivors(store: Store, call: Call, asked: _Asked) -> tuple[Query, list[Finding]]:
+async def _led_to_survivors(store: StoreReads, call: Call, asked: _Asked) -> tuple[Query, list[Finding]]:
     query, led, findings = asked.parsed.query, dict[str, str](), list[Finding]()
     for id_ in asked.people:
         if survivor := await survivor_of(store, id_, call.who):
@@ -260,7 +260,7 @@ def _led(one: Filter, led: dict[str, str], findings: list[Finding]) -> Filter:
     return replace(one, values=tuple(values))
 
 
-async def survivor_of(store: Store, patient: str, who: AccessContext) -> str:
+async def survivor_of(store: StoreReads, patient: str, who: AccessContext) -> str:
     """The Patient a merged one was replaced by, at the end of the chain; "" when it was not merged."""
     if not await store.merged(patient):
         return ""
@@ -288,7 +288,7 @@ def merged_finding(place: str, merged: str, survivor: str) -> Finding:
     )
 
 
-def finder(parts: FhirParts) -> Callable[[str, str, AccessContext, int], Awaitable[tuple[list[Resource], Condition]]]:
+def finder(parts: SearchParts) -> Callable[[str, str, AccessContext, int], Awaitable[tuple[list[Resource], Condition]]]:
     """For conditional writes: what matches criteria, at most so many, judged by the caller's own eyes.
 
     With it the Condition under which a plan made from the answer still holds. Raises UnknownParameter and

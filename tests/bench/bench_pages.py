@@ -4,7 +4,7 @@ Every figure stands twice: asked first (another resident, code or name each time
 address over and over), each beside a bare ASGI application that gives the first answer's bytes. µs: CPU of the server
 process a request, all threads; over PostgreSQL the database works beside it.
 
-    python -m tests.bench.bench_pages [--residents 4000] [--postgres] [--seconds 2]
+    python -m tests.bench.bench_pages [--residents 4000] [--postgres] [--reading 1] [--seconds 2]
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ def addresses(size: int) -> dict[str, list[str]]:
 
 
 # ---- the gateway's process ----------------------------------------------------------------------
-def _gateway(pipe: Connection, url: str, asked: dict[str, list[str]]) -> None:
+def _gateway(pipe: Connection, url: str, asked: dict[str, list[str]], reading: int) -> None:
     async def run() -> None:
-        async with a_site(url, system_clock) as site:
+        async with a_site(url, system_clock, reading=reading) as site:
             pipe.send({paths[0]: await _body(site, paths[0]) for paths in asked.values()})
             await serve(site.app, pipe)
 
@@ -78,11 +78,12 @@ def main() -> None:
     arguments.add_argument("--residents", default="4000", help="a population `bench_search` made")
     arguments.add_argument("--postgres", action="store_true")
     arguments.add_argument("--seconds", type=float, default=2.0)
+    arguments.add_argument("--reading", type=int, default=1, help="processes that read beside the gateway, on SQLite")
     chosen = arguments.parse_args()
     places, _ = kept(chosen.postgres)
     print(machine())
     asked = addresses(int(chosen.residents.partition("-")[0]))
-    gateway = Server(_gateway, places.url(chosen.residents), asked)
+    gateway = Server(_gateway, places.url(chosen.residents), asked, chosen.reading)
     bodies = gateway.pipe.recv()
     port = gateway.pipe.recv()
     ceiling = Server(bare, bodies)

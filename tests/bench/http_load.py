@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import multiprocessing
+import os
 import socket
 import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, cast
 
 import uvicorn
@@ -27,7 +29,7 @@ async def serve(app: Any, pipe: Connection) -> None:
 
 
 async def _until_told(server: uvicorn.Server, pipe: Connection) -> None:
-    """Run until told None; any other word is answered with the CPU seconds of this process."""
+    """Run until told None; any other word is answered with the CPU seconds of this process and those it started."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     task = asyncio.create_task(server.serve(sockets=[listener]))
@@ -36,9 +38,16 @@ async def _until_told(server: uvicorn.Server, pipe: Connection) -> None:
     settle_interpreter()
     pipe.send(listener.getsockname()[1])
     while await asyncio.get_running_loop().run_in_executor(None, pipe.recv) is not None:
-        pipe.send(time.process_time())
+        pipe.send(time.process_time() + _of_children())
     server.should_exit = True
     await task
+
+
+def _of_children() -> float:
+    lists = Path("/proc/self/task").glob("*/children")
+    children = [number for one in lists for number in one.read_text().split()]
+    stats = [Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split() for number in children]
+    return sum(int(one[11]) + int(one[12]) for one in stats) / os.sysconf("SC_CLK_TCK")
 
 
 class _Plain(uvicorn.Server):
@@ -73,7 +82,7 @@ class Server:
         self.process.start()
 
     def cpu_s(self) -> float:
-        """CPU seconds used so far, all threads."""
+        """CPU seconds used so far, all threads, also those of processes it started."""
         self.pipe.send("cpu")
         return float(self.pipe.recv())
 

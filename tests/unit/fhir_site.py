@@ -26,6 +26,7 @@ from gateway.outbound.fhir_search import finder
 from gateway.outbound.operations.everything import EVERYTHING
 from gateway.outbound.operations.lastn import LASTN
 from gateway.outbound.operations.meta import META
+from gateway.outbound.readers import Readers
 from gateway.security.access import Access
 from gateway.security.http import Guard
 from gateway.security.tokens import Credential, TokenBook, token_digest
@@ -130,7 +131,7 @@ def _subject(body: Json) -> str:
 
 @asynccontextmanager
 async def a_site(
-    home: Path | str, real_clock: Clock | None = None, *, deletes: int = 1, preparing: int = 0
+    home: Path | str, real_clock: Clock | None = None, *, deletes: int = 1, preparing: int = 0, reading: int = 0
 ) -> AsyncIterator[Site]:
     """A door over a fresh store: in a folder, or at the address of one."""
     time = Time()
@@ -142,27 +143,31 @@ async def a_site(
     async def original(key: str, who: AccessContext) -> Original | None:
         return originals.get(key)
 
-    reading = FhirParts(
-        store,
-        access,
-        clock,
-        params,
-        resource_types(),
-        "1.0",
+    sqlite = not str(home).startswith("postgres")
+    readers = Readers(reading if sqlite else 0, Path(str(home).removeprefix("sqlite:///")), store.horizon)
+    reading_parts = FhirParts(
+        store=store,
+        access=access,
+        clock=clock,
+        lookup=params,
+        types=resource_types(),
+        version="1.0",
         operations=(*EVERYTHING, LASTN, *META),
         originals=original,
+        search=readers.search,
     )
     index = PersonIndex(store, Ids(store.store_key), clock, DIRECTORY)
-    run = FhirDoor(reading).run
+    run = FhirDoor(reading_parts).run
     preparer = Preparer(preparing)
-    written = WriteParts(store, index, clock, resource_types(), finder(reading), run, preparer, deletes=deletes)
+    written = WriteParts(store, index, clock, resource_types(), finder(reading_parts), run, preparer, deletes=deletes)
     write = FhirWrite(written)
-    parts = replace(reading, write=write)
+    parts = replace(reading_parts, write=write)
     try:
         app = Guard(Starlette(routes=smart_routes()), ahead={"fhir": FhirDoor(parts)})
         yield Site(store, time, app, parts, originals)
     finally:
         await preparer.close()
+        await readers.close()
         await store.close()
 
 
