@@ -161,8 +161,9 @@ class _Reader:
         self._free()
 
     def _lost(self) -> None:
-        _LOG.error("the reading process was lost; what it was asked is answered in the event loop")
         asked, self._asked = self._asked, {}
+        if asked:
+            _LOG.error("the reading process was lost; what it was asked is answered in the event loop")
         for told in asked.values():
             if not told.done():
                 told.set_result(b"")

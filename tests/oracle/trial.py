@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -17,7 +18,9 @@ from gateway.outbound.fhir_query import parse
 from gateway.store.base import Delete, Page, Plan
 from gateway.store.bodies import prepare
 from gateway.store.index import params
+from gateway.store.reads import ResourceReads
 from gateway.store.resources import ResourceStore
+from gateway.store.sqlite_following import Following, open_following
 from gateway.validate.definitions import compartment, resource_types
 from tests.contract.conftest import Site
 from tests.oracle.evaluator import Stored, World, sort_key
@@ -30,7 +33,10 @@ Given = list[tuple[str, str]]
 
 @dataclass
 class Trial:
-    """A world, told to both sides. guessing: an estimated total is a guess. costly: questions without an answer."""
+    """A world, told to both sides. guessing: an estimated total is a guess. costly: questions without an answer.
+
+    beside: on SQLite, who reads beside the process that writes; every other page is theirs.
+    """
 
     site: Site
     rng: random.Random
@@ -39,6 +45,8 @@ class Trial:
     asker: Asker
     guessing: bool = False
     costly: int = 0
+    beside: tuple[Following, ResourceReads] | None = None
+    pages: int = 0
 
     @property
     def store(self) -> ResourceStore:
@@ -47,6 +55,15 @@ class Trial:
     @property
     def world(self) -> World:
         return self.asker.world
+
+    async def search(self, query: Query) -> Page:
+        self.pages += 1
+        if self.beside is None or self.pages % 2:
+            return await self.store.search(query, SYSTEM)
+        engine, reads = self.beside
+        tx, at = self.store.horizon()
+        engine.told(tx, int(at.timestamp() * 1000))
+        return await reads.search(query, SYSTEM)
 
     async def commit(self, group: list[Json]) -> None:
         """All of it at once."""
@@ -87,6 +104,8 @@ async def build(site: Site, seed: int, people: int = 10, *, guessing: bool = Fal
         rng.sample([name for name in made.current if name.startswith(("Observation", "Condition"))], people // 3)
     )
     made.asker.look(World(list(made.current.values())))
+    if site.url.startswith("sqlite"):
+        made.beside = open_following(Path(site.url.removeprefix("sqlite:///")), site.clock, 3600)
     return made
 
 
@@ -120,11 +139,11 @@ def understood(place: str, given: Given) -> Query:
 
 
 async def _pages(trial: Trial, query: Query, stirred: bool) -> list[Page]:
-    pages = [await trial.store.search(query, SYSTEM)]
+    pages = [await trial.search(query)]
     while pages[-1].next:
         if stirred and len(pages) < 3:
             await trial.stir()
-        pages.append(await trial.store.search(replace(query, cursor=pages[-1].next), SYSTEM))
+        pages.append(await trial.search(replace(query, cursor=pages[-1].next)))
         assert pages[-1].total is None
     return pages
 
