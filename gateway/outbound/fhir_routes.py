@@ -6,6 +6,7 @@ disclosure log, durable before the first byte leaves (D20). A refusal is audited
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
 from functools import lru_cache
