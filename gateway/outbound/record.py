@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ..model.directory import Directory
-from ..model.resource import Json, loads
+from ..model.resource import Json, loads, reference_id
 from ..model.systems import source_of
 from ..store.base import Resource
 
@@ -134,13 +134,26 @@ class Record:
         return tuple(item for item in found if item is not None and not is_void(item))
 
     def studies_of(self, report: Json) -> tuple[Json, ...]:
-        """Current ImagingStudies of a report."""
-        found = (self.get(reference) for reference in report.get("imagingStudy", ()))
-        return tuple(s for s in found if s is not None and not is_void(s, _VOID_BY_TYPE["ImagingStudy"]))
+        """Current ImagingStudies of a report: those it names, and those under its accession number.
+
+        Most RIS know the accession number alone; who has only the Study Instance UID names the study itself.
+        """
+        named = {reference_id(ref, "ImagingStudy") for ref in report.get("imagingStudy", ())}
+        numbers = _accessions(report)
+        return tuple(s for s in self.studies if s["id"] in named or numbers & _accessions(s))
 
     def report_of(self, observation: Json) -> Json | None:
         """The current report that lists this Observation in `result`."""
         return self.by_ref.get(self._report_of.get(str(observation.get("id", "")), ""))
+
+
+def _accessions(resource: Json) -> set[tuple[str, str]]:
+    """Accession numbers, each in the system of its member."""
+    return {
+        (str(one.get("system", "")), str(one.get("value", "")))
+        for one in resource.get("identifier", ())
+        if one.get("value") and "ACSN" in _codes(one.get("type"))
+    }
 
 
 def is_void(resource: Json, void: frozenset[str] = _VOID) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...errors import NotFound
+from ...model import systems
 from ...model.printed import effective_time
-from ...model.resource import Json, reference_id
+from ...model.resource import Json
 from ...recognise.match import is_lab
 from ..dicom_web import study_uid
 from . import moments
@@ -19,7 +20,16 @@ from .withheld import IMAGES, REPORTS, keeps
 from .words import NO_RIGHT, Absent, Link, Mark, Note, State, mark_of, no_record, no_right, not_connected, nothing_seen
 
 _THUMBS = 4
+_MOST_FRAMES = 10_000
 _WEB = "/dicom-web/studies"
+_SOP_CLASS = "urn:oid:1.2.840.10008.5.1.4.1.1."
+_NO_PICTURES = tuple(
+    _SOP_CLASS + one
+    for one in ("9.", "11.", "66", "67", "68.", "88.", "104.", "481.3", "481.4", "481.5", "481.6", "481.7", "481.8")
+)
+"""Waveforms, presentation states, raw data, structured reports, documents, radiotherapy plans (DICOM PS3.4 §B.5)."""
+Frame = tuple[Json, int]
+"""An instance, and the number of the frame in it; 0 for one that has a single frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +87,7 @@ class ImagingPage:
 def imaging_page(opened: Opened, derived: Derived) -> ImagingPage:
     """Hospitals in the order of their newest examination."""
     reports = [r for r in derived.reports if not is_lab(r)]
-    told = {reference_id(ref, "ImagingStudy") for r in reports for ref in r.get("imagingStudy", ())}
+    told = {study["id"] for r in reports for study in opened.record.studies_of(r)}
     lone = [s for s in opened.record.studies if s["id"] not in told]
     by_member: dict[str, list[Study]] = {}
     for report in reports:
@@ -150,7 +160,7 @@ def _unreported(opened: Opened, study: Json) -> Study:
         id=study["id"],
         title=str(study.get("description") or modality or "影像"),
         at=moments.day(str(study.get("started", "")), opened.at, full=True),
-        about=f"只有影像，尚无报告 · {study.get('numberOfSeries') or len(study.get('series', ()))} 个序列",
+        about=f"只有影像，未见报告 · {study.get('numberOfSeries') or len(study.get('series', ()))} 个序列",
         status="",
         mark=None,
         until="",
@@ -181,14 +191,24 @@ def _why_none(opened: Opened, member: str, studies: tuple[Json, ...]) -> Absent:
 def _thumbs(study: Json) -> tuple[Thumb, ...]:
     out = []
     for place, series in enumerate(study.get("series", ()), 1):
-        instances = series.get("instance", ())
-        if not instances:
+        frames = _frames(series)
+        if not frames:
             continue
         name = series_name(series, place)
-        middle = instances[len(instances) // 2]
-        src = f"{_frame_url(study, series, middle)}?viewport=256,224"
-        out.append(Thumb(src, f"{study.get('description') or '影像'}，{name}缩略图", f"{name} · {len(instances)} 幅"))
+        src = f"{_frame_url(study, series, frames[len(frames) // 2])}?viewport=256,224"
+        out.append(Thumb(src, f"{study.get('description') or '影像'}，{name}缩略图", f"{name} · {len(frames)} 幅"))
     return tuple(out)
+
+
+def _frames(series: Json) -> list[Frame]:
+    """Every picture of a series, in order."""
+    found: list[Frame] = []
+    for one in series.get("instance", ()):
+        if str(one.get("sopClass", {}).get("code", "")).startswith(_NO_PICTURES):
+            continue
+        count = next((e["valuePositiveInt"] for e in one.get("extension", ()) if e.get("url") == systems.EXT_FRAMES), 0)
+        found += [(one, number) for number in range(1, min(count, _MOST_FRAMES) + 1)] or [(one, 0)]
+    return found
 
 
 def series_name(series: Json, place: int) -> str:
@@ -197,8 +217,10 @@ def series_name(series: Json, place: int) -> str:
     return " · ".join(filter(None, (f"序列 {number}", str(series.get("description", "")))))
 
 
-def _frame_url(study: Json, series: Json, instance: Json) -> str:
-    return f"{_WEB}/{study_uid(study)}/series/{series.get('uid')}/instances/{instance.get('uid')}/rendered"
+def _frame_url(study: Json, series: Json, frame: Frame) -> str:
+    one, number = frame
+    within = f"/frames/{number}" if number else ""
+    return f"{_WEB}/{study_uid(study)}/series/{series.get('uid')}/instances/{one.get('uid')}{within}/rendered"
 
 
 # ---- the frame viewer ----------------------------------------------------------------------------
@@ -244,28 +266,28 @@ def viewer_page(opened: Opened, derived: Derived, study_id: str, step: Step) -> 
     study = next((s for s in opened.record.studies if s["id"] == study_id), None)
     if study is None:
         raise NotFound("ImagingStudy", detail_zh="这位居民没有这次影像检查。")
-    all_series = [s for s in study.get("series", ()) if s.get("instance")]
+    all_series = [s for s in study.get("series", ()) if _frames(s)]
     base = f"/ui/p/{opened.id}/imaging/{study_id}"
     report = next((r for r in opened.record.reports if study in opened.record.studies_of(r)), None)
     shown = _reported(opened, derived, report) if report else None
     problem = _viewer_problem(opened, study, all_series)
     number = min(max(step.series, 1), max(len(all_series), 1))
     series = all_series[number - 1] if all_series else {}
-    instances = series.get("instance", ())
-    frame = min(step.frame or (len(instances) + 1) // 2, len(instances)) if instances else 0
+    frames = _frames(series)
+    frame = min(step.frame or (len(frames) + 1) // 2, len(frames)) if frames else 0
     here = Step(number, frame, step.window if step.window in dict(WINDOWS) else "")
     return Viewer(
         title=shown.title if shown else str(study.get("description") or "影像"),
         about=f"{opened.says(study)} · {moments.minute(str(study.get('started', '')), opened.at, full=True).text}",
-        src=_src(study, series, instances, here) if instances and not problem else "",
+        src=_src(study, series, frames, here) if frames and not problem else "",
         alt=f"{series_name(series, number)}，第 {frame} 幅",
-        place=f"{series_name(series, number)} · 第 {frame} / {len(instances)} 幅",
+        place=f"{series_name(series, number)} · 第 {frame} / {len(frames)} 幅",
         first=here.href(base, frame=1) if frame > 1 else "",
         before=here.href(base, frame=frame - 1) if frame > 1 else "",
-        after=here.href(base, frame=frame + 1) if frame < len(instances) else "",
-        last=here.href(base, frame=len(instances)) if frame < len(instances) else "",
+        after=here.href(base, frame=frame + 1) if frame < len(frames) else "",
+        last=here.href(base, frame=len(frames)) if frame < len(frames) else "",
         series=tuple(
-            Link(here.href(base, series=i, frame=0), f"{series_name(s, i)}（{len(s['instance'])} 幅）", i == number)
+            Link(here.href(base, series=i, frame=0), f"{series_name(s, i)}（{len(_frames(s))} 幅）", i == number)
             for i, s in enumerate(all_series, 1)
         ),
         windows=_windows(here, base, series),
@@ -282,9 +304,9 @@ def _windows(here: Step, base: str, series: Json) -> tuple[Link, ...]:
     return tuple(Link(here.href(base, window=value), name, value == here.window) for value, name in WINDOWS)
 
 
-def _src(study: Json, series: Json, instances: tuple[Json, ...], here: Step) -> str:
+def _src(study: Json, series: Json, frames: list[Frame], here: Step) -> str:
     query = f"?window={here.window},linear" if here.window else ""
-    return _frame_url(study, series, instances[here.frame - 1]) + query
+    return _frame_url(study, series, frames[here.frame - 1]) + query
 
 
 def _viewer_problem(opened: Opened, study: Json, series: list[Json]) -> Absent | None:

@@ -64,6 +64,15 @@ def test_references_are_followed_in_every_form() -> None:
     assert record.studies_of(record.reports[0]) == (study,)
 
 
+def test_a_report_and_its_images_meet_by_accession_number_within_one_member() -> None:
+    def number(member: str) -> Json:
+        return {"identifier": [{"type": {"coding": [{"code": "ACSN"}]}, "system": member, "value": "CT1"}]}
+
+    mine, other = a_study("s1", **number("m1")), a_study("s2", **number("m2"))
+    record = a_record(mine, other, a_report("r1", **number("m1")), a_report("r2"))
+    assert [[s["id"] for s in record.studies_of(one)] for one in record.reports] == [["s1"], []]
+
+
 def test_the_surviving_patient_is_the_patient() -> None:
     retired, survivor = a_patient("old", active=False), a_patient("new", active=True)
     assert a_record(retired, survivor).patient["id"] == "new"

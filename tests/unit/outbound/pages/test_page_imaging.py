@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 
 from gateway.errors import NotFound
+from gateway.model.resource import Json
+from gateway.model.systems import EXT_FRAMES
+from gateway.outbound.pages.opened import Derived, Opened
 from gateway.outbound.pages.views_imaging import Step, Study, imaging_page, viewer_page
 from tests.unit.outbound.pages import residents
 from tests.unit.outbound.pages.residents import derived_of, opened_of, page
@@ -70,6 +73,32 @@ def test_frames_beyond_the_series_are_the_last_one() -> None:
     opened = opened_of(residents.wang_xiuying())
     view = viewer_page(opened, derived_of(opened), "s1", Step(series=9, frame=999))
     assert view.place.endswith("第 3 / 3 幅") and not view.after
+
+
+def with_series(*instances: Json) -> tuple[Opened, Derived]:
+    """王秀英 with a second series of these instances in her plain CT."""
+    resources = residents.wang_xiuying()
+    s1 = next(one for one in resources if one["id"] == "s1")
+    s1["series"] = [s1["series"][0], {"uid": "2.25.9", "number": 9, "instance": list(instances)}]
+    opened = opened_of(resources)
+    return opened, derived_of(opened)
+
+
+@pytest.mark.parametrize("sop_class", ["88.59", "88.22", "11.1", "104.1", "9.1.1", "66.4"])
+def test_what_is_no_picture_has_no_frame(sop_class: str) -> None:
+    code = {"system": "urn:ietf:rfc:3986", "code": f"urn:oid:1.2.840.10008.5.1.4.1.1.{sop_class}"}
+    opened, derived = with_series({"uid": "2.25.9.1", "sopClass": code})
+    assert [link.title for link in viewer_page(opened, derived, "s1", Step()).series] == ["序列 1（3 幅）"]
+    shown = {s.id: s for h in imaging_page(opened, derived).hospitals for s in h.studies}
+    assert len(shown["r1"].thumbs) == 1
+
+
+def test_every_frame_of_a_multi_frame_image_can_be_opened() -> None:
+    frames = {"url": EXT_FRAMES, "valuePositiveInt": 40}
+    opened, derived = with_series({"uid": "2.25.9.1"}, {"uid": "2.25.9.2", "extension": [frames]})
+    view = viewer_page(opened, derived, "s1", Step(series=2, frame=3))
+    assert view.place == "序列 9 · 第 3 / 41 幅"
+    assert view.src.endswith("/series/2.25.9/instances/2.25.9.2/frames/2/rendered")
 
 
 def test_another_residents_study_is_not_found() -> None:
