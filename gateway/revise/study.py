@@ -1,6 +1,7 @@
 """One study from many instances: series and instances by uid, whatever order they arrive in.
 
-Pure. Source: FHIR R4 ImagingStudy; DICOM PS3.3 C.7.2, C.7.3 (uids are unique for good).
+What a rejection note took back is no part of the study, whether it came before the note or comes after.
+Pure. Source: FHIR R4 ImagingStudy; DICOM PS3.3 C.7.2, C.7.3 (uids are unique for good); IHE RAD TF-2 §4.66 (IOCM).
 """
 
 from __future__ import annotations
@@ -10,11 +11,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import StudyOfAnother
+from ..model import systems
 from ..model.outcome import Finding
 from ..model.resource import Json
 from .version import bare
 
-_UNIONS = ("identifier", "modality", "endpoint", "basedOn", "procedureCode", "reasonCode")
+_UNIONS = ("identifier", "extension", "modality", "endpoint", "basedOn", "procedureCode", "reasonCode")
+
+
+_NOTE = "urn:oid:1.2.840.10008.5.1.4.1.1.88.59"
+"""SOP class of a Key Object Selection, of which a rejection note is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +38,7 @@ def merge_study(stored: Json | None, part: Json) -> Merged:
     series, is kept as it first came and reported. Raises StudyOfAnother when the patients differ.
     """
     if stored is None:
-        return Merged(_counted(part))
+        return Merged(_counted(_rejected(part)))
     if _patient(stored) != _patient(part):
         raise StudyOfAnother("ImagingStudy.subject")
     findings: list[Finding] = []
@@ -42,11 +48,14 @@ def merge_study(stored: Json | None, part: Json) -> Merged:
             body[name] = _union(stored.get(name, ()), part.get(name, ()))
     starts = [one["started"] for one in (stored, part) if one.get("started")]
     if starts:
-        body["started"] = min(starts, key=lambda text: (text[:10], text))
+        body["started"] = min(starts, key=lambda text: (text[:10], "T" not in text, text))
     body["series"] = _merge_series(stored.get("series", ()), part.get("series", ()), findings)
     for name in ("numberOfSeries", "numberOfInstances"):
         body[name] = max(int(stored.get(name, 0)), int(part.get(name, 0)))
-    return Merged(_counted(body), tuple(findings))
+    left = _rejected(body)
+    if gone := _instances(body) - _instances(left):
+        findings.append(_taken_back(gone))
+    return Merged(_counted(left), tuple(findings))
 
 
 def _patient(study: Json) -> str:
@@ -99,6 +108,31 @@ def _merge_instances(old: Json, new: Json, findings: list[Finding]) -> Json:
 
 def _place(one: Json) -> tuple[int, str]:
     return int(one.get("number", 1 << 30)), str(one["uid"])
+
+
+def _rejected(study: Json) -> Json:
+    """The study without what rejection notes name; in error once the notes are all that is left of it."""
+    uids = {one["valueUri"] for one in study.get("extension", ()) if one.get("url") == systems.EXT_REJECTED}
+    if not uids:
+        return study
+    left = [
+        {**one, "instance": kept, "numberOfInstances": len(kept)}
+        for one in study.get("series", ())
+        if (kept := [i for i in one.get("instance", ()) if f"urn:oid:{i['uid']}" not in uids])
+    ]
+    notes_alone = all(i["sopClass"]["code"] == _NOTE for one in left for i in one["instance"])
+    counts = {"numberOfSeries": len(left), "numberOfInstances": sum(one["numberOfInstances"] for one in left)}
+    return {**study, **counts, "status": "entered-in-error" if notes_alone else "available", "series": left}
+
+
+def _instances(study: Json) -> int:
+    return sum(len(one.get("instance", ())) for one in study.get("series", ()))
+
+
+def _taken_back(count: int) -> Finding:
+    zh = f"影像归档的拒收说明（IOCM）撤回了 {count} 幅影像，不再显示；原文与历史版本保留。"
+    en = f"A rejection note (IOCM) took {count} instances back; they are shown no more, originals and history stay."
+    return Finding("GW-REV-007", "information", "ImagingStudy.series.instance", zh, en)
 
 
 def _counted(study: Json) -> Json:

@@ -25,6 +25,9 @@ _EVERY_HOURS = re.compile(r"q(\d{1,2})h")
 _NO_ALLERGY = re.compile(r"^(无|否认|没有|未发现|无已知过敏|否认.*过敏史?|无.*过敏史?|-|/)$")
 _ALLERGY_SYSTEM = "urn:alliance-gateway:codesystem:allergy"
 
+_CLOCK = re.compile(r"(?:[01]\d|2[0-3])(?:[0-5]\d(?:[0-5]\d)?)?")
+_OFFSET = re.compile(r"[+-](?:0\d|1[0-4])[0-5]\d")
+
 _REPEAT: dict[str, Json] = {
     "qd": {"frequency": 1, "period": 1, "periodUnit": "d"},
     "bid": {"frequency": 2, "period": 1, "periodUnit": "d"},
@@ -276,23 +279,56 @@ def narrative(setting: Setting, options: Mapping[str, str]) -> Call:
 
 # ---- DICOM --------------------------------------------------------------------------------------
 def date_and_time(setting: Setting, options: Mapping[str, str]) -> Call:
-    """dateTime from DICOM DA and TM, in the zone of (0008,0201) or the source's; a date without time stays a date."""
+    """dateTime from DICOM DA and TM, in the zone of (0008,0201) or the source's; a date without time stays a date.
+
+    A time or a zone that is none is left out with finding GW-MAP-014: the day alone, or the zone of the source.
+    """
 
     def make(date: str, time: str = "", zone: str = "") -> Value:
         day, clock = date.replace(".", "").strip(), time.partition(".")[0].replace(":", "").strip()
         if not day:
             return None
-        offset = zone if re.fullmatch(r"[+-]\d{4}", zone) else ""
-        if not clock:
-            return fhir_from_ts(day, setting.zone)
-        return fhir_from_ts(day + clock[:6] + offset, setting.zone)
+        if not _CLOCK.fullmatch(clock):
+            found = fhir_from_ts(day, setting.zone)
+            return _left_out(
+                found, "不是时刻（HHMMSS），只写日期", "no time of day, the date stands alone", "time", clock
+            )
+        offset = zone if _OFFSET.fullmatch(zone) else ""
+        found = fhir_from_ts(day + clock + offset, setting.zone)
+        told = "" if offset else zone
+        return _left_out(
+            found, "不是时区（如 +0800），按来源的时区", "no offset from UTC, that of the source counts", "zone", told
+        )
+
+    return make
+
+
+def _left_out(value: Value, zh: str, en: str, about: str, text: str) -> Value:
+    """The value, with a finding where there was a text that could not be used."""
+    return Noted(value, "GW-MAP-014", f"该值{zh}。", f"This is {en}.", about=about) if text else value
+
+
+def ordinal(setting: Setting, options: Mapping[str, str]) -> Call:
+    """A number as R4 can hold it (unsignedInt); of any other nothing but GW-MAP-014."""
+    zh = "FHIR R4 在此只有 0–2147483647 的整数，该值没有写入，其余照常入库。"
+    left_out = Noted(
+        None, "GW-MAP-014", zh, "R4 has a whole number of 31 bits here; this one is left out, the rest stored."
+    )
+
+    def make(value: str) -> Value:
+        text = value.strip().removeprefix("+")
+        if not text:
+            return None
+        return int(text) if text.isdecimal() and len(text) < 12 and int(text) < 1 << 31 else left_out
 
     return make
 
 
 def dicom_code(setting: Setting, options: Mapping[str, str]) -> Call:
     """Coding in the DICOM ontology from a coded string (CT, DX)."""
-    return lambda value: {"system": systems.DCM, "code": value.partition("\\")[0]} if value.strip() else None
+    return lambda value: (
+        {"system": systems.DCM, "code": value.partition("\\")[0].strip().upper()} if value.strip() else None
+    )
 
 
 def urn_uid(setting: Setting, options: Mapping[str, str]) -> Call:
@@ -325,6 +361,7 @@ ROW_FUNCTIONS: dict[str, Function] = {
     "pn": Function(pn),
     "pn_person": Function(pn_person),
     "date_and_time": Function(date_and_time, ("time", "zone"), time=True),
+    "ordinal": Function(ordinal),
     "dicom_code": Function(dicom_code),
     "urn_uid": Function(urn_uid),
     "first_value": Function(one_of_many),

@@ -6,6 +6,7 @@ because pydicom leaves the escapes of ISO 2022 IR 58 in the text, believes any l
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from functools import lru_cache
 
 from pydicom.datadict import dictionary_VR, keyword_for_tag
 
-from ..errors import BadDicom
+from ..errors import BadDicom, BadValue, MissingField
 from ..model.directory import Source
 from ..model.message import RawMessage
 from ..model.outcome import Finding
@@ -23,6 +24,8 @@ from .formats import Document
 from .rows import Row, RowFormat
 
 _CHARACTER_SET = 0x00080005
+_UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
+_UID = re.compile(r"[0-9.]{1,64}")
 _TEXT = frozenset({b"PN", b"LO", b"SH", b"ST", b"LT", b"UT", b"UC"})
 _ASCII = frozenset({b"AE", b"AS", b"CS", b"DA", b"DS", b"DT", b"IS", b"TM", b"UI", b"UR"})
 _NUMBERS = {b"US": "H", b"SS": "h", b"UL": "I", b"SL": "i", b"FL": "f", b"FD": "d", b"SV": "q", b"UV": "Q"}
@@ -46,12 +49,27 @@ class DicomFormat(RowFormat):
     name = "dicom"
 
     def read(self, raw: RawMessage, source: Source) -> Document:
-        """The header as rows; settings of the source are cells too (`source.address`). Raises BadDicom."""
+        """The header as rows; settings of the source are cells too (`source.address`).
+
+        Raises BadDicom, MissingField and BadValue: what no instance may lack (PS3.3 C.7.2, C.7.3, C.12).
+        """
         found = read(raw.body, source.charset)
+        _identified(found.row.cells)
         for name, value in {**source.settings, "name": source.name, "title": source.title}.items():
             found.row.make(f"source.{name}", value)
         facts = {"charset": found.charset.codec, "declared": found.charset.declared}
         return Document("dicom", found.row, facts | {"transfer_syntax": found.transfer_syntax}, found.findings)
+
+
+def _identified(cells: dict[str, str]) -> None:
+    for name in (*_UIDS, "Modality"):
+        if not cells.get(name):
+            raise MissingField(name)
+    for name in _UIDS:
+        if not _UID.fullmatch(cells[name]):
+            raise BadValue(
+                name, "no UID: 64 digits and dots at most", detail_zh="不是 UID：应为不超过 64 位的数字和点。"
+            )
 
 
 def read(body: bytes, charset: str = "auto") -> Header:

@@ -7,6 +7,7 @@ import itertools
 import pytest
 
 from gateway.errors import StudyOfAnother
+from gateway.model import systems
 from gateway.model.resource import Json
 from gateway.revise.study import merge_study
 
@@ -44,6 +45,12 @@ def test_any_order_of_instances_makes_the_same_study(order: tuple[Json, ...]) ->
     assert study["started"].startswith("2026-03-10T08:58")
 
 
+def test_an_instance_without_a_time_of_day_takes_none_from_the_study() -> None:
+    day_alone = {**part("1", 2), "started": "2026-03-10"}
+    for order in ((part("1", 1), day_alone), (day_alone, part("1", 1))):
+        assert whole(*order)["started"] == "2026-03-10T09:00:00+08:00"
+
+
 def test_the_same_instance_again_changes_nothing() -> None:
     study = whole(*PARTS)
     again = merge_study(study, PARTS[1])
@@ -69,6 +76,29 @@ def test_the_same_uid_with_other_content_or_in_another_series_is_kept_as_it_firs
     moved["series"][0]["instance"][0]["uid"] = "1.1"
     made = merge_study(part("1", 1), moved)
     assert made.body["numberOfInstances"] == 1 and len(made.findings) == 1
+
+
+def note(*uids: str) -> Json:
+    """A rejection note in a series of its own."""
+    made = part("9", 1, modality="KO")
+    made["series"][0]["instance"][0]["sopClass"]["code"] = "urn:oid:1.2.840.10008.5.1.4.1.1.88.59"
+    named = [{"url": systems.EXT_REJECTED, "valueUri": f"urn:oid:{uid}"} for uid in uids]
+    return {**made, "extension": named}
+
+
+@pytest.mark.parametrize("order", itertools.permutations((part("1", 1, 2), part("2", 1), note("1.1", "2.1"))))
+def test_what_a_rejection_note_names_is_no_part_of_the_study_whenever_it_comes(order: tuple[Json, ...]) -> None:
+    study = whole(*order)
+    assert {s["uid"]: [i["uid"] for i in s["instance"]] for s in study["series"]} == {"1": ["1.2"], "9": ["9.1"]}
+    assert (study["numberOfSeries"], study["numberOfInstances"], study["status"]) == (2, 2, "available")
+
+
+def test_a_study_of_which_only_the_note_is_left_is_in_error_until_a_better_image_comes() -> None:
+    rejected = merge_study(whole(part("1", 1)), note("1.1"))
+    assert rejected.body["status"] == "entered-in-error"
+    assert [one.code for one in rejected.findings] == ["GW-REV-007"]
+    assert whole(rejected.body, part("1", 1))["status"] == "entered-in-error"
+    assert whole(rejected.body, part("1", 2))["status"] == "available"
 
 
 def test_another_patients_image_is_refused() -> None:
