@@ -37,6 +37,9 @@ BESIDE_DRUG = frozenset({"DE08.50.043", "DE06.00.135", "DE06.00.294", "DE08.50.0
 BESIDE_ORDER = frozenset({"DE06.00.179", "DE08.50.056", "DE06.00.286"})
 """备注, 组号, 类别 belong to the order they stand in."""
 
+ORDER_CLASS = "DE06.00.286"
+"""医嘱类别 (长期, 临时, 出院带药) stands once before the orders it is of."""
+
 ROW_ELEMENTS = {"substanceAdministration": "drugs", "procedure": "procedures"}
 """Entries that are a row by themselves."""
 

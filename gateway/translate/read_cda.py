@@ -4,7 +4,8 @@ The header and single facts are one row; items, drugs, orders, diagnoses, proced
 (`cda_tables`). A cell is named by its data-element code (`DE04.30.015`; `@unit`, `@time`, `/low` behind it) or,
 in the header, by its path (`recordTarget/patientRole/id[1.33]`, the root without its national prefix). Every
 populated leaf becomes a cell; only what the CDA schema fixes (class, mood and type codes, code systems,
-flavours of null) does not. Source: HL7 CDA R2; WS/T 500-2016; china-standards §4.3, §4.4, §7.4.
+flavours of null) does not. What is denied (`negationInd`) is no fact: its cells stand below `negated`.
+Source: HL7 CDA R2; WS/T 500-2016; china-standards §4.3, §4.4, §7.4.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from ..model.directory import Source
 from ..model.message import RawMessage
 from ..model.outcome import Finding
 from ..model.xml import Node
-from .cda_tables import BESIDE_DRUG, BESIDE_ORDER, ROW_ELEMENTS, ROW_OF, data_element, document_kind
+from .cda_tables import BESIDE_DRUG, BESIDE_ORDER, ORDER_CLASS, ROW_ELEMENTS, ROW_OF, data_element, document_kind
+from .cda_values import interval, lacking, prose
 from .charset import fold
 from .formats import Document, Getter
 from .rows import Row, RowFormat
@@ -30,6 +32,7 @@ _WRAPPERS = frozenset({"entry", "entryRelationship", "entryReationship", "compon
 _STATEMENTS = frozenset({"observation", "organizer", "act", "encounter", "supply", "observationMedia"})
 _SPECIMEN_COLLECTION = frozenset({"SPECCOLL", "SAS"})
 _SHARED = ("DE06.00.294", "DE06.00.179")
+_DONE = frozenset({"", "completed", "normal"})  # status codes that say no more than that it is told
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +48,19 @@ class CdaDocument:
 
 @dataclass(slots=True)
 class _Scope:
-    """Where facts go now: open rows by table, the row of the statement around, the panel around an item."""
+    """Where facts go now: open rows by table, the row of the statement around, the panel around an item.
+
+    told: elements the open rows have, also those without a value: what follows them belongs to the next row.
+    """
 
     rows: dict[str, Row] = field(default_factory=dict)
     inside: Row | None = None
     panel: Node | None = None
+    told: dict[str, set[str]] = field(default_factory=dict)
+
+    def within(self, row: Row) -> _Scope:
+        """The scope of what stands in a statement of this one."""
+        return _Scope(self.rows, row, self.panel, self.told)
 
 
 def read(body: bytes) -> CdaDocument:
@@ -131,42 +142,63 @@ def root_name(root: str) -> str:
 class _Walk:
     """One pass over a document, filling rows in document order."""
 
-    __slots__ = ("_lines", "document")
+    __slots__ = ("_lines", "_named", "_order_class", "document")
 
     def __init__(self) -> None:
         self.document = Row()
-        self._lines: list[str] = []
+        self._lines: list[tuple[str, str]] = []
+        self._named: dict[
+            str, dict[tuple[tuple[str, str], ...], int]
+        ] = {}  # code of an item → its results → their number
+        self._order_class: Node | None = None
 
     def header(self, root: Node) -> None:
-        """Everything but the body into the document row."""
+        """Everything but the sections into the document row; also a body that is no XML."""
         for child, name in _named(root):
             if child.name != "component":
                 _cells(child, name, self.document)
+            elif (body := child.child("nonXMLBody")) is not None:
+                _cells(body, "nonXMLBody", self.document)
 
     def section(self, section: Node) -> None:
         """Its facts into rows, and itself into the table of sections, with a narrative made where none was sent."""
-        self._lines = []
+        self._lines, self._order_class = [], None
         row, scope = self.document.new_row("sections"), _Scope()
         before = {table: len(rows) for table, rows in self.document.tables.items()}
         for child, name in _named(section):
             if child.name == "entry":
                 self._statements(child, scope)
             elif child.name == "text":
-                _put(row, "narrative", child.all_text(), child)
+                _put(row, "narrative", prose(child), child)
             elif child.name != "component":
                 _cells(child, name, row)
-        made = {table: rows[before.get(table, 0) :] for table, rows in self.document.tables.items()}
+        made = {table: _populated(rows, before.get(table, 0)) for table, rows in self.document.tables.items()}
         _share(made.get("drugs", []))
+        for item in made.get("items", ()):
+            _settle(item)
+            self._name(item)
         label = row.cells.get("code") or row.cells.get("title", "")
         for diagnosis in made.get("diagnoses", ()):
             diagnosis.make("section", label)
-        if "narrative" not in row.cells:
-            row.make("narrative", "\n".join(self._lines))
+        sent = row.cells.get("narrative", "")
+        if sent:
+            row.cells["narrative"] = "\n".join([sent, *lacking(sent, self._lines)])
+        else:
+            row.make("narrative", "\n".join("：".join(filter(None, line)) for line in self._lines))
+
+    def _name(self, item: Row) -> None:
+        """Cell `item`: its code, told apart from other results of the same code, like those of a tolerance test."""
+        code = item.cells.get("DE04.30.019") or item.cells.get("code", "")
+        others = self._named.setdefault(code, {})
+        number = others.setdefault(tuple(item.cells.items()), len(others) + 1)
+        item.make("item", code if number == 1 or not code else f"{code}#{number}")
 
     def _statements(self, wrapper: Node, scope: _Scope) -> None:
         for child in wrapper.children:
             name = child.name
-            if name == "observation":
+            if child.attrs.get("negationInd") == "true":
+                self._denied(child, scope.inside or self.document)
+            elif name == "observation":
                 self._observation(child, scope)
             elif name == "organizer":
                 self._organizer(child, scope)
@@ -183,22 +215,38 @@ class _Walk:
             self._panel_item(observation, scope.panel)
             return
         row = self._row_for(element, scope) if element else scope.inside or self.document
+        if element == ORDER_CLASS and scope.inside is None:
+            self._order_class = observation.child("value")
         name = element or (f"observation[{spelt}]" if spelt else "observation")
         for child in observation.children:
             part = child.name
             if part == "value":
                 _cells(child, name, row)
+                _interval_of(child, name, row)
                 label = (code.attrs.get("displayName") if code is not None else "") or name
-                self._lines.append(f"{label}：{_shown(child)}")
+                self._lines.append((label, _shown(child)))
             elif part == "effectiveTime":
                 _cells(child, f"{name}@time", row)
             elif part in _WRAPPERS:
-                self._statements(child, _Scope(scope.rows, row, scope.panel))
+                self._statements(child, scope.within(row))
             elif part == "code":
                 for original in child.children:
                     _cells(original, f"{name}@{original.name}", row)
-            elif part != "statusCode":
+            elif part == "statusCode":
+                _status(child, row, "" if element in ROW_OF else name)
+            else:
                 _cells(child, f"{name}/{part}", row)
+
+    def _denied(self, node: Node, row: Row) -> None:
+        """What a statement with negationInd says: not a fact of any table, but told, in the narrative too."""
+        statement = Row()
+        _cells(node, f"negated/{_statement_name(node)}", statement)
+        for name, text in statement.cells.items():
+            row.add(name, text, statement.lines.get(name, 0))
+        code = node.child("code")
+        label = code.attrs.get("displayName", "") if code is not None else ""
+        shown = (text for name, text in statement.cells.items() if not name.endswith(("Code", "/code")))
+        self._lines.append((label or _statement_name(node), f"（否定）{' '.join(shown)}"))
 
     def _row_for(self, element: str, scope: _Scope) -> Row:
         table = ROW_OF.get(element)
@@ -208,19 +256,29 @@ class _Walk:
             if element in BESIDE_ORDER and "orders" in scope.rows:
                 return scope.rows["orders"]
             return scope.inside or self.document
-        row = scope.rows.get(table)
-        if row is None or element in row.cells:
+        row, told = scope.rows.get(table), scope.told.setdefault(table, set())
+        if row is None or element in told:
             row = scope.rows[table] = self.document.new_row(table)
+            told.clear()
+            if table == "orders" and self._order_class is not None:
+                _repeat(self._order_class, ORDER_CLASS, row)
+        told.add(element)
         return row
 
     def _organizer(self, organizer: Node, scope: _Scope) -> None:
         is_panel = organizer.attrs.get("classCode") == "BATTERY" and _code_of(organizer) != ""
         inner = _Scope({}, scope.inside, organizer if is_panel else None)
+        before = {table: len(rows) for table, rows in self.document.tables.items()}
         for child in organizer.children:
             if child.name in _WRAPPERS:
                 self._statements(child, inner)
             elif child.name not in ("statusCode", "code"):
                 _cells(child, f"organizer/{child.name}", scope.inside or self.document)
+        status = organizer.child("statusCode")
+        if status is not None:
+            for table, rows in self.document.tables.items():
+                for row in rows[before.get(table, 0) :]:
+                    _status(status, row, "")
 
     def _panel_item(self, observation: Node, panel: Node) -> None:
         """The vendors' laboratory item: its own code instead of data elements, one row an observation."""
@@ -232,11 +290,14 @@ class _Walk:
             if child.name in _WRAPPERS:
                 for inner in child.children:
                     _cells(inner, _statement_name(inner), row)
-            elif child.name != "statusCode":
+            elif child.name == "statusCode":
+                _status(child, row, "")
+            else:
                 _cells(child, name, row)
+                _interval_of(child, name, row)
         value = observation.child("value")
         label = row.cells.get("code@displayName") or row.cells.get("code", "")
-        self._lines.append(f"{label}：{_shown(value) if value is not None else ''}")
+        self._lines.append((label, _shown(value) if value is not None else ""))
 
     def _row_element(self, node: Node, table: str, scope: _Scope) -> None:
         if table == "procedures" and _code_of(node) in _SPECIMEN_COLLECTION:
@@ -248,10 +309,18 @@ class _Walk:
         for child, name in _named(node):
             if child.name in _WRAPPERS:
                 self._statements(child, _Scope(scope.rows, row))
-            elif child.name != "statusCode":
+            elif child.name == "statusCode":
+                _status(child, row, "")
+            else:
                 _cells(child, name, row)
         shown = (cell for name, cell in row.cells.items() if not name.endswith(("Code", "/code")))
-        self._lines.append(" ".join(shown))
+        self._lines.append((" ".join(shown), ""))
+
+
+def _populated(rows: list[Row], since: int) -> list[Row]:
+    """The rows from a number on; those nothing was said in are taken away."""
+    rows[since:] = [row for row in rows[since:] if row.cells or row.tables]
+    return rows[since:]
 
 
 def _share(drugs: list[Row]) -> None:
@@ -261,6 +330,58 @@ def _share(drugs: list[Row]) -> None:
             for name in [name for name in drugs[-1].cells if name.startswith(element)]:
                 for drug in drugs[:-1]:
                     drug.make(name, drugs[-1].cells[name])
+
+
+def _status(node: Node, row: Row, name: str) -> None:
+    """Cell `statusCode` of a row, or `name@status`, where it says more than that the fact is told."""
+    status, cell = node.attrs.get("code", "").strip(), f"{name}@status" if name else "statusCode"
+    if status not in _DONE and cell not in row.cells:
+        _put(row, cell, status, node)
+
+
+def _interval_of(node: Node, name: str, row: Row) -> None:
+    """The interval a value or a reference range is, as the laboratory would print it, where no text does."""
+    if node.name == "referenceRange":
+        found = node.child("observationRange")
+        value = found.child("value") if found is not None else None
+        cell, at = f"{name}/text", f"{name}/value"
+    else:
+        value, cell, at = (node if node.name == "value" else None), name, name
+    text, unit = interval(value) if value is not None else ("", "")
+    if not text or cell in row.cells:
+        return
+    other = cell != name and unit != row.cells.get("value@unit", unit)  # bounds that are not to be read in the unit
+    row.make(cell, f"{text} {unit}" if other else text)
+    row.lines[cell] = node.line
+    row.used.update(one for one in row.cells if one.startswith((f"{at}/low", f"{at}/high")))
+    if cell == name:
+        row.make(f"{name}@unit", unit)
+
+
+def _settle(item: Row) -> None:
+    """A laboratory item with its unit and its result as they are to be read.
+
+    A unit beside the number (PQ) is the unit where no element of its own tells it; of a coded result (CD) the name
+    counts, its code is none of ours to number.
+    """
+    cells, used = item.cells, item.used
+    beside = cells.get("DE04.30.015@unit")
+    if beside and "DE04.30.016" not in cells:
+        item.make("DE04.30.016", beside)
+    if beside and cells["DE04.30.016"] == beside:
+        used.add("DE04.30.015@unit")
+    for name in ("value", "DE04.30.015"):
+        shown = cells.pop(f"{name}@displayName", "")
+        if shown:
+            cells[f"{name}@code"], cells[name] = cells[name], shown
+
+
+def _repeat(value: Node, name: str, row: Row) -> None:
+    """What stands once before several rows, in each of them."""
+    said = Row()
+    _cells(value, name, said)
+    for cell, text in said.cells.items():
+        row.make(cell, text)
 
 
 def _statement_name(node: Node) -> str:
@@ -278,7 +399,7 @@ def _named(parent: Node) -> list[tuple[Node, str]]:
             name = f"{name}[{child.attrs.get('typeCode', '')}]"
         elif name == "referenceRange":
             found = child.child("observationRange")
-            name = f"range[{_code_of(found) if found is not None else ''}]"
+            name = f"range[{(_code_of(found) if found is not None else '') or '01'}]"
         elif name in ("id", "templateId"):
             out.append((child, name))
             continue
@@ -345,5 +466,6 @@ def _put(row: Row, name: str, text: str, node: Node) -> None:
 
 def _shown(value: Node) -> str:
     attrs = value.attrs
-    text = attrs.get("displayName") or attrs.get("value") or attrs.get("code") or value.all_text()
+    text = attrs.get("displayName") or attrs.get("value") or attrs.get("code") or " ".join(interval(value)).strip()
+    text = text or value.all_text()
     return f"{text} {attrs.get('unit', '')}".strip()

@@ -21,7 +21,7 @@ from .strict_yaml import Slip
 class Row:
     """Cells by name, and the tables of rows below. label: how places call it (`items[3]`), "" for the document."""
 
-    __slots__ = ("cells", "label", "lines", "tables", "used")
+    __slots__ = ("_again", "cells", "label", "lines", "tables", "used")
 
     def __init__(self, label: str = "") -> None:
         self.label = label
@@ -29,13 +29,17 @@ class Row:
         self.lines: dict[str, int] = {}
         self.used: set[str] = set()
         self.tables: dict[str, list[Row]] = {}
+        self._again: dict[str, int] | None = None  # cells there are several of → the number of the last
 
     def add(self, name: str, text: str, line: int = 0) -> None:
         """A populated cell; a second one of the same name gets `[2]` behind it."""
         if name in self.cells:
-            number = 2
+            if self._again is None:
+                self._again = {}
+            number = self._again.get(name, 1) + 1
             while f"{name}[{number}]" in self.cells:
                 number += 1
+            self._again[name] = number
             name = f"{name}[{number}]"
         self.cells[name] = text
         if line:

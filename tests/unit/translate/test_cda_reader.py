@@ -58,7 +58,7 @@ def document(entries: str, *, structured: bool = True, head: str = "") -> bytes:
 @pytest.mark.parametrize("shape", [clusters, siblings, one_organizer, typo])
 def test_two_items_are_two_rows_in_every_shape(shape: object, structured: bool) -> None:
     rows = read(document(shape(), structured=structured)).row.tables["items"]  # type: ignore[operator]
-    want = {"DE04.30.019": "WBC", "DE04.30.015": "12.30", "DE04.30.016": "10^9/L"}
+    want = {"DE04.30.019": "WBC", "DE04.30.015": "12.30", "DE04.30.016": "10^9/L", "item": "WBC"}
     assert [row.cells for row in rows] == [want, want]
 
 
@@ -146,3 +146,106 @@ def test_every_populated_leaf_is_used_ignored_or_reported_with_its_line() -> Non
 def test_a_map_may_write_a_data_element_with_its_empty_sub_code() -> None:
     found, form = read(document(f"<entry>{observation('DE04.01.119', text('咳嗽'))}</entry>")), CdaFormat()
     assert form.getter("DE04.01.119.00")(found.row, found.row) == "咳嗽"
+
+
+NULL = '<value nullFlavor="UNK"/>'
+
+
+def test_what_has_no_value_still_separates_its_row_from_the_next() -> None:
+    entries = [("024", NULL), ("025", text("肺癌待排")), ("024", text("I10.x00")), ("025", text("高血压"))]
+    written = "".join(f"<entry>{observation(f'DE05.01.{code}.00', value)}</entry>" for code, value in entries)
+    rows = read(document(written)).row.tables["diagnoses"]
+    assert [(row.cells.get("DE05.01.024"), row.cells["DE05.01.025"]) for row in rows] == [
+        (None, "肺癌待排"),
+        ("I10.x00", "高血压"),
+    ]
+    nothing = f"<entry>{observation('DE05.01.024.00', NULL)}</entry>"
+    assert read(document(nothing)).row.tables["diagnoses"] == []
+
+
+def test_what_is_denied_is_in_no_table_but_told_with_its_line_and_in_the_narrative() -> None:
+    denied = observation("DE05.01.024.00", text("I63.900")).replace("<observation", '<observation negationInd="true"')
+    body = document(f"<entry>{denied}</entry>" + drug("阿司匹林").replace("<subst", "<subst", 1).replace(
+        "Administration>", 'Administration negationInd="true">', 1))  # fmt: skip
+    row = read(body).row
+    assert "diagnoses" not in row.tables and "drugs" not in row.tables
+    assert row.cells["negated/observation[DE05.01.024.00]/value"] == "I63.900" and min(row.lines.values()) == 1
+    assert row.tables["sections"][0].cells["narrative"].count("（否定）") == 2
+
+
+def panel(*items: str) -> str:
+    parts = "".join(f"<component>{item}</component>" for item in items)
+    battery = f'<organizer classCode="BATTERY"><code code="SH" displayName="生化"/>{parts}</organizer>'
+    return (
+        f"<entry><observation><code code='JYBG'/><entryRelationship>{battery}</entryRelationship></observation></entry>"
+    )
+
+
+def interval(low: str = "", high: str = "", unit: str = "mmol/L", inside: str = "") -> str:
+    ends = (f'<{end} value="{value}" unit="{unit}"{inside}/>' for end, value in (("low", low), ("high", high)) if value)
+    return f'<value xsi:type="IVL_PQ">{"".join(ends)}</value>'
+
+
+@pytest.mark.parametrize(
+    ("value", "bounds", "result", "limits"),
+    [
+        ('<value value="6.8" unit="mmol/L"/>', interval("3.5", "5.3"), "6.8", "3.5-5.3"),
+        ('<value value="6.8" unit="mmol/L"/>', interval("", "5.3", inside=' inclusive="false"'), "6.8", "<5.3"),
+        ('<value value="6.8" unit="mmol/L"/>', interval("14", "21", "mg/dL"), "6.8", "14-21 mg/dL"),
+        (interval("1000", inside=' inclusive="false"'), "", ">1000", None),
+        (interval("1000"), "", ">=1000", None),
+        ('<value xsi:type="CD" code="1" displayName="阴性"/>', "", "阴性", None),
+    ],
+)
+def test_intervals_and_coded_results_are_read_as_a_laboratory_prints_them(
+    value: str, bounds: str, result: str, limits: str | None
+) -> None:
+    ranged = f"<referenceRange><observationRange>{bounds}</observationRange></referenceRange>" if bounds else ""
+    item = read(document(panel(observation("K", value, ranged)))).row.tables["items"][0].cells
+    assert (item["value"], item.get("range[01]/text")) == (result, limits)
+    assert item.get("value@unit") == (None if "阴" in result else "mmol/L")
+
+
+def test_results_of_one_code_are_told_apart_and_one_said_twice_is_one() -> None:
+    first, second = (observation("GLU", number(value)) for value in ("5.1", "11.9"))
+    rows = read(document(panel(first, second, first))).row.tables["items"]
+    assert [row.cells["item"] for row in rows] == ["GLU", "GLU#2", "GLU"]
+
+
+def test_a_unit_beside_the_number_is_its_unit_and_a_state_but_done_is_kept() -> None:
+    code, value = observation("DE04.30.019", text("K")), '<value value="6.8" unit="mmol/L"/>'
+    cluster = (
+        f"<organizer><statusCode code='aborted'/><component>{code}</component><component>{{}}</component></organizer>"
+    )
+    entry = f"<entry>{cluster.format(observation('DE04.30.015', value))}</entry>"
+    done = entry.replace("aborted", "completed").replace("6.8", "6.9")
+    rows = read(document(entry + done)).row.tables["items"]
+    assert [row.cells["DE04.30.016"] for row in rows] == ["mmol/L"] * 2
+    assert [row.cells.get("statusCode") for row in rows] == ["aborted", None]
+
+
+@pytest.mark.parametrize(
+    ("sent", "shown"),
+    [
+        ("主诉", "主诉\n主诉：头晕3天"),
+        ("头晕 3天，加重", "头晕 3天，加重"),
+        ("<table><tr><td>钾</td><td>6.8</td></tr><tr><td>头晕3天</td></tr></table>", "钾 | 6.8\n头晕3天"),
+        ("甲<br/>乙<list><item>头晕3天</item></list>", "甲\n乙\n头晕3天"),
+    ],
+)
+def test_a_narrative_keeps_its_cells_apart_and_gets_the_facts_it_lacks(sent: str, shown: str) -> None:
+    fact = '<observation><code code="DE04.01.119.00" displayName="主诉"/><value>头晕3天</value></observation>'
+    row = read(document(f"<text>{sent}</text><entry>{fact}</entry>")).row
+    assert row.tables["sections"][0].cells["narrative"] == shown
+
+
+def test_a_class_of_orders_is_that_of_the_orders_after_it_and_a_body_that_is_no_xml_is_told() -> None:
+    orders = "".join(
+        f"<entry><organizer><component>{observation('DE06.00.288', text(drug))}</component></organizer></entry>"
+        for drug in ("阿司匹林", "氯吡格雷")
+    )
+    kind = "<entry>" + observation("DE06.00.286", '<value code="3" displayName="出院带药"/>') + "</entry>"
+    rows = read(document(kind + orders)).row.tables["orders"]
+    assert [row.cells["DE06.00.286@displayName"] for row in rows] == ["出院带药"] * 2
+    pdf = f"{HEAD}<component><nonXMLBody><text>JVBERi0=</text></nonXMLBody></component></ClinicalDocument>"
+    assert read(pdf.encode()).row.cells == {"nonXMLBody/text": "JVBERi0="}

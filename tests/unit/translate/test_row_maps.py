@@ -133,6 +133,59 @@ def test_narrative_is_escaped() -> None:
     assert "血压 &lt; 140" in div
 
 
+def a_document(kind: str, body: str, ids: str = "", head: str = "") -> str:
+    who = '<id root="2.16.156.10011.1.13" extension="B1"/>' + ids
+    return (
+        f'<ClinicalDocument xmlns="urn:hl7-org:v3"><id root="2.16.156.10011.1.1" extension="D1"/><code code="{kind}"/>'
+        f'<effectiveTime value="20260301080000"/><recordTarget><patientRole>{who}</patientRole></recordTarget>{head}'
+        f"<component><section>{body}</section></component></ClinicalDocument>"
+    )
+
+
+def facts(*told: tuple[str, str]) -> str:
+    inner = (f'<component><observation><code code="{code}"/>{value}</observation></component>' for code, value in told)
+    return f"<entry><organizer>{''.join(inner)}</organizer></entry>"
+
+
+def test_a_cancelled_item_is_not_final_and_a_withdrawn_report_takes_all_with_it() -> None:
+    item = facts(("DE04.30.019", "<value>K</value>"), ("DE04.30.015", '<value value="6.8" unit="mmol/L"/>'))
+    cancelled = item.replace("<organizer>", '<organizer><statusCode code="cancelled"/>').replace(">K<", ">Na<")
+    for version, states in (("0", ["final", "cancelled"]), ("-1", ["entered-in-error"] * 2)):
+        body = a_document("C0007", item + cancelled, head=f'<versionNumber value="{version}"/>')
+        found = of(sent(COUNTY, "cda", body), "Observation")
+        assert [one["status"] for one in found] == states
+        assert [one["valueQuantity"]["unit"] for one in found] == ["mmol/L"] * 2
+
+
+def test_an_order_is_a_drug_by_its_name_and_ends_when_it_says() -> None:
+    stay = '<id root="2.16.156.10011.1.12" extension="Z1"/>'
+    when = '<effectiveTime><low value="20260218"/><high value="20260220"/></effectiveTime>'
+    orders = facts(("DE06.00.289", "<value>药品类医嘱</value>"), ("DE06.00.288", f"<value>氯吡格雷</value>{when}"))
+    orders += facts(("DE06.00.289", '<value code="01" displayName="检查"/>'), ("DE06.00.288", "<value>头颅CT</value>"))
+    orders += facts(("DE06.00.289", '<value code="01"/>'))  # of nothing
+    found = sent(COUNTY, "cda", a_document("C0052", orders, stay))
+    drug, test = of(found, "MedicationRequest"), of(found, "ServiceRequest")
+    assert [one["medicationCodeableConcept"]["text"] for one in drug] == ["氯吡格雷"]
+    assert (drug[0]["status"], drug[0]["authoredOn"]) == ("completed", "2026-02-18")
+    assert drug[0]["dosageInstruction"][0]["timing"]["repeat"]["boundsPeriod"]["end"] == "2026-02-20"
+    assert [(one["code"]["text"], one["status"]) for one in test] == [("头颅CT", "active")]
+
+
+def test_an_outpatient_visit_of_one_time_and_a_document_that_appends() -> None:
+    head = (
+        '<relatedDocument typeCode="APND"><parentDocument><id root="2.16.156.10011.1.1" extension="D0"/>'
+        "</parentDocument></relatedDocument><componentOf><encompassingEncounter>"
+        '<effectiveTime value="202603010750"/>'
+        "</encompassingEncounter></componentOf>"
+    )
+    found = sent(COUNTY, "cda", a_document("C0006", "", '<id root="2.16.156.10011.1.11" extension="V1"/>', head))
+    visit = next(one for one in found.resources if one.type == "Encounter")
+    assert (visit.json["status"], visit.json["period"]) == ("finished", {"start": "2026-03-01T07:50:00+08:00"})
+    assert visit.gone == () and visit.left == ("participant",), "a report leaves what the visit's own documents said"
+    assert of(found, "DocumentReference")[0]["relatesTo"][0]["code"] == "appends"
+    assert of(found, "DiagnosticReport")[0]["code"]["coding"][0]["code"] == "C0006", "an examination without a name"
+
+
 def test_a_document_without_any_number_of_the_patient_is_refused_with_its_place() -> None:
     body = '<ClinicalDocument><id extension="D1"/><code code="C0007"/><title>检验报告</title></ClinicalDocument>'
     with pytest.raises(MissingField) as error:
