@@ -162,12 +162,11 @@ def derive(parts: PageParts, opened: Opened) -> Derived:
 
 def newest_first(resources: tuple[Json, ...]) -> list[Json]:
     """By issue time, else collection or document time, newest first."""
-    return sorted(resources, key=_instant, reverse=True)
+    return sorted(resources, key=lambda resource: instant_of(report_time(resource)), reverse=True)
 
 
-def _instant(report: Json) -> datetime:
-    # As an instant, not as text: members and platforms write the same moment in several time zones.
-    said = report_time(report)
+def instant_of(said: str) -> datetime:
+    """A FHIR time to put things in order by: members and platforms write the same moment in several time zones."""
     return parse_fhir(said) if said else datetime.min.replace(tzinfo=CHINA)
 
 

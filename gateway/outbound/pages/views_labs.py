@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
 from ...recognise.decide import ItemDecision
-from ..labs import Column, LabGrid, Reading, Row
+from ..labs import LabGrid, Reading, Row
 from . import moments
 from .moments import When
 from .opened import Derived, Opened, is_culture
@@ -134,15 +135,15 @@ def lab_page(opened: Opened, derived: Derived, choice: Choice) -> LabPage:
     back = min(choice.back, max(0, len(grid.columns) - 1))
     end = len(grid.columns) - back
     window = range(max(0, end - COLUMNS_SHOWN), end)
-    chosen = _chosen(grid, choice.item)
+    chosen, times = _chosen(grid, choice.item), _times(grid, opened.at)
     lines = {row.key: _line(row, window, grid, choice, base, chosen) for row in _rows(grid, choice, window)}
     groups = ((name, tuple(lines[r.key] for r in rows if r.key in lines)) for name, rows in grid.groups)
     abnormal = sum(row.abnormal for row in grid.rows)
     return LabPage(
         about=_about(grid, opened.at),
-        heads=tuple(_head(grid.columns[i], opened.at) for i in window),
+        heads=tuple(Head(grid.columns[i].member_name, times[i], grid.columns[i].latest) for i in window),
         groups=tuple((name, rows) for name, rows in groups if rows),
-        detail=_detail(chosen, opened, derived, choice, base),
+        detail=_detail(chosen, opened, derived, choice, base, times),
         total=len(grid.rows),
         abnormal=abnormal,
         only_abnormal=choice.only_abnormal,
@@ -178,8 +179,14 @@ def _about(grid: LabGrid, now: datetime) -> str:
     return f"{span} · {members} 家机构 · {len(grid.columns)} 次 · 左旧右新"
 
 
-def _head(column: Column, now: datetime) -> Head:
-    return Head(column.member_name, moments.day(column.at.isoformat(), now, full=True), column.latest)
+def _times(grid: LabGrid, now: datetime) -> tuple[When, ...]:
+    """Of each column its day; with the time where its member has several of one day, as of a series of troponins."""
+    days = [moments.day(column.at.isoformat(), now, full=True) for column in grid.columns]
+    count = Counter((column.member, day) for column, day in zip(grid.columns, days, strict=True))
+    return tuple(
+        moments.of(column.at, now, full=True) if count[column.member, day] > 1 else day
+        for column, day in zip(grid.columns, days, strict=True)
+    )
 
 
 def _line(row: Row, window: range, grid: LabGrid, choice: Choice, base: str, chosen: Reading | None) -> Line:
@@ -214,15 +221,19 @@ def _chosen(grid: LabGrid, item: str) -> Reading | None:
     return order[0][2] if order else None
 
 
-def _detail(reading: Reading | None, opened: Opened, derived: Derived, choice: Choice, base: str) -> Detail | None:
+def _detail(
+    reading: Reading | None, opened: Opened, derived: Derived, choice: Choice, base: str, times: tuple[When, ...]
+) -> Detail | None:
     if reading is None:
         return None
     row, column = next((r, i) for r, i, x in readings(derived.labs) if x is reading)
     decision = item_decision(derived, reading)
-    past = tuple(_past(c, derived.labs.columns[i], opened, choice, base) for i, c in enumerate(row.cells) if c)
+    past = tuple(
+        _past(c, times[i], derived.labs.columns[i].member_name, choice, base) for i, c in enumerate(row.cells) if c
+    )
     return Detail(
         title=row.name,
-        at=moments.day(derived.labs.columns[column].at.isoformat(), opened.at, full=True),
+        at=times[column],
         reading=reading,
         unit=row.unit if reading.shown and reading.shown.renamed else reading.unit,
         flag=flag_of(reading.flag),
@@ -243,10 +254,10 @@ def item_decision(derived: Derived, reading: Reading) -> ItemDecision | None:
     return next((item for item in items if item.observation_id == reading.observation_id), None)
 
 
-def _past(reading: Reading, column: Column, opened: Opened, choice: Choice, base: str) -> Past:
+def _past(reading: Reading, at: When, member: str, choice: Choice, base: str) -> Past:
     return Past(
-        at=moments.day(column.at.isoformat(), opened.at, full=True),
-        member=column.member_name,
+        at=at,
+        member=member,
         text=" ".join(filter(None, (reading.value, reading.unit, reading.shown.text if reading.shown else ""))),
         flag=flag_of(reading.flag),
         href=choice.href(base, item=reading.observation_id),

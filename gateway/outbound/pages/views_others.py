@@ -9,7 +9,7 @@ from ...model.printed import effective_time
 from ...model.resource import Json, reference_id
 from . import moments
 from .moments import When
-from .opened import Opened
+from .opened import Opened, instant_of
 from .views_report import concept_text, value_text
 
 _KINDS = {
@@ -47,7 +47,7 @@ class OtherLine:
 def other_lines(opened: Opened) -> tuple[OtherLine, ...]:
     """All of them, the newest first."""
     found = [*_of_kinds(opened), *_observations(opened)]
-    return tuple(line for _, line in sorted(found, key=lambda pair: pair[0], reverse=True))
+    return tuple(line for _, line in sorted(found, key=lambda pair: instant_of(pair[0]), reverse=True))
 
 
 def _of_kinds(opened: Opened) -> Iterator[tuple[str, OtherLine]]:

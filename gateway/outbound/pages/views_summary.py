@@ -14,7 +14,7 @@ from ..alerts import Alert
 from ..labs import Band, Reading, Row
 from . import moments
 from .moments import When
-from .opened import Derived, Opened, report_time
+from .opened import Derived, Opened, instant_of, report_time
 from .spark import Spark, spark
 from .verdicts import because_words, count_words, repeat_words, until_words
 from .views_culture import culture_reports, growths
@@ -335,7 +335,7 @@ def _abnormal_row(opened: Opened, row: Row, reading: Reading, at: datetime) -> A
 def _problems(opened: Opened) -> Iterator[Problem]:
     """Each diagnosis once, with its first mention; the newest first."""
     first: dict[str, Json] = {}
-    for condition in sorted(opened.record.conditions, key=_noted):
+    for condition in sorted(opened.record.conditions, key=lambda one: instant_of(_noted(one))):
         first.setdefault(_title(condition.get("code", {})) + _standing(condition), condition)
     for title, condition in reversed(first.items()):
         code = next((str(c.get("code", "")) for c in condition.get("code", {}).get("coding", ())), "")

@@ -11,13 +11,14 @@ from ...model.times import CHINA, parse_fhir
 from ..lab_reading import source_flag, told_words
 from . import moments
 from .moments import When
-from .opened import Opened, newest_first
+from .opened import Opened, instant_of, newest_first
 from .views_others import OtherLine, is_told_elsewhere, other_lines
 from .views_report import concept_text, value_text
 from .withheld import DOCUMENTS, VISITS, nothing
 from .words import Absent, Link
 
 _CLASSES = {"AMB": "门诊", "EMER": "急诊", "IMP": "住院", "ACUTE": "住院", "HH": "家庭出诊", "VR": "远程"}
+_STAYS = ("IMP", "ACUTE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,7 @@ class VisitsPage:
 def visits_page(opened: Opened) -> VisitsPage:
     """The tab of visits and documents."""
     every = opened.record.every.get("DocumentReference", ())
-    standing = [d for d in every if d.get("status") != "entered-in-error"]
-    standing.sort(key=lambda d: str(d.get("date", "")), reverse=True)
+    standing = newest_first(tuple(d for d in every if d.get("status") != "entered-in-error"))
     return VisitsPage(
         visit_lines(opened),
         tuple(document_line(opened, d) for d in standing),
@@ -86,33 +86,35 @@ def _by_visit(resources: tuple[Json, ...]) -> dict[str, list[Json]]:
 
 
 def _start(encounter: Json) -> datetime:
-    start = encounter.get("period", {}).get("start", "")
-    return parse_fhir(start) if start else datetime.min.replace(tzinfo=CHINA)
+    return instant_of(encounter.get("period", {}).get("start", ""))
 
 
 def _visit(opened: Opened, encounter: Json, noted: list[Json], measured: list[Json]) -> VisitLine:
     period = encounter.get("period", {})
     code = encounter.get("class", {}).get("code", "")
-    inpatient = code in ("IMP", "ACUTE")
     department = next((str(t.get("text", "")) for t in encounter.get("type", ())), "")
     kind = _CLASSES.get(code, "就诊")
     doctors = (p.get("individual", {}).get("display", "") for p in encounter.get("participant", ()))
     return VisitLine(
-        title=_stay(kind, period, opened.at) if inpatient else kind,
+        title=_title(kind, encounter, opened.at),
         place=" ".join(filter(None, (opened.says(encounter), department if department != kind else ""))),
         start=moments.day(period.get("start", ""), opened.at),
-        end=moments.day(period["end"], opened.at) if inpatient and period.get("end") else None,
+        end=moments.day(period["end"], opened.at) if code in _STAYS and period.get("end") else None,
         text="；".join(filter(None, (_diagnoses(encounter, noted), _measurements(opened, measured)))),
         doctor=next((str(d) for d in doctors if d), ""),
         number=next((str(i.get("value", "")) for i in encounter.get("identifier", ())), ""),
     )
 
 
-def _stay(kind: str, period: Json, now: datetime) -> str:
-    """`住院 14 天`: discharge day minus admission day; while the stay lasts `住院第 3 天`."""
-    start, end = period.get("start", ""), period.get("end", "")
-    if not start:
+def _title(kind: str, encounter: Json, now: datetime) -> str:
+    """`住院 14 天`: discharge day minus admission day; while the stay lasts `住院第 3 天`; `门诊（预约）` before it."""
+    start, end = (encounter.get("period", {}).get(key, "") for key in ("start", "end"))
+    if encounter.get("status") == "planned":
+        return f"{kind}（预约）"
+    if encounter.get("class", {}).get("code") not in _STAYS or not start:
         return kind
+    if encounter.get("status") == "finished" and not end:
+        return f"{kind}（已出院，日期未提供）"
     first = parse_fhir(start).astimezone(CHINA).date()
     last = (parse_fhir(end) if end else now).astimezone(CHINA).date()
     days = (last - first).days

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gateway.model.resource import Json
 from gateway.outbound.pages.views_labs import Choice, LabPage, Line, lab_page
 from tests.builders import a_patient, a_report, an_observation
 from tests.unit.outbound.pages import residents
@@ -109,3 +110,15 @@ def test_no_lab_result_at_all_says_no_record() -> None:
     opened = opened_of(residents.lin_fang())
     view = lab_page(opened, derived_of(opened), Choice())
     assert "检验：无记录" in words(page("labs.html", opened, "labs", view=view))
+
+
+def test_a_series_of_one_day_says_the_time_of_each() -> None:
+    def troponin(id: str, value: str, at: str) -> Json:
+        return an_observation(id, "肌钙蛋白I", value, "ng/mL", loinc="10839-9", collected=at, issued=at)
+
+    times = ("2026-03-18T23:50:00+08:00", "2026-03-19T08:00:00+08:00", "2026-03-19T03:00:00Z")
+    opened = opened_of([a_patient(), *(troponin(f"t{n}", f"0.{n}", at) for n, at in enumerate(times))])
+    view = lab_page(opened, derived_of(opened), Choice())
+    shown = ["2026-03-18", "2026-03-19 08:00", "2026-03-19 11:00"]
+    assert [head.at.text for head in view.heads] == shown
+    assert view.detail is not None and [past.at.text for past in view.detail.past] == shown[::-1]

@@ -104,8 +104,15 @@ def test_a_withdrawn_report_says_so_above_its_text() -> None:
 
 
 def test_a_stay_that_lasts_counts_its_days() -> None:
-    opened = opened_of([a_patient(), an_encounter(kind="IMP", start="2026-03-18")])
+    opened = opened_of([a_patient(), an_encounter(kind="IMP", start="2026-03-18", status="in-progress")])
     assert visits_page(opened).visits[0].title == "住院第 3 天"
+
+
+def test_a_stay_to_come_and_one_without_its_last_day_count_none() -> None:
+    planned = an_encounter("e1", kind="IMP", start="2026-03-22", status="planned")
+    over = an_encounter("e2", kind="IMP", start="2025-03-18", status="finished")
+    titles = [visit.title for visit in visits_page(opened_of([a_patient(), planned, over])).visits]
+    assert titles == ["住院（预约）", "住院（已出院，日期未提供）"]
 
 
 def test_blood_pressure_of_a_visit_is_read_with_it() -> None:
