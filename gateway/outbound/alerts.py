@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import pairwise
@@ -22,7 +22,7 @@ from .labs import LabGrid, Reading, Row, grid
 from .medication import Medicine, drug_name, medications
 from .record import Record, member_name, member_of
 
-__all__ = ["Alert", "DrugClasses", "alerts", "critical_alerts", "to_detected_issues"]
+__all__ = ["Alert", "DrugClasses", "alerts", "cautions", "critical_alerts", "to_detected_issues"]
 
 Kind = Literal["critical-value", "allergy-conflict", "duplicate-medication", "repeated-examination"]
 Severity = Literal["high", "moderate", "low"]
@@ -81,23 +81,31 @@ def alerts(
     labs: the record's grid where the caller has made it already; critical values are read from it.
     """
     labs = labs or grid(record, directory, at=at)
+    return [*critical_alerts(record, directory, labs, at=at), *cautions(record, directory, classes, sheet, at=at)]
+
+
+def cautions(
+    record: Record, directory: Directory, classes: DrugClasses, sheet: RuleSheet, *, at: datetime
+) -> list[Alert]:
+    """All but the critical results, in the same order; without a look at the thousands of laboratory results."""
     current = medications(record, directory, at=at).current
     found = [
-        *critical_alerts(record, directory, labs, at=at),
         *_conflicts(record, directory, current, classes),
         *_duplicates(current),
         *_repeats(record, directory, sheet, at),
     ]
     order = list(_WEIGHT)
-    newest = sorted(found, key=lambda alert: alert.identified_at or at, reverse=True)
-    return sorted(newest, key=lambda alert: order.index(alert.kind))
+    return sorted(_newest_first(found, at), key=lambda alert: order.index(alert.kind))
+
+
+def _newest_first(found: Iterable[Alert], at: datetime) -> list[Alert]:
+    return sorted(found, key=lambda alert: alert.identified_at or at, reverse=True)
 
 
 # ---- critical values ----------------------------------------------------------------------------
-def critical_alerts(record: Record, directory: Directory, labs: LabGrid, *, at: datetime) -> Iterator[Alert]:
-    """Critical results that stand, of the laboratory's grid and of examinations and cultures."""
-    yield from _critical(labs, directory, at)
-    yield from _critical_elsewhere(record, labs, directory, at)
+def critical_alerts(record: Record, directory: Directory, labs: LabGrid, *, at: datetime) -> list[Alert]:
+    """Critical results that stand, of the laboratory's grid and of examinations and cultures, newest first."""
+    return _newest_first([*_critical(labs, directory, at), *_critical_elsewhere(record, labs, directory, at)], at)
 
 
 def _critical(labs: LabGrid, directory: Directory, at: datetime) -> Iterator[Alert]:

@@ -12,6 +12,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
+from functools import lru_cache
 
 from .analytes import analyte
 
@@ -192,12 +193,14 @@ def ucum_of(loinc: str, unit_text: str) -> str:
     return _SPELLED.get(text, "")
 
 
+@lru_cache(4096)
 def plain_unit(text: str) -> str:
     """A unit's spelling without what is only typography: `×10⁹/L`, `10^9/L`, `10*9/L` all give `109/L`."""
     plain = unicodedata.normalize("NFKC", text).replace("μ", "u")
     return re.sub(r"^[x×*]|[\s^*]", "", plain)
 
 
+@lru_cache(4096)
 def unit_shown(code: str) -> str:
     """A UCUM code as a doctor reads it: `umol/L` → `μmol/L`, `10*9/L` → `10⁹/L`, `m[IU]/L` → `mIU/L`."""
     if code in _SHOWN:

@@ -17,7 +17,7 @@ from ...model.times import CHINA, parse_fhir
 from ...recognise.decide import ReportDecision, Viewer, decide
 from ...recognise.rules import RuleSheet
 from ...store.base import Resource, SourceRecordRow
-from ..alerts import Alert, DrugClasses, alerts
+from ..alerts import Alert, DrugClasses, cautions, critical_alerts
 from ..dicom_web import study_uid
 from ..labs import LabGrid, grid
 from ..medication import MedicationLists, medications, with_named
@@ -90,10 +90,16 @@ class Derived:
         return medications(self._opened.record, self._opened.directory, at=self._opened.at)
 
     @cached_property
-    def alerts(self) -> tuple[Alert, ...]:
-        """Alerts, gravest first."""
+    def criticals(self) -> tuple[Alert, ...]:
+        """Critical results that stand, newest first."""
         opened = self._opened
-        return tuple(alerts(opened.record, opened.directory, self._classes, self._sheet, at=opened.at, labs=self.labs))
+        return tuple(critical_alerts(opened.record, opened.directory, self.labs, at=opened.at))
+
+    @cached_property
+    def cautions(self) -> tuple[Alert, ...]:
+        """All other alerts, gravest first."""
+        opened = self._opened
+        return tuple(cautions(opened.record, opened.directory, self._classes, self._sheet, at=opened.at))
 
     @cached_property
     def reports(self) -> tuple[Json, ...]:

@@ -64,7 +64,7 @@ def because_words(opened: Opened, decision: ReportDecision) -> str:
 def repeat_words(derived: Derived, report: Json) -> str:
     """`4 天内重复` for a report some repeated-examination alert names; "" otherwise."""
     ref = f"DiagnosticReport/{report['id']}"
-    for alert in derived.alerts:
+    for alert in derived.cautions:
         if alert.kind == "repeated-examination" and ref in alert.evidence:
             found = re.search(r"\d+ ?天内重复", alert.title_zh + alert.text_zh)
             return found.group() if found else "重复检查"

@@ -95,7 +95,7 @@ def imaging_page(opened: Opened, derived: Derived) -> ImagingPage:
     for study in lone:
         by_member.setdefault(opened.member(study), []).append(_unreported(opened, study))
     hospitals = tuple(_hospital(opened, key, studies) for key, studies in by_member.items())
-    notes = (Note("repeat", a.title_zh, a.text_zh) for a in derived.alerts if a.kind == "repeated-examination")
+    notes = (Note("repeat", a.title_zh, a.text_zh) for a in derived.cautions if a.kind == "repeated-examination")
     return ImagingPage(tuple(notes), hospitals, _absent(opened, set(by_member)), len(reports) + len(lone))
 
 

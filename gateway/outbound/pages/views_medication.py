@@ -68,7 +68,7 @@ class MedicationPage:
 def medication_page(opened: Opened, derived: Derived) -> MedicationPage:
     """The medication tab."""
     kinds = {"allergy-conflict": "warn", "duplicate-medication": "repeat"}
-    told = ((kinds[a.kind], a.title_zh, a.text_zh) for a in derived.alerts if a.kind in kinds)
+    told = ((kinds[a.kind], a.title_zh, a.text_zh) for a in derived.cautions if a.kind in kinds)
     return MedicationPage(
         warnings=(*told, *(("warn", *forbidden_words(m)) for m in derived.medication.forbidden)),
         current=current_drugs(derived),
@@ -129,7 +129,7 @@ def _date(day: object) -> When:
 
 def _conflict(medicine: Medicine, derived: Derived) -> str:
     ref = f"MedicationRequest/{medicine.request_id}"
-    found = any(alert.kind == "allergy-conflict" and ref in alert.evidence for alert in derived.alerts)
+    found = any(alert.kind == "allergy-conflict" and ref in alert.evidence for alert in derived.cautions)
     return "与过敏史冲突" if found else ""
 
 

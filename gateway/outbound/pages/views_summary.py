@@ -184,10 +184,9 @@ def summary(opened: Opened, derived: Derived) -> Summary:
 # ---- what needs a decision -----------------------------------------------------------------------
 def _criticals(opened: Opened, derived: Derived) -> Iterator[Critical]:
     by_id = {f"Observation/{r.observation_id}": (row, r) for row, _, r in readings(derived.labs)}
-    for alert in derived.alerts:
+    for alert in derived.criticals:
         found = next((by_id[ref] for ref in alert.evidence if ref in by_id), None)
-        if alert.kind == "critical-value":
-            yield _critical(opened, derived, alert, *found) if found else _critical_in_words(opened, alert)
+        yield _critical(opened, derived, alert, *found) if found else _critical_in_words(opened, alert)
 
 
 def _critical(opened: Opened, derived: Derived, alert: Alert, row: Row, reading: Reading) -> Critical:
@@ -247,10 +246,9 @@ _WARNINGS = {
 
 
 def _warnings(opened: Opened, derived: Derived) -> Iterator[Caution]:
-    for alert in derived.alerts:
-        if alert.kind in _WARNINGS:
-            icon, tab, link = _WARNINGS[alert.kind]
-            yield Caution(icon, alert.title_zh, alert.text_zh, f"/ui/p/{opened.id}/{tab}", link)
+    for alert in derived.cautions:
+        icon, tab, link = _WARNINGS[alert.kind]
+        yield Caution(icon, alert.title_zh, alert.text_zh, f"/ui/p/{opened.id}/{tab}", link)
     for medicine in derived.medication.forbidden:
         yield Caution("warn", *forbidden_words(medicine), f"/ui/p/{opened.id}/medication", "看用药")
 
@@ -277,7 +275,7 @@ def _no_abnormal(opened: Opened) -> Absent:
 
 
 def _corrections(opened: Opened, derived: Derived) -> Iterator[Correction]:
-    standing = any(alert.kind == "critical-value" for alert in derived.alerts)
+    standing = bool(derived.criticals)
     found = [(row, r) for row, _, r in readings(derived.labs) if r.corrected]
     found.sort(key=lambda pair: pair[1].times.issued or pair[1].times.arrived or opened.at, reverse=True)
     for row, reading in found[:_SHOWN]:
