@@ -115,6 +115,9 @@ def restore(path: Path, url: str, progress: Progress) -> Manifest:
 def _fill(connection: Connection, names: dict[str, str], part: Part, archive: Reader) -> None:
     name, _, file = part.name.partition("/")
     where = Identifier(names[name], file.removesuffix(".copy"))
+    # Emptied in this transaction, a table takes row after row at its end; else rows fill gaps of earlier pages, and it
+    # reads back in another order.
+    connection.execute(SQL("TRUNCATE {}").format(where))
     try:
         with connection.cursor().copy(_copy("COPY {} ({}) FROM STDIN (FORMAT binary)", where, part.columns)) as into:
             for block in archive.blocks(part):

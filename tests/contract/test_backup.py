@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from gateway.cli import main
@@ -91,6 +92,20 @@ async def test_a_backup_taken_while_writes_run_is_whole_and_restores(place: Plac
     finally:
         await inbox.close()
         await store.close()
+
+
+async def test_tables_of_many_pages_are_restored(server: TestServer, tmp_path: Path) -> None:
+    source, target, path = server.schema(), server.schema(), tmp_path / "copy.zip"
+    await fill(source, range(2))
+    with psycopg.connect(source, autocommit=True) as connection:  # as 1,500 messages would leave it
+        (schema,) = connection.execute("SELECT current_schema()").fetchone() or ("",)
+        connection.execute(
+            f"INSERT INTO {schema}_inbox.message OVERRIDING SYSTEM VALUE SELECT n + 9, n, n, 1, 410, NULL, 's', 'v2',"
+            " '', repeat('c', 16 + n % 2), '', md5(n::text)::bytea, repeat('o', (md5(n::text) < '5')::int * 65), NULL"
+            " FROM generate_series(1, 1500) n".encode()
+        )
+    for words in (["backup", str(path), *at(source)], ["restore", str(path), *at(target)]):
+        assert await asyncio.to_thread(run, *words) == Exit.OK
 
 
 async def test_a_restored_store_has_the_same_key_and_the_same_resources(place: Place, tmp_path: Path) -> None:
