@@ -213,6 +213,7 @@ class _Desk:
             return {*same, *places}
         history: History = {}
         old = self.bodies.get(f"{one.type}/{one.id}")
+        self._ask_whose(old, report, "DiagnosticReport.subject", "报告单号")
         if old is not None and issue_of(report, self.said_at).before(issue_of(old)):
             history = await self._history(map(ref_of, [report, *items]))
         made = plan_report([report, *items], self.bodies, self.mode, said_at=self.said_at, history=history)
@@ -288,10 +289,20 @@ class _Desk:
             document, self.bodies, any(f"{one.type}/{one.id}" in replaced_by(d) for d in replaced)
         ):
             self._put(version, one.record, late=bool(made and made.late))
+        for ref in replaced_by(document):
+            self._ask_whose(self.bodies.get(ref), document, "DocumentReference.relatesTo", "被替换文档的编号")
         lost = [ref for old in replaced_by(document) for ref in orphaned_reports(document, self.bodies.get(old, {}))]
         lost += [ref for new in replaced for ref in orphaned_reports(new, document)]
         for ref in dict.fromkeys(lost):
             self._void(ref, one.record)
+
+    def _ask_whose(self, old: Json | None, new: Json, place: str, number: str) -> None:
+        """Tell that a number takes from another resident what was filed for them: a correction, or a wrong number."""
+        if not old or self.moves or subject_of(old) in ("", subject_of(new)):
+            return
+        zh = f"{number}此前是另一位居民的：那位居民的原内容已作废或改归本次的居民。若不是更正，请核对号码后重发双方。"
+        en = "The number was another resident's: what was filed for them is void, or this resident's now."
+        self.findings.append(Finding("GW-REV-008", "warning", place, zh, en))
 
     def _void(self, ref: str, record: int) -> None:
         """A report whose document was replaced by one with another report: it no longer counts, nor do its items."""

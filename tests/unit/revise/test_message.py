@@ -168,6 +168,25 @@ async def test_only_the_last_of_replaced_documents_is_current_in_any_order(
     assert standing == ["v2 mm"]
 
 
+@pytest.mark.parametrize(
+    ("second", "told"),
+    [
+        (document("v1", "b", "v0"), ["DocumentReference.relatesTo"]),
+        (document("v1", "a"), ["DiagnosticReport.subject"]),
+        (document("v1", "b"), []),
+    ],
+)
+async def test_a_number_that_takes_another_residents_report_is_told(
+    second: list[Json], told: list[str], store: MemoryStore
+) -> None:
+    first = [one | {"subject": {"reference": "Patient/p"}} for one in document("v0", "a")]
+    await receive(store, first, "1")
+    for whose, expected in (("p", []), ("q", told)):
+        drafts = [draft(one | {"subject": {"reference": f"Patient/{whose}"}}) for one in second]
+        made = await revise(store, drafts, mode="snapshot", said_at=NOON)
+        assert [(one.code, one.place) for one in made.findings] == [("GW-REV-008", place) for place in expected]
+
+
 async def test_a_late_message_about_a_visit_does_not_reopen_it(store: MemoryStore) -> None:
     visit = {"resourceType": "Encounter", "id": "e"}
     await receive(store, [visit | {"status": "finished"}], "A03", hours=2)
