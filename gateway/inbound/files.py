@@ -81,7 +81,7 @@ def files_below(path: Path) -> Iterator[Path]:
 
 
 def read_file(path: Path, format_: str) -> bytes:
-    """The bytes to keep: the whole file, for DICOM the part before the pixels. Raises TooLarge."""
+    """The whole file, of a large image as much as holds its header. Raises TooLarge."""
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     with os.fdopen(handle, "rb") as file:
         size = os.fstat(file.fileno()).st_size

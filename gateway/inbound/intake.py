@@ -187,6 +187,7 @@ class Intake:
         if format_ == "v2":
             return await self.v2(body, source, name)
         control = self._mappings.document_id(body, format_) if source.control_id == "trusted" else ""
+        body = self._mappings.kept(body, format_)
         arrival = Arrival(source.name, format_, body, self._clock(), control=control, name=name)
         kept = await self._inbox.keep(arrival)
         return Receipt(kept, ControlIdReused() if kept.clash else None)

@@ -41,13 +41,17 @@ _EXECUTABLES = (b"MZ", b"\x7fELF", b"#!", b"\xca\xfe\xba\xbe", b"\xcf\xfa\xed\xf
 
 @dataclass(frozen=True, slots=True)
 class Scanned:
-    """The header of one file. `body`: the bytes the spans of `dataset` point into, inflated where it was deflated."""
+    """The header of one file. `body`: the bytes the spans of `dataset` point into, inflated where it was deflated.
+
+    size: of the file as far as it was read: up to the pixels, and whole where it is deflated.
+    """
 
     body: bytes
     meta: DataSet
     dataset: DataSet
     transfer_syntax: str
     big_endian: bool
+    size: int
 
 
 def scan(body: bytes, vr_of: Callable[[int], bytes]) -> Scanned:
@@ -66,10 +70,11 @@ def scan(body: bytes, vr_of: Callable[[int], bytes]) -> Scanned:
         reader, at = _Reader(_inflate(body[at:]), vr_of), 0
     explicit = syntax != IMPLICIT if syntax else _looks_explicit(body, at)
     reader.order(big_endian=syntax == BIG_ENDIAN)
-    dataset, _ = reader.dataset(at, len(reader.body), explicit=explicit)
+    dataset, end = reader.dataset(at, len(reader.body), explicit=explicit)
     if not dataset:
         raise BadDicom(f"byte {at}", "no data set", detail_zh="文件只有头部，没有数据集。")
-    return Scanned(reader.body, meta, dataset, syntax, syntax == BIG_ENDIAN)
+    size = len(body) if syntax == DEFLATED else end
+    return Scanned(reader.body, meta, dataset, syntax, syntax == BIG_ENDIAN, size)
 
 
 def _transfer_syntax(body: bytes, meta: DataSet) -> str:

@@ -345,6 +345,11 @@ class Mappings:
         """The sender's own id of a document that is not v2 (CDA document id, SOP Instance UID), "" when none."""
         return document_id(body, form)
 
+    @staticmethod
+    def kept(body: bytes, form: str) -> bytes:
+        """What is kept of a body: all of it, of an image what stands before its pixels."""
+        return read_dicom.header_of(body) if form == "dicom" else body
+
     def ranges(self) -> DeclaredRanges:
         """Reference intervals members have published: `<member>/ranges.csv`."""
         return declared_ranges(self.library, self.directory.members)

@@ -85,6 +85,14 @@ def read(body: bytes, charset: str = "auto") -> Header:
     return Header(row, judged, found.transfer_syntax, judged.findings())
 
 
+def header_of(body: bytes) -> bytes:
+    """The file up to its pixels: all that is kept of an image (D15). One that cannot be read is given as it is."""
+    try:
+        return body[: scan(body, _vr_of).size]
+    except (BadDicom, struct.error):
+        return body
+
+
 def _declared(found: Scanned) -> tuple[str, ...]:
     span = found.dataset.get(_CHARACTER_SET)
     if not isinstance(span, tuple):

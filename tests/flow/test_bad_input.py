@@ -212,6 +212,14 @@ def test_a_truncated_dicom_file_is_quarantined(empty: Alliance) -> None:
     assert empty.push("city_first_pacs", whole, wait=10).json()["outcome"]["state"] == "processed"
 
 
+def test_of_an_image_only_the_header_is_kept(empty: Alliance) -> None:
+    whole = next(one for one in cases(shipped("fixtures"), ANCHOR) if one.format == "dicom").body
+    answer = empty.push("city_first_pacs", whole, wait=10).json()
+    header = whole[: whole.rindex(b"\xe0\x7f\x10\x00OB")]
+    again = empty.push("city_first_pacs", header).json()
+    assert (again["key"], again["duplicate"]) == (answer["key"], True)
+
+
 def test_a_wrong_check_digit_is_kept_unverified_and_never_a_link(empty: Alliance) -> None:
     right = card(5)
     wrong = right[:17] + ("1" if right[17] != "1" else "2")

@@ -15,7 +15,7 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
 
 from gateway.errors import BadDicom
-from gateway.translate.read_dicom import read
+from gateway.translate.read_dicom import header_of, read
 
 EXPLICIT = "1.2.840.10008.1.2.1"
 NAMES = {"StudyInstanceUID", "SOPInstanceUID", "PatientID", "Modality", "SeriesNumber", "StudyDate"}
@@ -176,6 +176,18 @@ def test_thirty_two_levels_are_read() -> None:
 def test_a_file_cut_off_inside_its_pixels_still_has_its_header() -> None:
     pixels = struct.pack("<HH2sHI", 0x7FE0, 0x0010, b"OW", 0, 1 << 20) + b"\0" * 100
     assert read(raw_file(element(0x10, 0x20, b"LO", b"A1"), pixels)).row.cells["PatientID"] == "A1"
+
+
+@pytest.mark.parametrize("syntax", [EXPLICIT, "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"])
+def test_the_header_alone_reads_as_the_whole_file(syntax: str) -> None:
+    dataset = a_file(syntax, PatientID="A1", Rows=512)
+    big = syntax.endswith(".2.2")
+    tag = struct.pack(">HH" if big else "<HH", 0x7FE0, 0x0010)
+    size = struct.pack(">I" if big else "<I", 100_000)
+    pixels = tag + (size if syntax == "1.2.840.10008.1.2" else b"OW\0\0" + size) + b"\x55" * 100_000
+    kept = header_of(dataset + pixels)
+    assert kept == dataset and read(kept).row.cells == read(dataset + pixels).row.cells
+    assert header_of(b"no image") == b"no image"
 
 
 def test_random_damage_never_ends_in_another_error() -> None:
