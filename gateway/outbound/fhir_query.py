@@ -25,7 +25,7 @@ MAX_COUNT = 1000
 DEFAULT_COUNT = 50
 MAX_PARAMETERS = 20
 MAX_LENGTH = 64 * 1024
-"""Of all values together: what was asked is remembered in many places."""
+"""Of all names and values together: what was asked is remembered in many places."""
 _FIELDS = 200
 """Parameters that are looked at at all."""
 _PLAIN = re.compile(r"[A-Za-z0-9:/,|$.\-_~]*")
@@ -155,8 +155,8 @@ def parse(
     if len(given) > MAX_PARAMETERS:
         detail_zh = f"最多 {MAX_PARAMETERS} 个参数"
         raise TooCostly("query", f"more than {MAX_PARAMETERS} parameters", detail_zh=detail_zh)
-    if sum([len(value) for _, value in given]) > MAX_LENGTH:
-        detail_zh = f"参数值合计最多 {MAX_LENGTH} 个字符"
+    if sum([len(name) + len(value) for name, value in given]) > MAX_LENGTH:
+        detail_zh = f"参数合计最多 {MAX_LENGTH} 个字符"
         raise TooCostly("query", f"more than {MAX_LENGTH} characters", detail_zh=detail_zh)
     draft = _Draft()
     if types is not None:

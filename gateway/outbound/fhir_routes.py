@@ -53,6 +53,8 @@ _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _HOST = re.compile(r"[A-Za-z0-9.\-\[\]:]{1,255}")
 
 _NOTE_S = 1.0
+_LONGEST = 256
+"""Of a path: what strangers ask for is remembered too."""
 
 ACTIONS = {
     "read": "R",
@@ -276,9 +278,15 @@ def _seen(on: On, call: Call | None = None) -> Seen:
     return Seen(ACTIONS.get(on.name, "E"), on.name, (), entities, query)
 
 
-@lru_cache(8192)
 def classify(method: str, path: str, types: frozenset[str]) -> On:
     """What a method and a path below the base mean. Raises NotFound for a path that is no FHIR address."""
+    if len(path) > _LONGEST:
+        raise NotFound(f"/fhir/{path[:64]}", "no FHIR address is so long", detail_zh="没有这么长的地址。")
+    return _classified(method, path, types)
+
+
+@lru_cache(8192)
+def _classified(method: str, path: str, types: frozenset[str]) -> On:
     steps = path.split("/") if path else []
     if steps == ["metadata"] and method == "GET":
         return On("capabilities")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 
 from ..errors import ConfigError
 from ..model.query import Kind
@@ -173,7 +173,7 @@ class SearchParam:
         return bool(self.routes) and all(r.type in _PLAIN for r in self.routes)
 
 
-@cache
+@lru_cache(256)  # of any name a client takes for a type
 def params(resource_type: str) -> Mapping[str, SearchParam]:
     """Every parameter that can be asked of a type, by code; UNSUPPORTED are left out."""
     found = {code: _meta_param(resource_type, code) for code in _META}

@@ -38,6 +38,7 @@ def test_addresses_mean_interactions(method: str, path: str, meaning: On) -> Non
     ("method", "path", "error"),
     [
         ("PUT", "", NotSupported),
+        ("GET", "Patient/$" + "a" * 300, NotFound),
         ("GET", "Paitent", NotFound),
         ("GET", "Patient/../../etc/passwd", GatewayError),
         ("GET", "Patient/a b", NotFound),
