@@ -22,12 +22,15 @@ Element = etree._Element
 MAX_BYTES = 16 * 1024 * 1024
 """A CDA with an embedded PDF fits; text nodes above 10 MB are refused by libxml2 itself."""
 
+_ATTRIBUTES = 1_000  # of one element
+_MANY = 5_000  # equals signs of a document, below which no element can have too many to be worth a look
+
 V3 = "urn:hl7-org:v3"
 XSI = "http://www.w3.org/2001/XMLSchema-instance"
 
 _CHINESE = {"gb2312", "gb18030", "gbk", "gb_2312-80", "cp936", "gb18030-2000", "gb18030-2005", "hz-gb-2312"}
 _BOMS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
-_DECLARATION = re.compile(r"""<\?xml\s[^>]*?\?>""")
+_DECLARATION = re.compile(r"""\A\s*<\?xml\s[^>]*?\?>""")
 _ENCODING = re.compile(rb"""<\?xml\s[^>]*?encoding\s*=\s*["']([A-Za-z][\w.:-]*)["']""")
 _SKIP = re.compile(r"\s+|<!--.*?-->|<\?.*?\?>", re.DOTALL)
 
@@ -52,7 +55,10 @@ def parse(body: bytes, *, max_bytes: int = MAX_BYTES) -> Document:
     text, declared, charset = decode(body)
     text = _DECLARATION.sub(_blank, text, count=1)
     _refuse_doctype(text)
-    return Document(_root(text), declared, charset, _charset_finding(declared, charset))
+    root = _root(text)
+    if text.count("=") > _MANY:
+        _refuse_bulky(root)
+    return Document(root, declared, charset, _charset_finding(declared, charset))
 
 
 def decode(body: bytes) -> tuple[str, str, str]:
@@ -107,6 +113,14 @@ def _refuse_doctype(text: str) -> None:
         at = found.end()
     if text.startswith("<!", at):
         raise BadXml(f"line {text.count(chr(10), 0, at) + 1}", "DOCTYPE", detail_zh="文件含有 DOCTYPE，已拒绝。")
+
+
+def _refuse_bulky(root: Element) -> None:
+    """The parser walks all attributes of an element for the value of each: 100,000 would take minutes."""
+    bulky = next((one for one in root.iter() if len(one.attrib) > _ATTRIBUTES), None)
+    if bulky is not None:
+        text, zh = f"an element of more than {_ATTRIBUTES} attributes", f"一个元素有超过 {_ATTRIBUTES} 个属性。"
+        raise BadXml(f"line {bulky.sourceline}", text, detail_zh=zh)
 
 
 def _root(text: str) -> Element:

@@ -370,7 +370,8 @@ def critical_notice(setting: Setting, options: Mapping[str, str]) -> Call:
     """
 
     def make(note: str, day: str = "") -> Value:
-        found = _NOTICE.search(note) if "危急" in note else None
+        place = note.find("危急")
+        found = _NOTICE.search(note[max(place - 100, 0) : place + results.LONG]) if place >= 0 else None
         if found is None:
             return None
         on = stamp(found[1] or day)[:8]

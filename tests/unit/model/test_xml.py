@@ -23,6 +23,8 @@ REFUSED = {
     "utf-7": b"<?xml version='1.0' encoding='UTF-7'?>+ADwAIQ-DOCTYPE z+AD4-<z/>",
     "undefined entity": b"<z>&nbsp;</z>",
     "deep": b"<a>" * 5000 + b"</a>" * 5000,
+    "attributes": b"<a %s/>" % b" ".join(b"a%d='>'" % number for number in range(20_000)),
+    "declarations": b"<?xml " * 50_000,
     "cut off": b"<a><b>",
     "no xml": "姓名,性别\n".encode(),
     "empty": b"",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from gateway.errors import BadJson
@@ -31,3 +33,10 @@ def test_paths_reach_the_document_a_table_and_its_first_row() -> None:
 def test_what_is_no_good_json_is_refused(body: str) -> None:
     with pytest.raises(BadJson):
         read(body)
+
+
+def test_many_values_of_one_name_cost_each_the_same() -> None:
+    began = time.perf_counter()
+    row = read('{"a[3]": "x", "a": [' + "1," * 30_000 + "2]}")
+    assert row.cells["a[2]"] == "1" and row.cells["a[3]"] == "x" and row.cells["a[30002]"] == "2"
+    assert time.perf_counter() - began < 2

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from gateway.translate.codes import parse_table
-from gateway.translate.functions import Setting
+from gateway.translate.functions import Setting, critical_notice
 from gateway.translate.functions_rows import ROW_FUNCTIONS
 
 FLAGS = parse_table("from,to\n↑,H\n↓,L\n↑↑,HH\n↓↓,LL\n危急值,AA\n正常,N\n", "t", "interpretation")
@@ -105,3 +107,12 @@ def test_dicom_times_take_the_files_zone_and_a_date_stays_a_date() -> None:
 def test_a_result_code_speaks_only_through_its_display() -> None:
     assert call("stated_result", "2") is None
     assert call("stated_result", "异常")[0]["coding"][0]["code"] == "A"  # type: ignore[index]
+
+
+def test_who_was_told_of_a_critical_value_is_read_near_that_word_however_long_the_note() -> None:
+    read = critical_notice(SETTING, {})
+    began = time.perf_counter()
+    assert read("2026x" * 20_000 + "危急值" + "1:11 " * 20_000, "20260310") is None
+    assert time.perf_counter() - began < 0.5
+    found = read("一切正常。" * 1_000 + "危急值已于15:32通知周医生。" + "复查。" * 1_000, "20260310")
+    assert found["extension"][0]["valueString"] == "周医生"  # type: ignore[index]
