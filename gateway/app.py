@@ -210,7 +210,7 @@ class Gateway:
         if self.settings.mllp.port >= 0:
             self.mllp_port = await self.mllp.start(self.settings.mllp.host, self.settings.mllp.port, shared.mllp)
         for folder in self.settings.folder if folders else ():
-            source = self.directory.sources.get(folder.source)
+            source = self.directory.sending(folder.source)
             if source is None:
                 raise ConfigError(
                     f"folder: {folder.path}",

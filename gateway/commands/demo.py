@@ -9,7 +9,6 @@ import socket
 import sys
 import time
 import webbrowser
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 
 from ..app import Gateway
 from ..inbound.mllp import send
-from ..model.directory import Source
+from ..model.directory import Directory, Source
 from ..model.times import CHINA, instant_text, parse_fhir, system_clock
 from ..security.tokens import demo_credentials, demo_tokens
 from ..settings import General, Http, Mllp, Settings
@@ -155,12 +154,12 @@ def _facts(gateway: Gateway, tokens: dict[str, str]) -> dict[str, Any]:
         "docs": f"{base}/docs",
         "mllp": f"127.0.0.1:{gateway.mllp_port}",
         "tokens": tokens,
-        "sources": {source.name: _source(source) for source in _named(gateway.directory.sources.values())},
+        "sources": _senders(gateway.directory),
     }
 
 
-def _named(sources: Iterable[Source]) -> list[Source]:
-    return [source for source in sources if source.member]
+def _senders(directory: Directory) -> dict[str, dict[str, str]]:
+    return {name: _source(found) for name in directory.sources if (found := directory.sending(name))}
 
 
 def _source(source: Source) -> dict[str, str]:

@@ -50,7 +50,7 @@ def push_routes(parts: PushParts) -> list[Route]:
 
 async def _source(request: Request, parts: PushParts) -> Source:
     who = await parts.caller(request)
-    source = parts.directory.sources.get(request.path_params["source"])
+    source = parts.directory.sending(request.path_params["source"])
     if who.role not in (Role.VENDOR, Role.ADMIN):
         raise Forbidden("/push")
     if source is None:

@@ -77,9 +77,15 @@ class Directory:
     def sender(self, msh3: str, msh4: str) -> Source | None:
         """The HL7 v2 source that sends under these names."""
         if self._senders is None:
-            v2 = [one for one in self.sources.values() if one.format == "v2" and one.name != "sandbox"]
+            v2 = [one for one in self.sources.values() if one.format == "v2"]
             self._senders = {(one.settings.get("msh3", ""), one.settings.get("msh4", "")): one for one in v2}
+            self._senders.pop(("", ""), None)  # one that sends another way: who names nobody is nobody
         return self._senders.get((msh3, msh4))
+
+    def sending(self, name: str) -> Source | None:
+        """A source by its name, as far as a member has it: what is only tried is kept nowhere."""
+        found = self.sources.get(name)
+        return found if found is not None and found.member in self.members else None
 
     def member_of(self, source: str) -> str:
         """Member key of a source, "" when unknown."""

@@ -255,6 +255,15 @@ def test_json_a_thousand_levels_deep_is_an_answer_not_a_crash(empty: Alliance) -
     _good_passes(empty)
 
 
+def test_what_no_member_sends_is_filed_under_none(empty: Alliance) -> None:
+    """The source that texts are tried with takes everything; one that pushes its messages has no MSH-3 and no MSH-4."""
+    assert empty.push("sandbox", oru(1, 3)).status_code == 404
+    directory = empty.gateway.directory
+    pushing = replace(directory.sources["county_tcm_hospital"], name="pushing", settings={})
+    directory.become(Directory(directory.members, {**directory.sources, "pushing": pushing}, directory.alliances))
+    assert b"MSA|AR|" in empty.mllp(oru(1, 3).replace(b"|ESB|CITY1|", b"|||", 1))
+
+
 def test_an_unknown_source_is_named(empty: Alliance) -> None:
     answer = empty.push("nobody", b"x")
     assert answer.status_code == 404 and "GW-INB-004" in answer.text
