@@ -25,7 +25,7 @@ OPEN_LINE = timedelta(days=90)
 
 _ORIGINS = {"discharge": "出院带药", "outpatient": "门诊处方", "inpatient": "住院医嘱", "community": "社区处方"}
 _DAYS_IN = {"d": 1, "wk": 7}
-_STOPPED = frozenset({"completed", "stopped", "cancelled", "draft"})
+_ENDED = {"completed": "已完成", "stopped": "已停用", "cancelled": "已取消", "draft": "草稿，未生效"}
 _FORMS = (
     "肠溶缓释片|肠溶片|肠溶胶囊|缓释片|缓释胶囊|控释片|分散片|咀嚼片|泡腾片|口崩片|滴丸|软胶囊|胶囊|颗粒|干混悬剂|混悬液|"
     "口服溶液|口服液|注射用|注射液|片|丸|滴眼液|乳膏|软膏|气雾剂|吸入剂|粉雾剂"
@@ -42,6 +42,7 @@ class Medicine:
     days: supplied days, None = the source gave none (天数来源未提供). last_day: the last day it reaches, inclusive.
     days_left: counted from `at`'s day, that day included; 0 when used up.
     supply_zh: `剩 16 天（至 04-04）`, `已用完（至 03-10）` or 天数来源未提供.
+    ended_zh: `已停用：皮疹` of a line somebody ended, "" of one that runs out by itself.
     origin_zh: 出院带药 | 门诊处方 | … | 处方. duplicates: ids of current lines of the same drug from another
     prescription (one prescription may split a drug over several lines).
     """
@@ -55,6 +56,7 @@ class Medicine:
     last_day: date | None
     days_left: int | None
     supply_zh: str
+    ended_zh: str
     member: str
     member_name: str
     origin_zh: str
@@ -89,8 +91,10 @@ def medications(record: Record, directory: Directory, *, at: datetime) -> Medica
     forbidden: list[Medicine] = []
     for request in record.medications:
         medicine = _medicine(request, record, directory, today)
-        ended = request.get("status") in _STOPPED or not _reaches(medicine, today)
-        (past if ended else forbidden if request.get("doNotPerform") else current).append(medicine)
+        if request.get("doNotPerform"):  # holds until somebody ends it, and was never taken
+            forbidden += [] if medicine.ended_zh else [medicine]
+        else:
+            (past if medicine.ended_zh or not _reaches(medicine, today) else current).append(medicine)
     lists = (_twins_together(_newest_first(current)), *(tuple(_newest_first(them)) for them in (past, forbidden)))
     return MedicationLists(*lists)
 
@@ -127,6 +131,7 @@ def _medicine(request: Json, record: Record, directory: Directory, today: date) 
         last_day=last,
         days_left=left,
         supply_zh=_supply(left, last),
+        ended_zh=_ended(request),
         member=member,
         member_name=member_name(member, directory),
         origin_zh=_origin(request),
@@ -152,6 +157,11 @@ def _supply(left: int | None, last: date | None) -> str:
     if left is None or last is None:
         return NO_DAYS
     return f"剩 {left} 天（至 {last:%m-%d}）" if left else f"已用完（至 {last:%m-%d}）"
+
+
+def _ended(request: Json) -> str:
+    ended = _ENDED.get(str(request.get("status", "")), "")
+    return "：".join(filter(None, (ended, _text(request.get("statusReason", {}))))) if ended else ""
 
 
 def _reaches(medicine: Medicine, today: date) -> bool:

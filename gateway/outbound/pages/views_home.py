@@ -17,7 +17,7 @@ from . import moments
 from .moments import When
 from .opened import is_provisional
 from .views_banner import age_at, card_of, deceased_chips, masked, name_of, phone_tail, review_reason, village
-from .views_report import concept_text, value_text
+from .views_report import FINISHED, STATUS, concept_text, value_text
 from .words import Chip, Flag, flag_of
 
 Spelled = tuple[tuple[str, bool], ...]
@@ -204,6 +204,7 @@ def critical_todo(observation: Json, patient: Json, directory: Directory, now: d
     member = directory.members.get(member_of(observation, directory))
     told = f"已告知{notice.get('told', '')}" if notice else "来源未提供告知记录"
     value, unit = value_text(observation)
+    early = "" if observation.get("status") in FINISHED else STATUS.get(observation.get("status", ""), "状态未知")
     at = str(notice.get("at") or observation.get("issued") or effective_time(observation) or "")
     return Todo(
         css="no",
@@ -213,7 +214,7 @@ def critical_todo(observation: Json, patient: Json, directory: Directory, now: d
         title=f"{name_of(patient)} · {concept_text(observation.get('code', {}))} {value} {unit}".strip(),
         flag=flag_of(source_flag(observation)),
         at=moments.minute(at, now),
-        text=" ".join(filter(None, (member.name if member else "", told))),
+        text=" ".join(filter(None, (member.name if member else "", early, told))),
     )
 
 

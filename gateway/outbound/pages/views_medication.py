@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date, datetime
 
 from ...model.resource import Json
 from ..medication import Medicine
@@ -68,11 +69,12 @@ class MedicationPage:
 def medication_page(opened: Opened, derived: Derived) -> MedicationPage:
     """The medication tab."""
     kinds = {"allergy-conflict": "warn", "duplicate-medication": "repeat"}
+    at = opened.at
     told = ((kinds[a.kind], a.title_zh, a.text_zh) for a in derived.cautions if a.kind in kinds)
     return MedicationPage(
-        warnings=(*told, *(("warn", *forbidden_words(m)) for m in derived.medication.forbidden)),
-        current=current_drugs(derived),
-        past=tuple(_drug(m, derived, past=True) for m in derived.medication.past),
+        warnings=(*told, *(("warn", *forbidden_words(m, at)) for m in derived.medication.forbidden)),
+        current=current_drugs(opened, derived),
+        past=tuple(_drug(m, derived, at, past=True) for m in derived.medication.past),
         allergies=tuple(
             Allergy(
                 allergen(a),
@@ -87,14 +89,14 @@ def medication_page(opened: Opened, derived: Derived) -> MedicationPage:
     )
 
 
-def forbidden_words(medicine: Medicine) -> tuple[str, str]:
+def forbidden_words(medicine: Medicine, now: datetime) -> tuple[str, str]:
     """`勿用：甲氨蝶呤`, and who said so."""
-    return f"勿用：{medicine.name}", f"{medicine.member_name} {_date(medicine.start).text} 要求不给此药。"
+    return f"勿用：{medicine.name}", f"{medicine.member_name} {_date(medicine.start, now).text} 要求不给此药。"
 
 
-def current_drugs(derived: Derived) -> tuple[Drug, ...]:
+def current_drugs(opened: Opened, derived: Derived) -> tuple[Drug, ...]:
     """What is taken now."""
-    return tuple(_drug(m, derived) for m in derived.medication.current)
+    return tuple(_drug(m, derived, opened.at) for m in derived.medication.current)
 
 
 def _reactions(allergy: Json) -> str:
@@ -105,7 +107,7 @@ def _reactions(allergy: Json) -> str:
     return "、".join(text for text in texts if text)
 
 
-def _drug(medicine: Medicine, derived: Derived, *, past: bool = False) -> Drug:
+def _drug(medicine: Medicine, derived: Derived, now: datetime, *, past: bool = False) -> Drug:
     left = medicine.days_left
     return Drug(
         name=medicine.name,
@@ -113,18 +115,25 @@ def _drug(medicine: Medicine, derived: Derived, *, past: bool = False) -> Drug:
         conflict=_conflict(medicine, derived),
         dosage=medicine.usage or "用法来源未提供",
         left="" if left is None or past else f"剩 {left} 天",
-        until=_date(medicine.last_day),
+        until=_date(medicine.last_day, now),
         bar=_bar(medicine) if left else None,
-        no_days="已用完" if past and left is not None else medicine.supply_zh if left is None else "",
+        no_days=medicine.ended_zh
+        or ("已用完" if past and left is not None else medicine.supply_zh if left is None else ""),
         member=medicine.member_name,
         kind=medicine.origin_zh,
-        start=_date(medicine.start),
+        start=_date(medicine.start, now),
     )
 
 
-def _date(day: object) -> When:
-    text = str(day) if day else ""
-    return When(text, text[5:]) if text else UNKNOWN
+def _no_days(medicine: Medicine, past: bool) -> str:
+    """What stands where the days left would: a line somebody stopped was not used up."""
+    if medicine.days_left is None:
+        return medicine.ended_zh or medicine.supply_zh
+    return medicine.ended_zh or "已用完" if past else ""
+
+
+def _date(day: date | None, now: datetime) -> When:
+    return moments.day(day.isoformat(), now) if day else UNKNOWN
 
 
 def _conflict(medicine: Medicine, derived: Derived) -> str:

@@ -29,6 +29,7 @@ STATUS = {
     "entered-in-error": "已作废",
     "unknown": "状态未知",
 }
+FINISHED = ("final", "amended", "corrected", "appended")
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +253,7 @@ def versions_of(history: Sequence[Resource], href: str, now: datetime) -> tuple[
 
 
 def _settled(statuses: Sequence[object]) -> bool:
-    return any(status in ("final", "corrected", "amended", "appended") for status in statuses)
+    return any(status in FINISHED for status in statuses)
 
 
 def _note(place: int, status: str, bodies: Sequence[tuple[Resource, Json]]) -> str:

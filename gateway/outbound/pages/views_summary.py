@@ -159,7 +159,7 @@ def summary(opened: Opened, derived: Derived) -> Summary:
         criticals=tuple(_criticals(opened, derived)),
         alerts=(*_warnings(opened, derived), *_growths(opened)),
         corrections=tuple(_corrections(opened, derived)),
-        medication=current_drugs(derived),
+        medication=current_drugs(opened, derived),
         medication_count=f"{len(derived.medication.current)} 条 · 过往用药 {len(derived.medication.past)} 条",
         no_medication=nothing(opened.withheld, DRUGS, "用药", "已接入用药的成员单位都没有此人的现用药。"),
         abnormal=tuple(abnormal[:_SHOWN_ABNORMAL]),
@@ -250,7 +250,7 @@ def _warnings(opened: Opened, derived: Derived) -> Iterator[Caution]:
         icon, tab, link = _WARNINGS[alert.kind]
         yield Caution(icon, alert.title_zh, alert.text_zh, f"/ui/p/{opened.id}/{tab}", link)
     for medicine in derived.medication.forbidden:
-        yield Caution("warn", *forbidden_words(medicine), f"/ui/p/{opened.id}/medication", "看用药")
+        yield Caution("warn", *forbidden_words(medicine, opened.at), f"/ui/p/{opened.id}/medication", "看用药")
 
 
 def _growths(opened: Opened) -> Iterator[Caution]:

@@ -54,9 +54,12 @@ def test_a_supply_ends_with_its_last_day() -> None:
     assert past.current == () and past.past[0].supply_zh == "已用完（至 04-04）"
 
 
-@pytest.mark.parametrize("status", ["stopped", "completed", "cancelled"])
-def test_a_stopped_line_is_past(status: str) -> None:
-    assert [line.request_id for line in lists(a_medication("x", status=status)).past] == ["x"]
+@pytest.mark.parametrize(
+    ("status", "said"), [("stopped", "已停用：皮疹"), ("completed", "已完成：皮疹"), ("cancelled", "已取消：皮疹")]
+)
+def test_a_stopped_line_is_past_and_says_why(status: str, said: str) -> None:
+    (line,) = lists(a_medication("x", status=status, statusReason={"text": "皮疹"})).past
+    assert (line.request_id, line.ended_zh) == ("x", said)
 
 
 def test_days_beyond_the_calendar_leave_the_line_readable() -> None:
@@ -136,6 +139,8 @@ async def test_the_medications_a_record_names_are_read_with_it() -> None:
 def test_what_must_not_be_given_is_not_taken() -> None:
     found = lists(a_medication("x", "甲氨蝶呤", doNotPerform=True))
     assert found.current == found.past == () and found.forbidden[0].name == "甲氨蝶呤"
+    old = a_medication("x", doNotPerform=True, authored="2019-03-06")
+    assert lists(old).forbidden and lists({**old, "status": "stopped"}) == MedicationLists((), (), ())
 
 
 def test_every_instruction_is_said() -> None:

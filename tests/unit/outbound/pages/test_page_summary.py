@@ -169,6 +169,15 @@ def test_what_must_not_be_given_is_a_warning_and_no_current_drug() -> None:
     assert [(a.title, a.text) for a in view.alerts] == [("勿用：甲氨蝶呤", "县人民医院 03-06 要求不给此药。")]
 
 
+def test_a_past_drug_says_its_year_and_that_it_was_stopped_not_used_up() -> None:
+    stopped = a_medication(
+        "s", "华法林", days=28, authored="2026-03-18", status="stopped", statusReason={"text": "出血"}
+    )
+    opened = opened_of([a_patient(), a_medication("o", days=7, authored="2019-03-06"), stopped])
+    past = medication_page(opened, derived_of(opened)).past
+    assert [(d.no_days, d.start.text) for d in past] == [("已停用：出血", "03-18"), ("已用完", "2019-03-06")]
+
+
 def test_the_weight_of_an_allergy_is_said_with_its_reaction() -> None:
     shock = {"manifestation": [{"coding": [{"display": "过敏性休克"}]}], "severity": "severe"}
     opened = opened_of([a_patient(), an_allergy(criticality="high", reaction=[shock])])
