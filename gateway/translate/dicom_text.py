@@ -16,6 +16,8 @@ _CODECS = {
     "ISO_IR 192": "utf-8",
     "GB18030": "gb18030",
     "GBK": "gb18030",
+    "GB2312": "gb18030",
+    "UTF-8": "utf-8",
     "ISO 2022 IR 58": "gb18030",
     "ISO_IR 58": "gb18030",
     "ISO_IR 100": "latin-1",
@@ -37,7 +39,12 @@ _ESCAPES = {
     b"\x1b)I": "shift_jis",
 }
 _ESCAPE = re.compile(rb"\x1b(?:\$[()][A-Z]|\$[A-Z]|[()\-][A-Z])")
-_HAN_PAIRS = re.compile(rb"(?:[\x00-\x7f]|[\xa1-\xf7][\xa1-\xfe])*")
+_LATIN = ("latin-1", "iso8859-2")
+_ONE_BYTE = (*_LATIN, "iso8859-5")
+_HAN_PAIR = re.compile(rb"[\xa1-\xf7][\xa1-\xfe]")
+_HIGH = re.compile(rb"[\x80-\xff]")
+_CERTAIN = 12
+"""So many bytes of Chinese that are valid UTF-8 are UTF-8: six characters in GBK hardly ever are (inbound-facts §3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,20 +88,31 @@ def _unescaped(raw: bytes, codec: str) -> str:
 def judge(declared: tuple[str, ...], texts: Iterable[bytes], override: str = "auto") -> Charset:
     """The charset of a file from its declaration and all its text values.
 
-    Declared and fitting is believed, except Latin-1 whose bytes are all pairs of GB 2312 (an unset device in
-    China). Undeclared or not fitting: UTF-8, GB18030, Latin-1, the first that fits. `override`: the source's own.
+    Declared and fitting is believed, except Latin letters that are mostly pairs of GB 2312 (an unset device in China),
+    and what is UTF-8 beyond doubt. Undeclared or not fitting: UTF-8, GB18030, Latin-1, the first that fits.
+    `override`: the source's own.
     """
     said = "\\".join(declared)
     beyond = b"\n".join(text for text in texts if not text.isascii() and b"\x1b" not in text)
     if override not in ("", "auto"):
         return Charset(said, override, True)
     codec = next((_CODECS[name] for name in declared if name in _CODECS and name != "ISO_IR 6"), "")
-    if codec == "latin-1" and beyond and _HAN_PAIRS.fullmatch(beyond):
-        return Charset(said, "gb18030", False)
+    if beyond and codec and (meant := _meant(beyond, codec)) != codec:
+        return Charset(said, meant, False)
     if codec and _fits(beyond, codec):
         return Charset(said, codec, True)
     found = next(name for name in ("utf-8", "gb18030", "latin-1") if _fits(beyond, name))
     return Charset(said, found, not beyond)
+
+
+def _meant(text: bytes, declared: str) -> str:
+    """The codec of text beyond ASCII under a declaration that it fits by chance."""
+    high = len(_HIGH.findall(text))
+    if (declared in _ONE_BYTE or high >= _CERTAIN) and _fits(text, "utf-8") and max(text.decode()) > "\u2e80":
+        return "utf-8"
+    if declared in _LATIN and len(_HAN_PAIR.findall(text)) * 4 > high and _fits(text, "gb18030"):
+        return "gb18030"
+    return declared
 
 
 def _fits(text: bytes, codec: str) -> bool:

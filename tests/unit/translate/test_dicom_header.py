@@ -94,6 +94,11 @@ CHARSETS = {
     "undeclared GBK": (b"", "张珅^放射".encode("gb18030"), False),
     "undeclared UTF-8": (b"", "张珅".encode(), False),
     "GBK under UTF-8": (b"ISO_IR 192", "张珅".encode("gb18030"), False),
+    "GBK under Latin-1": (b"ISO_IR 100", "张珅^主任".encode("gb18030"), False),
+    "GBK under Latin-2": (b"ISO_IR 101", "张珅^主任".encode("gb18030"), False),
+    "UTF-8 under Latin-1": (b"ISO_IR 100", "张珅".encode(), False),
+    "UTF-8 under GB18030": (b"GB18030", "张珅^主任".encode(), False),
+    "GB2312 by its name": (b"GB2312", "张珅".encode("gb18030"), True),
 }
 
 
@@ -113,7 +118,8 @@ def test_the_escapes_of_iso_2022_ir_58_are_dropped() -> None:
 
 
 def test_gb2312_under_latin_1_is_chinese_and_western_names_stay_western() -> None:
-    assert read(named(b"ISO_IR 100", "赵丽".encode("gbk"))).row.cells["PatientName"] == "赵丽"
+    for name in ("赵丽", "魏"):  # 魏 is κ in UTF-8
+        assert read(named(b"ISO_IR 100", name.encode("gbk"))).row.cells["PatientName"] == name
     assert read(named(b"ISO_IR 100", "Müller^Jürgen".encode("latin-1"))).row.cells["PatientName"] == "Müller^Jürgen"
 
 
