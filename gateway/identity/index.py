@@ -109,6 +109,7 @@ class PersonIndex:
         new = overlay(stored, source.patient, counts_from, desk.today)
         if new is not stored:
             _same_resident(stored, new, desk.today, source.place)
+            desk.told(_renamed(stored, new))
             await self._changed(desk, stored, new, source.said_at)
 
     def _new_record(self, key: Key, patient: Json, said_at: datetime, *, door: str = "") -> Record:
@@ -324,29 +325,41 @@ async def _doubt(desk: Workspace, person: Person, record: Record, verdict: CardV
 def _another_resident(stored: Record, source: SourceRecord, today: date) -> bool:
     """True when a message speaks of somebody else than its local number: name and birth date are others, card or none.
 
-    Of whom no card is verified the sex must be another too: an unnamed patient of an emergency gets name and birth date
-    later. A message that says the same card is no such one: that asks whether it contradicts. A newborn booked under
-    the mother's own number is another resident whatever else it says. What is said in passing changes neither name nor
-    birth date: one of both must agree, the name also in pinyin, else a number was mistyped at a device.
+    Of whom no card is verified the sex or the card must be another too: an unnamed patient of an emergency gets name
+    and birth date later. A message that says the same card is no such one: that asks whether it contradicts. A newborn
+    booked under the mother's own number is another resident whatever else it says. What is said in passing changes
+    neither name nor birth date: one of both must agree, the name also in pinyin, else a number was mistyped at a device.
     """
     told = replace(stored, content=source.patient)
     if is_named_after_mother(told.name) and stored.name and not is_named_after_mother(stored.name):
         return True
-    mine, theirs = traits(stored), traits(told)
-    if cards_told(source.patient) & cards_told(stored.content):
+    cards, others = cards_told(stored.content), cards_told(source.patient)
+    if cards & others or not _other_name_and_birth(stored, told, in_passing=source.in_passing):
         return False
-    if mine[0].isascii() != theirs[0].isascii() and not (source.in_passing and not _spelt(mine[0], theirs[0])):
+    other_sex = {traits(stored)[2], traits(told)[2]} == {"male", "female"}
+    return source.in_passing or other_sex or bool(cards and others) or stored.card(today).verified
+
+
+def _other_name_and_birth(stored: Record, told: Record, *, in_passing: bool = False) -> bool:
+    mine, theirs = traits(stored), traits(told)
+    if mine[0].isascii() != theirs[0].isascii() and not (in_passing and not _spelt(mine[0], theirs[0])):
         return False
     birth_differs = not mine[1].startswith(theirs[1]) and not theirs[1].startswith(mine[1])
-    if not (mine[0] and theirs[0] and mine[0] != theirs[0] and birth_differs):
-        return False
-    return source.in_passing or {mine[2], theirs[2]} == {"male", "female"} or stored.card(today).verified
+    return bool(mine[0] and theirs[0] and mine[0] != theirs[0] and birth_differs)
 
 
 def _spelt(one: str, other: str) -> bool:
     """True when of two compared names one is the pinyin of the other, in either order of surname and given name."""
     han, latin = (other, one) if one.isascii() else (one, other)
     return not latin or sorted(latin) in [sorted(form) for form in pinyin_forms(han)]
+
+
+def _renamed(old: Record, new: Record) -> Iterator[Finding]:
+    """A finding where a record got another name and birth date, and no verified card tells that it is the same."""
+    if _other_name_and_birth(old, new):
+        zh = "本地号的姓名和出生日期都变了，没有已核验的证件可对：已按同一位居民更正，以前的记录仍在其名下。"
+        en = "Name and birth date of the local number changed, and no verified card tells: taken for the same resident."
+        yield Finding("GW-IDN-012", "warning", "Patient.name", zh, en)
 
 
 def _same_resident(old: Record, new: Record, today: date, place: str) -> None:

@@ -163,7 +163,9 @@ class PersonSearch:
         return len(page.matches)
 
     async def _by_number(self, query: PersonQuery, who: AccessContext) -> tuple[Json, ...]:
-        row = (await self._store.records([(self._member(query.member), query.number)]))[0]
+        member, typed = self._member(query.member), query.number
+        rows = await self._store.records([(member, number) for number in (typed, typed.upper(), typed.lower())])
+        row = next(filter(None, rows), None)
         found = await self._store.read("Patient", row.patient, who) if row else None
         return (loads(found.body),) if found is not None and found.body else ()
 

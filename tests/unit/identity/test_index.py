@@ -327,6 +327,7 @@ async def test_a_number_given_to_somebody_else_is_refused(index: PersonIndex, st
         ("", {"birth": "1986-02-14", "sex": "female"}),
         ("", {"birth": "1986-02-14", "sex": "female", "card": "990101198602140666"}),
         ("9.90101E+17", {"birth": "1986-02-14", "sex": "female", "card": "9.90101E+17"}),
+        (f"{LI[:-1]}6", {"birth": "1961-05-06", "sex": "male", "card": "99010119610506011X"}),
     ],
 )
 async def test_a_number_given_to_somebody_else_is_refused_without_their_card_too(
@@ -356,7 +357,8 @@ async def test_of_the_rows_of_a_file_only_the_one_with_anothers_number_is_refuse
 
 async def test_an_unnamed_patient_and_a_new_name_keep_their_number(index: PersonIndex, store: MemoryStore) -> None:
     await feed(index, store, said(M1, "1", "无名氏", birth="1960-01-01", sex="male"))
-    await feed(index, store, li(M1, "1", hours=1))
+    named = await feed(index, store, li(M1, "1", hours=1))
+    assert [one.code for one in named.findings] == ["GW-IDN-012"], "it may as well be somebody else"
     await feed(index, store, said(M1, "1", "李建军", birth="1958-03-12", sex="male", hours=2))
     await feed(index, store, said(M1, "1", "LI JIANGUO", birth="1958-12-03", sex="male", hours=3))
     await feed(index, store, said(M1, "1", "李建", birth="1958-03", sex="male", hours=4))

@@ -91,7 +91,7 @@ async def test_a_digit_too_few_or_too_many_is_said(
 
 async def test_a_resident_is_found_by_card_local_number_and_phone(index: PersonIndex, store: MemoryStore) -> None:
     await feed(index, store, li(M1, "A100234", phone="138 0000 0831"), li(M4, "D4"))
-    for text in ("990101580312011", "A100234@市第一人民医院", "d4@nowhere", "李建国 0831", "李建国 0832"):
+    for text in ("990101580312011", "a100234@市第一人民医院", "d4@nowhere", "李建国 0831", "李建国 0832"):
         if text == "d4@nowhere":
             with pytest.raises(BadParameter):
                 await ask(index, store, text)
