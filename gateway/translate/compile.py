@@ -94,7 +94,7 @@ def _check_ignored(found: Map, form: Format) -> None:
 def _function(
     found: Map, form: Format, setting: Setting, elements: Elements | None, *, traced: bool
 ) -> tuple[RunMap, Session, str]:
-    session = form.session()
+    session = form.session(setting.tables)
     writer = _Writer(found, session, setting, elements, traced=traced)
     text = writer.write()
     names: dict[str, Any] = {

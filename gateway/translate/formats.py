@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from ..model.directory import Source
 from ..model.message import RawMessage
 from ..model.outcome import Finding, Unused
+from .codes import Table
 
 Prepare = Callable[[str], str]
 
@@ -187,8 +188,8 @@ class Format(Protocol):
     def read(self, raw: RawMessage, source: Source) -> Document:
         """Raises a TranslateError for bytes that are no such message."""
 
-    def session(self) -> Session:
-        """A path compiler for one mapping."""
+    def session(self, tables: Mapping[str, Table]) -> Session:
+        """A path compiler for one mapping, with the code tables it may need to read a document."""
 
     def finder(self, path: str) -> Callable[[Any], str]:
         """Of a document's root: the first text at the path wherever it stands, without counting as read."""
@@ -275,7 +276,7 @@ class NodeFormat:
 
     name = ""
 
-    def session(self) -> NodeSession:
+    def session(self, tables: Mapping[str, Table]) -> NodeSession:
         """A path compiler over this format's nodes."""
         return NodeSession(self)
 

@@ -177,10 +177,13 @@ def days(setting: Setting, options: Mapping[str, str]) -> Call:
 
 
 def dose_text(setting: Setting, options: Mapping[str, str]) -> Call:
-    """What the label would say: `100 mg qd 口服`."""
-    return lambda dose, unit="", frequency="", route="": (
-        " ".join(part for part in (f"{dose} {unit}".strip(), frequency, route) if part) or None
-    )
+    """What the label would say: `100 mg qd 口服`, `5-10 mg qd`."""
+
+    def make(dose: str, unit: str = "", frequency: str = "", route: str = "", to: str = "") -> Value:
+        amount = f"{dose}-{to}" if to and to != dose else dose
+        return " ".join(part for part in (f"{amount} {unit}".strip(), frequency, route) if part) or None
+
+    return make
 
 
 # ---- findings of the laboratory -----------------------------------------------------------------
@@ -348,7 +351,7 @@ ROW_FUNCTIONS: dict[str, Function] = {
     "contact": Function(phone),
     "staff": Function(staff, ("number",)),
     "timing": Function(timing),
-    "dose_text": Function(dose_text, ("unit", "frequency", "route")),
+    "dose_text": Function(dose_text, ("unit", "frequency", "route", "to")),
     "item": Function(item, ("text", "unit", "specimen"), ("table", "local", "system")),
     "days": Function(days),
     "critical_flags": Function(critical_flags, ("second", "value")),

@@ -151,7 +151,7 @@ def value(setting: Setting, options: Mapping[str, str]) -> Call:
         if field in ("", '""'):
             return results.absent("unknown")
         if kind in _CODED_TYPES:
-            return unit_told({"valueCodeableConcept": coded(field)}, printed, code)
+            return unit_told({"valueCodeableConcept": _one_or_several(coded, field)}, printed, code)
         if kind in _TEXT_TYPES:
             return unit_told({"valueString": lines(setting, {})(field)}, printed, code)
         if kind in _TIME_TYPES:
@@ -162,6 +162,12 @@ def value(setting: Setting, options: Mapping[str, str]) -> Call:
         return _measured(unescape(field.replace("~", "\n")).strip(), kind, printed, code)
 
     return make
+
+
+def _one_or_several(coded: Call, field: str) -> Value:
+    """The concept; several answers to one question are one text, because codings of one concept mean the same."""
+    found = [coded(repeat) for repeat in field.split("~") if repeat.strip("^")]
+    return found[0] if len(found) == 1 else {"text": "；".join([one["text"] for one in found])} if found else None
 
 
 def _structured(parts: list[str], printed: str, code: str, zone: str) -> Json:

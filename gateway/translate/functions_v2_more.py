@@ -1,6 +1,6 @@
-"""Functions of HL7 v2 beyond results and people: encapsulated documents (ED, RP) and how long appointments take.
+"""Functions of HL7 v2 beyond results and people: encapsulated documents (ED, RP), how long things take, doses.
 
-Source: HL7 v2.5.1 §2.A.24 (ED), §2.A.65 (RP), §10.6.4 (AIS-7, AIS-8).
+Source: HL7 v2.5.1 §2.A.24 (ED), §2.A.65 (RP), §2.A.81 (TQ), §4.14.4 (RXE-3, RXE-4), §10.6.4 (AIS-7, AIS-8).
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
 
+from ..model import systems
 from ..model.resource import Json
 from ..model.times import parse_fhir
 from . import functions as base
 from .functions import Call, Function, Setting
 from .functions_v2 import label, lines, part
 from .remarks import Noted, Value
+from .result_values import half_width
 
 _MIME = {
     "PDF": "application/pdf",
@@ -126,7 +128,59 @@ def later(setting: Setting, options: Mapping[str, str]) -> Call:
     return make
 
 
+_LASTS = {  # by the letters of TQ, which has M for minutes and L for months
+    "s": ("s", "秒"), "m": ("min", "分钟"), "h": ("h", "小时"), "d": ("d", "天"), "w": ("wk", "周"), "l": ("mo", "月"),
+}  # fmt: skip
+_WORDS = {"s": "sec 秒", "m": "min 分 分钟", "h": "hr 时 小时", "d": "day 天 日", "w": "wk 周", "l": "mo 月 个月"}
+_LASTS |= {word: _LASTS[letter] for letter, words in _WORDS.items() for word in words.split(" ")}
+_LASTING = re.compile(r"([^\W\d]*)(\d+(?:\.\d+)?)([^\W\d]*)")
+
+
+def duration(setting: Setting, options: Mapping[str, str]) -> Call:
+    """Duration from `7` in a unit (days when none is told), `7天`, or an interval as TQ spells it (`D7`, `W2`)."""
+    zh, en = "时长的写法读不懂，没有写入。", "The duration cannot be read and is left out."
+    unread = Noted(None, "GW-MAP-003", zh, en)
+
+    def make(value: str, unit: str = "") -> Value:
+        plain = half_width(value)
+        if not plain or re.fullmatch(r"X\d*|INDEF", plain.upper()):  # so many times, or without end
+            return None
+        found = _LASTING.fullmatch(plain)
+        told = (found[1] or found[3] or half_width(unit) or "d").lower() if found else ""
+        if not found or told not in _LASTS:
+            return unread
+        code, name = _LASTS[told]
+        return {"value": Decimal(found[2]), "unit": name, "system": systems.UCUM, "code": code}
+
+    return make
+
+
+def dose(setting: Setting, options: Mapping[str, str]) -> Call:
+    """dose[x]: a Quantity, or a Range where the most that may be given is another number. ValueError for no number."""
+    quantity = base.quantity(setting, {})
+
+    def make(value: str, unit: str = "", to: str = "") -> Value:
+        low, high = quantity(value, unit), quantity(to, unit)
+        if low is None or high is None or low == high:
+            found = low if low is not None else high
+            return None if found is None else {"doseQuantity": found}
+        return {"doseRange": {"low": low, "high": high}}
+
+    return make
+
+
+def ingredient(setting: Setting, options: Mapping[str, str]) -> Call:
+    """One part of a mixture as a label prints it: `氯化钾 10 ml`."""
+    named = label(setting, {})
+    return lambda field, amount="", unit="": (
+        " ".join(filter(None, (named(field), f"{part(amount, 1)} {named(unit) or ''}".strip()))) or None
+    )
+
+
 MORE_V2_FUNCTIONS: dict[str, Function] = {
+    "duration": Function(duration, ("unit",)),
+    "dose": Function(dose, ("unit", "to"), notes=False),
+    "ingredient": Function(ingredient, ("amount", "unit"), whole=True, covers=(1, 2, 3), notes=False),
     "attachment": Function(
         attachment, ("type", "title"), whole=True, repeats=True, covers=(1, 2, 3, 4, 5), notes=False
     ),

@@ -8,10 +8,11 @@ OBR-26 points at this OBX. Source: HL7 v2.5.1 §2.6, §7.4.1.26 (OBR-26).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
+from .codes import Table
 from .formats import Access, Emit
 from .functions_v2 import part
 from .strict_yaml import Slip
@@ -46,10 +47,22 @@ class _Scope:
     parented: bool = False
 
 
+@dataclass(slots=True)
+class Cultures:
+    """Whether an order's results may have orders below them: microbiology, in a map that walks these (`OBX/OBX`)."""
+
+    sections: Table | None
+    walked: bool = False
+
+    def __call__(self, section: str) -> bool:
+        return self.walked and self.sections is not None and self.sections.value(section) == "MB"
+
+
 class V2Session:
     """Path compiler of one mapping; afterwards it knows which rule reads what (`covers`) and how wide segments are."""
 
-    def __init__(self) -> None:
+    def __init__(self, tables: Mapping[str, Table]) -> None:
+        self._cultures = Cultures(tables.get("diagnostic_section"))
         self.covers: list[Cover] = []
         self.widths: dict[str, int] = {"OBX": 6, "NTE": 4}  # what reading itself looks at
         self._empty: dict[str, list[object]] = {}
@@ -60,7 +73,7 @@ class V2Session:
     # ---- loops ----------------------------------------------------------------------------------
     def begin(self, emit: Emit) -> None:
         """The tree is cut into segments; `u` counts what was read."""
-        emit.line(f"root.parse({emit.bind(self.widths, 'widths')})")
+        emit.line(f"root.parse({emit.bind(self.widths, 'widths')}, {emit.bind(self._cultures, 'cultures')})")
         emit.line("u = root.used; notes = root.notes; children = root.children; place = root.place")
         emit.line("g0 = root.root; f0 = 0")
         self._scopes = [_Scope("root", "g0", 0, mark=emit.mark())]
@@ -101,6 +114,7 @@ class V2Session:
             walk = f"{self._nearest('patient').group}['orders']"
         elif step == _CHILD:
             scope = _Scope("order", f"g{level}", level, parented=True)
+            self._cultures.walked = True
             walk = f"children.get({outer.group}[0], ()) if children else ()"
         else:
             scope = _Scope("segment", f"s{level}_{step}", level, segment=step)

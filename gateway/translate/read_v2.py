@@ -14,6 +14,7 @@ from ..model.message import RawMessage
 from ..model.outcome import Finding, Unused
 from ..model.times import CHINA
 from . import charset
+from .codes import Table
 from .formats import Document
 from .functions_v2 import part, unescape
 from .loss_v2 import Loss, ignored_path
@@ -240,9 +241,9 @@ class V2Format:
             facts["structure"] = structure
         return Document(_kind(code, trigger), Tree(text), facts, _charset_findings(decoded, declared))
 
-    def session(self) -> V2Session:
+    def session(self, tables: Mapping[str, Table]) -> V2Session:
         """A path compiler for one mapping."""
-        return V2Session()
+        return V2Session(tables)
 
     def finder(self, path: str) -> Callable[[Tree], str]:
         """See Format."""

@@ -8,7 +8,7 @@ Source: HL7 v2.5.1 chapters 2 and 7; inbound-facts §3.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from operator import itemgetter
 from typing import Any
 
@@ -171,8 +171,11 @@ class Tree:
             self._labels = _LABELS["\r".join(self.names)]
         return self._labels
 
-    def parse(self, widths: Mapping[str, int]) -> Tree:
-        """Segments into groups; each is widened to the fields its mapping reads."""
+    def parse(self, widths: Mapping[str, int], cultures: Callable[[str], bool]) -> Tree:
+        """Segments into groups; each is widened to the fields its mapping reads.
+
+        cultures: of OBR-24, whether isolates of such an order have their antibiograms below them.
+        """
         lines, wide = self.text.split("\r"), widths.get
         self.names = [line[:3] for line in lines]
         self.used = [0] * (len(lines) + 1)  # the last is scratch for segments that are not there
@@ -211,7 +214,7 @@ class Tree:
         for first, at, texts in self._texts.values():
             first[at] = "\\.br\\".join(texts)
         if self._has_parents():
-            self._adopt()
+            self._adopt(cultures)
         self._tell_apart()
         return self
 
@@ -297,8 +300,8 @@ class Tree:
                     return True
         return False
 
-    def _adopt(self) -> None:
-        """Orders whose OBR-26 names a result of an earlier order move below that result."""
+    def _adopt(self, cultures: Callable[[str], bool]) -> None:
+        """Orders whose OBR-26 names an isolate of an earlier order move below it; others, reflex tests, stay orders."""
         for patient in self.patients:
             stay: list[Group] = []
             results: dict[tuple[str, str], int] = {}  # (item, sub-id or "" for any) -> line of its latest result
@@ -306,12 +309,20 @@ class Tree:
                 parent = results.get(_parent_of(order))
                 if parent is None:
                     stay.append(order)
-                    for obx in reversed(order.get("OBX", ())):  # the first of an order, of the latest order
+                    for obx in reversed(_isolates(order, cultures)):  # the first of an order, of the latest order
                         item = part(obx[3], 1)
                         results[item, obx[4]] = results[item, ""] = obx[0]
                 else:
                     self.children.setdefault(parent, []).append(order)
             patient["orders"] = stay
+
+
+def _isolates(order: Group, cultures: Callable[[str], bool]) -> list[Fields]:
+    """The coded results of a culture."""
+    obr = order["OBR"][0] if "OBR" in order else []
+    if len(obr) <= 24 or not cultures(part(obr[24], 1)):
+        return []
+    return [obx for obx in order.get("OBX", ()) if obx[2] in ("CE", "CWE")]
 
 
 def _parent_of(order: Group) -> tuple[str, str]:

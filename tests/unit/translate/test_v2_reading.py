@@ -257,3 +257,47 @@ def test_a_field_of_ten_thousand_repetitions_is_a_few_lines_of_the_account() -> 
     assert len([place for place in places if place.startswith("PID")]) <= 3
     lost = [one.place for one in draft(oru(K, f"ZAB|{'|'.join('x' * 1_000)}")).unused if one.lost]
     assert (lost[0], lost[-1], len(lost)) == ("ZAB[1]-1", "ZAB[1]-201", 201)
+
+
+def test_a_reflex_test_is_a_report_of_its_own() -> None:
+    text = message(
+        PID,
+        segment("OBR", {1: "1", 3: "R1", 4: "TFT^甲功", 7: "20260314211000", 25: "F"}),
+        "OBX|1|NM|TSH^促甲状腺激素||12.5|mIU/L|||||F",
+        segment("OBR", {1: "2", 3: "R2", 4: "FT4R^游离T4", 7: "20260314211000", 25: "F", 26: "TSH&促甲状腺激素^^12.5"}),
+        "OBX|1|NM|FT4^游离甲状腺素||8.1|pmol/L|||||F",
+    )
+    assert [len(one["result"]) for one in resources(text, "DiagnosticReport")] == [1, 1]
+    assert [one["code"]["coding"][0]["system"][-4:] for one in resources(text, "Observation")] == [":lab", ":lab"]
+
+
+def test_several_answers_to_one_item_are_all_told() -> None:
+    (made,) = resources(oru("OBX|1|CWE|X^项目||POS^阳性~WK^弱||||||F"), "Observation")
+    assert made["valueCodeableConcept"] == {"text": "阳性；弱"}
+
+
+def test_an_order_may_have_its_numbers_in_orc_alone() -> None:
+    (made,) = resources(message(PID, "ORC|RE|S2|R2", "OBR|1|||SH^生化", K), "DiagnosticReport")
+    assert [one["value"] for one in made["identifier"]] == ["R2"]
+
+
+def test_notes_stand_with_the_text_they_are_about_and_withdrawn_text_is_not_told() -> None:
+    text = message(
+        PID,
+        segment("OBR", {3: "R1", 4: "CT^胸部CT", 24: "CT"}), "NTE|1||与去年比较",
+        "OBX|1|TX|FIND^所见||肺野清||||||F", "NTE|1||有伪影",
+        "OBX|2|TX|IMP^印象||结节||||||D", "OBX|3|TX|IMP^诊断||无异常||||||F",
+    )  # fmt: skip
+    (made,) = resources(text, "DiagnosticReport")
+    assert made["conclusion"] == "无异常\n与去年比较"
+    assert made["extension"][0]["valueString"] == "肺野清\n有伪影"
+
+
+def test_where_and_how_long_a_specimen_was_taken_is_told() -> None:
+    spm = segment("SPM", {2: "P1", 4: "BLD^静脉血", 8: "LA^左臂", 11: "P^混合", 17: "20260314210000^20260314210500"})
+    (made,) = resources(oru(spm, K), "Specimen")
+    assert made["collection"]["bodySite"]["text"] == "左臂"
+    assert made["collection"]["collectedPeriod"]["end"] == "2026-03-14T21:05:00+08:00"
+    assert made["note"] == [{"text": "混合"}]
+    (result,) = resources(oru(spm, K, obr="OBR|1|S1|R1|SH^生化"), "Observation")
+    assert result["effectiveDateTime"] == "2026-03-14T21:00:00+08:00", "else nobody would know when"

@@ -1,0 +1,88 @@
+"""Requests and prescriptions through their life: changed, replaced, stopped for a reason; doses and durations."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.model.resource import Json
+from tests.unit.translate.v2_messages import PID, draft, message, resources, segment
+
+METOPROLOL, BISOPROLOL = "RXE||MET^美托洛尔|25||mg", "RXE||BIS^比索洛尔|5||mg"
+
+
+def drug(*segments: str, kind: str = "RDE^O11") -> Json:
+    (made,) = resources(message(PID, *segments, kind=kind), "MedicationRequest")
+    return made
+
+
+@pytest.mark.parametrize(
+    ("kind", "order", "type_"),
+    [("ORM^O01", "OBR|1|||CT^胸部CT", "ServiceRequest"), ("RDE^O11", METOPROLOL, "MedicationRequest")],
+)
+def test_a_stop_tells_its_reason_and_leaves_what_the_order_said(kind: str, order: str, type_: str) -> None:
+    stop = segment("ORC", {1: "DC", 2: "P1", 16: "ADE^水肿^L"})
+    (made,) = [one for one in draft(message(PID, stop, order, kind=kind)).resources if one.type == type_]
+    assert made.gone == (), "an update: the doctor, the time and the dose stay"
+    assert made.json["status"] in ("revoked", "stopped")
+    assert "水肿" in str(made.json.get("statusReason") or made.json["extension"])
+
+
+def test_of_an_order_and_its_replacement_only_the_new_one_is_active() -> None:
+    new = segment("ORC", {1: "RO", 2: "P2", 8: "P1"})
+    text = message(PID, "ORC|RP|P1", METOPROLOL, new, BISOPROLOL, kind="RDE^O11")
+    old, other = resources(text, "MedicationRequest")
+    assert (old["status"], other["status"]) == ("stopped", "active")
+    assert other["priorPrescription"]["identifier"]["value"] == "P1"
+    assert drug("ORC|RP|P1", METOPROLOL)["status"] == "active", "the order itself in new words"
+    text = message(PID, "ORC|RP|P1", "OBR|1|P1||CT^CT", new, "OBR|2|P2||MR^MR", kind="ORM^O01")
+    before, after = resources(text, "ServiceRequest")
+    assert (before["status"], after["status"]) == ("revoked", "active")
+    assert after["replaces"] == [{"reference": f"ServiceRequest/{before['id']}"}]
+
+
+@pytest.mark.parametrize(("control", "status"), [("UA", "revoked"), ("UC", "active"), ("RU", "revoked")])
+def test_what_the_filler_answers_decides(control: str, status: str) -> None:
+    (made,) = resources(message(PID, f"ORC|{control}|P1", "OBR|1|P1||CT^CT", kind="ORM^O01"), "ServiceRequest")
+    assert made["status"] == status
+
+
+def test_an_old_order_tells_frequency_and_time_in_orc_7() -> None:
+    orc = segment("ORC", {1: "NW", 2: "P1", 7: "^TID^D7^20260316080000^20260323^S"})
+    made = drug(orc, "RXO|AMX^阿莫西林|0.5||g", kind="ORM^O01")
+    (dosage,) = made["dosageInstruction"]
+    assert (dosage["text"], dosage["timing"]["repeat"]["frequency"]) == ("0.5 g TID", 3)
+    assert made["priority"] == "stat"
+    assert made["dispenseRequest"]["validityPeriod"]["end"] == "2026-03-23"
+    assert made["dispenseRequest"]["expectedSupplyDuration"]["value"] == 7
+
+
+def test_a_dose_from_to_is_no_single_dose() -> None:
+    (dosage,) = drug("ORC|NW|P1", "RXE||AML^氨氯地平|5|10|mg")["dosageInstruction"]
+    assert dosage["text"] == "5-10 mg"
+    assert [dosage["doseAndRate"][0]["doseRange"][end]["value"] for end in ("low", "high")] == [5, 10]
+    (dosage,) = drug("ORC|NW|P1", "RXE||AML^氨氯地平|5|5|mg")["dosageInstruction"]
+    assert (dosage["text"], dosage["doseAndRate"][0]["doseQuantity"]["value"]) == ("5 mg", 5)
+
+
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [("7", (7, "d")), ("2^周", (2, "wk")), ("W2", (2, "wk")), ("1个月", (1, "mo")), ("L1", (1, "mo")), ("X3", None)],
+)
+def test_a_duration_has_its_unit(sent: str, told: tuple[int, str] | None) -> None:
+    made = drug("ORC|NW|P1", f"TQ1||||||{sent}", METOPROLOL)
+    found = made.get("dispenseRequest", {}).get("expectedSupplyDuration")
+    assert (found and (found["value"], found["code"])) == told
+
+
+def test_a_duration_nobody_can_read_is_told() -> None:
+    found = draft(message(PID, "ORC|NW|P1", "TQ1||||||看情况", METOPROLOL, kind="RDE^O11")).findings
+    assert [(one.code, one.place) for one in found] == [("GW-MAP-003", "TQ1[1]-6")]
+
+
+def test_the_parts_of_a_mixture_have_their_amounts() -> None:
+    made = drug("ORC|NW|P1", METOPROLOL, "RXC|B|NS^生理盐水|100|ml", "RXC|A|KCL^氯化钾|10|ml")
+    assert [one["text"] for one in made["note"]] == ["生理盐水 100 ml", "氯化钾 10 ml"]
+
+
+def test_a_drug_ordered_and_encoded_in_one_message_is_one() -> None:
+    assert drug("ORC|NW|P1", "RXO|ATEN^通用名|25||mg", METOPROLOL)["medicationCodeableConcept"]["text"] == "美托洛尔"
