@@ -328,7 +328,7 @@ def _another_resident(stored: Record, source: SourceRecord, today: date) -> bool
     Of whom no card is verified the sex or the card must be another too: an unnamed patient of an emergency gets name
     and birth date later. A message that says the same card is no such one: that asks whether it contradicts. A newborn
     booked under the mother's own number is another resident whatever else it says. What is said in passing changes
-    neither name nor birth date: one of both must agree, the name also in pinyin, else a number was mistyped at a device.
+    neither name nor birth date: one of both must agree, the name also in pinyin, else a device mistyped a number.
     """
     told = replace(stored, content=source.patient)
     if is_named_after_mother(told.name) and stored.name and not is_named_after_mother(stored.name):

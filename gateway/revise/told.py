@@ -23,8 +23,10 @@ _NEVER = datetime(1, 1, 2, tzinfo=UTC)
 """When an element was told that only stands there because R4 wants it."""
 _SOMETIME = datetime(1, 1, 3, tzinfo=UTC)
 """When what has no time was told."""
-_IN_PARTS = ("period", "hospitalization")
+_IN_PARTS = ("period", "hospitalization", "servicePeriod", "dispenseRequest")
 """Elements whose members are told one by one."""
+_BY_TYPE = ("participant",)
+"""Lists whose entries are told one by one where each has a type of its own, as the doctors of a visit."""
 _FIXED = ("resourceType",)
 
 
@@ -110,8 +112,19 @@ def _slots(body: Json) -> Iterator[tuple[str, Any]]:
     for key, value in bare(body).items():
         if key in _IN_PARTS and isinstance(value, dict):
             yield from ((f"{key}.{inner}", deeper) for inner, deeper in value.items())
+        elif key in _BY_TYPE and (by_type := _by_type(value)):
+            yield from ((f"{key}.{type_}", entry) for type_, entry in by_type.items())
         elif key not in _FIXED:
             yield key, value
+
+
+def _by_type(entries: Any) -> Json:
+    """The entries of a list by the code of their type; none where one has none or shares it."""
+    found: Json = {}
+    for entry in entries:
+        for coding in entry.get("type", [{}])[0].get("coding", ())[:1]:
+            found[coding.get("code", "")] = entry
+    return found if len(found) == len(entries) and "" not in found else {}
 
 
 def _whole(slots: Mapping[str, Any], order: Json) -> Json:
@@ -120,9 +133,13 @@ def _whole(slots: Mapping[str, Any], order: Json) -> Json:
     for key in order:
         if key in slots:
             made[key] = slots[key]
-        elif key in _IN_PARTS and (inner := _inner(slots, key)):
-            made[key] = inner
+        elif key in (*_IN_PARTS, *_BY_TYPE) and (inner := _inner(slots, key)):
+            made[key] = [inner[type_] for type_ in sorted(inner, key=_attending_first)] if key in _BY_TYPE else inner
     return made
+
+
+def _attending_first(type_: str) -> tuple[bool, str]:
+    return type_ != "ATND", type_
 
 
 def _inner(slots: Mapping[str, Any], key: str) -> Json:

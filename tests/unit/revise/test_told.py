@@ -76,3 +76,15 @@ def test_the_same_message_again_changes_nothing() -> None:
 def test_messages_without_a_time_count_as_they_arrive() -> None:
     stored: Json = update(status="a", location=[1]).json
     assert told(stored, update(status="b"), None).body["status"] == "b"
+
+
+def by_role(*roles: str) -> list[Json]:
+    """Participants of a visit, one a role; the second letter tells who it is."""
+    return [{"type": [{"coding": [{"code": role[:1]}]}], "individual": {"display": role}} for role in roles]
+
+
+def test_doctors_of_a_visit_are_told_one_by_one() -> None:
+    stay = [update(participant=by_role("A1", "R1")), update(participant=by_role("A2")), update(gone=("participant.R",))]
+    for order in itertools.permutations(range(3)):
+        assert received([(place, stay[place]) for place in order])["participant"] == by_role("A2")
+    assert received(list(enumerate(stay[:2])))["participant"] == by_role("A2", "R1")

@@ -133,3 +133,68 @@ def test_a_pathology_report_names_its_specimen() -> None:
     (report,) = resources(text, "DiagnosticReport")
     assert tissue["type"]["text"] == "胃窦组织"
     assert report["specimen"] == [{"reference": f"Specimen/{tissue['id']}"}]
+
+
+def told(event: str, *segments: str) -> tuple[str, ...]:
+    """What an update of the visit deletes."""
+    (made,) = [one for one in draft(message(PID, *segments, kind=f"ADT^{event}")).resources if one.type == "Encounter"]
+    return made.gone or ()
+
+
+def test_the_last_diagnosis_taken_back_leaves_the_visit_without_one() -> None:
+    back, other = segment("DG1", {3: "I10^高血压", 21: "D"}), segment("DG1", {3: "I11^高心病"})
+    assert told("A08", PV1, back) == ("diagnosis", "reasonCode")
+    assert told("A08", PV1, back, other) == ()
+
+
+def test_one_doctor_can_be_taken_off_a_visit() -> None:
+    assert told("A08", segment("PV1", {7: '""', 9: "D3^会诊", 19: "V1"})) == ("participant.ATND",)
+
+
+@pytest.mark.parametrize(
+    ("event", "places"),
+    [
+        ("A05", [("N5", "planned"), ("N4", "completed"), ("N9", "planned")]),
+        ("A12", [("N5", "active"), ("N9", "planned")]),
+        ("A26", [("N5", "active"), ("N4", "completed")]),
+    ],
+)
+def test_nobody_lay_where_a_transfer_was_cancelled_or_is_still_planned(
+    event: str, places: list[tuple[str, str]]
+) -> None:
+    made = visit(event, segment("PV1", {2: "I", 3: "N5", 6: "N4", 19: "V1", 42: "N9"}))
+    assert [(one["location"]["display"], one["status"]) for one in made["location"]] == places  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("event", "end"), [("A01", "start"), ("A03", "end")])
+def test_when_it_happened_stands_in_for_the_time_pv1_leaves_out(event: str, end: str) -> None:
+    text = message(
+        f"EVN|{event}|20260310120000||||20260310113000", PID, "PV1||I" + "|" * 17 + "V1", kind=f"ADT^{event}"
+    )
+    assert resources(text, "Encounter")[0]["period"] == {end: "2026-03-10T11:30:00+08:00"}
+
+
+def test_a_deleted_problem_or_allergy_is_an_update_without_a_clinical_state() -> None:
+    for text in (
+        message(PID, segment("PRB", {1: "DE", 3: "I10^高血压", 4: "P1"}), kind="PPR^PC3"),
+        message(PID, segment("IAM", {3: "PCN^青霉素", 6: "D"}), kind="ADT^A60"),
+    ):
+        (made,) = [one for one in draft(text).resources if one.type in ("Condition", "AllergyIntolerance")]
+        assert made.gone == ("clinicalStatus",)
+
+
+def test_an_update_of_a_problem_without_its_state_leaves_that_as_it_is() -> None:
+    text = message(PID, segment("PRB", {1: "UP", 3: "I10^高血压", 4: "P1"}), kind="PPR^PC2")
+    (made,) = [one for one in draft(text).resources if one.type == "Condition"]
+    assert (made.gone, made.left) == ((), ("clinicalStatus",))
+
+
+def test_a_no_show_nobody_booked_waits_for_its_booking() -> None:
+    assert len(draft(message("SCH||A1", PID, kind="SIU^S26")).awaits) == 1
+    assert draft(message("SCH||A1|||||||||^^^20260322090000", PID, kind="SIU^S26")).awaits == ()
+
+
+def test_a_status_told_later_is_not_the_date_of_the_document() -> None:
+    for event, dated in (("T02", True), ("T03", False)):
+        (made,) = resources(message(PID, "TXA|1|OP^小结||||||||||W1", kind=f"MDM^{event}"), "DocumentReference")
+        assert ("date" in made) is dated, event
