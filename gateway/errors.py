@@ -561,6 +561,11 @@ class Invalid(GatewayError):
         super().__init__(place or (findings[0].place if findings else ""))
         self.findings = findings
 
+    def refusal(self, key: str, state: State = State.QUARANTINED) -> Outcome:
+        """With every fault of the resource: the sentence alone tells nobody what to mend."""
+        made = super().refusal(key, state)
+        return replace(made, findings=(*made.findings, *self.findings))
+
     def within(self, place: str) -> Self:
         """Every finding with its place seen from further out."""
         self.findings = tuple(replace(one, place=f"{place}.{one.place}") for one in self.findings)

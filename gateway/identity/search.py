@@ -213,7 +213,8 @@ def _holders(found: list[Json], card: str, today: date) -> list[Json]:
 
 
 def _rings(patient: Json, tail: str) -> bool:
-    return any(phone_key(str(one.get("value", ""))).endswith(tail) for one in patient.get("telecom", ()))
+    numbers = (str(one.get("value", "")) for one in patient.get("telecom", ()) if one.get("system") != "email")
+    return any(phone_key(number).endswith(tail) for number in numbers)
 
 
 def _escaped(name: str) -> str:

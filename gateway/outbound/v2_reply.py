@@ -52,7 +52,7 @@ class Domains:
 def pid(patient: Json, numbers: Iterable[Json], domains: Domains) -> str:
     """PID with these identifiers and the demographics of the Patient."""
     names = [_name(one) for one in patient.get("name", ())]
-    phones = [escaped(str(one.get("value", ""))) for one in patient.get("telecom", ())]
+    phones = [escaped(str(one.get("value", ""))) for one in patient.get("telecom", ()) if one.get("system") != "email"]
     addresses = [_address(one) for one in patient.get("address", ())]
     fields = [""] * 14
     fields[3], fields[5] = cx(numbers, domains), "~".join(names)

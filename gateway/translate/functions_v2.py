@@ -346,14 +346,20 @@ def _size_of_place(name: str) -> int:
 
 
 def phones(setting: Setting, options: Mapping[str, str]) -> Call:
-    """ContactPoint list from XTN: component 1 (old form) or 12 or 7."""
+    """ContactPoint list from XTN: a number in component 1 (old form) or 12 or 7, else an e-mail address in 4."""
 
     def make(field: str) -> Value:
-        repeats = dict.fromkeys(field.split("~"))
-        found = [next(filter(None, (part(repeat, n) for n in (1, 12, 7))), "") for repeat in repeats]
-        return [{"system": "phone", "value": number} for number in found if number not in _PLACEHOLDERS] or None
+        return [found for repeat in dict.fromkeys(field.split("~")) if (found := _contact(repeat))] or None
 
     return make
+
+
+def _contact(repeat: str) -> Json | None:
+    for system, components in (("phone", (1, 12, 7)), ("email", (4,))):
+        found = next(filter(None, (part(repeat, n) for n in components)), "")
+        if found not in _PLACEHOLDERS:
+            return {"system": system, "value": found}
+    return None
 
 
 def actor(setting: Setting, options: Mapping[str, str]) -> Call:
@@ -399,7 +405,7 @@ V2_FUNCTIONS: dict[str, Function] = {
         identifiers, ("card", "alternate"), whole=True, repeats=True, covers=(1, 4, 5), notes=False
     ),
     "addresses": Function(addresses, whole=True, repeats=True, covers=(1, 2, 3, 4, 5, 6, 7, 9), notes=False),
-    "phones": Function(phones, whole=True, repeats=True, covers=(1, 2, 3, 7, 12), notes=False),
+    "phones": Function(phones, whole=True, repeats=True, covers=(1, 2, 3, 4, 7, 12), notes=False),
     "label": Function(label, whole=True, covers=(1, 2, 3), notes=False),
     "location": Function(location, whole=True, covers=(1, 2, 3), notes=False),
     "actor": Function(actor, whole=True, covers=(1, 2, 3), notes=False),

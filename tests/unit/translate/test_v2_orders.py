@@ -86,3 +86,10 @@ def test_the_parts_of_a_mixture_have_their_amounts() -> None:
 
 def test_a_drug_ordered_and_encoded_in_one_message_is_one() -> None:
     assert drug("ORC|NW|P1", "RXO|ATEN^通用名|25||mg", METOPROLOL)["medicationCodeableConcept"]["text"] == "美托洛尔"
+
+
+def test_an_old_order_tells_its_start_in_orc_7_or_obr_27() -> None:
+    for orc, obr in (("^^^20260317^^R", ""), ("", "^^^20260317^^R")):
+        order = segment("OBR", {2: "P1", 4: "CT^CT", 27: obr})
+        (made,) = resources(message(PID, f"ORC|NW|P1|||||{orc}", order, kind="ORM^O01"), "ServiceRequest")
+        assert (made["occurrenceDateTime"], made["priority"]) == ("2026-03-17", "routine")

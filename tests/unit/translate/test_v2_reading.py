@@ -301,3 +301,11 @@ def test_where_and_how_long_a_specimen_was_taken_is_told() -> None:
     assert made["note"] == [{"text": "混合"}]
     (result,) = resources(oru(spm, K, obr="OBR|1|S1|R1|SH^生化"), "Observation")
     assert result["effectiveDateTime"] == "2026-03-14T21:00:00+08:00", "else nobody would know when"
+
+
+def test_an_e_mail_address_is_no_telephone_number() -> None:
+    found = patient("PID|1||A1||张三||||||||13900000000^PRN^PH~^NET^Internet^zhang@example.cn")
+    assert [(one["system"], one["value"]) for one in found["telecom"]] == [
+        ("phone", "13900000000"),
+        ("email", "zhang@example.cn"),
+    ]
