@@ -107,9 +107,7 @@ def conceptmap(args: argparse.Namespace) -> int:
         member = relative.partition("/")[0]
         for made in concept_maps(path.stem, read_utf8(path, relative), "" if member == "_base" else member):
             if args.out:
-                Path(args.out).mkdir(parents=True, exist_ok=True)
-                text = json.dumps(made, ensure_ascii=False, indent=2)
-                (Path(args.out) / f"{made['id']}.json").write_text(text + "\n", encoding="utf-8")
+                _write(Path(args.out) / f"{made['id']}.json", json.dumps(made, ensure_ascii=False, indent=2))
             else:
                 emit(made)
     return Exit.OK
@@ -117,12 +115,19 @@ def conceptmap(args: argparse.Namespace) -> int:
 
 def schema(args: argparse.Namespace) -> int:
     """The JSON Schemas of map files and of source.yaml, for editors."""
-    folder = Path(args.out)
-    folder.mkdir(parents=True, exist_ok=True)
     for name, made in schemas().items():
-        (folder / name).write_text(json.dumps(made, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-        say(f"{folder / name}")
+        _write(Path(args.out) / name, json.dumps(made, ensure_ascii=False, indent=1))
     return Exit.OK
+
+
+def _write(path: Path, text: str) -> None:
+    """A file that is made anew each time; says so where it takes the place of another."""
+    state, body = "new", f"{text}\n".encode()
+    if path.is_file():
+        state = "unchanged" if path.read_bytes() == body else "已改写 / rewritten"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(body)
+    say(f"{path} {state}")
 
 
 def _tables(args: argparse.Namespace) -> Iterator[tuple[str, Path]]:

@@ -35,6 +35,24 @@ def check_needed(elements: Elements | None, rules: list[Rule]) -> None:
                 raise rule.node.error(text, f"R4 要求 {rule.to}.{name}，规则 {rule.name!r} 的 set 里没有写。")
 
 
+def check_choices(rules: list[Rule]) -> None:
+    """Raises MappingError for an element whose function chooses its type (`value[x]`) beside one that is written out.
+
+    Both would stand in one resource. A map that lays its rule over another takes the inherited one away first.
+    """
+    for made in (made for rule in rules if (made := rule.node.get("set"))):
+        for node in (nested(made), *made.walk()):
+            names = node.value.keys() if isinstance(node.value, dict) else ()
+            for chosen in (name for name in names if name.endswith("[x]")):
+                stem = chosen.removesuffix("[x]")
+                for name in names:
+                    typed = name.startswith(stem) and name[len(stem) :][:1].isupper()
+                    if typed or (stem == "value" and name == "dataAbsentReason"):
+                        text = f'{name} beside {chosen}, which may give it too; take the latter away: {chosen}: ""'
+                        zh = f'{chosen} 已会产生 {name}，二者不能并用；不要继承来的 {chosen}，就写 {chosen}: ""。'
+                        raise node.fields()[name].error(text, zh)
+
+
 def check_element(elements: Elements, path: str, node: Yaml, tables: Mapping[str, Table], *, written: bool) -> None:
     """Raises MappingError. written: the value stands in the mapping itself; of a function only its table is known."""
     if not elements.knows(path.replace("[x]", "")):

@@ -208,4 +208,9 @@ def test_every_shipped_table_is_a_valid_concept_map(tmp_path: Path, capsys: pyte
     for line in lines:
         check("ConceptMap", line.encode())
     assert main(["map", "conceptmap", "--out", str(tmp_path)]) == 0
-    assert (tmp_path / "base-lab-items.json").is_file()
+    capsys.readouterr()
+    (tmp_path / "base-lab-items.json").write_text("mine", encoding="utf-8")
+    assert main(["map", "conceptmap", "--out", str(tmp_path)]) == 0
+    told = capsys.readouterr().err
+    assert "base-lab-items.json 已改写" in told and "base-gender.json unchanged" in told
+    assert main(["generate", "--out", str(tmp_path)]) == 3 and "目录里已有文件" in capsys.readouterr().err
