@@ -103,7 +103,7 @@ def main(line: int, directory: str, page_life_s: int, folders: list[str]) -> Non
     keep_parameters(Path(one) for one in folders)
     engine, store = open_following(Path(directory), system_clock, page_life_s)
     parts = SearchParts(store=store, clock=system_clock, lookup=params, types=resource_types(), page_life_s=page_life_s)
-    serve(line, _Reading(engine, parts).serve, (2_000, 5, 1_000))
+    serve(line, _Reading(engine, parts).serve, (50_000, 20, 50))
 
 
 if __name__ == "__main__":

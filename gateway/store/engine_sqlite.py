@@ -13,6 +13,7 @@ import apsw
 from .aside import aside
 from .base import Committed, Move, fh_of
 from .engine import Indexed, PackedPlan, Row, Sight, names_of, puts_of
+from .pages import Pages
 from .sqlite_beside import Beside
 from .sqlite_commit import MOVABLE, alone, movable_values, ready, transaction
 from .sqlite_file import only_one, prepared, refuse_unsafe
@@ -39,7 +40,7 @@ class SqliteEngine(SqliteReads, Beside):
         path = str(directory / "store.db")
         self._writer = GroupWriter(path, checkpoint_pages=8_000, cache_mb=64, gather=0.5)
         prepared(self._writer.connection)
-        super().__init__(path)
+        super().__init__(path, Pages())
         refuse_unsafe(self._reader)
         self._wordings = Wordings()
         self.zones = WrittenZones(self._reader, self._writer, self._names, self._apart)

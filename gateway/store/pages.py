@@ -29,12 +29,13 @@ class Kept(Struct, frozen=True):
 
 
 class Pages:
-    """When so many bytes were remembered, all are forgotten.
+    """When so many bytes were remembered, all are forgotten; with 0 none are.
 
     turn: moves with every commit told. What was found out while it stood still may be kept.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, kept_bytes: int = _BYTES) -> None:
+        self._kept = kept_bytes
         self.turn = 0
         self._pages: dict[Hashable, tuple[int, Kept]] = {}  # with its number
         self._keys: dict[int, Hashable] = {}  # by number, of pages still there
@@ -52,7 +53,9 @@ class Pages:
 
     def keep(self, key: Hashable, page: Kept) -> None:
         """Remember a page that is true as of the last commit told."""
-        if self._bytes > _BYTES:
+        if not self._kept:
+            return
+        if self._bytes > self._kept:
             self.clear()
         self._last += 1
         before = self._pages.get(key)

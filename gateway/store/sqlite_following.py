@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..model.times import Clock
 from .bodies import Codec, shipped_dictionaries
+from .pages import Pages
 from .reads import ResourceReads
 from .sqlite_reads import SqliteReads
 from .sqlite_zones import SqliteZones
@@ -19,7 +20,7 @@ class Following(SqliteReads):
     """`<directory>/store.db`. What a commit could change is forgotten when the moment moves."""
 
     def __init__(self, directory: Path) -> None:
-        super().__init__(str(directory / "store.db"))
+        super().__init__(str(directory / "store.db"), Pages(0))  # it is not asked what was asked lately
         self.zones = SqliteZones(self._reader, self._names, self._apart)
         self._renew_at = time.monotonic() + _ZONES_S
 
@@ -28,7 +29,6 @@ class Following(SqliteReads):
         if tx <= self._known.tx:
             return
         self._known.clear()
-        self._pages.clear()
         self._known.tx, self._known.at = tx, at
         if self._one("SELECT max(no) FROM name")[0] != len(self._names.number):
             self._names.load(self._reader)

@@ -64,14 +64,13 @@ class SqliteReads:
 
     zones: SqliteZones
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    def __init__(self, path: str, pages: Pages) -> None:
+        self._path, self._pages = path, pages
         self._reader = connect(path, writer=False)
         self._pool: SimpleQueue[apsw.Connection] = SimpleQueue()
         self._pooled: list[apsw.Connection] = []
         self._names = Names()
         self._names.load(self._reader)
-        self._pages = Pages()
         self._known = Known(self._names, *self._one("SELECT tx, at FROM tx ORDER BY tx DESC LIMIT 1"))
         self.store_key: bytes = self._one("SELECT value FROM meta WHERE name = 'key'")[0]
 
@@ -109,7 +108,7 @@ class SqliteReads:
 
     @property
     def pages(self) -> Pages:
-        """There is no other process."""
+        """In the process that writes there is no other."""
         return self._pages
 
     # ---- one moment --------------------------------------------------------------------------
