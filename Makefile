@@ -18,7 +18,7 @@ lint: $(TEST_STAMP)
 	$(BIN)/mypy
 
 unit: $(TEST_STAMP) browser node
-	$(BIN)/python -m pytest tests --ignore=tests/bench -m "not slow"
+	$(BIN)/python -m pytest tests --ignore=tests/bench -m "not slow" -n 2 --dist loadfile
 
 bench: $(TEST_STAMP)
 	for file in tests/bench/bench_*.py; do $(BIN)/python $$file || exit 1; done
