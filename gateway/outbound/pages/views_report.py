@@ -14,7 +14,7 @@ from ...store.base import Resource
 from ..lab_reading import source_flag, told_words
 from . import moments
 from .moments import When
-from .opened import Opened
+from .opened import Opened, instant_of, report_time
 from .words import Fact, Flag, flag_of
 
 STATUS = {
@@ -71,11 +71,12 @@ class Attachment:
 class Sheet:
     """The printed report. lab: items as a table; else findings and conclusion, and what was measured with them.
 
-    void: the source cancelled or withdrew it.
+    age: of the person on the day of the report. void: the source cancelled or withdrew it.
     """
 
     title: str
     hospital: str
+    age: str
     lab: bool
     status: str
     current: bool
@@ -93,6 +94,7 @@ def report_sheet(opened: Opened, report: Json, items: Sequence[Json], *, current
     return Sheet(
         title=concept_text(report.get("code", {})) or "报告单",
         hospital=_hospital(opened, report),
+        age=moments.age(str(opened.record.patient.get("birthDate", "")), _made_at(opened, report)),
         lab=is_lab(report),
         status=STATUS.get(report.get("status", ""), "状态未知"),
         current=current,
@@ -104,6 +106,11 @@ def report_sheet(opened: Opened, report: Json, items: Sequence[Json], *, current
         attachments=tuple(_attachments(opened, report)),
         signed=tuple(_signed(opened, report)),
     )
+
+
+def _made_at(opened: Opened, report: Json) -> datetime:
+    said = str(effective_time(report) or report_time(report))
+    return instant_of(said) if said else opened.at
 
 
 def _hospital(opened: Opened, report: Json) -> str:

@@ -95,6 +95,12 @@ def test_a_replaced_document_reads_replaced_and_a_withdrawn_one_withdrawn() -> N
     assert "来源撤回了这份文书" in words(page("document.html", opened, "visits", line=line, sections=()))
 
 
+def test_an_old_report_gives_the_age_of_its_day() -> None:
+    old = a_report("r", "肾功能", effectiveDateTime="2011-04-08", issued="2026-03-19T10:00:00+08:00")
+    opened = opened_of([a_patient(birth="2010-04-08"), old])
+    assert report_sheet(opened, opened.record.reports[0], (), current=True).age == "12 个月"
+
+
 def test_a_withdrawn_report_says_so_above_its_text() -> None:
     opened = opened_of([a_patient(), a_report("r", "肾功能", status="entered-in-error")])
     (report,) = opened.record.every["DiagnosticReport"]
