@@ -149,7 +149,7 @@ def _row(key: _Key, events: Sequence[_Event], reader: Reader) -> Row:
         cells=cells,
         points=points,
         abnormal=any(_is_abnormal(cell) for cell in cells if cell),
-        label=_label(name, unit, [cell for cell in cells if cell]),
+        label=_label(name, unit, [cell for cell in cells if cell and cell.status != "cancelled"]),
     )
 
 
@@ -157,7 +157,7 @@ def _points(cells: Iterable[Reading | None], events: Sequence[_Event]) -> tuple[
     points: list[Point] = []
     before: Reading | None = None
     for column, cell in enumerate(cells):
-        if cell is None or cell.number is None:
+        if cell is None or cell.number is None or not cell.answers:
             continue
         direction = cell.flag.direction if cell.flag else ""
         converted = cell.shown is not None and not cell.shown.renamed

@@ -255,10 +255,11 @@ def item_decision(derived: Derived, reading: Reading) -> ItemDecision | None:
 
 
 def _past(reading: Reading, at: When, member: str, choice: Choice, base: str) -> Past:
+    state = reading.status_zh if reading.corrected or reading.status != "final" else ""
     return Past(
         at=at,
         member=member,
-        text=" ".join(filter(None, (reading.value, reading.unit, reading.shown.text if reading.shown else ""))),
+        text=" ".join(filter(None, (reading.value, reading.unit, reading.shown.text if reading.shown else "", state))),
         flag=flag_of(reading.flag),
         href=choice.href(base, item=reading.observation_id),
     )

@@ -368,8 +368,9 @@ def _title(concept: Json) -> str:
 
 
 def _examination(opened: Opened, derived: Derived, report: Json) -> Examination:
+    status = report.get("status", "")
     return Examination(
-        title=_title(report.get("code", {})),
+        title=_title(report.get("code", {})) + ("" if status == "final" else f"（{STATUS.get(status, '状态未知')}）"),
         member=opened.says(report),
         at=moments.day(str(effective_time(report) or report_time(report)), opened.at),
         conclusion=conclusion_of(report) or lines_of(opened.record.items_of(report)) or _no_opinion(report),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from gateway.model.resource import Json
 from gateway.outbound.pages.views_labs import Choice, LabPage, Line, lab_page
 from tests.builders import a_patient, a_report, an_observation
@@ -122,3 +124,14 @@ def test_a_series_of_one_day_says_the_time_of_each() -> None:
     shown = ["2026-03-18", "2026-03-19 08:00", "2026-03-19 11:00"]
     assert [head.at.text for head in view.heads] == shown
     assert view.detail is not None and [past.at.text for past in view.detail.past] == shown[::-1]
+
+
+def test_a_cancelled_result_says_so_and_is_no_point_of_the_trend() -> None:
+    kept = an_observation("a", "钾", "4.1", "mmol/L", loinc="2823-3", ucum="mmol/L", collected="2026-03-18")
+    void = {"status": "cancelled", "collected": "2026-03-19", "flag": "HH"}
+    gone = an_observation("b", "钾", "9.9", "mmol/L", loinc="2823-3", ucum="mmol/L", **void)
+    opened = opened_of([a_patient(), kept, gone])
+    view = lab_page(opened, derived_of(opened), Choice())
+    assert len(lines(view)["钾 mmol/L"].row.points) == 1 and "9.9" not in lines(view)["钾 mmol/L"].row.label
+    assert view.detail is not None and view.detail.past[0].text == "9.9 mmol/L 已取消"
+    assert re.search("9.9 .*已取消.*4.1", words(page("labs.html", opened, "labs", view=view)))

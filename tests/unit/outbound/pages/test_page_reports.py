@@ -180,6 +180,13 @@ def test_what_an_examination_measured_stands_on_the_tab_and_the_summary() -> Non
     assert summary(opened, derived_of(opened)).imaging[0].conclusion == "心力衰竭"
 
 
+def test_a_conclusion_nobody_has_checked_or_that_was_cancelled_says_so_on_the_summary() -> None:
+    reports = [a_report(status, "胸部CT", category="CT", status=status) for status in ("preliminary", "cancelled")]
+    opened = opened_of([a_patient(), *reports])
+    titles = {line.title for line in summary(opened, derived_of(opened)).imaging}
+    assert titles == {"胸部CT（初步）", "胸部CT（已取消）"}
+
+
 def test_a_report_that_is_an_attachment_is_not_said_to_have_no_text() -> None:
     opened = opened_of([a_patient(), a_report("e", category="US", presentedForm=[{"url": "http://x/1"}])])
     text = words(page("imaging.html", opened, "imaging", view=imaging_page(opened, derived_of(opened))))
