@@ -16,6 +16,8 @@ from ..model.outcome import Finding
 from ..model.resource import Json
 from .version import bare
 
+_SINGLE = frozenset({"description", "referrer", "location", "bodySite", "laterality"})
+"""What a study or a series has one of; another one in a later header is told."""
 _UNIONS = ("identifier", "extension", "modality", "endpoint", "basedOn", "procedureCode", "reasonCode")
 
 
@@ -42,7 +44,7 @@ def merge_study(stored: Json | None, part: Json) -> Merged:
     if _patient(stored) != _patient(part):
         raise StudyOfAnother("ImagingStudy.subject")
     findings: list[Finding] = []
-    body = _filled({"id": part["id"], **bare(stored)}, part)
+    body = _filled({"id": part["id"], **bare(stored)}, part, "ImagingStudy", findings)
     for name in _UNIONS:
         if name in stored or name in part:
             body[name] = _union(stored.get(name, ()), part.get(name, ()))
@@ -62,7 +64,16 @@ def _patient(study: Json) -> str:
     return str(study.get("subject", {}).get("reference", ""))
 
 
-def _filled(old: Json, new: Json) -> Json:
+def _filled(old: Json, new: Json, place: str, findings: list[Finding]) -> Json:
+    """`old` with what only `new` has; what both have and differ in stays as it first came, and is told."""
+    for key in sorted(_SINGLE & old.keys() & new.keys()):
+        if old[key] != new[key]:
+            zh, en = "后到的影像头在此写的不同，保留先到的。", "A later header says otherwise here; the first was kept."
+            findings.append(Finding("GW-REV-003", "warning", f"{place}.{key}", zh, en))
+    return _more(old, new)
+
+
+def _more(old: Json, new: Json) -> Json:
     return {**old, **{key: value for key, value in new.items() if key not in old and key != "meta"}}
 
 
@@ -77,9 +88,9 @@ def _merge_series(old: Iterable[Json], new: Iterable[Json], findings: list[Findi
     for one in new:
         fresh = [i for i in one.get("instance", ()) if _belongs(i, one["uid"], homes, findings)]
         before = series.get(one["uid"])
-        if before is None:
-            series[one["uid"]] = {**one, "instance": fresh} if one.get("instance") else one
-        else:
+        if before is None and (fresh or not one.get("instance")):
+            series[one["uid"]] = {**one, "instance": fresh} if fresh else one
+        elif before is not None:
             series[one["uid"]] = _merge_instances(before, {**one, "instance": fresh}, findings)
     return sorted(series.values(), key=_place)
 
@@ -98,8 +109,8 @@ def _merge_instances(old: Json, new: Json, findings: list[Finding]) -> Json:
         if any(before.get(key, value) != value for key, value in one.items()):
             findings.append(_finding("同一 SOP Instance UID 内容不同，保留先到的。", "with other content"))
         else:
-            instances[one["uid"]] = _filled(before, one)
-    body = _filled(old, new)
+            instances[one["uid"]] = _more(before, one)
+    body = _filled(old, new, "ImagingStudy.series", findings)
     body["numberOfInstances"] = max(int(old.get("numberOfInstances", 0)), int(new.get("numberOfInstances", 0)))
     if instances:
         body["instance"] = sorted(instances.values(), key=_place)

@@ -342,7 +342,7 @@ class Mappings:
 
     @staticmethod
     def document_id(body: bytes, form: str) -> str:
-        """The sender's own id of a document that is not v2 (CDA document id, SOP Instance UID), "" when none."""
+        """The sender's own id of a document that is not v2 (CDA document id), "" when none."""
         return document_id(body, form)
 
     @staticmethod

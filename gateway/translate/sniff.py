@@ -8,7 +8,6 @@ _CDA_ID = re.compile(rb"<(?:\w+:)?ClinicalDocument\b.*?<(?:\w+:)?id\b([^>]*)>", 
 _ROOT = re.compile(rb"\broot\s*=\s*[\"']([^\"']*)")
 _EXTENSION = re.compile(rb"\bextension\s*=\s*[\"']([^\"']*)")
 _HEAD = 16_384
-_SOP_INSTANCE = b"\x02\x00\x03\x00UI"
 
 
 def sniff(body: bytes) -> str:
@@ -24,14 +23,12 @@ def sniff(body: bytes) -> str:
 
 
 def document_id(body: bytes, form: str) -> str:
-    """The sender's own id: `root^extension` of a CDA document, the SOP Instance UID of an image; "" when none."""
+    """The sender's own id: `root^extension` of a CDA document; "" when none.
+
+    An image has none: an archive sends a header again under the same UID, with an accession number given later.
+    """
     if form == "cda":
         found = _CDA_ID.search(body[:_HEAD])
         parts = [pattern.search(found[1]) for pattern in (_ROOT, _EXTENSION)] if found else []
         return "^".join(part[1].decode("utf-8", "replace") for part in parts if part)
-    if form == "dicom":
-        at = body.find(_SOP_INSTANCE, 128, 1024)
-        if at > 0:
-            length = int.from_bytes(body[at + 6 : at + 8], "little")
-            return body[at + 8 : at + 8 + length].decode("ascii", "replace").rstrip("\0 ")
     return ""

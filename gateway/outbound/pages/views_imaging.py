@@ -148,7 +148,7 @@ def _reported(opened: Opened, derived: Derived, report: Json) -> Study:
         attached="presentedForm" in report,
         thumbs=tuple(t for s in open_ones for t in _thumbs(s))[:_THUMBS],
         viewer=f"/ui/p/{opened.id}/imaging/{open_ones[0]['id']}" if open_ones else "",
-        pictures=None if open_ones else _why_none(opened, opened.member(report), studies),
+        pictures=None if open_ones else _why_none(opened, opened.member(report), studies, "；报告仍可阅读"),
         report_href=f"/ui/p/{opened.id}/report/{report['id']}",
     )
 
@@ -176,16 +176,15 @@ def _unreported(opened: Opened, study: Json) -> Study:
     )
 
 
-def _why_none(opened: Opened, member: str, studies: tuple[Json, ...]) -> Absent:
+def _why_none(opened: Opened, member: str, studies: tuple[Json, ...], left: str = "") -> Absent:
+    """left: what there is nevertheless."""
     name = opened.member_name(member)
     if any(opened.addresses.get(s["id"]) for s in studies):
-        return Absent(
-            "not-connected", "late", "影像系统没有应答", f"{name}的影像暂时打不开；报告仍可阅读，请稍后再试。"
-        )
+        return Absent("not-connected", "late", "影像系统没有应答", f"{name}的影像暂时打不开{left}，请稍后再试。")
     found = opened.directory.members.get(member)
     if found and "images" in found.provides:
         return no_record("影像", f"{name}没有送来这次检查的影像。")
-    return not_connected("影像", f"{name}影像系统尚未接入；报告仍可阅读。")
+    return not_connected("影像", f"{name}影像系统尚未接入{left}。")
 
 
 def _thumbs(study: Json) -> tuple[Thumb, ...]:

@@ -76,6 +76,7 @@ def test_the_same_uid_with_other_content_or_in_another_series_is_kept_as_it_firs
     moved["series"][0]["instance"][0]["uid"] = "1.1"
     made = merge_study(part("1", 1), moved)
     assert made.body["numberOfInstances"] == 1 and len(made.findings) == 1
+    assert [one["uid"] for one in made.body["series"]] == ["1"]
 
 
 def note(*uids: str) -> Json:
@@ -99,6 +100,14 @@ def test_a_study_of_which_only_the_note_is_left_is_in_error_until_a_better_image
     assert [one.code for one in rejected.findings] == ["GW-REV-007"]
     assert whole(rejected.body, part("1", 1))["status"] == "entered-in-error"
     assert whole(rejected.body, part("1", 2))["status"] == "available"
+
+
+def test_a_header_sent_again_adds_the_accession_number_it_lacked_and_what_it_changes_is_told() -> None:
+    first = {**part("1", 1), "description": "胸部"}
+    number = {"identifier": [{"system": "acc", "value": "CT1"}]}
+    made = merge_study(first, {**part("1", 1), **number, "description": "胸部CT平扫"})
+    assert (made.body["identifier"], made.body["description"]) == (number["identifier"], "胸部")
+    assert [(one.code, one.place) for one in made.findings] == [("GW-REV-003", "ImagingStudy.description")]
 
 
 def test_another_patients_image_is_refused() -> None:

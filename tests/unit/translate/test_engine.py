@@ -92,9 +92,6 @@ def test_a_documents_own_id_is_found_without_parsing() -> None:
         b'<ClinicalDocument xmlns="urn:hl7-org:v3"><typeId root="9"/><id root="1.2" extension="D7"/></ClinicalDocument>'
     )
     assert Mappings.document_id(xml, "cda") == "1.2^D7"
-    uid = b"1.2.840.1\0"
-    image = b"\0" * 128 + b"DICM" + b"\x02\x00\x03\x00UI" + len(uid).to_bytes(2, "little") + uid
-    assert Mappings.document_id(image, "dicom") == "1.2.840.1"
     assert Mappings.document_id(b"whatever", "csv") == ""
 
 
