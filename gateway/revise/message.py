@@ -62,7 +62,7 @@ async def revise(
     """
     heads = [(one.type, one.id) for one in drafts if one.type not in _FOLLOWERS]
     stored = {f"{one.type}/{one.id}": one for one in await store.read_many(list(dict.fromkeys(heads)), SYSTEM)}
-    homes, elsewhere = await moved_away(store, drafts, stored, srcs, moves, said_at)
+    homes, back, elsewhere = await moved_away(store, drafts, stored, srcs, moves, said_at)
     drafts, apart = await linked(store, [_at_home(one, homes) for one in drafts], moves)
     towards, waiting = await now_there(store, drafts, stored, moves)
     elsewhere += [*apart, *waiting]
@@ -70,9 +70,10 @@ async def revise(
         steps = [*_homed([_first(one, said_at) for one in drafts], homes), *towards]
         return Revised(tuple(await met(store, steps, moves)), tuple(elsewhere))
     desk = _Desk(store, drafts, stored, mode, said_at, moves, insists)
+    desk.carries = frozenset((*carries, *back))
     await desk.load()
     made = await desk.work()
-    steps = [*_homed(made.ordered, homes), *towards, *await desk.carried(carries)]
+    steps = [*_homed(made.ordered, homes), *towards, *await desk.carried()]
     return Revised(tuple(await met(store, steps, moves, desk.between)), (*made.findings, *elsewhere))
 
 
@@ -119,6 +120,7 @@ class _Desk:
     ) -> None:
         self.store, self.drafts, self.rows, self.insists = store, drafts, stored, insists
         self.mode, self.said_at, self.moves = mode, said_at, moves
+        self.carries: frozenset[str] = frozenset()  # visits that take along what was filed with them
         self.bodies: dict[str, Json] = {}
         self.steps: list[Step] = []
         self.findings: list[Finding] = []
@@ -252,7 +254,9 @@ class _Desk:
         if old is None:
             self.metas[ref] = first_meta(one, self.said_at)
             return None
-        made = told(old, one, self.said_at)
+        made = told(old, one, self.said_at, carried=ref in self.carries)
+        if not made.late and ref not in self.carries:
+            self._ask_whose(old, one.json, f"{one.type}.subject", "号码")
         self.metas[ref] = made.meta
         if made.late:
             self.late.add(one.type)
@@ -317,13 +321,13 @@ class _Desk:
                 body = {**body, "meta": self.bodies.get(one, {}).get("meta", {})}
                 self._put(kept(body, status="entered-in-error", result=None), record)
 
-    async def carried(self, refs: Sequence[str]) -> list[Step]:
+    async def carried(self) -> list[Step]:
         """What was filed with these visits, under the Patient and the source record they have now."""
         own, out = {f"{one.type}/{one.id}" for one in self.drafts}, list[Step]()
         for one in self.drafts:
             ref = f"{one.type}/{one.id}"
             old, new = subject_of(self.bodies.get(ref, {})), subject_of(one.json)
-            if ref not in refs or not old or old == new or self.late:
+            if ref not in self.carries or not old or old == new or self.late:
                 continue
             self.between += [old, new]
             for row in await filed_with(self.store, one.id, old):

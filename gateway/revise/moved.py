@@ -41,24 +41,29 @@ async def moved_away(
     srcs: Sequence[int],
     moves: Sequence[Move],
     said_at: datetime | None,
-) -> tuple[dict[str, Home], list[Finding]]:
+) -> tuple[dict[str, Home], list[str], list[Finding]]:
     """`Type/id` of drafts that belong to a visit which was moved away from their source record, and where it is now.
 
+    Also the visits the message itself tells back to a record they once lay under, later than they were moved.
     stored: what is stored under the drafts' ids. srcs: the message's source records.
     """
     visits = visits_of(drafts) | _named(row.body for row in stored.values())
     if not visits or not srcs:
-        return {}, []
+        return {}, [], []
     known = {one: row for one, row in stored.items() if one in visits}
     asked = [type_and_id(one) for one in visits if one not in stored]
     known |= {f"{row.type}/{row.id}": row for row in await store.read_many(asked, SYSTEM)}
     homes: dict[str, Home] = {}
+    back: list[str] = []
     for ref, row in known.items():
-        own = [one for one in drafts if f"{one.type}/{one.id}" == ref]
-        if row.src not in srcs and not any(_wins(one, row, said_at) for one in own) and await _was(store, row, srcs):
+        if row.src in srcs or not await _was(store, row, srcs):
+            continue
+        if any(f"{one.type}/{one.id}" == ref and _wins(one, row, said_at) for one in drafts):
+            back.append(ref)
+        else:
             homes[ref] = Home(_patient(row, moves), row.src)
     found = {one: home for ref, home in homes.items() for one in _filed(drafts, stored, ref)}
-    return found, [_finding(ref) for ref in homes]
+    return found, back, [_finding(ref) for ref in homes]
 
 
 def visits_of(drafts: Iterable[DraftResource]) -> set[str]:

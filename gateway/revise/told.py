@@ -71,13 +71,28 @@ def first_meta(one: DraftResource, said_at: datetime | None) -> Json:
     return _meta(said_at, untold | dict.fromkeys(set(one.gone or ()).difference(slots), said_at))
 
 
-def told(old: Json, one: DraftResource, said_at: datetime | None) -> Told:
+def _of_another(old: Json, new: Json) -> bool:
+    """True when what is stored under an id is about another Patient: a number given anew, or filed wrong before."""
+    mine, theirs = _about(old), _about(new)
+    return bool(mine and theirs) and mine != theirs
+
+
+def _about(body: Json) -> str:
+    found = (body.get(key) for key in ("subject", "patient", "beneficiary"))
+    return next((str(one.get("reference", "")) for one in found if isinstance(one, dict)), "")
+
+
+def told(old: Json, one: DraftResource, said_at: datetime | None, *, carried: bool = False) -> Told:
     """The stored resource after the message: what it tells later than it was told before, and what it deletes.
 
-    A resource told whole (`gone` is None) replaces an older one, or changes nothing when it is late.
+    A resource told whole (`gone` is None) replaces an older one, or changes nothing when it is late. So does one about
+    another Patient, of whom nothing is true that was told of the first; but for a visit that is `carried` to them.
     """
     newest = said_at_of(old)
     late = newest is not None and said_at is not None and said_at < newest
+    if not carried and _of_another(old, one.json):
+        kept = {"extension": old.get("meta", {}).get("extension", [])}
+        return Told(_plain(old), kept, late) if late else Told(_plain(one.json), first_meta(one, said_at))
     if one.gone is None and not (late and _in_pieces(old)):
         return Told(_plain(old) if late else _plain(one.json), said_meta(newest if late else said_at), late)
     at = said_at or newest or _SOMETIME  # without a time of its own it counts as it arrives

@@ -79,3 +79,6 @@ def test_moved_back_it_lies_there_again(alliance: Alliance) -> None:
     back = message(36, "20260312180000", "ADT^A45^ADT_A45", WRONG, "MRG|W100^^^CITY1^MR||||ZY1", visit("ZY1"))
     told(alliance, REGISTER, WRONG_PATIENT, MOVE, LATE_REPORT, back, LATER_REPORT)
     assert whose(alliance, "DiagnosticReport", "Observation", "Encounter") == {"wrong"}
+    again = LATE_ADMISSION.replace(b"W0000034", b"W0000037").replace(b"20260310130000", b"20260312230000")
+    told(alliance, MOVE.replace(b"|W0000", b"|W1000").replace(b"20260311180000", b"20260312200000"), again)
+    assert whose(alliance, "DiagnosticReport", "Observation", "Encounter", "Condition") == {"wrong"}, "also by an A08"

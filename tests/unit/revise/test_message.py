@@ -266,3 +266,14 @@ async def test_rows_of_one_report_in_one_file_do_not_withdraw_each_other(store: 
     named = {one["reference"] for one in now(store, "DiagnosticReport", "r")["result"]}
     assert named == {"Observation/ALT", "Observation/GGT"}
     assert src_of("m", "1") != 0
+
+
+async def test_a_visits_number_of_another_patients_is_told(store: MemoryStore) -> None:
+    def about(patient: str) -> list[DraftResource]:
+        subject = {"reference": f"Patient/{patient}"}
+        return [draft({"resourceType": "Encounter", "id": "x", "status": "finished", "subject": subject})]
+
+    await put(store, about("p"), "1", hours=0)
+    for hours, codes in ((1, ["GW-REV-008"]), (-1, ["GW-REV-004"])):
+        revised = await revise(store, about("q"), mode="snapshot", said_at=NOON + timedelta(hours=hours))
+        assert [one.code for one in revised.findings] == codes

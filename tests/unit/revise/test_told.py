@@ -88,3 +88,13 @@ def test_doctors_of_a_visit_are_told_one_by_one() -> None:
     for order in itertools.permutations(range(3)):
         assert received([(place, stay[place]) for place in order])["participant"] == by_role("A2")
     assert received(list(enumerate(stay[:2])))["participant"] == by_role("A2", "R1")
+
+
+def test_nothing_of_another_patient_is_left_under_a_number_given_anew() -> None:
+    first = update(subject={"reference": "Patient/a"}, status="finished", reasonCode=["E11"], period={"start": "2026"})
+    other = update(subject={"reference": "Patient/b"}, status="in-progress", gone=("serviceType",))
+    end = received([(0, first), (1, other)])
+    assert {key: value for key, value in end.items() if key != "meta"} == other.json
+    assert received([(1, other), (0, first)]) == received([(1, other)]), "what was written before it adds nothing"
+    made = told({**first.json, "meta": first_meta(first, NOON)}, other, NOON, carried=True)
+    assert made.body["reasonCode"] == ["E11"], "but for a visit that was moved"
