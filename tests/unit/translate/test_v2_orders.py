@@ -22,7 +22,7 @@ def drug(*segments: str, kind: str = "RDE^O11") -> Json:
 def test_a_stop_tells_its_reason_and_leaves_what_the_order_said(kind: str, order: str, type_: str) -> None:
     stop = segment("ORC", {1: "DC", 2: "P1", 16: "ADE^水肿^L"})
     (made,) = [one for one in draft(message(PID, stop, order, kind=kind)).resources if one.type == type_]
-    assert made.gone == (), "an update: the doctor, the time and the dose stay"
+    assert (made.gone, made.left) == ((), ("authoredOn",)), "an update: the doctor, the time and the dose stay"
     assert made.json["status"] in ("revoked", "stopped")
     assert "水肿" in str(made.json.get("statusReason") or made.json["extension"])
 
