@@ -198,3 +198,12 @@ def test_a_status_told_later_is_not_the_date_of_the_document() -> None:
     for event, dated in (("T02", True), ("T03", False)):
         (made,) = resources(message(PID, "TXA|1|OP^小结||||||||||W1", kind=f"MDM^{event}"), "DocumentReference")
         assert ("date" in made) is dated, event
+
+
+@pytest.mark.parametrize(
+    ("item", "loinc"), [("BT^血型", ""), ("P^磷", ""), ("BT^体温", "8310-5"), ("T^体温", "8310-5")]
+)
+def test_a_letter_that_means_two_things_is_no_vital_sign(item: str, loinc: str) -> None:
+    (sign,) = resources(message(PID, PV1, f"OBX|1|NM|{item}||37||||||F", kind="ADT^A08"), "Observation")
+    codes = {one["system"]: one["code"] for one in sign["code"]["coding"]}
+    assert codes.get("http://loinc.org", "") == loinc
