@@ -16,7 +16,8 @@ from ..errors import BadParameter, GatewayError, NotSupported, TooLarge, Unparse
 from ..model.json_fault import JSON_FAULTS
 from ..model.pace import Pace
 from ..model.resource import dumps
-from ..model.rest import FHIR_JSON, Answer, Call, is_json
+from ..model.rest import FHIR_JSON, Answer, Call, is_json, parse_http_date
+from ..model.times import instant_text
 from .fhir_body import said
 from .fhir_commit import Committer
 from .fhir_draft import Entry, Request, read_entry
@@ -199,6 +200,8 @@ def entry_of(answer: Answer) -> bytes:
     for name in ("etag", "location"):
         if name in headers:
             response[name] = headers[name]
+    if (at := parse_http_date(headers.get("last-modified", ""))) is not None:
+        response["lastModified"] = instant_text(at)
     if answer.status >= 400:
         return dumps({"response": {**response, "outcome": msgspec.Raw(answer.body)}})
     resource = b'"resource":' + answer.body + b"," if answer.body and "json" in answer.media else b""

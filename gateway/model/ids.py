@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 from typing import Protocol
 
+_OURS = re.compile(r"[0-9a-f]{26}")
 _BYTES = 13  # 104 bits: two of 10^12 resources meet with probability 2.5e-8
 
 
@@ -71,3 +73,8 @@ class Ids:
     def random() -> str:
         """A fresh id of the same look."""
         return _drawn.next()
+
+
+def made_here(id_: str) -> bool:
+    """Whether an id looks like one of ours; any other was chosen by a client."""
+    return _OURS.fullmatch(id_) is not None

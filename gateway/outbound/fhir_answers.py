@@ -14,6 +14,7 @@ from functools import cache
 from msgspec.structs import replace
 
 from ..errors import Gone, NotFound
+from ..model.ids import made_here
 from ..model.outcome import Finding
 from ..model.resource import Json, dumps, loads
 from ..model.rest import Answer, Call, Seen, etag, etag_versions, http_date, parse_http_date
@@ -112,11 +113,13 @@ def _remark(finding: Finding) -> Json:
 
 
 def history_entry(resource: Resource, base: str) -> bytes:
-    """One history entry: what was done and what it gave."""
+    """One history entry: what was done and what it gave. An id a client chose began with a PUT of it."""
     if resource.deleted:
         method, status = "DELETE", "204"
+    elif resource.version > 1:
+        method, status = "PUT", "200"
     else:
-        method, status = ("POST", "201") if resource.version == 1 else ("PUT", "200")
+        method, status = "POST" if made_here(resource.id) else "PUT", "201"
     place = resource.type if method == "POST" else f"{resource.type}/{resource.id}"
     response = dumps({"status": status, "etag": etag(resource.version), "lastModified": instant_text(resource.at)})
     head = f'{{"fullUrl":"{base}/{resource.type}/{resource.id}"'.encode()

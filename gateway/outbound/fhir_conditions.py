@@ -80,6 +80,8 @@ def _filter(type_: str, name: str, value: str, lookup: Lookup) -> Filter:
         raise BadParameter(name, "the value is empty", detail_zh="值为空。")
     if len(values) > MAX_VALUES:
         raise TooCostly(name, f"more than {MAX_VALUES} values", detail_zh=f"最多 {MAX_VALUES} 个值")
+    if (type_, code, modifier, values) == ("Patient", "deceased", "", ("false",)):
+        values, modifier = ("true",), "not"  # R4: everybody of whom no death is told, not only who is told to live
     return Filter(code, cast(Kind, parameter.kind), values, modifier)
 
 

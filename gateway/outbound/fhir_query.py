@@ -36,7 +36,7 @@ CLIENT_CONTROLS = frozenset({"_t", "_dc", "_", "_cb", "_ts", "_nocache", "_total
 CONTROLS = frozenset(
     {"_format", "_pretty", "_count", "_sort", "_include", "_revinclude", "_total", "_summary", "_elements", "_page"}
 )
-_UNSERVED = frozenset({"_filter", "_list", "_query", "_contained", "_containedType", "_score"})
+_UNSERVED = frozenset({"_filter", "_list", "_query", "_contained", "_containedType", "_score", "_since", "_at"})
 _SUMMARIES = frozenset({"true", "false", "count", "text", "data"})
 PERSONAL = frozenset(
     {"identifier", "name", "family", "given", "phone", "email", "telecom", "phonetic", "birthdate", "death-date"}

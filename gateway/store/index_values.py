@@ -9,6 +9,7 @@ under its bare unit, and under its UCUM base units.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from decimal import Context, Decimal
 from fractions import Fraction
@@ -319,13 +320,20 @@ def _timing(t: Target, g: Gathered, v: Any) -> None:
 def _quantity(t: Target, g: Gathered, v: Any) -> None:
     if v.value is None:
         return
-    value = float(v.value)
+    value = _beside(float(v.value), v.comparator)
     g.numbers.append((t.number, 0, value))
     for unit in unit_hashes(v.system, v.code, v.unit):
         g.numbers.append((t.number, unit, value))
     base = base_unit(v.code) if v.system == UCUM and v.code else None
     if base is not None:
-        g.numbers.append((t.number, base[1], _times(v.value, base[0])))
+        g.numbers.append((t.number, base[1], _beside(_times(v.value, base[0]), v.comparator)))
+
+
+def _beside(value: float, comparator: str | None) -> float:
+    """`<20` is no 20: it stands below it by as little as can be, so that lt20 finds it and ge20 does not."""
+    if comparator not in ("<", ">"):
+        return value
+    return math.nextafter(value, -math.inf if comparator == "<" else math.inf)
 
 
 def _times(value: Decimal, worth: Fraction) -> float:

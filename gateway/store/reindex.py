@@ -19,7 +19,7 @@ from .index import extract
 from .index_own import digest
 from .packing import pack_keys
 
-INDEX = 7
+INDEX = 8
 """One higher with every release that keeps more, or other, keys of a resource."""
 _NOTE = "index_version"
 _AT_ONCE = 200

@@ -25,7 +25,7 @@ def basic(id_: str, text: str, **more: object) -> Json:
 
 
 def told(bundle: Json) -> list[str]:
-    """`POST Basic/a 1` for each entry."""
+    """`PUT Basic/a 1` for each entry."""
     made = []
     for one in bundle.get("entry", ()):
         place = one["fullUrl"].split("/fhir/")[1]
@@ -42,7 +42,15 @@ async def a_busy_day(door: Site) -> None:
     await door.delete("Basic/b")
 
 
-ALL = ["DELETE Basic/b 2", "PUT Basic/a 3", "POST Basic/b 1", "POST Patient/p1 1", "PUT Basic/a 2", "POST Basic/a 1"]
+ALL = ["DELETE Basic/b 2", "PUT Basic/a 3", "PUT Basic/b 1", "PUT Patient/p1 1", "PUT Basic/a 2", "PUT Basic/a 1"]
+
+
+async def test_what_the_server_named_began_with_a_post(door: Site) -> None:
+    id_ = (await door.post("Basic", {"resourceType": "Basic", "code": {"text": "1"}})).json()["id"]
+    await door.put("Basic/mine", basic("mine", "1"))
+    mine, its = (await door.get("Basic/_history")).json()["entry"]
+    assert mine["request"] == {"method": "PUT", "url": "Basic/mine"} and mine["response"]["status"] == "201"
+    assert its["request"] == {"method": "POST", "url": "Basic"} and its["fullUrl"].endswith(id_)
 
 
 async def test_every_level_tells_its_versions_newest_first(door: Site) -> None:
@@ -52,7 +60,7 @@ async def test_every_level_tells_its_versions_newest_first(door: Site) -> None:
         ("_history", ALL),
         ("Basic/_history", basics),
         ("Basic/a/_history", [one for one in basics if "/a" in one]),
-        ("Basic/b/_history", ["DELETE Basic/b 2", "POST Basic/b 1"]),
+        ("Basic/b/_history", ["DELETE Basic/b 2", "PUT Basic/b 1"]),
         ("Device/_history", []),
     ):
         answer = await door.get(path)
@@ -82,7 +90,7 @@ async def test_since_the_horizon_of_the_last_pull_nothing_is_missed(door: Site) 
     for path in ("_history", "Basic/_history"):
         async with door.as_("platform") as http:
             answer = await http.get(f"/fhir/{path}", params={"_since": seen})
-        assert told(answer.json())[0] == "POST Basic/c 1" and len(told(answer.json())) == 2
+        assert told(answer.json())[0] == "PUT Basic/c 1" and len(told(answer.json())) == 2
     async with door.as_("platform") as http:
         one = await http.get("/fhir/Basic/a/_history", params={"_since": seen})
     assert told(one.json()) == []
@@ -93,9 +101,9 @@ async def test_at_gives_what_was_current_in_a_period(door: Site) -> None:
     await a_busy_day(door)
     async with door.as_("platform") as http:
         for hours, wanted in (
-            (0.5, ["POST Basic/a 1"]),
+            (0.5, ["PUT Basic/a 1"]),
             (1.5, ["PUT Basic/a 2"]),
-            (3.5, ["POST Basic/b 1", "POST Patient/p1 1", "PUT Basic/a 2"]),
+            (3.5, ["PUT Basic/b 1", "PUT Patient/p1 1", "PUT Basic/a 2"]),
         ):
             at = instant_text(start + timedelta(hours=hours))
             answer = await http.get("/fhir/_history", params={"_at": at})
@@ -116,7 +124,7 @@ async def test_versions_are_judged_by_the_label_the_resource_has_now(door: Site)
     )
     for path in ("_history", "Observation/_history"):
         shown = told((await door.get(path, role="doctor")).json())
-        assert [one for one in shown if "Observation" in one] == ["POST Observation/o2 1"]
+        assert [one for one in shown if "Observation" in one] == ["PUT Observation/o2 1"]
     assert (await door.get("Observation/o1/_history", role="doctor")).status_code == 404
     assert (await door.get("_history", role="vendor")).status_code == 403
     await door.put("AuditEvent/none", {})

@@ -47,6 +47,41 @@ async def found(store: ResourceStore, url: str) -> list[str]:
         query = replace(query, cursor=page.next)
 
 
+def _measured(id_: str, value: float, code: str, comparator: str = "") -> dict[str, Any]:
+    quantity = {"value": value, "unit": code, "system": "http://unitsofmeasure.org", "code": code}
+    more = {"comparator": comparator} if comparator else {}
+    return _coded(id_, "a") | {"valueQuantity": quantity | more}
+
+
+async def test_a_result_below_a_limit_is_less_than_the_limit(store: ResourceStore, way: str) -> None:
+    await put(
+        store,
+        _measured("at", 20, "mg/L"),
+        _measured("below", 20, "mg/L", "<"),
+        _measured("above", 20, "mg/L", ">"),
+        _measured("upto", 20, "mg/L", "<="),
+        _measured("below-g", 0.02, "g/L", "<"),
+    )
+    for asked, ids_ in {
+        "lt20": {"below", "below-g"}, "ge20": {"at", "above", "upto"}, "gt20": {"above"},
+        "le20": {"at", "below", "upto", "below-g"},
+    }.items():  # fmt: skip
+        assert {*await found(store, f"Observation?value-quantity={asked}|http://unitsofmeasure.org|mg/L")} == ids_, (
+            asked
+        )
+
+
+async def test_who_is_not_told_dead_is_not_deceased(store: ResourceStore) -> None:
+    said = {
+        "dead": {"deceasedBoolean": True},
+        "died": {"deceasedDateTime": "2020"},
+        "lives": {"deceasedBoolean": False},
+    }
+    await put(store, *(_named(one, "王芳") | said.get(one, {}) for one in (*said, "untold")))
+    assert {*await found(store, "Patient?deceased=false")} == {"lives", "untold"}
+    assert {*await found(store, "Patient?deceased=true")} == {"dead", "died"}
+
+
 # ---- order ------------------------------------------------------------------------------------
 def _named(id_: str, *names: str) -> dict[str, Any]:
     return {"resourceType": "Patient", "id": id_, "name": [{"text": name} for name in names]}

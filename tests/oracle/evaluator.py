@@ -146,6 +146,8 @@ class World:
             return self._chained(one, param, modifier, rest, value)
         if modifier == "missing":
             return (value == "true") == (not found(one, param))
+        if (one.type, code, modifier, value) == ("Patient", "deceased", "", "false"):
+            return True not in found(one, param)  # R4's expression is false for whoever is not told dead
         asked = value.split(",")
         if param.kind == "token" and modifier in _BY_SET and param.code != "contenttype":
             wanted = {pair for text in asked for pair in terms.codes(self.canonical, modifier, text)}
