@@ -100,14 +100,15 @@ def test_the_summary_prints_on_one_sheet_of_a4(doctor: Seat, alliance: Alliance)
         assert len(re.findall(rb"/Type\s*/Page\b", pdf)) == 1
 
 
-def test_every_printed_sheet_names_the_resident(doctor: Seat, alliance: Alliance) -> None:
+def test_every_printed_sheet_names_resident_and_doctor(doctor: Seat, alliance: Alliance) -> None:
     page = doctor.go(f"/ui/p/{alliance.person(HE)['id']}/imaging")
     page.emulate_media(media="print")
-    try:  # the head of a table is what a browser repeats on each sheet
-        laid = page.evaluate("['body', '.resident'].map(at => getComputedStyle(document.querySelector(at)).display)")
+    try:  # head and foot of a table are what a browser repeats on each sheet
+        parts = "['body', '.resident', '.print-line']"
+        laid = page.evaluate(f"{parts}.map(at => getComputedStyle(document.querySelector(at)).display)")
     finally:
         page.emulate_media(media="screen")
-    assert laid == ["table", "table-header-group"]
+    assert laid == ["table", "table-header-group", "table-footer-group"]
 
 
 def test_frames_are_shown_and_the_arrow_key_steps(doctor: Seat, alliance: Alliance) -> None:
