@@ -1,20 +1,21 @@
 """A CSV file of an old HIS as rows: one file is one message, each row makes its own resources.
 
 A row with another number of columns than the header is left out with an error of its own, and the others go
-on. Cells lose the padding of char(n) columns; everything else stays as sent. Source: RFC 4180;
-china-standards §7.3.
+on; so are lines that a quote without its partner made one row of. Lines above the header (a title, Excel's `sep=;`)
+are no rows. Cells lose the padding of char(n) columns; everything else stays as sent.
+Source: RFC 4180; china-standards §7.3.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from ..errors import ShiftedColumns, TranslateError
 from ..model.directory import Source
 from ..model.message import RawMessage
-from ..model.outcome import Finding
 from .charset import decode
 from .codes import key_of
 from .formats import Document
@@ -25,6 +26,8 @@ _KIND = "kind."
 _GATHER = "gather."
 _DELIMITERS = ",\t|;"
 _PADDING = " \t\u3000\xa0\0"
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n|$)")
+_ABOVE = 10  # lines a title may have
 
 _SIGNATURES = {
     "visits": "就诊流水号 就诊日期",
@@ -46,12 +49,16 @@ class CsvFormat(RowFormat):
     def read(self, raw: RawMessage, source: Source) -> Document:
         """The file as rows. Raises WrongCharset, and TranslateError for a file without a header."""
         text = decode(raw.body, configured=source.charset)
-        root, findings, header = read_rows(text.text)
-        if header and len(findings) and not root.tables.get("rows"):
-            raise ShiftedColumns(findings[0].place, "no row fits the header", detail_zh="没有一行与表头相符。")
+        root, faults, header = read_rows(text.text)
+        if faults and not root.tables["rows"]:
+            first = faults[0]
+            zh = f"没有一行与表头（{len(header)} 列）相符：{first.detail_zh}"
+            raise ShiftedColumns(first.place, f"no row fits the header: {first.detail}", detail_zh=zh)
         kind = kind_of(header, source.settings)
         gather(root, source.settings.get(f"{_GATHER}{kind}", _GATHERED.get(kind, "")))
-        return Document(kind, root, {"charset": text.charset, "header": ",".join(header)}, tuple(findings))
+        return Document(
+            kind, root, {"charset": text.charset, "header": ",".join(header)}, tuple(one.finding() for one in faults)
+        )
 
     def parts(self, document: Document) -> list[Part]:
         """Each row, or each gathered report, by itself."""
@@ -64,8 +71,8 @@ class CsvFormat(RowFormat):
         return out
 
     def place_of(self, row: Row, name: str) -> str:
-        """`row 7, column 收缩压`."""
-        return f"{row.label}, column {name}"
+        """`row 7, column 收缩压`; `row 1` for a line above the header."""
+        return f"{row.label}, column {name}" if row.label else name
 
 
 def csv_kinds(sources: Iterable[Source]) -> set[str]:
@@ -84,23 +91,59 @@ def kind_of(header: list[str], settings: Mapping[str, str]) -> str:
     return ""
 
 
-def read_rows(text: str) -> tuple[Row, list[Finding], list[str]]:
-    """(root with table `rows`, a finding for each row left out, header); rows are numbered as a spreadsheet does."""
-    lines = _lines(text)
+def read_rows(text: str) -> tuple[Row, list[ShiftedColumns], list[str]]:
+    """(root with table `rows`, an error for each row left out, header); rows are numbered as a spreadsheet does."""
+    root, faults = Row(), list[ShiftedColumns]()
+    above, text = _above(text.replace("\0", ""))
+    for number, line in enumerate(above, 1):
+        if line and not line.startswith("sep="):
+            root.add(f"row {number}", line)
+    first = text.partition("\n")[0]
+    delimiter = max(_DELIMITERS, key=first.count)
+    lines = _lines(text, delimiter, len(above))
     try:
         _, header = next(lines)
     except StopIteration:
         raise TranslateError("row 1", "no header", detail_zh="文件没有表头。") from None
     header = [name.strip(_PADDING + "\ufeff") for name in header]
-    root, findings = Row(), []
     rows = root.tables["rows"] = []
     for number, cells in lines:
-        if len(cells) != len(header):
-            place, count = f"row {number}", f"{len(cells)} ≠ {len(header)}"
-            findings.append(ShiftedColumns(place, count).finding())
-            continue
-        rows.append(_row(number, header, cells))
-    return root, findings, header
+        fault = _fault(cells, len(header), delimiter)
+        if fault:
+            faults.append(ShiftedColumns(f"row {number}", fault[0], detail_zh=fault[1]))
+        else:
+            rows.append(_row(number, header, cells))
+    return root, faults, header
+
+
+def _above(text: str) -> tuple[list[str], str]:
+    """(lines above the header, the rest): the header is the first line with two names."""
+    found, at = list[str](), 0
+    for line in (match[0] for match in _LINE.finditer(text)):
+        if max(sum(map(_filled, line.strip('\r\n"').split(one))) for one in _DELIMITERS) > 1:
+            return found, text[at:]
+        if not line or len(found) == _ABOVE:
+            break
+        found.append(line.strip(_PADDING + "\ufeff\r\n" + _DELIMITERS))
+        at += len(line)
+    return [], text
+
+
+def _fault(cells: list[str], columns: int, delimiter: str) -> tuple[str, str] | None:
+    """Why a row is none (English, Chinese): its columns are more or less, or it is several lines and the cell that
+    holds them has all their delimiters: a quote was opened there and closed lines later."""
+    for cell in cells:
+        text = cell.strip("\r\n")
+        breaks = max(text.count("\n"), text.count("\r"))
+        if breaks and text.count(delimiter) >= breaks * (columns - 1):
+            en = f"a quote without its partner made one row of {breaks + 1} lines; none of them was read"
+            return en, f"引号没有配对，使 {breaks + 1} 行连成一行，这几行都没有读入。"
+    count = f"{len(cells)} ≠ {columns}"
+    return (count, count) if len(cells) != columns else None
+
+
+def _filled(cell: str) -> bool:
+    return bool(cell.strip(_PADDING))
 
 
 def gather(root: Row, column: str) -> None:
@@ -130,15 +173,13 @@ def _row(number: int, header: list[str], cells: list[str]) -> Row:
     return row
 
 
-def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
-    """(row number, cells) of every row that is not blank; the header's own delimiter separates."""
-    first = text.partition("\n")[0]
-    delimiter = max(_DELIMITERS, key=first.count)
+def _lines(text: str, delimiter: str, above: int) -> Iterator[tuple[int, list[str]]]:
+    """(row number, cells) of every row that is not blank."""
     csv.field_size_limit(MAX_CELL)
-    reader = csv.reader(io.StringIO(text.replace("\0", ""), newline=""), delimiter=delimiter)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
-        for number, cells in enumerate(reader, 1):
-            if any(cell.strip(_PADDING) for cell in cells):
+        for number, cells in enumerate(reader, above + 1):
+            if any(map(_filled, cells)):
                 yield number, cells
     except csv.Error as error:
         raise TranslateError(f"line {reader.line_num}", str(error), detail_zh="CSV 格式错误。") from None

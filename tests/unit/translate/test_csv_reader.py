@@ -67,3 +67,23 @@ def test_unused_cells_are_reported_with_row_and_column() -> None:
     assert form.getter("收缩压")(row, document.root) == "128"
     got = {unused.place: unused.because for unused in form.unused(document, None, {"姓*": "在别处"})}
     assert got == {"row 2, column 就诊流水号": "", "row 2, column 姓名": "在别处", "row 2, column 就诊日期": ""}
+
+
+def test_lines_that_an_unpaired_quote_made_one_row_are_left_out_and_told() -> None:
+    lines = [f"V{n},a,2026-03-19,{n}\n" for n in range(5)]
+    lines[1], lines[3] = lines[1].replace("a,", '"头晕,'), lines[3].replace("a,", '呕吐",')
+    root, faults, _ = read_rows(HEADER + "".join(lines))
+    assert [row.cells["就诊流水号"] for row in root.tables["rows"]] == ["V0", "V4"]
+    assert [(one.place, one.detail_zh) for one in faults] == [
+        ("row 3", "引号没有配对，使 3 行连成一行，这几行都没有读入。")
+    ]
+    with pytest.raises(ShiftedColumns, match="a quote without its partner"):  # open until the end
+        CsvFormat().read(message((HEADER + lines[1] + "".join(lines[:1] * 3)).encode()), SOURCE)
+
+
+@pytest.mark.parametrize("above", ["sep=,\n", "镇卫生院门诊日志,,,\n", "\ufeff门诊日志\r\n\r\n"])
+def test_what_stands_above_the_header_is_no_row_and_told(above: str) -> None:
+    root, faults, header = read_rows(above + HEADER + "V1,a,2026-03-19,1\n")
+    assert header == ["就诊流水号", "姓名", "就诊日期", "收缩压"] and not faults
+    assert [row.label for row in root.tables["rows"]] == [f"row {above.count(chr(10)) + 2}"]
+    assert list(root.cells) == ([] if "sep" in above else ["row 1"])

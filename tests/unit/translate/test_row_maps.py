@@ -307,6 +307,17 @@ def test_rows_are_one_patient_only_where_one_number_says_so(rows: tuple[str, str
     assert len({one["id"] for one in of(found, "AllergyIntolerance")}) == len(set(numbers))
 
 
+def test_a_vital_sign_or_a_dose_in_words_is_kept_as_such_and_costs_nobody_the_row() -> None:
+    rows = "就诊流水号,就诊日期,病人编号,收缩压,舒张压,体温,体重\nV1,2026-03-19,P1,测不出,,拒测,66\n"
+    pressure, weight, heat = of(sent(TOWN, "csv", rows), "Observation")
+    assert [one["valueString"] for one in (*pressure["component"], heat)] == ["测不出", "拒测"]
+    assert weight["valueQuantity"]["value"] == 66
+    drug = "处方号,处方日期,病人编号,药品名称,单次剂量,频次,总量,天数\nR1,2026-03-19,P1,炉甘石洗剂,适量,tid,1瓶,长期\n"
+    (made,) = of(sent(TOWN, "csv", drug), "MedicationRequest")
+    assert made["dosageInstruction"][0]["text"] == "适量 tid" and "dispenseRequest" not in made
+    assert [one["text"] for one in made["note"]] == ["1瓶", "长期"]
+
+
 def test_each_row_is_its_own_patient() -> None:
     found = draft(f"{TOWN}/visits/twins_with_the_mothers_number")
     assert [one.local_number for one in found.records] == ["T00171", "T00172"]
