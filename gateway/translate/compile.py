@@ -332,9 +332,10 @@ class _Writer:
         return self._names_where(clear) if clear or leave else "None", self._names_where(leave)
 
     def _names_where(self, node: Yaml | None) -> str:
-        entries = [
-            f"({name!r} if {self._deleted(one)} else '')" for name, one in (node.fields() if node else {}).items()
-        ]
+        found = [(name, self._deleted(one)) for name, one in (node.fields() if node else {}).items()]
+        if len(found) == 1:
+            return f"(({found[0][0]!r},) if {found[0][1]} else ())"
+        entries = [f"({name!r} if {deleted} else '')" for name, deleted in found]
         return f"tuple(filter(None, ({', '.join(entries)},)))" if entries else "()"
 
     def _deleted(self, node: Yaml) -> str:

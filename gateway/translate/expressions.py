@@ -257,7 +257,7 @@ class Expressions:
             return write()
         out = self.emit.temp()
         self.emit.line(f"{out} = {empty}")
-        with self.emit.inside(f"if {self.condition(when)}:"), self.used.block():
+        with self.emit.inside(f"if {self.condition(when)}:"), self.used.block(out):
             self.emit.line(f"{out} = {write()}")
         return out
 
@@ -345,7 +345,7 @@ class Expressions:
 
         self.emit.line(f"{out} = {written(items[0])}")
         for item in items[1:]:
-            with self.emit.inside(f"if not {out}:"), self.used.block():
+            with self.emit.inside(f"if not {out}:"), self.used.block(out):
                 self.emit.line(f"{out} = {written(item)}")
         if any(loses(item) for item in items):
             with self.emit.inside(f"if not {out}:"):

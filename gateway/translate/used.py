@@ -1,4 +1,4 @@
-"""Which reading counts as use of a field (D7): what a rule reads where it applies, an alternative where it is taken.
+"""Which reading counts as use of a field (D7): what a rule reads where it applies, an alternative that gives something.
 
 To ask whether a field holds anything is not to use it; to compare it decides something and is.
 """
@@ -50,9 +50,9 @@ class Used:
         self.bit = outer
 
     @contextmanager
-    def block(self) -> Iterator[None]:
-        """Likewise, the lines of a block: the last of them counts it as taken."""
+    def block(self, made: str) -> Iterator[None]:
+        """Likewise, the lines of a block: the last of them counts it as taken where it made something."""
         with self.branch() as taken:
             yield
-        for assignment in taken:
-            self._emit.line(assignment)
+        if taken:
+            self._emit.line(f"if {made}: {'; '.join(taken)}")
