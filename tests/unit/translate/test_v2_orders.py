@@ -93,3 +93,11 @@ def test_an_old_order_tells_its_start_in_orc_7_or_obr_27() -> None:
         order = segment("OBR", {2: "P1", 4: "CT^CT", 27: obr})
         (made,) = resources(message(PID, f"ORC|NW|P1|||||{orc}", order, kind="ORM^O01"), "ServiceRequest")
         assert (made["occurrenceDateTime"], made["priority"]) == ("2026-03-17", "routine")
+
+
+def test_a_request_may_have_two_reasons_and_a_specimen_of_a_day() -> None:
+    spm = segment("SPM", {2: "P1", 4: "UR^尿", 17: "20260316080000^20260317080000"})
+    text = message(PID, "ORC|NW|P1", segment("OBR", {4: "SH^生化", 31: "R50^发热~R05^咳嗽"}), spm, kind="OML^O21")
+    (made,), (urine,) = resources(text, "ServiceRequest"), resources(text, "Specimen")
+    assert [one["text"] for one in made["reasonCode"]] == ["发热", "咳嗽"]
+    assert urine["collection"]["collectedPeriod"]["end"] == "2026-03-17T08:00:00+08:00"
