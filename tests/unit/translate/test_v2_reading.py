@@ -309,3 +309,12 @@ def test_an_e_mail_address_is_no_telephone_number() -> None:
         ("phone", "13900000000"),
         ("email", "zhang@example.cn"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("report", "item", "status"), [("", "P", "preliminary"), ("", "F", "final"), ("F", "P", "final")]
+)
+def test_a_report_that_does_not_say_how_it_stands_is_as_its_results_are(report: str, item: str, status: str) -> None:
+    obr = segment("OBR", {2: "S1", 3: "R1", 4: "SH^生化", 25: report})
+    (made,) = resources(message(PID, obr, K, f"OBX|2|NM|NA^钠||140|mmol/L|||||{item}"), "DiagnosticReport")
+    assert made["status"] == status
