@@ -34,6 +34,7 @@ class Record:
     by_ref: Mapping[str, Json]
     arrived: Mapping[str, datetime]
     _report_of: Mapping[str, str]
+    _numbered: Mapping[tuple[str, str], frozenset[str]]
 
     @classmethod
     def of(cls, resources: Iterable[Resource]) -> Record:
@@ -48,7 +49,9 @@ class Record:
             every.setdefault(row.type, []).append(body)
             by_ref[f"{row.type}/{row.id}"] = body
             arrived[f"{row.type}/{row.id}"] = row.at
-        return cls({key: tuple(value) for key, value in every.items()}, by_ref, arrived, _reports_of(every))
+        return cls(
+            {key: tuple(value) for key, value in every.items()}, by_ref, arrived, _reports_of(every), _by_number(every)
+        )
 
     def current(self, type_: str) -> tuple[Json, ...]:
         """Resources of a type that are neither void nor replaced."""
@@ -139,12 +142,22 @@ class Record:
         Most RIS know the accession number alone; who has only the Study Instance UID names the study itself.
         """
         named = {reference_id(ref, "ImagingStudy") for ref in report.get("imagingStudy", ())}
-        numbers = _accessions(report)
-        return tuple(s for s in self.studies if s["id"] in named or numbers & _accessions(s))
+        for number in _accessions(report):
+            named |= self._numbered.get(number, frozenset())
+        return tuple(s for s in self.studies if s["id"] in named) if named else ()
 
     def report_of(self, observation: Json) -> Json | None:
         """The current report that lists this Observation in `result`."""
         return self.by_ref.get(self._report_of.get(str(observation.get("id", "")), ""))
+
+
+def _by_number(every: Mapping[str, list[Json]]) -> dict[tuple[str, str], frozenset[str]]:
+    """Ids of ImagingStudies by accession number."""
+    found: dict[tuple[str, str], frozenset[str]] = {}
+    for study in every.get("ImagingStudy", ()):
+        for number in _accessions(study):
+            found[number] = found.get(number, frozenset()) | {study["id"]}
+    return found
 
 
 def _accessions(resource: Json) -> set[tuple[str, str]]:
