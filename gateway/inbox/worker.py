@@ -20,6 +20,7 @@ from ..model.outcome import Outcome, State
 from ..model.pace import OneByOne, Pace
 from ..model.times import Clock, system_clock
 from ..settings import Inbox as Rules
+from ..store.aside import aside
 from ..store.inbox_base import EVERYTHING, HELD_MOST, seq_of
 from .lanes import Lanes, Place
 from .queue import Claimed, Inbox, Settled
@@ -49,6 +50,8 @@ class Prepared(Protocol):
 _PAGE = 256
 _READ, _READ_IMAGES = 4, 16
 """Messages read and translated at a stretch."""
+_LARGE = 128 * 1024
+"""Bytes of a stretch that is translated in a thread: a megabyte takes seconds, and everybody else would wait."""
 _OVERDUE_S = 30.0
 """How often deadlines of parked messages are looked at."""
 _FIRST_PAUSE_S, _MOST_PAUSE_S = 0.5, 30.0
@@ -185,7 +188,7 @@ class Worker(Generic[P]):
         """Read and translate, tell the lanes, let them run."""
         prepared, refused, pace = list[P](), list[Outcome](), Pace()
         for some in _portions(raws):
-            works, faulty = self._prepared(some)
+            works, faulty = await aside(sum([len(raw.body) for raw in some]) > _LARGE, self._prepared, some)
             prepared += works
             refused += faulty
             await pace()

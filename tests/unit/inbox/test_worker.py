@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ class _House:
     def __init__(self, folder: Path, known: dict[str, bytes] | None = None, *, rules: Rules | None = None) -> None:
         self.inbox = Inbox(SqliteInbox(folder))
         self.done: list[str] = []
+        self.threads: set[int] = set()
         self.tries: dict[str, int] = {}
         self.known = known or {}
         self.worker: Worker[_Work] = Worker(self.inbox, self._prepare, self._finish, self._done, rules=rules)
@@ -41,6 +43,7 @@ class _House:
 
     def _prepare(self, raws: Sequence[RawMessage]) -> tuple[list[_Work], list[Outcome]]:
         works = []
+        self.threads.add(threading.get_ident())
         for raw in raws:
             lane, _, text = raw.body.decode().partition(":")
             if text.startswith("breaks prepare"):
@@ -80,6 +83,17 @@ async def test_one_lane_keeps_its_order_and_another_is_not_held_up(tmp_path: Pat
     await house.worker.drained()
     assert house.done.index("slow 1") < house.done.index("2")
     assert house.done.index("3") < house.done.index("slow 1")
+    await house.close()
+
+
+async def test_a_large_message_is_read_beside_the_loop(tmp_path: Path) -> None:
+    house = _House(tmp_path)
+    await house.keep("a:" + "x" * 200_000)
+    await house.worker.drained()
+    assert threading.get_ident() not in house.threads
+    await house.keep("a:small")
+    await house.worker.drained()
+    assert threading.get_ident() in house.threads
     await house.close()
 
 
