@@ -13,7 +13,7 @@ from datetime import date
 from functools import lru_cache
 
 # Eight characters that GB18030 decoders still map to private-use code points; GB 18030-2022 names them.
-_PRIVATE_USE = {
+_PRIVATE_USE: dict[int, int | str] = {
     0xE81E: 0x9FB4,
     0xE826: 0x9FB5,
     0xE82B: 0x9FB6,
@@ -31,7 +31,7 @@ _FORMS = (
     "産产產产戶户戸户髙高黒黑栁柳淸清靑青眞真緖绪緒绪煥焕爲为為为峯峰崑昆"
 )
 # 喆/哲 and 堃/坤 are typed for one another, but are names of their own: not folded.
-_VARIANTS = {ord(a): b for a, b in zip(_FORMS[::2], _FORMS[1::2], strict=True)}
+_VARIANTS: dict[int, int | str] = {ord(a): b for a, b in zip(_FORMS[::2], _FORMS[1::2], strict=True)}
 _SEPARATORS = re.compile("[\\s·•・‧∙⋅.．,，、^=_\\-\u00ad\u200b-\u200f\u2060\ufe00-\ufe0f\ufeff\U000e0100-\U000e01ef]+")
 
 _WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
@@ -44,6 +44,14 @@ _NOTHING = frozenset(
 )
 _RUN = "01234567890123456789"
 _OLDEST_YEARS = 130
+
+
+_WRITTEN = _PRIVATE_USE | _VARIANTS
+
+
+def one_form(text: str) -> str:
+    """Text with one written form a character: `黃國強` as `黄国强`."""
+    return text.translate(_WRITTEN)
 
 
 def fold(text: str) -> str:

@@ -7,6 +7,8 @@ import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
 
+from ..model.normalise import one_form
+
 _DOUBLE = (
     "欧阳太史端木上官司马东方独孤南宫万俟闻人夏侯诸葛尉迟公羊赫连澹台皇甫宗政濮阳公冶太叔申屠公孙慕容仲孙钟离长孙宇文司徒鲜于司空闾丘子车亓官司寇巫马公西颛孙壤驷公良"
     "漆雕乐正宰父谷梁拓跋夹谷轩辕令狐段干百里呼延东郭南门羊舌微生公户公玉公仪梁丘公仲公上公门公山公坚左丘公伯西门公祖第五公乘贯丘公皙南荣东里东宫仲长子书子桑即墨达奚"
@@ -40,8 +42,11 @@ def normal(text: str) -> str:
 
 
 def normal_name(text: str) -> str:
-    """The same without any blank, middle dot or apostrophe: `欧阳 娜娜`, `Ouyang Nana` and `ouyangnana` meet."""
-    name = normal(text)
+    """The same without any blank, middle dot or apostrophe: `欧阳 娜娜`, `Ouyang Nana` and `ouyangnana` meet.
+
+    Characters that registries write in several forms are made one: `黃國強` and `黄国强` meet.
+    """
+    name = normal(one_form(text))
     for mark in _DROPPED:
         name = name.replace(mark, "")
     return name

@@ -170,6 +170,22 @@ async def test_a_name_is_found_half_in_characters_and_half_in_pinyin(store: Reso
     assert await every_page(store, Query("Patient", (where("name", "string", "王xq"),))) == []
 
 
+async def test_a_name_is_found_in_every_written_form_and_exactly_in_its_own(store: ResourceStore) -> None:
+    names = ("黃國強", "黄国强", "閆髙", "\ue81e丽")
+    await store.commit(Plan(puts=tuple(patient(f"p{n}", name) for n, name in enumerate(names))))
+    asked = {
+        "黄国": ["p0", "p1"],
+        "黃国强": ["p0", "p1"],
+        "huangguoqiang": ["p0", "p1"],
+        "闫高": ["p2"],
+        "龴麗": ["p3"],
+    }
+    for text, expected in asked.items():
+        assert sorted(await every_page(store, Query("Patient", (where("name", "string", text),)))) == expected, text
+    exact = Query("Patient", (where("name", "string", "黃國強", modifier="exact"),))
+    assert await every_page(store, exact) == ["p0"]
+
+
 async def test_critical_results_are_found_by_interpretation(store: ResourceStore) -> None:
     flags = {"o1": "HH", "o2": "N", "o3": "LL"}
     said = {id_: [{"coding": [{"system": "urn:x", "code": code}]}] for id_, code in flags.items()}
