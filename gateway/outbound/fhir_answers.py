@@ -9,7 +9,7 @@ import asyncio
 import gzip
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 
 from msgspec.structs import replace
 
@@ -160,7 +160,7 @@ def subset(type_: str, body: bytes, *, elements: frozenset[str] = frozenset(), s
     elif summary == "data":
         kept = {key: value for key, value in whole.items() if key != "text"}
     else:
-        wanted = _kept_always(type_) | (frozenset({"text"}) if summary == "text" else elements)
+        wanted = _kept_always(type_) | (frozenset({"text"}) if summary == "text" else _members(type_, elements))
         kept = {key: value for key, value in whole.items() if key.lstrip("_") in wanted}
     meta = dict(kept.get("meta", {}))
     meta["tag"] = [*meta.get("tag", []), _SUBSETTED]
@@ -187,6 +187,12 @@ def _summary_types(path: str) -> dict[str, str]:
     marked = definitions.summary(path)
     found = definitions.elements(path)
     return {one.name: one.type for one in found if (f"{one.choice}[x]" if one.choice else one.name) in marked}
+
+
+@lru_cache(1024)
+def _members(type_: str, elements: frozenset[str]) -> frozenset[str]:
+    """The JSON names of elements; `value` of a choice stands for all of it (`valueQuantity` …)."""
+    return elements | {one.name for one in definitions.elements(type_) if one.choice in elements}
 
 
 @cache

@@ -27,10 +27,10 @@ _GRAMMAR = (
 """What R4 gives no element for."""
 
 
-def answer(parts: FhirParts, base: str, headers: Mapping[str, str]) -> Answer:
+def answer(parts: FhirParts, base: str, headers: Mapping[str, str], format_: str = "") -> Answer:
     """The statement with a strong ETag, or 304. Made once for each address the gateway is reached under."""
-    if not accepts_json(headers.get("accept", "")):
-        raise NotAcceptable("Accept")
+    if not accepts_json(headers.get("accept", ""), format_):
+        raise NotAcceptable("_format" if format_ else "Accept")
     if base not in parts.caches:
         if len(parts.caches) >= _MAX_BASES:
             parts.caches.clear()

@@ -303,7 +303,14 @@ def _summary(draft: _Draft, value: str) -> None:
 
 
 def _elements(draft: _Draft, value: str) -> None:
-    draft.elements = frozenset(part.strip().rpartition(".")[2] for part in value.split(",") if part.strip())
+    draft.elements = frozenset(_top(part.strip()) for part in value.split(",") if part.strip())
+
+
+def _top(element: str) -> str:
+    """The member of the resource an element lies in: `Observation.value`, `value[x]`, `value.code` → `value`."""
+    first, _, rest = element.partition(".")
+    top = rest.partition(".")[0] if rest and first[:1].isupper() else first
+    return top.removesuffix("[x]")
 
 
 def _pretty(draft: _Draft, value: str) -> None:

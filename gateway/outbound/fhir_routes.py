@@ -162,15 +162,15 @@ class FhirDoor:
         on = classify(method, path, parts.types)
         scope[INTERACTION] = on.name
         base = parts.base or _base_of(scope, headers)
+        query = scope["query_string"].decode("latin-1")
         if on.name == "capabilities":
-            return fhir_metadata.answer(parts, base, headers)
+            return fhir_metadata.answer(parts, base, headers, dict(pairs(query)).get("_format", ""))
         try:
             who = parts.access.enter(Door.FHIR, method, headers, address, request_id)
         except GatewayError as error:
             await self._note(anonymous_row(parts.clock(), _seen(on), error, address=address, request_id=request_id))
             raise
         body = await _body(receive) if method in ("POST", "PUT", "PATCH") else b""
-        query = scope["query_string"].decode("latin-1")
         call = Call(method, path, query, headers, body, who, base)
         return await self._audited(call, on, head=head)
 

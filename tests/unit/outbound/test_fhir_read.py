@@ -90,7 +90,7 @@ async def test_history_and_versions(site: Site) -> None:
     bundle = (await site.get("Observation/o1/_history")).json()
     assert bundle["type"] == "history"
     assert [one["resource"]["meta"]["versionId"] for one in bundle["entry"]] == ["3", "2", "1"]
-    assert [one["request"]["method"] for one in bundle["entry"]] == ["PUT", "PUT", "POST"]
+    assert [one["request"]["method"] for one in bundle["entry"]] == ["PUT", "PUT", "PUT"]
     old = await site.get("Observation/o1/_history/1")
     assert '"value":1.20' in old.text and old.headers["etag"] == 'W/"1"'
     assert (await site.get("Observation/o1/_history/9")).status_code == 404
@@ -116,6 +116,18 @@ async def test_a_deleted_resource_is_gone_and_its_history_stays(site: Site) -> N
     assert (await site.get(f"Observation/{created}")).status_code == 410
     bundle = (await site.get(f"Observation/{created}/_history")).json()
     assert [one["request"]["method"] for one in bundle["entry"]] == ["DELETE", "POST"]
+
+
+@pytest.mark.parametrize("named", ["value", "Observation.value", "value[x]", "valueQuantity", "valueQuantity.value"])
+async def test_a_choice_is_named_by_its_base_or_in_full(site: Site, named: str) -> None:
+    for path in (f"Observation/o1?_elements={named}", f"Observation?_id=o1&_elements={named}"):
+        found = (await site.get(path)).json()
+        assert "valueQuantity" in found.get("entry", [{"resource": found}])[0]["resource"], path
+
+
+async def test_metadata_is_json_only_too(site: Site) -> None:
+    assert (await site.get("metadata?_format=xml")).status_code == 406
+    assert (await site.get("metadata?_format=json", Accept="application/fhir+xml")).status_code == 200
 
 
 async def test_elements_leave_what_identifies_and_say_subsetted(site: Site) -> None:
