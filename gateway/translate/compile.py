@@ -155,7 +155,8 @@ class _Writer:
         if self._map.said is not None:
             self._write.used.bit = len(self._plan)
             self._session.fired(self._write.used.bit, self.emit)
-            self.emit.line(f"m.said({self._write.text(self._map.said)})")
+            place = self._first_place(self._map.said) if self._traced else "''"
+            self.emit.line(f"m.said({self._write.text(self._map.said)}, {place})")
 
     # ---- loops ----------------------------------------------------------------------------------
     def _move_to(self, planned: Planned) -> None:

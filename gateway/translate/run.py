@@ -77,10 +77,13 @@ class Run:
         self._zone = zone
         self._latest = now + _AHEAD
 
-    def said(self, text: str) -> None:
-        """The message's own time; without one, the time of arrival stays. ValueError for no time at all."""
+    def said(self, text: str, place: str) -> None:
+        """The message's own time; without one, the time of arrival stays. ValueError for no time at all.
+
+        place: of the first field it may stand in (traced runs only).
+        """
         if text.strip():
-            self.at = ("said", text)
+            self.at = (place, text)
             self.said_at = parse_fhir(fhir_from_ts(stamp(text), self._zone))
 
     def patient(

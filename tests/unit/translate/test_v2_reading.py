@@ -144,6 +144,9 @@ def test_a_date_that_does_not_exist_is_refused_with_its_place_and_without_its_va
         draft(oru(K, pid="PID|1||A1||张三||20100229|M"))
     assert refused.value.place == "PID[1]-7"
     assert "20100229" not in str(refused.value)
+    with pytest.raises(BadValue) as unsaid:
+        draft(message(PID, kind="ADT^A08", msh=MSH.replace("20260320083000", "20261345")))
+    assert unsaid.value.place == "MSH[1]-7"
 
 
 def test_a_clinical_time_far_in_the_future_is_refused() -> None:
