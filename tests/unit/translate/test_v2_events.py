@@ -207,3 +207,14 @@ def test_a_letter_that_means_two_things_is_no_vital_sign(item: str, loinc: str) 
     (sign,) = resources(message(PID, PV1, f"OBX|1|NM|{item}||37||||||F", kind="ADT^A08"), "Observation")
     codes = {one["system"]: one["code"] for one in sign["code"]["coding"]}
     assert codes.get("http://loinc.org", "") == loinc
+
+
+def test_an_operation_with_a_number_of_its_own_is_one_when_its_time_changes_or_it_is_taken_back() -> None:
+    told = [
+        resources(message(PID, PV1, segment("PR1", {3: "36.06^支架"} | more), kind="ADT^A08"), "Procedure")[0]
+        for more in ({5: "20260316100000", 19: "OP1"}, {5: "20260316103000", 19: "OP1"}, {19: "OP1", 20: "D"})
+    ]
+    assert len({one["id"] for one in told}) == 1
+    assert [one["status"] for one in told] == ["completed", "completed", "entered-in-error"]
+    other = resources(message(PID, PV1, segment("PR1", {3: "36.06^支架", 5: "20260317"}), kind="ADT^A08"), "Procedure")
+    assert other[0]["id"] != told[0]["id"]
