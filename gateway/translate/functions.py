@@ -11,11 +11,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 
 from ..model import systems
 from ..model.resource import Json
-from ..model.times import fhir_from_ts
+from ..model.times import fhir_from_ts, parse_fhir
 from . import result_values as results
 from .codes import Table, ucum
 from .remarks import Noted, Value, unfit, unit_told, unmapped
@@ -359,14 +360,15 @@ def coded_flag(code: str) -> Json:
 
 
 _NOTICE = re.compile(
-    r"(?:(\d{4}\S*?)\s*)?(\d{1,2})[:：](\d{2}).*?(?:通知|告知|报告|电话)(?:给|了)?\s*([^，。；,;\s]{2,20})"
+    r"(?:(\d{4}\S*?)\s*)?(\d{1,2})[:：](\d{2}).*?(?:电话)?(?:通知|告知|报告|电话)(?:给|了)?\s*([^，。；,;\s]{2,20})"
 )
 
 
 def critical_notice(setting: Setting, options: Mapping[str, str]) -> Call:
     """Extension that says who was told of a critical value and when, read from a note; `date` gives the day.
 
-    Form read: `危急值已于15:32通知周医生`. Nothing for a note that says no such thing.
+    Form read: `危急值已于15:32通知周医生`. Nothing for a note that says no such thing. A note without a day
+    means the nearest to `date`: a value issued at 23:58 is told at 00:10.
     """
 
     def make(note: str, day: str = "") -> Value:
@@ -374,14 +376,26 @@ def critical_notice(setting: Setting, options: Mapping[str, str]) -> Call:
         found = _NOTICE.search(note[max(place - 100, 0) : place + results.LONG]) if place >= 0 else None
         if found is None:
             return None
-        on = stamp(found[1] or day)[:8]
         parts: list[Json] = [{"url": "told", "valueString": found[4]}]
-        if len(on) == 8:
-            at = fhir_from_ts(f"{on}{found[2].zfill(2)}{found[3]}", setting.zone)
+        if at := _told_at(found[1] or "", day, f"{found[2].zfill(2)}{found[3]}", setting.zone):
             parts.append({"url": "at", "valueDateTime": at})
         return {"url": systems.EXT_CRITICAL_NOTICE, "extension": parts}
 
     return make
+
+
+def _told_at(told: str, issued: str, clock: str, zone: str) -> str:
+    """The dateTime of a clock on the day told, else near the issue; "" without a day or a time of day."""
+    on = stamp(told or issued)
+    if len(on) < 8:
+        return ""
+    try:
+        at = parse_fhir(fhir_from_ts(f"{on[:8]}{clock}", zone))
+        if not told and len(on) >= 12:
+            at += timedelta(days=round((parse_fhir(fhir_from_ts(on, zone)) - at) / timedelta(days=1)))
+    except ValueError:
+        return ""
+    return at.isoformat()
 
 
 # ---- people and places --------------------------------------------------------------------------

@@ -255,3 +255,21 @@ def test_a_culture_of_which_only_a_part_is_there_is_preliminary_as_r4_has_no_par
     )
     made = resources(oru(growth, drugs, "OBX|1|SN|CRO^头孢曲松^L|1|>=^64|mg/L||R|||P", obr=report), "Observation")
     assert [one["status"] for one in made] == ["preliminary"] * 3
+
+
+@pytest.mark.parametrize(
+    ("issued", "note", "at"),
+    [
+        ("20260316235800", "危急值已于00:10通知周医生", "2026-03-17T00:10:00+08:00"),
+        ("20260317000500", "危急值已于23:55通知周医生", "2026-03-16T23:55:00+08:00"),
+        ("20260316115600", "危急值已于11:57通知周医生", "2026-03-16T11:57:00+08:00"),
+        ("20260316115600", "危急值，滴度32:64，已电话通知周医生", None),
+        ("", "危急值已于11:57通知周医生", None),
+    ],
+)
+def test_who_was_told_of_a_critical_value_and_when(issued: str, note: str, at: str | None) -> None:
+    obr = segment("OBR", {2: "S1", 3: "R1", 4: "SH^生化", 22: issued})
+    (made,) = resources(oru("OBX|1|NM|K^钾||7.1|mmol/L||HH|||F", f"NTE|1||{note}", obr=obr), "Observation")
+    parts = {one["url"]: one for one in made["extension"][0]["extension"]}
+    assert parts["told"]["valueString"] == "周医生"
+    assert parts.get("at", {}).get("valueDateTime") == at
