@@ -67,6 +67,22 @@ def local_number(member: str, kind: str = "patient") -> str:
     return f"{_OWN}number:{member}:{kind}"
 
 
+CERTIFICATES = {
+    "02": "居民户口簿",
+    "03": "护照",
+    "04": "军官证",
+    "05": "驾驶证",
+    "06": "港澳居民来往内地通行证",
+    "07": "台湾居民来往内地通行证",
+}
+"""Certificates that are no identity card, by their code in CV02.01.101."""
+
+
+def certificate(code: str) -> str:
+    """Identifier system of one kind of certificate: no official one is known."""
+    return f"{_OWN}certificate:{code}"
+
+
 def source_uri(source: str) -> str:
     """`meta.source` is this, then `#`, then the raw key."""
     return f"{_OWN}source:{source}"

@@ -25,6 +25,16 @@ _HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 _CARD = re.compile(r"\d{17}[\dXx]|\d{15}")
 _CARD_TYPES = frozenset({"NI", "NNCHN", "SFZ", "IDCARD", "身份证", "居民身份证", "01", "SS", "19", "母亲身份证"})
 _HEALTH_CARD_TYPES = frozenset({"HC", "JKK", "健康卡", "居民健康卡"})
+_CERTIFICATES = {
+    **{word: code for code, word in systems.CERTIFICATES.items()},
+    **{code: code for code in systems.CERTIFICATES},
+    "PPN": "03",
+    "DL": "05",
+    "港澳通行证": "06",
+    "回乡证": "06",
+    "台胞证": "07",
+}
+"""What stands in CX-5 for a certificate, to its code in CV02.01.101."""
 _SEX_WORDS = frozenset({"男", "女", "M", "F"})
 _NONE = [""] * 16
 _PLACEHOLDERS = frozenset({"", '""', "/", "-", "无", "不详", "未知"})
@@ -258,6 +268,8 @@ def _pinyin(text: str) -> Json:
 
 _NI, _HC, _MR = ({"coding": [{"system": systems.V2_0203, "code": code}]} for code in ("NI", "HC", "MR"))
 
+_V2_CODES = {"03": "PPN", "05": "DL"}
+
 
 def local_number(setting: Setting, options: Mapping[str, str]) -> Call:
     """The member's own patient number in PID-3: the first repetition that is no card."""
@@ -265,7 +277,7 @@ def local_number(setting: Setting, options: Mapping[str, str]) -> Call:
     def make(field: str) -> Value:
         for repeat in field.split("~"):
             number, _, _, _, kind = _parts(repeat, 5)
-            if number not in _PLACEHOLDERS and not _card_kind(kind):
+            if number not in _PLACEHOLDERS and not _card_kind(kind) and kind not in _CERTIFICATES:
                 return number
         return None
 
@@ -293,6 +305,8 @@ def identifiers(setting: Setting, options: Mapping[str, str]) -> Call:
             return _card(number, kind)
         if known == "HC":
             return {"type": _HC, "system": systems.HEALTH_CARD, "value": number}
+        if kind in _CERTIFICATES:
+            return _certificate(number, _CERTIFICATES[kind])
         return {**own, "value": number, **assigner}
 
     def make(field: str, card: str = "", alternate: str = "") -> Value:
@@ -301,6 +315,13 @@ def identifiers(setting: Setting, options: Mapping[str, str]) -> Call:
         return _distinct([entry for entry in out if entry]) or None
 
     return make
+
+
+def _certificate(number: str, code: str) -> Json:
+    kind: Json = {"text": systems.CERTIFICATES[code]}
+    if code in _V2_CODES:
+        kind = {"coding": [{"system": systems.V2_0203, "code": _V2_CODES[code]}], **kind}
+    return {"type": kind, "system": systems.certificate(code), "value": number}
 
 
 def _bare_card(field: str) -> Json | None:

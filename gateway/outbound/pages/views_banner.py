@@ -70,9 +70,23 @@ def card_of(patient: Json) -> str:
     return str(cards[0]["value"]) if cards else ""
 
 
+def certificate_of(patient: Json) -> tuple[str, str]:
+    """(`护照`, its number) of who has no identity card; ("", "") for none."""
+    words = {systems.certificate(code): word for code, word in systems.CERTIFICATES.items()}
+    known = (i for i in patient.get("identifier", ()) if i.get("system") in words and i.get("value"))
+    return next(((words[i["system"]], str(i["value"])) for i in known), ("", ""))
+
+
 def has_verified_card(patient: Json) -> bool:
     """True when an identity card without the mark of doubt stands in the record."""
     return any(i.get("system") == systems.ID_CARD and not marked_unverified(i) for i in patient.get("identifier", ()))
+
+
+def card_shown(patient: Json) -> str:
+    """For lists: the card masked, else `护照 *****5678`, else 无证件号."""
+    kind, number = certificate_of(patient)
+    other = f"{kind} {'*' * (len(number) - 4)}{number[-4:]}" if number else "无证件号"
+    return masked(card_of(patient)) or other
 
 
 def masked(card: str) -> str:
@@ -95,7 +109,8 @@ def village(patient: Json) -> str:
 
 def _facts(patient: Json) -> tuple[Fact, ...]:
     card = card_of(patient)
-    tail = f"尾号 {card[-4:]}" if card else "未知"
+    kind, number = ("", card) if card else certificate_of(patient)
+    tail = f"{kind} 尾号 {number[-4:]}".strip() if number else "未知"
     if card and not has_verified_card(patient):
         tail += "（未核验）"
     return (

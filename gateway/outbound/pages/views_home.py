@@ -16,7 +16,17 @@ from ..record import member_of
 from . import moments
 from .moments import When
 from .opened import is_provisional
-from .views_banner import age_at, card_of, deceased_chips, masked, name_of, phone_tail, review_reason, village
+from .views_banner import (
+    age_at,
+    card_of,
+    card_shown,
+    deceased_chips,
+    masked,
+    name_of,
+    phone_tail,
+    review_reason,
+    village,
+)
 from .views_report import FINISHED, STATUS, concept_text, value_text
 from .words import Chip, Flag, flag_of
 
@@ -140,7 +150,7 @@ def _card(patient: Json, alike: list[Json]) -> Spelled:
     """The masked card; against a similar resident the last four, which are what a doctor compares."""
     card = masked(card_of(patient))
     if not card:
-        return (("无证件号", False),)
+        return ((card_shown(patient), False),)
     differs = any(card[-4:] != masked(card_of(o))[-4:] for o in alike)
     return ((card[:-4], False), (card[-4:], True)) if differs else ((card, False),)
 
@@ -191,7 +201,7 @@ def _recent(patient: Json, at: datetime, now: datetime) -> Recent:
         href=f"/ui/p/{patient['id']}",
         name=name_of(patient),
         sex_age=age_at(patient, now),
-        card=masked(card_of(patient)) or "无证件号",
+        card=card_shown(patient),
         village=village(patient) or "未知",
         phone=phone_tail(patient) or "未知",
         at=moments.of(at, now),

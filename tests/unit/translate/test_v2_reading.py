@@ -204,6 +204,13 @@ def test_the_card_is_found_in_pid_3_4_and_19(pid: str) -> None:
     assert found["urn:alliance-gateway:number:sandbox:patient"] == "A1"
 
 
+@pytest.mark.parametrize(("kind", "code"), [("PPN", "03"), ("03", "03"), ("台胞证", "07")])
+def test_a_passport_is_not_the_members_own_number(kind: str, code: str) -> None:
+    found = patient(f"PID|1||E12345678^^^^{kind}~A1||SMITH JOHN")["identifier"]
+    told = [(one["system"].rpartition("gateway:")[2], one["value"]) for one in found]
+    assert told == [(f"certificate:{code}", "E12345678"), ("number:sandbox:patient", "A1")]
+
+
 def test_placeholders_are_no_numbers() -> None:
     found = patient("PID|1||A1~000000000000000000^^^^NI~/^^^^NI||甲||||||||||||||无")
     assert [one["value"] for one in found["identifier"]] == ["A1"]

@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 from lxml import html as lxml_html
 
-from gateway.model.systems import local_number
+from gateway.model.systems import certificate, local_number
 from gateway.outbound.labs import Band, Point
 from gateway.outbound.pages import moments
 from gateway.outbound.pages.narrative import safe, sections
@@ -18,6 +18,7 @@ from gateway.outbound.pages.spark import spark
 from gateway.outbound.pages.views_banner import banner, masked
 from gateway.outbound.pages.views_home import results, spelled
 from gateway.outbound.pages.views_recognise import recognise_page
+from gateway.outbound.pages.words import Fact
 from tests.builders import M4, NOW, a_patient, a_report, an_observation
 from tests.unit.outbound.pages.residents import derived_of, directory, opened_of, page
 from tests.unit.outbound.pages.test_page_summary import words
@@ -218,6 +219,13 @@ def test_a_hit_and_a_banner_say_that_the_person_died() -> None:
     ]
     shown = banner(opened_of([dead[1]]), "")
     assert shown.age == "卒年未知" and "已故" in [chip.text for chip in shown.chips]
+
+
+def test_a_passport_stands_where_there_is_no_identity_card() -> None:
+    foreigner = a_patient(identifier=[{"system": certificate("03"), "value": "E12345678"}])
+    (hit,) = results([foreigner], [], directory(), NOW, how="", more=False).hits
+    assert hit.card == (("护照 *****5678", False),)
+    assert Fact("证件", "护照 尾号 5678") in banner(opened_of([foreigner]), "").facts
 
 
 def test_no_hit_says_what_to_try_next() -> None:
