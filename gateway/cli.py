@@ -457,6 +457,11 @@ def _store(commands: Commands) -> None:
         _place(action)
         if name in ("backup", "restore"):
             action.argument("file", "备份文件", "the backup file")
+        if name in ("verify", "restore"):
+            action.argument(
+                "--head", "以前核对时记下的链尾：核对此后没有记录被删去",
+                "an end of the chain noted before: nothing has been cut off since", type=values.chain_end,
+            )  # fmt: skip
         _json(action)
 
 

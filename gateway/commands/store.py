@@ -11,6 +11,7 @@ from ..model.times import system_clock
 from ..shipped import folders
 from ..store import backup_sqlite
 from ..store.archive import Manifest
+from ..store.audit_log import Head
 from ..store.index import keep_parameters
 from ..store.peek import stats
 from ..store.resources import open_store
@@ -110,15 +111,17 @@ async def _verify(args: argparse.Namespace, url: str) -> int:
     """Checks the whole chain; on SQLite the gateway of this home must be stopped."""
     store = await open_store(url, clock=system_clock)
     try:
-        verdict = await store.audit_log.verify()
+        noted = Head(*args.head) if args.head else None
+        verdict, head = await store.audit_log.verify(noted), await store.audit_log.head()
     finally:
         await store.close()
     if args.json:
-        emit({"checked": verdict.checked, "broken": verdict.broken})
+        emit({"checked": verdict.checked, "broken": verdict.broken, "head": str(head)})
     if verdict.broken:
         say(f"审计链在第 {verdict.broken} 条断开 / the audit chain is broken at row {verdict.broken}")
         return Exit.PARTIAL
     say(f"审计链完整，共 {verdict.checked} 条 / the audit chain is whole, {verdict.checked} rows")
+    say(f"链尾，请记在别处 / its end, to be noted elsewhere: {head}")
     return Exit.OK
 
 

@@ -51,6 +51,13 @@ def reference(text: str) -> str:
     raise ArgumentTypeError(f"{text!r} 应写成 类型/编号，如 Observation/abc。")
 
 
+def chain_end(text: str) -> tuple[int, str]:
+    """An end of the audit chain as `store verify` prints it."""
+    if found := re.fullmatch(r"(\d{1,18}):([0-9a-f]{64})", text):
+        return int(found[1]), found[2]
+    raise ArgumentTypeError(f"{text!r} 不是 store verify 打印的链尾（条数:64 位十六进制）。")
+
+
 def workbook(text: str) -> str:
     """The name of an .xlsx file: the older .xls is another format."""
     if text.lower().endswith(".xlsx"):

@@ -47,6 +47,9 @@ class Head:
     n: int
     mac: str
 
+    def __str__(self) -> str:
+        return f"{self.n}:{self.mac}"
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -216,13 +219,16 @@ class AuditLog:
         said = await self._book.disclosures_after(last[DISCLOSURE])
         return said + await self._engine.effects_after(last[EFFECT])
 
-    async def verify(self) -> Verdict:
-        """Walk the chain from the start against the rows themselves."""
+    async def verify(self, noted: Head | None = None) -> Verdict:
+        """Walk the chain from the start against the rows themselves.
+
+        noted: an end it once had, kept elsewhere. Rows cut off behind the last one leave no other trace.
+        """
         mac, checked = START, 0
         while True:
             part = await self._book.links(checked, _BATCH)
             if not part:
-                return Verdict(checked, 0)
+                return Verdict(checked, 0 if noted is None else await self._lacks(noted, checked))
             rows = await self._rows([(log, seq) for _, log, seq, _ in part])
             for n, log, seq, said in part:
                 row = rows.get((log, seq))
@@ -230,6 +236,13 @@ class AuditLog:
                     return Verdict(checked, checked + 1)
                 mac, checked = said, n
             await asyncio.sleep(0)
+
+    async def _lacks(self, noted: Head, checked: int) -> int:
+        """The first number that is gone or another since that end was noted, 0 for none."""
+        found = await self._book.links(noted.n - 1, 1) if 0 < noted.n <= checked else []
+        if noted.n == 0 or (found and hmac.compare_digest(found[0][3].hex(), noted.mac)):
+            return 0
+        return min(noted.n, checked + 1)
 
     # ---- finding -----------------------------------------------------------------------------
     async def find(self, query: AuditQuery) -> list[tuple[str, AuditRow]]:

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from gateway.errors import Conflict
+from gateway.store.audit_log import Head
 from gateway.store.base import AuditQuery, Plan
 from tests.contract.clinic import audit, observation
 from tests.contract.conftest import Site
@@ -80,7 +81,10 @@ async def test_the_chain_goes_on_after_a_restart(site: Site) -> None:
     await store.disclose(audit(site.now))
     await store.commit(Plan(audits=(audit(site.now),)))
     await store.audit_log.seal()
-    assert (await store.audit_log.head()).n == 3 and (await store.audit_log.verify()).broken == 0
+    log, now = store.audit_log, await store.audit_log.head()
+    assert now.n == 3 and (await log.verify(head)).broken == (await log.verify(now)).broken == 0
+    assert (await log.verify(Head(5, now.mac))).broken == 4, "rows were cut off behind the last"
+    assert (await log.verify(Head(2, now.mac))).broken == 2, "written anew"
 
 
 async def test_a_disclosure_does_not_wait_for_the_store_s_writer(site: Site) -> None:
