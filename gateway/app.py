@@ -127,7 +127,14 @@ class Gateway:
             clock=clock,
             store=store,
             inbox=await open_inbox(home, settings.store.url, settings.inbox),
-            access=Access(book, directory, key=store.store_key, clock=clock, home=home),
+            access=Access(
+                book,
+                directory,
+                key=store.store_key,
+                clock=clock,
+                home=home,
+                trusted_proxies=frozenset(settings.http.proxies),
+            ),
             directory=directory,
             people=PersonIndex(store, ids, clock, directory),
             ids=ids,
@@ -167,8 +174,8 @@ class Gateway:
         bundle = given.bundle_mb * 2**20
         limits = Limits(given.body_mb * 2**20, {"/fhir": bundle, "/fhir/": bundle})
         pressure = Pressure(given.waiting, given.waiting_mb * 2**20)
-        tls = bool(self.settings.http.tls_cert)
-        return Guard(inner, limits, pressure, ahead=ahead, tls=tls, times=self.shared.times)
+        proxies = self.settings.http.proxies
+        return Guard(inner, limits, pressure, ahead=ahead, proxies=proxies, times=self.shared.times)
 
     def _routes(self) -> list[BaseRoute]:
         shared = self.shared

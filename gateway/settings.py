@@ -26,6 +26,7 @@ class Http:
     """Where HTTP listens. Any address but loopback needs `tls_cert` and `tls_key`.
 
     cors_origins: origins whose pages may call `/fhir` from a browser, e.g. `https://his.example`; none by default.
+    proxies: addresses of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto count.
     """
 
     host: str = "127.0.0.1"
@@ -33,6 +34,7 @@ class Http:
     tls_cert: str = ""
     tls_key: str = ""
     cors_origins: tuple[str, ...] = ()
+    proxies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

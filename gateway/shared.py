@@ -131,7 +131,6 @@ class Shared:
             pacs=self.pacs,
             original=self.originals.read,
             seal=Seal(self.store.store_key, "pages"),
-            secure=bool(self.settings.http.tls_cert),
         )
 
     def console(self, mappings: Mappings, proof: MappingProof) -> ConsoleParts:

@@ -63,7 +63,7 @@ SECURITY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
 )
 """Added where the answer does not set them itself; records must not stay in a shared browser's cache."""
 
-HSTS = (b"strict-transport-security", b"max-age=31536000")
+_OVER_TLS = (*SECURITY_HEADERS, (b"strict-transport-security", b"max-age=31536000"))
 
 
 class Guard:
@@ -71,6 +71,7 @@ class Guard:
 
     ahead: endpoints by first path step (`fhir`) that are reached without the framework's own layers, which
     cost more than a read. They must answer everything below their step. times: where every request is counted.
+    proxies: addresses whose word counts that a request came to them over TLS.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class Guard:
         limits: Limits | None = None,
         pressure: Pressure | None = None,
         *,
-        tls: bool = False,
+        proxies: Iterable[str] = (),
         ahead: Mapping[str, App] | None = None,
         times: RequestTimes | None = None,
     ) -> None:
@@ -88,7 +89,7 @@ class Guard:
         self._limits = limits or Limits()
         self._pressure = pressure or Pressure()
         self._times = times or RequestTimes()
-        self._headers = (*SECURITY_HEADERS, HSTS) if tls else SECURITY_HEADERS
+        self._proxies = frozenset(proxies)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -106,7 +107,9 @@ class Guard:
         headers = headers_of(scope)
         request_id = scope[REQUEST_ID] = headers["x-request-id"] = request_id_of(headers)
         scope[_HEADERS] = headers
-        reply = _Reply(send, self._headers, request_id)
+        if self._proxies and headers.get("x-forwarded-proto") == "https" and _peer(scope) in self._proxies:
+            scope["scheme"] = "https"
+        reply = _Reply(send, _OVER_TLS if scope["scheme"] == "https" else SECURITY_HEADERS, request_id)
         share: Share | None = None
         step = scope["path"][1:].partition("/")[0]
         try:
@@ -197,7 +200,11 @@ def _asks(scope: Scope) -> bool:
 
 def _caller(scope: Scope, headers: Mapping[str, str]) -> str:
     """Whose share of the places a request takes: its account's, else its address's."""
-    return headers.get("authorization") or str((scope.get("client") or ("",))[0])
+    return headers.get("authorization") or _peer(scope)
+
+
+def _peer(scope: Scope) -> str:
+    return str((scope.get("client") or ("",))[0])
 
 
 @lru_cache(1024)

@@ -25,10 +25,7 @@ Finder = Callable[[str, AccessContext], Awaitable[Found]]
 
 @dataclass(frozen=True, slots=True)
 class PageParts:
-    """seal: closes a search into the address of its result page, so that no card number stands in a URL.
-
-    secure: cookies only over TLS; off on loopback.
-    """
+    """seal: closes a search into the address of its result page, so that no card number stands in a URL."""
 
     store: Store
     directory: Directory
@@ -41,7 +38,6 @@ class PageParts:
     pacs: Pacs
     original: Originals
     seal: Seal
-    secure: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -220,7 +220,7 @@ async def _sign_in(request: Request, parts: PageParts, form: dict[str, str]) -> 
     await _sign_out(request, parts)  # whoever sat at this browser before
     await parts.store.disclose(audit_row(parts.clock(), who, SIGN_IN, kind="login"))
     answer = redirect(to)
-    answer.headers["set-cookie"] = set_cookie(cookie, secure=parts.secure)
+    answer.headers["set-cookie"] = set_cookie(cookie, secure=request.url.scheme == "https")
     return answer
 
 

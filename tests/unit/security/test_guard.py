@@ -42,6 +42,14 @@ async def test_every_answer_carries_request_id_and_security_headers() -> None:
     assert answer.headers["cache-control"] == "public"
 
 
+async def test_only_a_listed_proxy_says_that_a_request_came_over_tls() -> None:
+    for proxies, strict in (((), False), (("127.0.0.1",), True), (("10.0.0.1",), False)):
+        transport = httpx.ASGITransport(Guard(app, proxies=proxies))
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
+            answer = await http.get("/", headers={"X-Forwarded-Proto": "https"})
+        assert ("strict-transport-security" in answer.headers) is strict, proxies
+
+
 async def test_a_gateway_error_is_an_operation_outcome_in_two_languages() -> None:
     async with client() as http:
         answer = await http.get("/conflict")

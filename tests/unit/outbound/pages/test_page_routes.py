@@ -76,6 +76,13 @@ async def test_a_form_from_another_site_is_refused(ward: Ward) -> None:
         assert answer.status_code == 401 and "set-cookie" not in answer.headers, said
 
 
+async def test_over_tls_the_cookie_goes_nowhere_else(ward: Ward) -> None:
+    form = {"user": "zheng", "password": "right horse battery"}
+    for scheme in ("http", "https"):
+        answer = await ward.client.post(f"{scheme}://{ward.client.base_url.host}/ui/signin", data=form)
+        assert ("; Secure" in answer.headers["set-cookie"]) is (scheme == "https")
+
+
 async def test_wrong_password_and_unknown_name_read_the_same(ward: Ward) -> None:
     wrong = await ward.client.post("/ui/signin", data={"user": "zheng", "password": "x"})
     nobody = await ward.client.post("/ui/signin", data={"user": "nobody", "password": "x"})
