@@ -567,9 +567,14 @@ class Invalid(GatewayError):
         return replace(made, findings=(*made.findings, *self.findings))
 
     def within(self, place: str) -> Self:
-        """Every finding with its place seen from further out."""
-        self.findings = tuple(replace(one, place=f"{place}.{one.place}") for one in self.findings)
-        return super().within(place)
+        """Every finding with its place in an entry of a Bundle: `Bundle.entry[1].resource.code`."""
+
+        def seen(own: str) -> str:
+            return ".".join(filter(None, (place, "resource", own.partition(".")[2])))
+
+        self.findings = tuple(replace(one, place=seen(one.place)) for one in self.findings)
+        self.place = seen(self.place)
+        return self
 
     def operation_outcome(self) -> Json:
         """One issue a fault."""

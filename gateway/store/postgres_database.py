@@ -141,8 +141,8 @@ async def opened(pool: AsyncConnectionPool[Connection]) -> None:
     try:
         await pool.open(wait=True, timeout=10)
     except PoolTimeout:
-        zh = "数据库不再接受新连接：每个进程最多用 20 个，请核对 max_connections 和用户的 CONNECTION LIMIT"
-        detail = "no further connection; each process uses up to 20: see max_connections and the role's limit"
+        zh = "数据库不再接受新连接：每个进程最多用 24 个，请核对 max_connections 和用户的 CONNECTION LIMIT"
+        detail = "no further connection; each process uses up to 24: see max_connections and the role's limit"
         raise ConfigError("store.url", detail, detail_zh=zh) from None
 
 

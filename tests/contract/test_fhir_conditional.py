@@ -285,7 +285,7 @@ async def test_a_refused_transaction_names_its_entry_and_leaves_nothing(door: Si
     other = {"resourceType": "Basic", "id": "b", "code": {"text": "二"}}
     lost = an_observation() | {"subject": {"reference": "urn:uuid:none"}}
     cases = [
-        (entry("POST", "Basic", {"resourceType": "Basic"}), 422, "Bundle.entry[1].Basic.code"),
+        (entry("POST", "Basic", {"resourceType": "Basic"}), 422, "Bundle.entry[1].resource.code"),
         (entry("PUT", "Basic/b", other, ifMatch='W/"3"'), 412, "Bundle.entry[1].If-Match"),
         (entry("POST", "Observation", lost), 422, "Bundle.entry[1].resource"),
         (entry("DELETE", "Basic/a"), 400, "Bundle.entry[0]"),
