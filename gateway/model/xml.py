@@ -32,6 +32,20 @@ _CHINESE = {"gb2312", "gb18030", "gbk", "gb_2312-80", "cp936", "gb18030-2000", "
 _BOMS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
 _DECLARATION = re.compile(r"""\A\s*<\?xml\s[^>]*?\?>""")
 _ENCODING = re.compile(rb"""<\?xml\s[^>]*?encoding\s*=\s*["']([A-Za-z][\w.:-]*)["']""")
+_AMPERSAND = ("an & that is not written &amp;, or a < that is not &lt;", "“&”应写成 &amp;，“<”应写成 &lt;。")
+_PREFIX = ("a prefix that is not declared, like xmlns:xsi", "用了没有声明的前缀，如缺 xmlns:xsi。")
+_FAULTS = {  # libxml2's codes of what vendors' documents have wrong
+    4: ("it is empty", "内容是空的。"),
+    5: ("something follows the end of the document", "文档结束之后还有内容：一次只发一份。"),
+    9: ("a control character XML does not allow", "含有 XML 不允许的控制字符。"),
+    23: _AMPERSAND,
+    26: ("an entity XML does not know, like &nbsp;", "用了 XML 没有定义的实体，如 &nbsp;。"),
+    68: _AMPERSAND,
+    76: ("tags that do not match", "开始和结束标签不配对。"),
+    77: ("it is cut off", "文档不完整，被截断了。"),
+    114: ("more than 256 levels", "嵌套超过 256 层。"),
+    201: _PREFIX,
+}
 _SKIP = re.compile(r"\s+|<!--.*?-->|<\?.*?\?>", re.DOTALL)
 
 
@@ -138,7 +152,8 @@ def _root(text: str) -> Element:
         return etree.fromstring(text.encode("utf-8"), parser)
     except etree.XMLSyntaxError as error:
         # The parser's own words may quote the document, so only its place goes on.
-        raise BadXml(f"line {error.lineno}", "not well-formed", detail_zh="格式不完整") from None
+        en, zh = _FAULTS.get(getattr(error, "code", 0), ("not well-formed", "格式不完整。"))
+        raise BadXml(f"line {error.lineno}", en, detail_zh=zh) from None
     except UnicodeEncodeError:
         raise WrongCharset(detail="lone surrogates", detail_zh="含有不成对的代理字符。") from None
 

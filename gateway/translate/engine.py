@@ -61,6 +61,11 @@ _KINDS = 1_000  # kinds remembered: senders can name any number of them
 Maps = dict[str, Map]  # message kind → map
 _KIND_FROM = {  # where a format says its kind, and what to do when it says none (English, Chinese)
     "v2": ("MSH-9", "the field is empty", "字段为空。"),
+    "cda": (
+        "code",
+        "neither code, title nor templateId names one of the 53 documents of WS/T 500",
+        "文档代码（C0001–C0053）、标题和 templateId 都不是 WS/T 500 的文档。",
+    ),
     "csv": (
         "row 1",
         "the header has the columns of no known file; name yours as settings: kind.<name> in source.yaml",

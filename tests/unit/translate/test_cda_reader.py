@@ -249,3 +249,19 @@ def test_a_class_of_orders_is_that_of_the_orders_after_it_and_a_body_that_is_no_
     assert [row.cells["DE06.00.286@displayName"] for row in rows] == ["出院带药"] * 2
     pdf = f"{HEAD}<component><nonXMLBody><text>JVBERi0=</text></nonXMLBody></component></ClinicalDocument>"
     assert read(pdf.encode()).row.cells == {"nonXMLBody/text": "JVBERi0="}
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ("头晕&呕吐", "应写成 &amp;"),
+        ("&nbsp;", "没有定义的实体"),
+        ("\x0b", "控制字符"),
+        ("<a>", "不配对"),
+        ("<q:b/>", "前缀"),
+    ],
+)
+def test_what_is_wrong_with_the_xml_is_said_with_its_line(value: str, why: str) -> None:
+    with pytest.raises(BadXml) as error:
+        read(document(f"\n<entry>{observation('DE04.01.119.00', text(value))}</entry>"))
+    assert error.value.place == "line 2" and why in error.value.detail_zh

@@ -13,7 +13,7 @@ import pytest
 from fixtures.cases import Case, cases
 from gateway.alliance.directory import endpoint
 from gateway.commands.maps import GOLDEN_KEY, translated
-from gateway.errors import BadValue, MissingField
+from gateway.errors import BadValue, MissingField, UnknownTrigger
 from gateway.model import systems
 from gateway.model.ids import Ids
 from gateway.model.message import Draft, RawMessage
@@ -191,6 +191,15 @@ def test_a_document_without_any_number_of_the_patient_is_refused_with_its_place(
     with pytest.raises(MissingField) as error:
         sent(COUNTY, "cda", body)
     assert "patientRole" in error.value.place
+
+
+def test_a_document_without_a_time_has_that_of_its_author_and_one_of_no_known_kind_is_told_so() -> None:
+    wrote = "<author><time value='20260302'/></author>"
+    undated = a_document("C0034", "", head=wrote).replace('<effectiveTime value="20260301080000"/>', "<effectiveTime/>")
+    assert of(sent(COUNTY, "cda", undated), "Composition")[0]["date"] == "2026-03-02"
+    with pytest.raises(UnknownTrigger) as error:
+        sent(COUNTY, "cda", undated.replace("C0034", "C0099"))
+    assert error.value.place == "code" and "WS/T 500" in error.value.detail_zh
 
 
 # ---- CSV ----------------------------------------------------------------------------------------
