@@ -193,6 +193,19 @@ def test_a_document_without_any_number_of_the_patient_is_refused_with_its_place(
     assert "patientRole" in error.value.place
 
 
+@pytest.mark.parametrize(("kind", "diagnoses"), [("C0002", ["高血压"]), ("C0034", [])])
+def test_the_allergies_of_a_record_are_ones_and_a_visits_diagnoses_are_conditions(
+    kind: str, diagnoses: list[str]
+) -> None:
+    for said, told in (("青霉素过敏", "青霉素"), ("否认药物过敏史", "无已知过敏")):
+        body = facts(("DE05.01.025", "<value>高血压</value>"), ("DE02.10.022", f"<value>{said}</value>"))
+        found = sent(COUNTY, "cda", a_document(kind, body))
+        assert [one["code"]["text"] for one in of(found, "AllergyIntolerance")] == [told]
+        assert [one["code"]["text"] for one in of(found, "Condition")] == diagnoses
+        assert said in of(found, "Composition")[0]["section"][0]["text"]["div"]
+    assert [one.place for one in found.unused if one.lost] == []
+
+
 def test_a_document_without_a_time_has_that_of_its_author_and_one_of_no_known_kind_is_told_so() -> None:
     wrote = "<author><time value='20260302'/></author>"
     undated = a_document("C0034", "", head=wrote).replace('<effectiveTime value="20260301080000"/>', "<effectiveTime/>")
