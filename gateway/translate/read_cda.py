@@ -31,6 +31,7 @@ _FULL_CODE = re.compile(r"(DE\d\d\.\d\d\.\d{3})\.00")
 _WRAPPERS = frozenset({"entry", "entryRelationship", "entryReationship", "component"})
 _STATEMENTS = frozenset({"observation", "organizer", "act", "encounter", "supply", "observationMedia"})
 _SPECIMEN_COLLECTION = frozenset({"SPECCOLL", "SAS"})
+_LABEL = "consumable/manufacturedProduct/manufacturedLabeledDrug"
 _SHARED = ("DE06.00.294", "DE06.00.179")
 _DONE = frozenset({"", "completed", "normal"})  # status codes that say no more than that it is told
 
@@ -176,7 +177,9 @@ class _Walk:
         _share(made.get("drugs", []))
         for item in made.get("items", ()):
             _settle(item)
-            self._name(item)
+            self._name(item, item.cells.get("DE04.30.019") or item.cells.get("code", ""))
+        for drug in made.get("drugs", ()):
+            self._name(drug, drug.cells.get(f"{_LABEL}/code") or drug.cells.get(f"{_LABEL}/name", ""))
         label = row.cells.get("code") or row.cells.get("title", "")
         for diagnosis in made.get("diagnoses", ()):
             diagnosis.make("section", label)
@@ -186,9 +189,8 @@ class _Walk:
         else:
             row.make("narrative", "\n".join("：".join(filter(None, line)) for line in self._lines))
 
-    def _name(self, item: Row) -> None:
-        """Cell `item`: its code, told apart from other results of the same code, like those of a tolerance test."""
-        code = item.cells.get("DE04.30.019") or item.cells.get("code", "")
+    def _name(self, item: Row, code: str) -> None:
+        """Cell `item`: its code, told apart from others of it: results of a tolerance test, doses of a day."""
         others = self._named.setdefault(code, {})
         number = others.setdefault(tuple(item.cells.items()), len(others) + 1)
         item.make("item", code if number == 1 or not code else f"{code}#{number}")

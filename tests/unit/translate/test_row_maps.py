@@ -171,6 +171,24 @@ def test_an_order_is_a_drug_by_its_name_and_ends_when_it_says() -> None:
     assert [(one["code"]["text"], one["status"]) for one in test] == [("头颅CT", "active")]
 
 
+def test_a_drug_twice_is_two_one_without_a_name_none_and_findings_in_two_parts_are_one_text() -> None:
+    label = (
+        "<consumable><manufacturedProduct><manufacturedLabeledDrug>{}</manufacturedLabeledDrug></manufacturedProduct>"
+    )
+    drugs = "".join(
+        f'<entry><substanceAdministration><doseQuantity value="{dose}"/>{label.format(name)}</consumable>'
+        "</substanceAdministration></entry>"
+        for dose, name in (("1", "<name>胰岛素</name>"), ("2", "<name>胰岛素</name>"), ("3", "<name/>"))
+    )
+    made = of(sent(COUNTY, "cda", a_document("C0004", drugs)), "MedicationRequest")
+    assert [one["dosageInstruction"][0]["text"] for one in made] == ["1", "2"] and made[0]["id"] != made[1]["id"]
+    seen = facts(("DE04.50.131", "<value>甲</value>"), ("DE04.50.131", "<value>乙</value>"))
+    for ends, told in (("", "甲"), (facts(("DE04.50.132", "<value>丙</value>")), "甲\n乙")):
+        (report,) = of(sent(COUNTY, "cda", a_document("C0006", seen + ends)), "DiagnosticReport")
+        found = next(one for one in report["extension"] if one["url"] == systems.EXT_FINDINGS)
+        assert (found["valueString"], report["conclusion"]) == (told, "丙" if ends else "乙")
+
+
 def test_an_outpatient_visit_of_one_time_and_a_document_that_appends() -> None:
     head = (
         '<relatedDocument typeCode="APND"><parentDocument><id root="2.16.156.10011.1.1" extension="D0"/>'
