@@ -26,7 +26,7 @@ from ...security.scopes import REACH, Door, allow
 from ...security.signin import clear_cookie, cookie_value, set_cookie
 from ...store.base import AuditQuery
 from . import moments
-from .criticals import standing_criticals
+from .criticals import MOST, standing_criticals
 from .guard import Endpoint, Visit, error_page, html, read_form, redirect
 from .parts import Frame, PageParts
 from .render import render
@@ -116,7 +116,7 @@ async def _start(
         problem=problem,
         recent=recent,
         todo=todo,
-        todo_about="近 3 天到达的危急值 · 待复核身份",
+        todo_about="近 3 天到达的危急值 · 待复核身份" + _cut(todo),
         freshness=freshness_rows(
             visit.parts.directory,
             visit.who.alliance,
@@ -125,6 +125,13 @@ async def _start(
             visit.parts.clock(),
         ),
     )
+
+
+def _cut(todo: list[Todo]) -> str:
+    """Says of a list that is full that it may not be the whole."""
+    most = (("危急值", MOST), ("主索引", _REVIEWS))
+    cut = [f"{kind}只列 {count} 条" for kind, count in most if sum(t.kind == kind for t in todo) >= count]
+    return f"（{'，'.join(cut)}）" if cut else ""
 
 
 async def _recent_residents(visit: Visit) -> tuple[Recent, ...]:

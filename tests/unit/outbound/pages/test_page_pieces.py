@@ -14,9 +14,10 @@ from gateway.outbound.labs import Band, Point
 from gateway.outbound.pages import moments
 from gateway.outbound.pages.narrative import safe, sections
 from gateway.outbound.pages.render import HERE, environment, static_file, static_url
+from gateway.outbound.pages.routes_home import _cut
 from gateway.outbound.pages.spark import spark
 from gateway.outbound.pages.views_banner import banner, masked
-from gateway.outbound.pages.views_home import results, spelled
+from gateway.outbound.pages.views_home import results, review_todo, spelled
 from gateway.outbound.pages.views_recognise import recognise_page
 from gateway.outbound.pages.words import Fact
 from tests.builders import M4, NOW, a_patient, a_report, an_observation
@@ -226,6 +227,11 @@ def test_a_passport_stands_where_there_is_no_identity_card() -> None:
     (hit,) = results([foreigner], [], directory(), NOW, how="", more=False).hits
     assert hit.card == (("护照 *****5678", False),)
     assert Fact("证件", "护照 尾号 5678") in banner(opened_of([foreigner]), "").facts
+
+
+def test_a_full_list_of_reviews_says_that_it_is_cut() -> None:
+    todo = [review_todo({}, a_patient(), NOW)] * 20
+    assert (_cut(todo), _cut(todo[1:])) == ("（主索引只列 20 条）", "")
 
 
 def test_no_hit_says_what_to_try_next() -> None:
