@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import httpx
 import pytest
 import pytest_asyncio
 
+from gateway.identity.index import PersonIndex
+from gateway.identity.steward import Steward
+from gateway.model.ids import Ids
 from gateway.model.resource import Json
+from gateway.revise import puts_met
+from gateway.store.base import AuditRow
 from tests.unit.fhir_site import (
     CARD_SYSTEM,
+    DIRECTORY,
     LI,
     Site,
     a_carded_patient,
@@ -121,6 +128,18 @@ async def test_an_id_a_client_chose_for_somebody_known_leads_to_that_person(door
     assert again.status_code == 200 and person_of(again) == known
     act = (await door.get("Task?code=merged-by-card")).json()["entry"][0]["resource"]
     assert act["for"]["reference"] == "Patient/mine" and act["focus"]["reference"] == f"Patient/{known}"
+    await undone(door, act["id"])
+    assert (await door.get("Patient/mine")).json().get("active") is not False
+    assert {await about(door, one) for one in ("early", "late")} == {"Patient/mine"}
+
+
+async def undone(door: Site, act: str) -> None:
+    people = PersonIndex(door.store, Ids(door.store.store_key), door.clock, DIRECTORY)
+    row = AuditRow(
+        at=door.clock(), action="U", kind="merge", subtype="merge", outcome="0", user="admin", display="赵管理员",
+        role="admin", member="", purpose="HOPERAT",
+    )  # fmt: skip
+    await Steward(people, door.store, partial(puts_met, door.store)).undo(act, row)
 
 
 @pytest.mark.parametrize(
