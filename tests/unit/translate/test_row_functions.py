@@ -72,14 +72,16 @@ def test_days_are_a_duration_and_words_are_an_error() -> None:
         call("days", "一个月")
 
 
-@pytest.mark.parametrize("value", ["无", "否认", "否认药物过敏史", "无药物过敏史", "无已知过敏"])
+@pytest.mark.parametrize("value", ["无", "否认", "否认药物过敏史", "无药物过敏史", "无已知过敏", "过敏史：无"])
 def test_every_denial_is_no_known_allergy(value: str) -> None:
     assert call("allergy", value)["coding"][0]["code"] == "no-known-allergy"  # type: ignore[index]
     assert call("allergen", value) == "无已知过敏"
 
 
 def test_an_allergen_is_text_without_the_word_allergy() -> None:
-    assert call("allergy", "青霉素过敏") == {"text": "青霉素"}
+    assert call("allergy", "青霉素过敏") == call("allergy", "药物过敏史: 青霉素") == {"text": "青霉素"}
+    for told in ("否认食物过敏史，青霉素过敏", "无食物过敏但对磺胺过敏", "无食物过敏；有青霉素过敏史"):
+        assert "coding" not in call("allergy", told)  # type: ignore[operator]
     assert call("allergy", "") is None
 
 

@@ -348,8 +348,10 @@ def test_rows_are_one_patient_only_where_one_number_says_so(rows: tuple[str, str
 
 
 def test_a_vital_sign_or_a_dose_in_words_is_kept_as_such_and_costs_nobody_the_row() -> None:
-    rows = "就诊流水号,就诊日期,病人编号,收缩压,舒张压,体温,体重\nV1,2026-03-19,P1,测不出,,拒测,66\n"
-    pressure, weight, heat = of(sent(TOWN, "csv", rows), "Observation")
+    rows = "就诊流水号,就诊日期,病人编号,收缩压,舒张压,体温,体重,过敏史\nV1,2026-03-19,P1,测不出,,拒测,66,不详\n"
+    found = sent(TOWN, "csv", rows)
+    pressure, weight, heat = of(found, "Observation")
+    assert of(found, "AllergyIntolerance") == []
     assert [one["valueString"] for one in (*pressure["component"], heat)] == ["测不出", "拒测"]
     assert weight["valueQuantity"]["value"] == 66
     drug = "处方号,处方日期,病人编号,药品名称,单次剂量,频次,总量,天数\nR1,2026-03-19,P1,炉甘石洗剂,适量,tid,1瓶,长期\n"
