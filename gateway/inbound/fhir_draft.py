@@ -24,6 +24,8 @@ from .fhir_body import head_of, said
 _ADDRESS = re.compile(rb'"(reference|url|uri|value(?:Uri|Url|Uuid|Oid|Canonical))"\s*:\s*"([^"\\]{1,2048})"')
 _REFERENCE = re.compile(rb'("reference"\s*:\s*")([^"\\]{1,2048})')
 _TEMPORARY = (b"urn:uuid:", b"urn:oid:")
+_SIGNS = (b'"urn:uuid:', b'"urn:oid:', b"?")
+"""A body without any of these has references to resources alone."""
 _OF_A_SERVER = re.compile(r"(https?://.+/)([A-Z][A-Za-z]+)/[A-Za-z0-9\-.]{1,64}(?:/_history/[A-Za-z0-9\-.]{1,64})?")
 Places = Mapping[str, str]
 """What stands for an address of the Bundle or a conditional reference: `Type/id` by the text in the body."""
@@ -204,7 +206,7 @@ def alone(type_: str, body: bytes, base: str) -> bytes:
     """
     if type_ == "Bundle":
         return body
-    for match in _REFERENCE.finditer(body):
+    for match in _REFERENCE.finditer(body) if any(sign in body for sign in _SIGNS) else ():
         if match[2].startswith(_TEMPORARY) or _is_conditional(match[2]):
             address = match[2][:64].decode(errors="replace")
             detail_zh = f"{address} 只能用在事务（transaction）里。"
