@@ -242,7 +242,7 @@ def patient(tmp_path: Path) -> Iterator[Alliance]:
 def test_a_source_that_waits_for_processing_is_told_what_failed(patient: Alliance) -> None:
     assert b"MSA|AA|T00000001" in patient.mllp(oru(1, 1))
     assert patient.person(card(1))  # already there: no drain
-    nameless = oru(2, 1).replace(b"|R00000002|", b"||").replace(b"|A00000002|", b"||")
+    nameless = oru(2, 1).replace(b"|R00000002", b"|").replace(b"|A00000002|", b"||")
     answer = patient.mllp(nameless)
     assert b"MSA|AE|T00000002" in answer and b"GW-TRN-002" in answer
 
