@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from ..errors import TooCostly
 from ..model.child import Child, Lost, NotStarted
@@ -48,15 +49,14 @@ class Readers:
         arguments = (str(directory), str(page_life_s), *(str(one) for one in folders))
         self._readers = [_Reader(arguments, self._give) for _ in range(processes)]
         self._moment = moment
-        self._waiting: deque[asyncio.Future[_Reader | None]] = deque()
+        self._waiting: deque[_Waiting] = deque()
         self._one_here = False  # in this turn of the loop
         self._lately: set[int] = set()
 
     async def search(self, parts: SearchParts, call: Call, on: On) -> Answer:
         """As `fhir_search.search`."""
-        reader = None if self._before(call, on) or "_pretty=" in call.query else await self._reader()
-        told = await reader.ask(_asked(call, on, *self._moment())) if reader is not None else None
-        return await fhir_search.search(parts, call, on) if told is None else _answer(told)
+        told = b"" if self._before(call, on) or "_pretty=" in call.query else await self._told(call, on)
+        return _answer(told_in(told)) if told else await fhir_search.search(parts, call, on)
 
     def _before(self, call: Call, on: On) -> bool:
         """Whether the same was asked lately."""
@@ -68,16 +68,16 @@ class Readers:
         self._lately.add(key)
         return False
 
-    async def _reader(self) -> _Reader | None:
-        """Who is to answer; None for this process."""
+    async def _told(self, call: Call, on: On) -> bytes:
+        """What a process answers; nothing where this one is to."""
         loop = asyncio.get_running_loop()
         if not self._one_here and not self._waiting:
             self._one_here = True
             loop.call_soon(self._deal)
-            return None
-        waiting: asyncio.Future[_Reader | None] = loop.create_future()
+            return b""
+        waiting = _Waiting(call, on, loop.create_future())
         self._waiting.append(waiting)
-        return await waiting
+        return await waiting.told
 
     def _deal(self) -> None:
         """One turn of the loop."""
@@ -88,22 +88,16 @@ class Readers:
         self._give()
         if self._waiting:
             self._one_here = True
-            self._next(None)
+            _tell(self._waiting.popleft().told, b"")
             asyncio.get_running_loop().call_soon(self._deal)
 
     def _give(self) -> None:
-        """To each process as many as keep it busy."""
+        """To each process as many as keep it busy, without those who went away."""
         for one in self._readers:
-            for _ in range(min(one.room, len(self._waiting))):
-                one.promised += 1
-                self._next(one)
-
-    def _next(self, reader: _Reader | None) -> None:
-        waiting = self._waiting.popleft()
-        if not waiting.done():
-            waiting.set_result(reader)
-        elif reader is not None:  # whoever asked went away
-            reader.promised -= 1
+            while self._waiting and one.room > 0:
+                waiting = self._waiting.popleft()
+                if not waiting.told.done():
+                    one.ask(_asked(waiting.call, waiting.on, *self._moment()), waiting.told)
 
     async def close(self) -> None:
         """End the processes."""
@@ -111,8 +105,16 @@ class Readers:
             await one.close()
 
 
+class _Waiting(NamedTuple):
+    """A search, and the future of what a process answers; of nothing, where the gateway is to."""
+
+    call: Call
+    on: On
+    told: asyncio.Future[bytes]
+
+
 class _Reader:
-    """One process, running or not. promised: questions that are on their way to it."""
+    """One process, running or not."""
 
     def __init__(self, arguments: Iterable[str], free: Callable[[], None]) -> None:
         self._child = Child(reading.__name__, arguments, self._heard, self._lost)
@@ -120,13 +122,12 @@ class _Reader:
         self._numbers = itertools.count(1)
         self._asked: dict[int, asyncio.Future[bytes]] = {}
         self._beginning: asyncio.Task[None] | None = None
-        self.promised = 0
         self.close = self._child.close
 
     @property
     def room(self) -> int:
         """How many more questions it may be given."""
-        return _AHEAD - self.promised - len(self._asked) if self._child.running else 0
+        return _AHEAD - len(self._asked) if self._child.running else 0
 
     def begin(self) -> None:
         """Start it, once at a time, when it does not run."""
@@ -141,23 +142,21 @@ class _Reader:
         else:
             self._beginning = None
 
-    async def ask(self, asked: Asked) -> Told | None:
-        """Its answer; None where it gives none. One that was promised."""
-        self.promised -= 1
+    def ask(self, asked: Asked, told: asyncio.Future[bytes]) -> None:
+        """told: of its answer, of nothing where it gives none.
+
+        Whoever asked may go away: it works on it all the same.
+        """
         number = next(self._numbers)
-        told = self._asked[number] = asyncio.get_running_loop().create_future()
         try:
             self._child.say(ASK, number, encode(asked))
         except Lost:
-            del self._asked[number]
-            return None
-        data = await told  # whoever asked may go away: the process works on it all the same
-        return told_in(data) if data else None
+            _tell(told, b"")
+        else:
+            self._asked[number] = told
 
     def _heard(self, _: int, number: int, data: bytes) -> None:
-        told = self._asked.pop(number)
-        if not told.done():
-            told.set_result(data)
+        _tell(self._asked.pop(number), data)
         self._free()
 
     def _lost(self) -> None:
@@ -165,8 +164,12 @@ class _Reader:
         if asked:
             _LOG.error("the reading process was lost; what it was asked is answered in the event loop")
         for told in asked.values():
-            if not told.done():
-                told.set_result(b"")
+            _tell(told, b"")
+
+
+def _tell(told: asyncio.Future[bytes], data: bytes) -> None:
+    if not told.done():  # else whoever asked went away
+        told.set_result(data)
 
 
 def _asked(call: Call, on: On, tx: int, at: datetime) -> Asked:

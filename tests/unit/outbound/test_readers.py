@@ -35,9 +35,13 @@ def apart(monkeypatch: pytest.MonkeyPatch) -> list[Told | None]:
     told: list[Told | None] = []
     ask = module._Reader.ask
 
-    async def noted(self: module._Reader, asked: Any) -> Told | None:
-        told.append(await ask(self, asked))
-        return told[-1]
+    def keep(done: asyncio.Future[bytes]) -> None:
+        if not done.cancelled():
+            told.append(module.told_in(done.result()) if done.result() else None)
+
+    def noted(self: module._Reader, asked: Any, answer: asyncio.Future[bytes]) -> None:
+        answer.add_done_callback(keep)
+        ask(self, asked, answer)
 
     monkeypatch.setattr(module._Reader, "ask", noted)
     return told
@@ -139,6 +143,24 @@ async def begun_again(site: Site, reader: module._Reader, killed: int) -> None:
             await asyncio.sleep(0.02)
 
 
+async def test_who_goes_away_while_waiting_takes_no_place_from_others(site: Site, apart: list[Told | None]) -> None:
+    reader = await begun(site)
+    for turn in range(2 * module._AHEAD):
+        asked = [asyncio.create_task(site.get(f"Observation?patient=p{n}&_count=2{turn}")) for n in range(_PEOPLE)]
+        for _ in range(3 + turn):
+            await asyncio.sleep(0)
+        for one in asked:
+            one.cancel()
+        await asyncio.gather(*asked, return_exceptions=True)
+    async with asyncio.timeout(30):
+        while reader._asked:
+            await asyncio.sleep(0.01)
+    assert reader.room == module._AHEAD
+    apart.clear()
+    answers = await together(site, [f"Observation?patient=p{n}&_count=30" for n in range(_PEOPLE)])
+    assert [ids(one) for one in answers] == [[f"o{n}"] for n in range(_PEOPLE)] and len(apart) >= module._AHEAD
+
+
 async def test_what_the_process_refuses_is_refused_here_in_the_same_words(site: Site) -> None:
     reader = await begun(site)
     wrong = await together(site, [f"Observation?patient=p{n}&date=2026-13-0{n % 9}" for n in range(_PEOPLE)])
@@ -150,12 +172,8 @@ async def test_what_the_process_refuses_is_refused_here_in_the_same_words(site: 
 
 async def test_a_search_too_costly_is_not_done_twice(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     await begun(site)
-
-    async def costly(self: module._Reader, asked: Any) -> Told:
-        self.promised -= 1
-        return Told(0, b"", (), "", None, ("Observation", "more than 5 s", "超过 5 秒"))
-
-    monkeypatch.setattr(module._Reader, "ask", costly)
+    refusal = module.encode(Told(0, b"", (), "", None, ("Observation", "more than 5 s", "超过 5 秒")))
+    monkeypatch.setattr(module._Reader, "ask", lambda self, asked, told: told.set_result(refusal))
     answers = await together(site, [f"Observation?patient=p{n}&_count=3" for n in range(_PEOPLE)])
     refused = [one for one in answers if one.status_code != 200]
     assert len(refused) >= module._AHEAD
