@@ -15,7 +15,6 @@ from ..model.query import Filter
 from ..model.resource import Json, dumps, loads
 from ..model.rest import Answer, Call, Seen, etag, http_date
 from ..security.audit import KINDS, events
-from ..security.seal import Seal
 from ..store.base import AuditQuery, AuditRow
 from ..store.index_dates import date_range
 from .fhir_answers import bundle, outcome_entry
@@ -49,6 +48,7 @@ PARAMETERS = MappingProxyType(
 )
 """What can be asked of the audit."""
 
+_LINKS = "fhir-audit-pages"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 _NEWEST_FIRST = ((), (("date", True),), (("_lastUpdated", True),))
@@ -109,7 +109,7 @@ def _links(parts: FhirParts, call: Call, parsed: Parsed, last: str) -> list[tupl
     applied = tuple(one for one in parsed.applied if one[0] != "_page")
     links = [("self", f"{place}?{query_text(parsed.applied)}" if parsed.applied else place)]
     if last:
-        page = _seal(parts).close(dumps([call.who.user, last]))
+        page = parts.seal(_LINKS).close(dumps([call.who.user, last]))
         links.append(("next", f"{place}?{query_text((*applied, ('_page', page)))}"))
     return links
 
@@ -118,15 +118,11 @@ def _before(parts: FhirParts, call: Call, parsed: Parsed) -> str:
     """The row a page goes on below. Raises BadParameter for a link of another kind or of another user."""
     if not parsed.page:
         return ""
-    clear = _seal(parts).open(parsed.page)
+    clear = parts.seal(_LINKS).open(parsed.page)
     user, before = loads(clear) if clear else ("", "")
     if user != call.who.user:
         raise BadParameter("_page", "not a link of this server to you", detail_zh="不是本服务器给您的翻页链接。")
     return str(before)
-
-
-def _seal(parts: FhirParts) -> Seal:
-    return Seal(parts.store.store_key, "fhir-audit-pages")
 
 
 def _audit_query(parsed: Parsed) -> AuditQuery:

@@ -6,9 +6,10 @@ import msgspec
 
 from ..errors import BadParameter, ExpiredPage
 from ..model.rest import Call
-from ..security.seal import Seal
 from .fhir_parts import FhirParts, On
 from .fhir_query import MAX_COUNT
+
+_LINKS = "fhir-pages"
 
 
 class Token(msgspec.Struct):
@@ -36,7 +37,7 @@ def opened(parts: FhirParts, call: Call, on: On, page: str, *, life_s: int = 0) 
 
     Raises BadParameter, ExpiredPage.
     """
-    clear = _seal(parts).open(page)
+    clear = parts.seal(_LINKS).open(page)
     if clear is None:
         raise BadParameter("_page", "not a link of this server", detail_zh="不是本服务器的翻页链接。")
     token = _decode(clear)
@@ -49,7 +50,7 @@ def opened(parts: FhirParts, call: Call, on: On, page: str, *, life_s: int = 0) 
 
 def closed(parts: FhirParts, token: Token) -> str:
     """The text of `_page`."""
-    return _seal(parts).close(msgspec.json.encode(token))
+    return parts.seal(_LINKS).close(msgspec.json.encode(token))
 
 
 def token_of(parts: FhirParts, call: Call, on: On, query: str) -> Token:
@@ -66,7 +67,3 @@ def count_of(text: str) -> int:
 
 def _place(on: On) -> str:
     return f"{on.place}/{on.operation}" if on.operation else on.place
-
-
-def _seal(parts: FhirParts) -> Seal:
-    return Seal(parts.store.store_key, "fhir-pages")

@@ -93,9 +93,9 @@ class SearchParts:
         """How strict this request wants to be treated."""
         return Rules(prefer(call.header("prefer"), "handling") == "lenient", self.client_controls)
 
-    def seal(self) -> Seal:
-        """Closes and opens paging links; the same on every process of one store."""
-        return _seal(self.store.store_key)
+    def seal(self, purpose: str) -> Seal:
+        """Closes and opens paging links of one kind; the same on every process of one store."""
+        return _seal(self.store.store_key, purpose)
 
 
 Search = Callable[[SearchParts, Call, On], Awaitable[Answer]]
@@ -121,6 +121,6 @@ class FhirParts(SearchParts):
     search: Search | None = None
 
 
-@lru_cache(4)
-def _seal(key: bytes) -> Seal:
-    return Seal(key, "fhir-page")
+@lru_cache(8)
+def _seal(key: bytes, purpose: str) -> Seal:
+    return Seal(key, purpose)

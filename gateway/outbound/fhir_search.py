@@ -25,6 +25,7 @@ from .fhir_parts import On, SearchParts
 from .fhir_query import Parsed, Rules, Shape, pairs, parse, query_text
 
 _MAX_MERGES = 8
+_LINKS = "fhir-page"
 _FORM = "application/x-www-form-urlencoded"
 _CUT = Finding(
     "GW-STO-004",
@@ -187,7 +188,7 @@ def _query_of(call: Call) -> str:
 
 
 def _opened(parts: SearchParts, call: Call, on: On, page: str) -> _Token:
-    clear = parts.seal().open(page)
+    clear = parts.seal(_LINKS).open(page)
     if clear is None:
         raise BadParameter("_page", "not a link of this server", detail_zh="不是本服务器的翻页链接。")
     token = _token.decode(clear)
@@ -202,7 +203,7 @@ def _opened(parts: SearchParts, call: Call, on: On, page: str) -> _Token:
 
 def _sealed(parts: SearchParts, call: Call, on: On, query: str, cursor: str) -> str:
     token = _Token(on.place, query, cursor, call.who.user, parts.clock().timestamp())
-    return parts.seal().close(msgspec.json.encode(token))
+    return parts.seal(_LINKS).close(msgspec.json.encode(token))
 
 
 def _links(parts: SearchParts, call: Call, on: On, asked: _Asked, page: Page) -> list[tuple[str, str]]:
