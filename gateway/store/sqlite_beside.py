@@ -12,7 +12,7 @@ from .bodies import dictionary_hash, instant_of
 from .engine import CURRENT_BY_TYPE
 from .figures import Commits
 from .packing import kept_answer
-from .sqlite_sql import numbers
+from .sqlite_sql import dictionaries, numbers
 from .writer import GroupWriter
 
 _RECORD = "src, member, local_number, patient, content, said_at, state"
@@ -78,4 +78,4 @@ class Beside:
         rows = [(number, dictionary_hash(data), data) for number, data in known.items()]
         sql = "INSERT OR IGNORE INTO dictionary VALUES(?, ?, ?)"
         await self._writer.run(lambda db: db.executemany(sql, rows))
-        return {row[0]: row[1] for row in self._reader.execute("SELECT id, bytes FROM dictionary")}
+        return dictionaries(self._reader)

@@ -10,6 +10,7 @@ from .bodies import Codec, shipped_dictionaries
 from .pages import Pages
 from .reads import ResourceReads
 from .sqlite_reads import SqliteReads
+from .sqlite_sql import dictionaries
 from .sqlite_zones import SqliteZones
 
 _ZONES_S = 60.0
@@ -36,13 +37,12 @@ class Following(SqliteReads):
             self.zones.renew()
             self._renew_at = time.monotonic() + _ZONES_S
 
-    def dictionaries(self) -> dict[int, bytes]:
-        """All that bodies were ever packed with."""
-        return {row[0]: row[1] for row in self._reader.execute("SELECT id, bytes FROM dictionary")}
+    def codec(self) -> Codec:
+        """Opens all bodies of the store."""
+        return Codec(list(shipped_dictionaries())[-1], dictionaries(self._reader))
 
 
 def open_following(directory: Path, clock: Clock, page_life_s: int) -> tuple[Following, ResourceReads]:
     """The store in that directory, which another process has opened already."""
     engine = Following(directory)
-    codec = Codec(list(shipped_dictionaries())[-1], engine.dictionaries())
-    return engine, ResourceReads(engine, codec, clock, page_life_s)
+    return engine, ResourceReads(engine, engine.codec(), clock, page_life_s)

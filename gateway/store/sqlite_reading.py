@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import apsw
 
 from .engine import Row, Sight
-from .sqlite_sql import WITH_BODY, Names, numbers, sight_sql
+from .sqlite_sql import Names, dictionaries, heads
 
 
 class SqliteReading:
@@ -34,17 +34,11 @@ class SqliteReading:
     async def current(self, fhs: Sequence[int], sight: Sight) -> dict[int, Row]:
         """By the directory."""
         self._names.load(self._db)  # other processes learn new ones
-        where, values = sight_sql(sight, self._names)
-        sql = (
-            f"SELECT {WITH_BODY} FROM carray(?) AS asked CROSS JOIN dir ON dir.fh = asked.value"
-            f" CROSS JOIN row ON row.rid = dir.rid WHERE dir.ver > 0 AND {where}"
-        )
-        return {row.fh: row for row in self._names.rows(self._db.execute(sql, (numbers(fhs), *values)))}
+        return {row.fh: row for row in heads(self._db, self._names, fhs, sight)}
 
     async def dictionaries(self, known: dict[int, bytes]) -> dict[int, bytes]:
         """Those of the file, which may lack the newest: nothing was packed with it yet."""
-        rows = self._db.execute("SELECT id, bytes FROM dictionary")
-        return known | {int(str(number)): bytes(data) for number, data in rows}
+        return known | dictionaries(self._db)
 
     async def close(self) -> None:
         """At once."""

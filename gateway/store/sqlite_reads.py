@@ -40,6 +40,7 @@ from .sqlite_sql import (
     WITHOUT_BODY,
     Names,
     head_sql,
+    heads,
     match_sql,
     numbers,
     sight_sql,
@@ -117,7 +118,7 @@ class SqliteReads:
         return self._known.tx, instant_of(self._known.at)
 
     async def moment(self) -> tuple[int, datetime]:
-        """The same: there is no other process."""
+        """The same: the process that writes is told of its commits, and tells others."""
         return self.horizon()
 
     async def size(self, type_: str) -> int:
@@ -162,12 +163,7 @@ class SqliteReads:
         return found
 
     def _current(self, fhs: Sequence[int], sight: Sight) -> dict[int, Row]:
-        where, values = sight_sql(sight, self._names)
-        sql = (
-            f"SELECT {WITH_BODY} FROM carray(?) AS asked CROSS JOIN dir ON dir.fh = asked.value"
-            f" CROSS JOIN row ON row.rid = dir.rid WHERE dir.ver > 0 AND {where}"
-        )
-        found = {row.fh: row for row in self._rows(self._reader, sql, (numbers(fhs), *values))}
+        found = {row.fh: row for row in heads(self._reader, self._names, fhs, sight)}
         for fh in fhs:
             if fh not in found:
                 older = self._older(fh, sight)

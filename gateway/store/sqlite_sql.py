@@ -187,3 +187,19 @@ def insert(db: apsw.Connection, head: str, rows: Sequence[tuple[Any, ...]]) -> N
         places = "(" + ",".join("?" * len(part[0])) + ")"
         db.execute(head + ",".join([places] * size), [value for row in part for value in row])
         at += size
+
+
+# ---- whole reads that several processes make -----------------------------------------------------
+def heads(db: apsw.Connection, names: Names, fhs: Sequence[int], sight: Sight) -> list[Row]:
+    """Current rows by the directory, with bodies, where the sight allows."""
+    where, values = sight_sql(sight, names)
+    sql = (
+        f"SELECT {WITH_BODY} FROM carray(?) AS asked CROSS JOIN dir ON dir.fh = asked.value"
+        f" CROSS JOIN row ON row.rid = dir.rid WHERE dir.ver > 0 AND {where}"
+    )
+    return names.rows(db.execute(sql, (numbers(fhs), *values)))
+
+
+def dictionaries(db: apsw.Connection) -> dict[int, bytes]:
+    """Every dictionary bodies were ever packed with, by its zstd id."""
+    return dict(db.execute("SELECT id, bytes FROM dictionary"))
