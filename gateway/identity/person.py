@@ -25,11 +25,11 @@ from ..model import systems
 from ..model.normalise import (
     CardVerdict,
     card_key,
+    eighteen,
     has_han,
     is_mothers,
     is_named_after_mother,
     is_sound,
-    upgrade,
     verify_card,
 )
 from ..model.resource import Json, dumps, loads
@@ -90,7 +90,7 @@ def id_kind(identifier: Json) -> str:
 def cards_told(patient: Json) -> set[str]:
     """The card numbers of a Patient as they are compared, whatever they prove; none that can be nobody's."""
     told = {(one.get("system"), card_key(str(one.get("value", "")))) for one in patient.get("identifier", ())}
-    cards = {(system, upgrade(key) if len(key) == 15 and key.isdecimal() else key) for system, key in told}
+    cards = {(system, eighteen(key)) for system, key in told}
     return {key for system, key in cards if key and (is_sound(key) if system in _ID_CARDS else system in _CARDS)}
 
 

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
 
-# Eight characters that GB18030 decoders still map to private-use code points; GB 18030-2022 names them.
-_PRIVATE_USE: dict[int, int | str] = {
+PRIVATE_USE: dict[int, int | str] = {
     0xE81E: 0x9FB4,
     0xE826: 0x9FB5,
     0xE82B: 0x9FB6,
@@ -23,6 +22,7 @@ _PRIVATE_USE: dict[int, int | str] = {
     0xE854: 0x9FBA,
     0xE864: 0x9FBB,
 }
+"""Code points GB18030 decoders leave in the private-use area, and where GB 18030-2022 put them."""
 # Written forms of one surname or given-name character that registries and old systems mix.
 _FORMS = (
     "黃黄吳吴呂吕陳陈張张劉刘楊杨趙赵孫孙馬马鄭郑謝谢許许鄧邓馮冯葉叶蘇苏盧卢蔣蒋賈贾韓韩蕭萧閻阎閆闫鐘钟鍾钟"
@@ -44,9 +44,7 @@ _NOTHING = frozenset(
 )
 _RUN = "01234567890123456789"
 _OLDEST_YEARS = 130
-
-
-_WRITTEN = _PRIVATE_USE | _VARIANTS
+_WRITTEN = PRIVATE_USE | _VARIANTS
 
 
 def one_form(text: str) -> str:
@@ -56,7 +54,7 @@ def one_form(text: str) -> str:
 
 def fold(text: str) -> str:
     """Text with private-use and full-width characters replaced by the ones they stand for (NFKC)."""
-    return unicodedata.normalize("NFKC", text.translate(_PRIVATE_USE))
+    return unicodedata.normalize("NFKC", text.translate(PRIVATE_USE))
 
 
 @lru_cache(maxsize=4096)
@@ -91,6 +89,11 @@ def upgrade(card15: str) -> str:
     """The 18 characters of a 15-digit number: the century is 19, the check character is added."""
     first17 = f"{card15[:6]}19{card15[6:]}"
     return first17 + check_character(first17)
+
+
+def eighteen(plain: str) -> str:
+    """A compared number in 18 characters where it has 15 digits; any other as it is."""
+    return upgrade(plain) if _CARD15.fullmatch(plain) else plain
 
 
 def birth_inside(card18: str) -> str:
@@ -151,8 +154,7 @@ def verify_card(value: str, *, birth: str, sex: str, kind: str = "", today: date
     birth: FHIR date of the record, also partial; sex: FHIR gender; kind: CV02.01.101 code or its text.
     Never raises: whatever was typed gets a verdict.
     """
-    plain = card_key(value)
-    number = upgrade(plain) if _CARD15.fullmatch(plain) else plain
+    number = eighteen(card_key(value))
     code = _kind_code(kind) or _number_code(number, today) or _agreement_code(number, birth, sex)
     return CardVerdict(code == "ok", number, _REASONS[code], code)
 
@@ -180,8 +182,7 @@ def may_stand_for(value: str, *, birth: str, sex: str, name: str) -> bool:
 
     A number Excel rounded (`9.90101E+17`) is that of everybody in the file.
     """
-    plain = card_key(value)
-    number = upgrade(plain) if _CARD15.fullmatch(plain) else plain
+    number = eighteen(card_key(value))
     contradicts = not is_sound(number) or _agreement_code(number, birth, sex).endswith("contradicts")
     return not contradicts and not is_named_after_mother(name)
 

@@ -11,6 +11,7 @@ import re
 from typing import NamedTuple
 
 from ..errors import WrongCharset
+from ..model.normalise import PRIVATE_USE
 
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -38,18 +39,7 @@ _NAMES = {
     "ISO-8859-1": "latin-1",
 }
 
-# Code points GB18030 decoders leave in the private-use area, and where GB 18030-2022 put them.
-_FOLD = {
-    0xE81E: 0x9FB4,
-    0xE826: 0x9FB5,
-    0xE82B: 0x9FB6,
-    0xE82C: 0x9FB7,
-    0xE832: 0x9FB8,
-    0xE843: 0x9FB9,
-    0xE854: 0x9FBA,
-    0xE864: 0x9FBB,
-}
-_PRIVATE = re.compile(f"[{''.join(map(chr, _FOLD))}]")
+_PRIVATE = re.compile(f"[{''.join(map(chr, PRIVATE_USE))}]")
 
 
 class Decoded(NamedTuple):
@@ -105,7 +95,7 @@ def _after_utf8(body: bytes, declared: str) -> Decoded:
 
 def fold(text: str) -> str:
     """Private-use code points of older GB18030 tables as the characters GB 18030-2022 gives them."""
-    return text.translate(_FOLD) if _PRIVATE.search(text) else text
+    return text.translate(PRIVATE_USE) if _PRIVATE.search(text) else text
 
 
 def encode(text: str, charset: str) -> bytes:

@@ -117,8 +117,7 @@ def _drug(medicine: Medicine, derived: Derived, now: datetime, *, past: bool = F
         left="" if left is None or past else f"剩 {left} 天",
         until=_date(medicine.last_day, now),
         bar=_bar(medicine) if left else None,
-        no_days=medicine.ended_zh
-        or ("已用完" if past and left is not None else medicine.supply_zh if left is None else ""),
+        no_days=_no_days(medicine, past),
         member=medicine.member_name,
         kind=medicine.origin_zh,
         start=_date(medicine.start, now),
