@@ -25,6 +25,7 @@ NO_BAND = Band("none", "来源未提供参考区间")
 _CORRECTED = frozenset({"corrected", "amended"})
 _FINISHED = _CORRECTED | {"final"}
 _PRELIMINARY = frozenset({"preliminary", "registered", "partial"})
+_UNCHECKED = _PRELIMINARY | {"unknown"}
 _STATUS = {
     "final": "终审",
     **dict.fromkeys(_CORRECTED, "已更正"),
@@ -136,7 +137,7 @@ class Reader:
             status=status,
             status_zh="已更正" if previous else _STATUS.get(status, "状态未知"),
             corrected=status in _CORRECTED or bool(previous),
-            preliminary=status in _PRELIMINARY,
+            unchecked=status in _UNCHECKED,
             critical=bool(flag and flag.critical) or bool(told or told_at),
             previous=previous,
             notice_told=told,

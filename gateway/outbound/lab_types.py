@@ -85,7 +85,7 @@ class Reading:
     status: str
     status_zh: str
     corrected: bool
-    preliminary: bool
+    unchecked: bool
     critical: bool
     previous: str
     notice_told: str
@@ -163,8 +163,8 @@ class Row:
 
     @property
     def standing(self) -> Reading | None:
-        """The newest that may say a critical value is over, or is one: nobody has checked a preliminary normal one."""
-        checked = [cell for cell in self._answers() if cell.critical or not cell.preliminary]
+        """The newest that may say a critical value is over, or is one: an unchecked normal one does not."""
+        checked = [cell for cell in self._answers() if cell.critical or not cell.unchecked]
         return max(checked, key=_when, default=None)
 
     def _answers(self) -> list[Reading]:

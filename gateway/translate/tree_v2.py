@@ -260,8 +260,8 @@ class Tree:
         return made
 
     def _continues(self, before: Fields, fields: Fields) -> bool:
-        """Consecutive free-text rows of one item are one text of several lines."""
-        if before[2:5] != fields[2:5]:
+        """Consecutive free-text rows of one item are one text of several lines; one of another status stands alone."""
+        if before[2:5] != fields[2:5] or _status_of(fields) not in ("", _status_of(before)):
             return False
         self._longer(before, 5, fields)
         return True
@@ -315,6 +315,10 @@ class Tree:
                 else:
                     self.children.setdefault(parent, []).append(order)
             patient["orders"] = stay
+
+
+def _status_of(obx: Fields) -> str:
+    return str(obx[11]) if len(obx) > 11 else ""
 
 
 def _isolates(order: Group, cultures: Callable[[str], bool]) -> list[Fields]:

@@ -195,7 +195,7 @@ def _critical(opened: Opened, derived: Derived, alert: Alert, row: Row, reading:
     decision = item_decision(derived, reading)
     made = reading.times.issued or reading.times.collected or alert.identified_at
     return Critical(
-        item=" ".join(filter(None, (row.name, row.short))) + "（初步）" * reading.preliminary,
+        item=" ".join(filter(None, (row.name, row.short))) + f"（{reading.status_zh}）" * reading.unchecked,
         value=reading.value,
         unit=reading.unit,
         flag=flag_of(reading.flag),
@@ -322,7 +322,7 @@ def _abnormal_row(opened: Opened, row: Row, reading: Reading, at: datetime) -> A
         unit=reading.unit,
         converted=reading.shown.text if reading.shown else "",
         flag=flag_of(reading.flag),
-        status=reading.status_zh if reading.preliminary else "",
+        status=reading.status_zh if reading.unchecked else "",
         band=reading.band,
         spark=spark(row.points, row.label),
         member=opened.member_name(reading.member),

@@ -105,13 +105,13 @@ def test_a_unit_a_caret_cut_in_two_is_whole_and_a_coded_one_is_its_code(sent: st
 
 
 @pytest.mark.parametrize(
-    ("sent", "status", "told"), [("F", "final", []), ("", "final", []), ("Q", "final", ["OBX[1]-11"])]
+    ("sent", "status", "told"), [("F", "final", []), ("", "final", []), ("Q", "unknown", ["OBX[1]-11"])]
 )
 def test_a_status_no_table_knows_is_taken_as_the_map_says_and_told(sent: str, status: str, told: list[str]) -> None:
     got = draft(oru(f"OBX|1|NM|K^钾||4.2|mmol/L|||||{sent}"))
     assert [one.json["status"] for one in got.resources if one.type == "Observation"] == [status]
     found = [one for one in got.findings if one.code == "GW-MAP-002"]
-    assert [one.place for one in found] == told and all("按 final 处理" in one.zh for one in found)
+    assert [one.place for one in found] == told and all("按 unknown 处理" in one.zh for one in found)
 
 
 @pytest.mark.parametrize("kind", ["ST", "NM", ""])
