@@ -452,11 +452,18 @@ def _store(commands: Commands) -> None:
             "restore", "把备份恢复到空目录或空 schema，并核对",
             "a backup into an empty home or schema, verified",
         ),
+        (
+            "move", "把内嵌数据目录的全部内容移到 PostgreSQL，逐表核对；须先停止网关",
+            "all of an embedded store into PostgreSQL, compared table by table; gateway stopped",
+        ),
     ):  # fmt: skip
         action = command(actions, name, "", zh, en)
         _place(action)
         if name in ("backup", "restore"):
             action.argument("file", "备份文件", "the backup file")
+        if name == "move":
+            text = "目标，schema 须是空的", "where to, an empty schema"
+            action.argument("--to", *text, required=True, metavar="postgresql://…")
         if name in ("verify", "restore"):
             action.argument(
                 "--head", "以前核对时记下的链尾：核对此后没有记录被删去",

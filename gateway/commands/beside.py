@@ -15,6 +15,7 @@ from ..errors import ConfigError
 from ..inbox.queue import Inbox, open_inbox
 from ..settings import Settings
 from ..store.look import Look, open_look
+from ..store.sqlite_file import refuse_moved
 
 
 class Beside:
@@ -58,11 +59,13 @@ def home_of(url: str) -> Path | None:
 
 
 def must_be_there(url: str, name: str) -> None:
-    """Raises ConfigError where no gateway ever ran: a look must not make a home."""
+    """Raises ConfigError where no gateway ever ran, for a look must not make a home, and where none runs any more."""
     home = home_of(url)
     if home is not None and not (home / name).is_file():
         zh = f"那里没有 {name}，请用 --home 或 --config 指明网关的数据目录。"
         raise ConfigError(f"--home {home}", f"no {name} there", detail_zh=zh)
+    if home is not None:
+        refuse_moved(home)
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""`gateway store stats|verify|migrate|reindex|backup|restore`: its size, its integrity, its index, copies of it."""
+"""`gateway store …`: its size, its integrity, its index, copies of it, its way into another engine."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ..store.audit_log import Head
 from ..store.index import keep_parameters
 from ..store.peek import stats
 from ..store.resources import open_store
+from . import store_move
 from .beside import home_of, must_be_there, settings_of, url_of
 from .talk import Exit, bytes_done, counted, emit, say
 
@@ -31,6 +32,8 @@ def run(args: argparse.Namespace) -> int:
         return _stats(args, url)
     if args.action == "backup":
         return _backup(args, url)
+    if args.action == "move":
+        return store_move.run(args, url)
     return asyncio.run(_AFTER_OPENING[args.action](args, url))
 
 

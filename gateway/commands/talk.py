@@ -83,3 +83,12 @@ def counted(title: str) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=_console, disable=not sys.stderr.isatty(), transient=True) as progress:
         task = progress.add_task(title, total=None)
         yield lambda done: progress.update(task, completed=done)
+
+
+@contextmanager
+def rows_done(total: int) -> Iterator[Callable[[str, int], None]]:
+    """Told (what is done, rows just done), it shows a bar of them all, where stderr is a terminal."""
+    columns = (TextColumn("{task.description:<14}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=_console, disable=not sys.stderr.isatty(), transient=True) as progress:
+        task = progress.add_task("", total=total)
+        yield lambda what, rows: progress.update(task, description=what, advance=rows)

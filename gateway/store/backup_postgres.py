@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from .. import __version__
 from ..errors import BrokenArchive, ConfigError
 from ..model.times import instant_text, system_clock
 from .archive import FORMAT, Manifest, Part, Progress, Reader, Writer
-from .postgres_database import MIGRATE, no_schema, not_connected, space_of
+from .postgres_database import MIGRATE, no_schema, not_connected, refuse_unsafe, space_of
 from .postgres_migrate import migrate, steps_of
 
 Connection = psycopg.Connection[Any]
@@ -93,23 +93,39 @@ def restore(path: Path, url: str, progress: Progress) -> Manifest:
         manifest = archive.manifest
         if manifest.engine != "postgres":
             raise BrokenArchive(str(path), f"a backup of {manifest.engine}")
-        for name, schema in names.items():
-            connection.execute(SQL("CREATE SCHEMA IF NOT EXISTS {}").format(Identifier(schema)))
-            if any(_count(connection, Identifier(schema, table)) for table in tables_of(connection, schema)):
-                raise ConfigError(f"schema {schema}", "is not empty", detail_zh="不是空的，请恢复到空的 schema。")
-            _made(url, schema, _FOLDERS[name], manifest.schemas[name])
+        make_empty(connection, url, names, manifest.schemas)
         with connection.transaction():
             connection.execute("SET LOCAL synchronize_seqscans = off")
             for part in manifest.parts:
                 _fill(connection, names, part, archive)
-            for name, number in manifest.sequences.items():
-                where, _, sequence = name.partition("/")
-                target = Identifier(names[where], sequence).as_string(connection)
-                connection.execute("SELECT setval(%s::regclass, %s, false)", (target, number))
-        for schema in names.values():
-            for table in tables_of(connection, schema):
-                connection.execute(SQL("ANALYZE {}").format(Identifier(schema, table)))
+            go_on_from(connection, names, manifest.sequences)
+        analyze(connection, names)
     return manifest
+
+
+def make_empty(connection: Connection, url: str, names: dict[str, str], versions: Mapping[str, int] | None) -> None:
+    """The tables of these versions, or of this release, all empty. Raises ConfigError where one has rows."""
+    for name, schema in names.items():
+        connection.execute(SQL("CREATE SCHEMA IF NOT EXISTS {}").format(Identifier(schema)))
+        if any(_count(connection, Identifier(schema, table)) for table in tables_of(connection, schema)):
+            raise ConfigError(f"schema {schema}", "is not empty", detail_zh="不是空的，请用空的 schema。")
+        folder = _FOLDERS[name]
+        _made(url, schema, folder, len(steps_of(folder)) if versions is None else versions[name])
+
+
+def go_on_from(connection: Connection, names: dict[str, str], sequences: Mapping[str, int]) -> None:
+    """Next numbers by schema and name."""
+    for name, number in sequences.items():
+        where, _, sequence = name.partition("/")
+        target = Identifier(names[where], sequence).as_string(connection)
+        connection.execute("SELECT setval(%s::regclass, %s, false)", (target, number))
+
+
+def analyze(connection: Connection, names: dict[str, str]) -> None:
+    """Tell the server what the tables have now, for its plans."""
+    for schema in names.values():
+        for table in tables_of(connection, schema):
+            connection.execute(SQL("ANALYZE {}").format(Identifier(schema, table)))
 
 
 def _fill(connection: Connection, names: dict[str, str], part: Part, archive: Reader) -> None:
@@ -119,7 +135,7 @@ def _fill(connection: Connection, names: dict[str, str], part: Part, archive: Re
     # reads back in another order.
     connection.execute(SQL("TRUNCATE {}").format(where))
     try:
-        with connection.cursor().copy(_copy("COPY {} ({}) FROM STDIN (FORMAT binary)", where, part.columns)) as into:
+        with connection.cursor().copy(copy_sql("COPY {} ({}) FROM STDIN (FORMAT binary)", where, part.columns)) as into:
             for block in archive.blocks(part):
                 into.write(block)
     except psycopg.DataError as fault:
@@ -132,12 +148,13 @@ def _fill(connection: Connection, names: dict[str, str], part: Part, archive: Re
 
 
 def _out(connection: Connection, where: Identifier, columns: tuple[str, ...]) -> Iterator[bytes]:
-    with connection.cursor().copy(_copy("COPY {} ({}) TO STDOUT (FORMAT binary)", where, columns)) as out:
+    with connection.cursor().copy(copy_sql("COPY {} ({}) TO STDOUT (FORMAT binary)", where, columns)) as out:
         for block in out:
             yield bytes(block)
 
 
-def _copy(text: Any, where: Identifier, columns: tuple[str, ...]) -> Composed:
+def copy_sql(text: Any, where: Identifier, columns: tuple[str, ...]) -> Composed:
+    """A COPY of a table's columns."""
     return SQL(text).format(where, SQL(", ").join(map(Identifier, columns)))
 
 
@@ -164,6 +181,7 @@ def _made(url: str, schema: str, folder: str, version: int) -> None:
     async def make() -> None:
         connection = await psycopg.AsyncConnection.connect(url, autocommit=True)
         try:
+            await refuse_unsafe(connection)
             await connection.execute(SQL("SET search_path = {}").format(Identifier(schema)))
             await migrate(connection, space_of(schema) | MIGRATE, folder, upto=version)
         finally:

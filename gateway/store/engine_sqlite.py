@@ -16,7 +16,7 @@ from .engine import Indexed, PackedPlan, Row, Sight, names_of, puts_of
 from .pages import Pages
 from .sqlite_beside import Beside
 from .sqlite_commit import MOVABLE, alone, movable_values, ready, transaction
-from .sqlite_file import only_one, prepared, refuse_unsafe
+from .sqlite_file import only_one, prepared, refuse_moved, refuse_unsafe
 from .sqlite_reads import SqliteReads
 from .sqlite_sql import WITH_BODY, sight_sql
 from .sqlite_upkeep import indexed, purge, together
@@ -30,12 +30,14 @@ _STEPS, _BUSY = 100, 600
 
 
 class SqliteEngine(SqliteReads, Beside):
-    """`<directory>/store.db`. Raises UnsafeStore when another process writes there, or the settings lose data."""
+    """`<directory>/store.db`. Raises UnsafeStore when another process writes there, or the settings lose data, and
+    ConfigError when its data was moved."""
 
     zones: WrittenZones
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
+        refuse_moved(directory)
         self._lock = only_one(directory / "store.lock")
         path = str(directory / "store.db")
         self._writer = GroupWriter(path, checkpoint_pages=8_000, cache_mb=64, gather=0.5)

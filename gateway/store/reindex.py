@@ -54,7 +54,7 @@ async def reindex(engine: Engine, codec: Codec, told: Callable[[int], None] = la
                 type_, _ALL, match=NOTHING, between=(0, _TOP), after=after, limit=_AT_ONCE, ascending=True
             )
             whole = await engine.rows([row.rid for row in rows], _ALL) if rows else {}
-            await engine.indexed([_fresh(row, codec) for row in whole.values()])
+            await engine.indexed([fresh(row, codec) for row in whole.values()])
             done += len(whole)
             told(done)
             if len(rows) < _AT_ONCE:
@@ -64,7 +64,8 @@ async def reindex(engine: Engine, codec: Codec, told: Callable[[int], None] = la
     return done
 
 
-def _fresh(row: Row, codec: Codec) -> Indexed:
+def fresh(row: Row, codec: Codec) -> Indexed:
+    """What a version is found by, worked out from its body."""
     opened = open_body(row, codec)
     made = msgspec.json.decode(opened.body, type=struct(row.type))
     keys = extract(row.type, made, row.id, json_of(opened.meta))

@@ -11,7 +11,10 @@ from pathlib import Path
 
 import apsw
 
-from ..errors import StoreInUse, UnsafeStore
+from ..errors import ConfigError, StoreInUse, UnsafeStore
+from ..model.times import instant_text, system_clock
+
+MOVED = "store.moved"
 
 
 def only_one(path: Path) -> int:
@@ -23,6 +26,25 @@ def only_one(path: Path) -> int:
         os.close(handle)
         raise StoreInUse(str(path)) from None
     return handle
+
+
+def say_moved(directory: Path, where: str) -> None:
+    """From now on nobody opens this home: what is written there would be missing from where its data went."""
+    with (directory / MOVED).open("w", encoding="utf-8") as file:
+        file.write(f"{instant_text(system_clock())} {where}\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def refuse_moved(directory: Path) -> None:
+    """Raises ConfigError for a home whose data was moved."""
+    if (directory / MOVED).is_file():
+        said = (directory / MOVED).read_text("utf-8").strip()
+        raise ConfigError(
+            str(directory),
+            f"its data was moved: {said}. Set store.url; to give up what was moved, remove {MOVED} there",
+            detail_zh=f"数据已移走：{said}。请设置 store.url；若放弃已移走的数据、仍用本目录，删除其中的 {MOVED}。",
+        )
 
 
 def prepared(db: apsw.Connection) -> None:
