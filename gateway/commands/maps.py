@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigError, MappingError, MissingFile, TranslateError
+from ..errors import ConfigError, Invalid, MappingError, MissingFile, TranslateError
 from ..model.ids import Ids
 from ..model.message import Draft, RawMessage
 from ..model.resource import Json, loads
@@ -20,6 +20,7 @@ from ..translate.compare import Change, between
 from ..translate.declared import declared_ranges
 from ..translate.engine import Mappings
 from ..validate.elements import R4Elements
+from ..validate.structure import check_draft
 from .talk import Exit, emit, say
 from .translate import folders_of, mappings_of, source_of
 
@@ -113,7 +114,7 @@ def _tried(case: Any, mappings: Mappings) -> Tried:
     expected = _expected(path)
     try:
         made = as_golden(translated(case, mappings))
-    except TranslateError as fault:
+    except (TranslateError, Invalid) as fault:
         return Tried(name, case.folder, expected is not None, fault=f"{fault.code} {fault.sentence_zh()}")
     if expected is None or made == expected:
         return Tried(name, case.folder, expected is not None, same=expected is not None, made=made)
@@ -147,7 +148,9 @@ def translated(case: Any, mappings: Mappings) -> Draft:
     except ConfigError as fault:
         fault.place = str(case.folder / "case.yaml")
         raise
-    return mappings.translate(raw, source, Ids(GOLDEN_KEY), case.received)
+    draft = mappings.translate(raw, source, Ids(GOLDEN_KEY), case.received)
+    check_draft(draft)
+    return draft
 
 
 def as_golden(draft: Draft) -> Any:

@@ -20,6 +20,7 @@ from ..translate.engine import Mappings
 from ..translate.explain import Origin, elements, origins
 from ..translate.gaps import Gaps, as_sent
 from ..translate.senders import sender_of
+from ..validate.structure import check_draft
 from .beside import Beside, beside, settings_of
 from .maps import GOLDEN_KEY
 from .talk import Exit, emit, say, told
@@ -115,7 +116,7 @@ def diff(args: argparse.Namespace) -> int:
     if args.source:
         source_of(old if args.source in old.directory.sources else new, args.source)
     ids, raws = asyncio.run(_newest(args))
-    found = list(changes(old, new, raws, ids))
+    found = list(changes(old, new, raws, ids, check_draft))
     for line in _lines(found, as_json=args.json, full=args.full):
         print(line)
     touched = len({one.key for one in found})

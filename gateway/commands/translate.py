@@ -17,7 +17,7 @@ from ..shipped import shipped
 from ..translate.engine import Mappings
 from ..translate.read_v2 import Peek, ack, peek_v2, split_batch
 from ..translate.strict_yaml import near_to
-from ..validate.structure import check
+from ..validate.structure import check_draft
 from .talk import Exit, say
 
 _KEY = b"gateway try: no store, so no secret"
@@ -88,10 +88,7 @@ def _one(path: Path, form: str, body: bytes, mappings: Mappings, source: Source)
 def _translated(draft: Draft) -> Json:
     people = [one.resource for one in draft.records]
     entries = [{"resource": one} for one in people] + [{"resource": loads(one.body)} for one in draft.resources]
-    for person in people:
-        check("Patient", dumps(person))
-    for one in draft.resources:
-        check(one.type, one.body.replace(b'"Patient/@', b'"Patient/record-'))
+    check_draft(draft)
     return {
         "charset": draft.facts.get("charset", ""),
         "kind": draft.kind,

@@ -16,6 +16,7 @@ from ..model.ids import Ids
 from ..model.times import Clock
 from ..translate.compare import Group, changes, grouped
 from ..translate.engine import Mappings
+from ..validate.structure import check_draft
 from .kept import kept
 from .queue import Inbox
 
@@ -118,7 +119,7 @@ class MappingProof:
     async def _shadowed(self, proof: Proof, new: Mappings) -> Proof:
         """The newest kept messages through both; nothing is stored, ids lead nowhere."""
         raws = [raw async for raw in kept(self._inbox, most=self._shadow)]
-        found = await asyncio.to_thread(lambda: list(changes(self._serving, new, raws, Ids(b"shadow"))))
+        found = await asyncio.to_thread(lambda: list(changes(self._serving, new, raws, Ids(b"shadow"), check_draft)))
         touched = len({one.key for one in found})
         return replace(proof, seen=len(raws), touched=touched, groups=tuple(grouped(found)))
 

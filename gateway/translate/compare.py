@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -13,6 +13,7 @@ from ..model.resource import Json, dumps, loads
 from .engine import Mappings
 from .senders import sender_of
 
+Check = Callable[[Draft], None]
 What = Literal["added", "removed", "changed", "refused", "accepted"]
 
 
@@ -52,10 +53,13 @@ class Group:
     newest: str
 
 
-def changes(old: Mappings, new: Mappings, raws: Iterable[RawMessage], ids: Ids) -> Iterator[Change]:
-    """All changes, message by message. Provenance is left out: it names the mapping's version."""
+def changes(old: Mappings, new: Mappings, raws: Iterable[RawMessage], ids: Ids, check: Check) -> Iterator[Change]:
+    """All changes, message by message. Provenance is left out: it names the mapping's version.
+
+    check: what is asked of a draft before it is stored; one that does not pass is refused as one not translated.
+    """
     for raw in raws:
-        before, after = _made(old, raw, ids), _made(new, raw, ids)
+        before, after = _made(old, raw, ids, check), _made(new, raw, ids, check)
         if isinstance(before, GatewayError) and isinstance(after, GatewayError):
             continue
         if isinstance(after, GatewayError):
@@ -69,11 +73,15 @@ def changes(old: Mappings, new: Mappings, raws: Iterable[RawMessage], ids: Ids) 
             yield from _between(raw, before, after)
 
 
-def _made(mappings: Mappings, raw: RawMessage, ids: Ids) -> Draft | GatewayError:
+def _made(mappings: Mappings, raw: RawMessage, ids: Ids, check: Check) -> Draft | GatewayError:
     try:
-        return mappings.translate(raw, sender_of(raw, mappings.directory), ids, raw.received_at)
+        draft = mappings.translate(raw, sender_of(raw, mappings.directory), ids, raw.received_at)
+        check(draft)
+        return draft
     except GatewayError as fault:
         return fault
+    except Exception:  # what breaks the gateway itself is quarantined by the inbox, and must not stop the others here
+        return GatewayError()
 
 
 def _between(raw: RawMessage, before: Draft, after: Draft) -> Iterator[Change]:

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from ..errors import ActiveNarrative, Invalid
 from ..model.json_fault import JSON_FAULTS, unparseable
+from ..model.message import SUBJECT, Draft
 from ..model.outcome import Finding
 from .collect import Walk
 from .definitions import resource_types
@@ -26,6 +27,7 @@ from .walk import walker
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
 _NAMED = re.compile(rb'"resourceType"\s*:')
+_SUBJECT = f'"{SUBJECT.format("")}'.encode()
 _NESTING = frozenset({"Bundle", "Parameters"})  # a resource inside names its type too
 
 
@@ -54,6 +56,17 @@ def check(resource_type: str, body: bytes) -> tuple[Struct, tuple[Finding, ...]]
     """`decode`, with the remarks that are no faults (a resource without narrative is none)."""
     made = decode(resource_type, body)
     return made, tuple(_remarks(resource_type, made))
+
+
+def check_draft(draft: Draft) -> None:
+    """All resources a message makes, before anybody knows whose they are. Raises as `check` does.
+
+    A subject is still spelled `Patient/@n`, which is no id: each is read as one that is.
+    """
+    for record in draft.records:
+        check("Patient", _encoder.encode(record.resource))
+    for one in draft.resources:
+        check(one.type, one.body.replace(_SUBJECT, b'"Patient/record-'))
 
 
 def deep_check(body: bytes) -> tuple[Finding, ...]:

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from gateway.model.message import Draft
 from gateway.model.resource import loads
+from gateway.translate.engine import Mappings
 from tests.flow.alliance import Alliance
 from tests.flow.messages import card, oru
 
@@ -77,6 +79,28 @@ def test_a_map_that_would_refuse_kept_messages_does_not_serve(running: Alliance,
     shown = attempt(running, "switch")
     assert "会被拒绝" in shown and "GW-CFG-006" in shown
     assert statuses(running, 2) == {"final"}
+
+
+def test_a_map_whose_results_break_r4_does_not_serve(running: Alliance, own: Path) -> None:
+    own.write_text(
+        _HEAD + "  - rule: observation\n    set: {component: [{valueString: {from: OBX-5}}]}\n", encoding="utf-8"
+    )
+    shown = attempt(running, "switch")
+    assert "会被拒绝" in shown and "GW-CFG-006" in shown
+    assert statuses(running, 2) == {"final"}
+
+
+def test_a_message_that_breaks_the_gateway_itself_keeps_no_map_from_serving(
+    running: Alliance, own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> Draft:
+        raise KeyError("of the gateway itself")
+
+    own.write_text(_HEAD + _STATUS % "amended", encoding="utf-8")
+    with monkeypatch.context() as patched:
+        patched.setattr(Mappings, "translate", broken)
+        assert "已启用" in attempt(running, "switch")
+    assert statuses(running, 2) == {"final", "amended"}
 
 
 def test_a_golden_case_that_differs_keeps_the_old_map(running: Alliance, own: Path) -> None:

@@ -8,15 +8,14 @@ from datetime import datetime
 from ...errors import GatewayError
 from ...model.directory import Source
 from ...model.ids import Ids
-from ...model.message import SUBJECT, Draft, RawMessage
+from ...model.message import Draft, RawMessage
 from ...model.outcome import Finding
 from ...translate.charset import known_name
 from ...translate.engine import Mappings
 from ...translate.read_v2 import Peek, ack, peek_v2, split_batch
 from ...translate.run import Trace
-from ...validate.structure import check
+from ...validate.structure import check_draft
 
-_RECORD = ('"' + SUBJECT.format("")).encode()
 _KEY = b"console try: ids lead nowhere"
 
 
@@ -77,8 +76,7 @@ def try_text(mappings: Mappings, source: Source, text: str, charset: str, now: d
     try:
         draft, found = mappings.trace(raw, source, Ids(_KEY), now)
         traces = tuple(found)
-        for one in draft.resources:
-            check(one.type, one.body.replace(_RECORD, b'"Patient/record-'))  # no resident yet: any id will do
+        check_draft(draft)
     except GatewayError as error:
         fault = error
     faults = _faults(fault)
