@@ -5,17 +5,58 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
 from ..model.context import AccessContext
 from ..model.directory import Directory
 from ..model.resource import Json, loads, reference_id
 from ..recognise.decide import ReportDecision, Viewer, decide
+from ..recognise.newest import Newest
 from ..recognise.rules import RuleSheet
 from ..store.base import Resource, Store
 from .alerts import Alert, DrugClasses, alerts
 from .dicom_web import Pacs, study_uid
 from .medication import with_named
 from .record import Record, member_of
+
+
+class Hearing:
+    """One record heard for one caller at one instant; answering: Study Instance UIDs whose images can be opened."""
+
+    def __init__(
+        self,
+        record: Record,
+        sheet: RuleSheet,
+        directory: Directory,
+        who: AccessContext,
+        answering: frozenset[str],
+        at: datetime,
+    ) -> None:
+        self._record, self._sheet, self._directory = record, sheet, directory
+        self._viewer, self._answering, self._at = Viewer(who.member, who.alliance), answering, at
+
+    @cached_property
+    def _newest(self) -> Newest:
+        record = self._record
+        results = ((record.report_of(item) or {}, item) for item in record.observations)
+        return Newest.of(results, {one["id"]: one for one in record.specimens}, self._sheet)
+
+    def decision(self, report: Json) -> ReportDecision:
+        """The verdict on one report of the record."""
+        record, studies = self._record, self._record.studies_of(report)
+        return decide(
+            report,
+            record.items_of(report),
+            studies,
+            self._sheet,
+            producer=member_of(report, self._directory),
+            viewer=self._viewer,
+            directory=self._directory,
+            images_answer=any(study_uid(study) in self._answering for study in studies),
+            at=self._at,
+            specimens=record.specimens,
+            newest=self._newest,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,20 +79,8 @@ class Judge:
     ) -> list[ReportDecision]:
         """The verdict on each report, in the order given; asks each member's PACS once whether its images answer."""
         answering = await self._answering(record, reports, who)
-        return [
-            decide(
-                report,
-                record.items_of(report),
-                record.studies_of(report),
-                self.sheet,
-                producer=member_of(report, self.directory),
-                viewer=Viewer(who.member, who.alliance),
-                directory=self.directory,
-                images_answer=any(study_uid(study) in answering for study in record.studies_of(report)),
-                at=at,
-            )
-            for report in reports
-        ]
+        hearing = Hearing(record, self.sheet, self.directory, who, answering, at)
+        return [hearing.decision(report) for report in reports]
 
     def alerts(self, record: Record, *, at: datetime) -> list[Alert]:
         """Alerts of the record, gravest first."""

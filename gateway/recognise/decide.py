@@ -7,8 +7,8 @@ level, quality, window.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from ..model.directory import Directory
@@ -17,13 +17,23 @@ from ..model.resource import Json, reference_id
 from . import reasons
 from .decision import ItemDecision, ReportDecision
 from .listing import AppliedRule, RuleItem, RuleSheet, State
-from .match import is_examination, is_lab, item_of_observation, item_of_report, name_of, shows_other_part
+from .match import (
+    is_examination,
+    is_lab,
+    item_of_observation,
+    item_of_report,
+    name_of,
+    only_named,
+    shows_other_part,
+)
+from .newest import Newest
 from .parameters import patient_parameters, to_parameters
 from .quality import Quality, quality_of
 from .reasons import Reason, Verdict
 from .scope import Viewer, scope_of
+from .specimen import doubt, is_of, kinds_of, specimens_of
 from .states import is_critical, states_of
-from .windows import instant, window_of
+from .windows import Times, times_of, window_of
 from .words import CopyText, citation, copy_text
 
 __all__ = [
@@ -52,6 +62,8 @@ class _Case:
     viewer: Viewer
     directory: Directory
     at: datetime
+    specimens: Mapping[str, Json] = field(default_factory=dict)
+    newest: Newest = field(default_factory=Newest)
 
 
 def decide(
@@ -65,14 +77,18 @@ def decide(
     directory: Directory,
     images_answer: bool,
     at: datetime,
+    specimens: Sequence[Json] = (),
+    newest: Newest | None = None,
 ) -> ReportDecision:
     """Verdict on a DiagnosticReport and each of its items at the instant `at`.
 
     items: its Observations (entered-in-error ones are left out, the order of `result` is kept); empty for an
     examination, which is one item by itself. studies: its ImagingStudies; images_answer: whether the member's
-    PACS gives their frames now.
+    PACS gives their frames now. specimens: those its items name. newest: what the resident's whole record holds of
+    each item; None when only this report is known.
     """
-    case = _Case(report, sheet, producer, viewer, directory, at)
+    known = {str(one.get("id", "")): one for one in specimens}
+    case = _Case(report, sheet, producer, viewer, directory, at, known, newest or Newest())
     measured = _in_order(report, items)
     if is_lab(report) or (measured and not is_examination(report)):
         judged = [_lab_item(case, observation) for observation in measured]
@@ -89,15 +105,29 @@ def _in_order(report: Json, items: Sequence[Json]) -> list[Json]:
 
 def _lab_item(case: _Case, observation: Json) -> tuple[ItemDecision, list[Finding]]:
     item = item_of_observation(observation, case.sheet)
-    notes = _of_states(case, item, observation)
-    return _judged(case, item, observation, name_of(observation), notes)
+    specimens = specimens_of(case.report, observation, case.specimens)
+    times = times_of(case.report, observation, specimens)
+    doubted = doubt(case.report, observation, specimens)
+    notes = _excluded(case, item, states_of(case.report, observation, doubted), doubted)
+    if item is not None:
+        notes += _of_specimen(item, observation, kinds_of(specimens))
+        notes += case.newest.than(item, observation, times)
+    return _judged(case, item, observation, name_of(observation), notes, times)
+
+
+def _of_specimen(item: RuleItem, observation: Json, kinds: tuple[str, ...]) -> list[Note]:
+    if not item.specimens or (not kinds and not only_named(observation)):
+        return []
+    if not kinds:
+        return [(Verdict.JUDGE, reasons.NO_SPECIMEN)]
+    return [] if is_of(item, kinds) else [(Verdict.JUDGE, reasons.OTHER_SPECIMEN.because("、".join(kinds)))]
 
 
 def _examination(
     case: _Case, measured: Sequence[Json], studies: Sequence[Json], images_answer: bool
 ) -> tuple[ItemDecision, list[Finding]]:
     item = item_of_report(case.report, studies, case.sheet)
-    notes = _of_states(case, item, None)
+    notes = _excluded(case, item, states_of(case.report, None))
     if any(is_critical(observation) for observation in measured):
         notes += _excluded(case, item, frozenset({"critical"}))
     if item is not None and shows_other_part(item, studies):
@@ -108,7 +138,7 @@ def _examination(
         notes.append((Verdict.JUDGE, reasons.NO_IMAGES.because("影像暂时打不开")))
     else:
         notes.append((Verdict.YES_IMAGES, reasons.VIEW_IMAGES))
-    return _judged(case, item, None, name_of(case.report), notes)
+    return _judged(case, item, None, name_of(case.report), notes, times_of(case.report, None, studies))
 
 
 def _only_a_report(case: _Case) -> str:
@@ -117,25 +147,21 @@ def _only_a_report(case: _Case) -> str:
     return "只有报告，没有送来影像" if connected else "只有报告，影像来源未接入"
 
 
-def _of_states(case: _Case, item: RuleItem | None, observation: Json | None) -> list[Note]:
-    return _excluded(case, item, states_of(case.report, observation))
-
-
-def _excluded(case: _Case, item: RuleItem | None, states: frozenset[State]) -> list[Note]:
-    return [(ex.verdict, ex.reason) for ex in case.sheet.exclusions if ex.speaks(states, item)]
+def _excluded(case: _Case, item: RuleItem | None, states: frozenset[State], doubted: str = "") -> list[Note]:
+    spoken = [ex for ex in case.sheet.exclusions if ex.speaks(states, item)]
+    return [(ex.verdict, ex.reason.because(doubted) if ex.when == "doubtful" else ex.reason) for ex in spoken]
 
 
 def _judged(
-    case: _Case, item: RuleItem | None, observation: Json | None, name: str, notes: list[Note]
+    case: _Case, item: RuleItem | None, observation: Json | None, name: str, notes: list[Note], times: Times
 ) -> tuple[ItemDecision, list[Finding]]:
     observation_id = str(observation.get("id", "")) if observation else ""
     if item is None:
         notes.append((case.sheet.unlisted, reasons.NOT_LISTED))
         return ItemDecision(observation_id, name, _worst(notes), None, _against(notes), None), []
     scope, scope_notes = scope_of(item, case.producer, case.viewer, case.directory, case.sheet)
-    started = instant(case.report, observation, item.window.start)
-    quality = quality_of(item, case.producer, name, started, case.sheet)
-    until, window_notes = window_of(item.window, started, case.at)
+    quality = quality_of(item, case.producer, name, times.issued or times.collected, case.sheet)
+    until, window_notes = window_of(item.window, times, case.at)
     notes += [*scope_notes, *quality.notes, *window_notes]
     verdict = _worst(notes)
     rule = AppliedRule.of(item, scope, quality.evidence)
@@ -181,7 +207,7 @@ def _whole(case: _Case, items: list[ItemDecision], findings: list[Finding]) -> R
     ends = [item.valid_until for item in yes if item.valid_until is not None]
     weight = list(Verdict)
     # Without items it is the report alone that says what it is worth: a cancelled one nothing.
-    alone = [] if items else [*_of_states(case, None, None), (Verdict.JUDGE, reasons.NO_ITEMS)]
+    alone = [] if items else [*_excluded(case, None, states_of(case.report, None)), (Verdict.JUDGE, reasons.NO_ITEMS)]
     return ReportDecision(
         report_id=str(case.report.get("id", "")),
         verdict=min((item.verdict for item in items), key=weight.index, default=_worst(alone)),

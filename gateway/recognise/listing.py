@@ -18,7 +18,7 @@ from .reasons import Reason, Verdict
 Kind = Literal["lab", "examination"]
 Start = Literal["issued", "collected"]
 Scope = Literal["national", "cross", "province", "city", "alliance"]
-When = Literal["critical", "not-final", "cancelled", "no-result", "positive"]
+When = Literal["critical", "not-final", "cancelled", "no-result", "doubtful", "positive"]
 State = Literal[When, "raised"]
 
 SCOPES: tuple[Scope, ...] = ("national", "cross", "province", "city", "alliance")
@@ -36,11 +36,12 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Items that share a window."""
+    """Items that share a window, and the specimens they are measured in, () = not asked."""
 
     code: str
     name: str
     window: Window
+    specimens: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class RuleItem:
     """One recognition item (互认编码) and how a result is known to be it.
 
     loincs and names match exactly (names after `normal_name`); an abbreviation that means two things is no name.
+    specimens: words of the specimens it is measured in; glucose of a pleural effusion is another item.
     modalities, body_parts, method: of examinations; enhanced and plain CT are two items.
     """
 
@@ -58,6 +60,7 @@ class RuleItem:
     window: Window
     loincs: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    specimens: tuple[str, ...] = ()
     modalities: tuple[str, ...] = ()
     body_parts: tuple[str, ...] = ()
     method: str = ""

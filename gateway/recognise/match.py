@@ -19,6 +19,12 @@ def item_of_observation(observation: Json, sheet: RuleSheet) -> RuleItem | None:
     return _of_concept(observation.get("code", {}), "lab", sheet)
 
 
+def only_named(observation: Json) -> bool:
+    """True when nothing but its name tells what it is: names leave out what was measured in."""
+    concept = observation.get("code", {})
+    return not (_codings(concept, RECOGNITION_ITEM) or _codings(concept, LOINC))
+
+
 def item_of_report(report: Json, studies: Sequence[Json], sheet: RuleSheet) -> RuleItem | None:
     """The examination a report is; without a code or name of its own, what its study is described as."""
     found = _of_concept(report.get("code", {}), "examination", sheet)

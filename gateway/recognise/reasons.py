@@ -102,6 +102,10 @@ MARK_WITHOUT_EVIDENCE = Reason(
 NOT_FINAL = Reason("not-final", "非终审", "Not a final result")
 CANCELLED = Reason("cancelled", "已取消或作废", "Cancelled or void")
 NO_RESULT = Reason("no-result", "无结果", "No result was measured")
+DOUBTFUL = Reason("doubtful", "检验科提示标本或结果有疑问", "The laboratory doubts the specimen or the result")
+OTHER_SPECIMEN = Reason("other-specimen", "标本与项目不符", "The specimen is not one the item is measured in")
+NO_SPECIMEN = Reason("no-specimen", "只凭名称认出，标本未写明", "Known by its name alone, of an unknown specimen")
+NEWER = Reason("newer", "已有更新的结果", "There is a newer result of the same item")
 NOT_LISTED = Reason("not-listed", "规则未列", "The rules do not list this item")
 OUT_OF_SCOPE = Reason("out-of-scope", "不在互认范围", "Producer and viewer share no scope of recognition")
 LOWER_LEVEL = Reason("lower-level", "来源机构级别较低", "The producing member is of a lower level")
@@ -122,6 +126,10 @@ WHY_NOT: tuple[Reason, ...] = (
     NOT_FINAL,
     CANCELLED,
     NO_RESULT,
+    DOUBTFUL,
+    OTHER_SPECIMEN,
+    NO_SPECIMEN,
+    NEWER,
     NOT_LISTED,
     OUT_OF_SCOPE,
     LOWER_LEVEL,

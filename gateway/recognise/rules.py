@@ -29,12 +29,15 @@ from .sheet import Entry, read
 __all__ = ["RuleItem", "RuleSheet", "load"]
 
 _VERDICTS = ("yes", "judge", "no")
+_NEVER_YES = ("judge", "no")
 _NEVER_LEFT_OUT: frozenset[When] = frozenset({"critical", "not-final", "cancelled", "no-result"})
+_NEVER_UNSAID: frozenset[When] = frozenset({"doubtful"})
 
 
 def load(path: Path) -> RuleSheet:
     """The sheet of `path`. Raises ConfigError with file:line: unknown or doubled keys, wrong types, unknown groups,
-    items or reasons, two items under one LOINC or name, and any of the states that must exclude left out.
+    items or reasons, two items under one LOINC or name, an assessment without end, a yes to what no rule covers,
+    and any of the states that must exclude left out.
     """
     root = read(path)
     top = root.fields(
@@ -53,8 +56,8 @@ def load(path: Path) -> RuleSheet:
         alliances=top["alliances"].texts() if "alliances" in top else (),
         scopes=_scopes(top["scopes"]),
         levels=_levels(top["levels"]),
-        unlisted=_verdict(top["unlisted"]),
-        outside=_verdict(top["outside"]),
+        unlisted=_verdict(top["unlisted"], _NEVER_YES),
+        outside=_verdict(top["outside"], _NEVER_YES),
         unassessed=_verdict(top["unassessed"]),
         printed_marks=top["printed_marks"].texts() if "printed_marks" in top else (),
         groups=groups,
@@ -66,8 +69,8 @@ def load(path: Path) -> RuleSheet:
     )
 
 
-def _verdict(entry: Entry) -> Verdict:
-    return Verdict(entry.one_of(_VERDICTS))
+def _verdict(entry: Entry, choices: tuple[str, ...] = _VERDICTS) -> Verdict:
+    return Verdict(entry.one_of(choices))
 
 
 def _start(entry: Entry) -> Start:
@@ -111,9 +114,10 @@ def _window(entry: Entry, got: Mapping[str, Entry], name: str, start: Start) -> 
 def _groups(entry: Entry | None, start: Start) -> dict[str, Group]:
     groups = {}
     for code, value in entry.pairs() if entry else ():
-        got = value.fields(("name",), ("days", "hours", "start"))
+        got = value.fields(("name",), ("days", "hours", "start", "specimens"))
         name = got["name"].text()
-        groups[code] = Group(code, name, _window(value, got, name, start))
+        specimens = got["specimens"].texts() if "specimens" in got else ()
+        groups[code] = Group(code, name, _window(value, got, name, start), specimens)
     return groups
 
 
@@ -132,7 +136,7 @@ def _items(entry: Entry | None, groups: Mapping[str, Group]) -> dict[str, tuple[
 
 
 def _item(entry: Entry, groups: Mapping[str, Group]) -> RuleItem:
-    optional = ("loinc", "names", "days", "hours", "start", "modality", "body_parts", "method")
+    optional = ("loinc", "names", "days", "hours", "start", "specimens", "modality", "body_parts", "method")
     got = entry.fields(("code", "name", "kind", "group"), optional)
     group, name = _group(got["group"], groups), got["name"].text()
     kind = cast(Kind, got["kind"].one_of(get_args(Kind)))
@@ -148,6 +152,7 @@ def _item(entry: Entry, groups: Mapping[str, Group]) -> RuleItem:
         window=_window(entry, got, name, group.window.start) if own else group.window,
         loincs=texts["loinc"],
         names=texts["names"],
+        specimens=got["specimens"].texts() if "specimens" in got else group.specimens,
         modalities=texts["modality"],
         body_parts=tuple(normal_name(part) for part in texts["body_parts"]),
         method=got["method"].text() if "method" in got else "",
@@ -191,6 +196,8 @@ def _evidence(
 def _assessment(entry: Entry, got: Mapping[str, Entry]) -> Evidence:
     if "passed" in got and not ("scheme" in got and "year" in got):
         raise entry.fault("an assessment needs scheme and year")
+    if "passed" in got and got["passed"].yes() and "until" not in got:
+        raise entry.fault("a passed assessment needs until, the last day whose results it covers")
     if "passed" not in got and "mark" not in got:
         raise entry.fault("neither an assessment (passed) nor a mark")
     return Evidence(
@@ -228,6 +235,8 @@ def _exclusions(entry: Entry | None, groups: Mapping[str, Group], root: Entry) -
     general = {exclusion.when for exclusion in found if not exclusion.groups and exclusion.verdict is Verdict.NO}
     if missing := sorted(_NEVER_LEFT_OUT - general):
         raise (entry or root).fault(f"these must exclude every item with verdict no: {', '.join(missing)}")
+    if missing := sorted(_NEVER_UNSAID - {exclusion.when for exclusion in found if not exclusion.groups}):
+        raise (entry or root).fault(f"these must be spoken of for every item: {', '.join(missing)}")
     return tuple(found)
 
 
@@ -240,7 +249,7 @@ def _exclusion(entry: Entry, groups: Mapping[str, Group]) -> Exclusion:
         reason = reason.because(got["detail"].text())
     return Exclusion(
         when=cast(When, got["when"].one_of(get_args(When))),
-        verdict=_verdict(got["verdict"]),
+        verdict=_verdict(got["verdict"], _NEVER_YES),
         reason=reason,
         groups=frozenset(_group(member, groups).code for member in got["groups"].list())
         if "groups" in got

@@ -16,12 +16,21 @@ _VOID = frozenset({"cancelled", "entered-in-error"})
 _CRITICAL = frozenset({"HH", "LL", "AA"})
 _POSITIVE = frozenset({"POS", "WR", "RR", "DET", "IND", "E"})
 _RAISED = frozenset({"H", "HU", ">", "HH", "A", "AA"})
-_NEGATIVE_WORDS = re.compile(r"阴性|未检出|无反应")
+_NEGATIVE_WORDS = re.compile(r"阴性|未检出|未检测?到|未测出|无反应")
+_NOTHING = re.compile(r"[\s/\\\-—–_*.·?<>=…~无]*")
+_INSTEAD = re.compile(
+    r"[未没](?:做|检|测|送|收|出|报|回)|[待等](?:查|检|测|报|回|复|定)|[拒退](?:检|收|回|样|单)|作废|取消|见.{0,4}(?:报告|备注|附|图)"
+    r"|[标样]本|溶血|脂血|乳糜|凝固|复查|复检|重[采抽测检]|重新|无法|不能|失败|故障|错误|error",
+    re.IGNORECASE,
+)
 _POSITIVE_WORDS = re.compile(r"阳性|检出(?!限)|有反应|可疑|±|^\(?[1-4]?\++[1-4]?\)?$|\(\+")
 
 
-def states_of(report: Json, observation: Json | None) -> frozenset[State]:
-    """States of one item, or with observation None of the report as one item."""
+def states_of(report: Json, observation: Json | None, doubted: str = "") -> frozenset[State]:
+    """States of one item, or with observation None of the report as one item.
+
+    doubted: what the laboratory says against it (`specimen.doubt`).
+    """
     subject = observation if observation is not None else report
     found: set[State] = set()
     if report.get("status") in _VOID or subject.get("status") in _VOID:
@@ -32,6 +41,8 @@ def states_of(report: Json, observation: Json | None) -> frozenset[State]:
         found.add("critical")
     if observation is not None and not _has_result(observation):
         found.add("no-result")
+    elif doubted:
+        found.add("doubtful")
     if _POSITIVE & interpretations(subject) or _reads_positive(subject):
         found.add("positive")
     if _RAISED & interpretations(subject) or _above_its_range(subject):
@@ -81,4 +92,9 @@ def _is_final(report: Json, observation: Json | None) -> bool:
 
 
 def _has_result(observation: Json) -> bool:
+    """False also for words a laboratory prints in place of a result: 标本溶血, 待查, 见报告, `/`."""
+    if "valueString" in observation or "valueCodeableConcept" in observation:
+        text = unicodedata.normalize("NFKC", printed_value(observation)[0])
+        instead = _INSTEAD.search(text) and not _NEGATIVE_WORDS.search(text)
+        return not (_NOTHING.fullmatch(text) or instead)
     return bool(printed_value(observation)[0] or observation.get("hasMember"))

@@ -2,7 +2,7 @@
 
 - value table: `from,to`, perhaps `equivalence` (how near the target comes; further columns are notes).
 - concept table: `from,name,unit,specimen,system,code,display`: one row a standard code; several spellings of
-  one key are separated by `|`; `unit` (UCUM) and `specimen` (B S U F A P) say when the row applies.
+  one key are separated by `|`; `unit` (UCUM) and `specimen` (B S U F A P O) say when the row applies.
 - units: `from,to,item`: printed spelling → UCUM; `item` = `counted`: only for items whose rows name this unit.
 
 Each may have `valid-from`: from that day on the row stands in for earlier rows of its key (and code system).
@@ -157,7 +157,7 @@ class Table:
         return frozenset[str]().union(*(row.units for row in rows))
 
 
-_SPECIMENS = frozenset("BSUFAP")
+_SPECIMENS = frozenset("BSUFAPO")
 _BLOOD = frozenset("BSP")  # whole blood, serum, plasma: laboratories name the tube, not what was measured
 
 
@@ -386,7 +386,8 @@ def _is_loinc(code: str) -> bool:
 def _specimens(cell: str, place: str) -> frozenset[str]:
     if unknown := "".join(sorted(set(cell) - _SPECIMENS)):
         text = f"specimen {unknown!r} is unknown; known are {', '.join(sorted(_SPECIMENS))}, several as BS"
-        zh = f"specimen 列不认识 {unknown!r}：B 全血、S 血清或血浆、U 尿、F 粪、A 动脉血、P 枸橼酸抗凝血，可连写如 BS。"
+        kinds = "B 全血、S 血清或血浆、U 尿、F 粪、A 动脉血、P 枸橼酸抗凝血、O 其他"
+        zh = f"specimen 列不认识 {unknown!r}：{kinds}，可连写如 BS。"
         raise MappingError(place, text, detail_zh=zh)
     return frozenset(cell)
 

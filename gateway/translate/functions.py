@@ -148,7 +148,7 @@ def concept_of(system: str, code: str, name: str, more: list[tuple[str, str, str
 
 
 def specimen_class(setting: Setting, printed: str) -> str:
-    """B S U F A P for a printed specimen, "" when unknown."""
+    """B S U F A P O for a printed specimen, "" when unknown."""
     return (setting.table("specimens").value(printed) or "") if printed else ""
 
 

@@ -150,7 +150,9 @@ def test_huang_zhiqiang_reads_only_8_mm_and_the_old_one_is_replaced(alliance: Al
     summary, imaging = words(page(alliance, HUANG)), words(page(alliance, HUANG, "/imaging"))
     assert "8 mm" in imaging.replace("8mm", "8 mm") and not re.search(r"18 ?mm", summary + imaging)
     assert "已替换" in words(page(alliance, HUANG, "/visits"))
-    assert "GGT" not in words(page(alliance, HUANG, "/labs"))
+    labs = page(alliance, HUANG, "/labs")
+    assert not any("GGT" in words(row) for row in re.findall(r"<th scope=\"row\".*?</th>", labs, re.DOTALL))
+    assert "GGT项目溶血干扰，撤回" in words(labs)  # the laboratory's remark says why
 
 
 def test_ma_xiaomei_two_pct_stand_apart_and_the_unknown_item_is_marked(alliance: Alliance) -> None:

@@ -14,13 +14,14 @@ from ...model.printed import effective_time, printed_value
 from ...model.ranges import DeclaredRanges
 from ...model.resource import Json, loads, reference_id
 from ...model.times import CHINA, parse_fhir
-from ...recognise.decide import ReportDecision, Viewer, decide
+from ...recognise.decide import ReportDecision
 from ...recognise.rules import RuleSheet
 from ...store.base import Resource, SourceRecordRow
 from ..alerts import Alert, DrugClasses, cautions, critical_alerts
 from ..dicom_web import study_uid
 from ..labs import LabGrid, grid
 from ..medication import MedicationLists, medications, with_named
+from ..recognition import Hearing
 from ..record import Record, member_of
 from .parts import PageParts
 from .withheld import Withheld, withheld_of
@@ -62,10 +63,6 @@ class Opened:
     def says(self, resource: Json) -> str:
         """Name of the member whose system said this."""
         return self.member_name(self.member(resource))
-
-    def images_answer(self, report: Json) -> bool:
-        """True when images of the report can be opened now."""
-        return any(study_uid(study) in self.answering for study in self.record.studies_of(report))
 
 
 class Derived:
@@ -109,22 +106,13 @@ class Derived:
     def decision(self, report: Json) -> ReportDecision:
         """The verdict on one report for this doctor."""
         if report["id"] not in self._decided:
-            self._decided[report["id"]] = self._decide(report)
+            self._decided[report["id"]] = self._hearing.decision(report)
         return self._decided[report["id"]]
 
-    def _decide(self, report: Json) -> ReportDecision:
+    @cached_property
+    def _hearing(self) -> Hearing:
         opened = self._opened
-        return decide(
-            report,
-            opened.record.items_of(report),
-            opened.record.studies_of(report),
-            self._sheet,
-            producer=opened.member(report),
-            viewer=Viewer(opened.who.member, opened.who.alliance),
-            directory=opened.directory,
-            images_answer=opened.images_answer(report),
-            at=opened.at,
-        )
+        return Hearing(opened.record, self._sheet, opened.directory, opened.who, opened.answering, opened.at)
 
 
 async def survivor_of(parts: PageParts, who: AccessContext, patient_id: str) -> str:

@@ -10,6 +10,7 @@ from gateway.model.directory import Directory
 from gateway.model.resource import Json
 from gateway.recognise.decide import ReportDecision, Viewer, decide
 from gateway.recognise.listing import RuleSheet
+from gateway.recognise.newest import Newest
 from gateway.recognise.rules import load
 from tests.builders import M1, M4, NOW, an_observation, the_directory
 
@@ -59,6 +60,8 @@ def decided(
     directory: Directory | None = None,
     images_answer: bool = True,
     at: datetime = NOW,
+    specimens: Sequence[Json] = (),
+    newest: Newest | None = None,
 ) -> ReportDecision:
     return decide(
         report,
@@ -70,4 +73,6 @@ def decided(
         directory=directory or the_directory(),
         images_answer=images_answer,
         at=at,
+        specimens=specimens,
+        newest=newest,
     )

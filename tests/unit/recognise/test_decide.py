@@ -17,6 +17,8 @@ from gateway.recognise.reasons import Verdict
 from tests.builders import M1, M2, M3, M4, NOW, a_report, a_study, an_observation, the_directory
 from tests.unit.recognise.cases import SHEET, chemistry, decided
 
+SERUM = {"display": "血清"}
+
 
 def one(observation: Json | None = None, **how: Any) -> Any:
     """The decision on a report with a single item."""
@@ -89,7 +91,16 @@ def test_items_keep_the_order_of_the_report_and_withdrawn_ones_are_not_counted()
 
 # ---- state of the result ------------------------------------------------------------------------
 def test_a_critical_value_changes_too_fast_to_be_recognised() -> None:
-    plt = an_observation("plt", "血小板", "18", "10^9/L", loinc="777-3", flag="LL", issued="2026-03-20T08:32:00+08:00")
+    plt = an_observation(
+        "plt",
+        "血小板",
+        "18",
+        "10^9/L",
+        loinc="777-3",
+        flag="LL",
+        collected="2026-03-20T08:00:00+08:00",
+        issued="2026-03-20T08:32:00+08:00",
+    )
     found = one(plt, producer=M3)
     assert found.verdict is Verdict.NO
     assert (found.reasons[0].code, found.reasons[0].text) == ("02", "变化较快（危急值）")
@@ -190,7 +201,7 @@ def test_an_unlisted_item_is_left_to_the_doctor() -> None:
 
 
 def test_a_name_counts_only_whole_and_never_against_its_loinc() -> None:
-    assert one(an_observation(name="肌 酐")).verdict is Verdict.YES
+    assert one(an_observation(name="肌 酐", specimen=SERUM)).verdict is Verdict.YES
     assert one(an_observation(name="肌酐清除率")).rule is None
     assert one(an_observation(name="肌酐", loinc="2161-8")).rule is None  # creatinine in urine
 
@@ -242,7 +253,7 @@ def test_an_area_that_asks_for_no_evidence_still_believes_no_mark_without_it() -
 
 
 def test_a_printed_mark_on_an_item_that_failed_is_a_finding() -> None:
-    item = an_observation(name="★γ-谷氨酰转移酶")
+    item = an_observation(name="★γ-谷氨酰转移酶", specimen=SERUM)
     found = decided(a_report(results=[item]), [item])
     assert codes(found) == ["eqa-failed"] and len(found.findings) == 1
 

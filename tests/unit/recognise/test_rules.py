@@ -32,11 +32,12 @@ exclusions:
   - {when: not-final, verdict: no, reason: not-final}
   - {when: cancelled, verdict: no, reason: cancelled}
   - {when: no-result, verdict: no, reason: no-result}
+  - {when: doubtful, verdict: judge, reason: doubtful}
 items:
   - {code: K, name: 钾, kind: lab, group: electrolytes, loinc: ["2823-3"], names: [K]}
   - {code: PH, name: 血气酸碱度, kind: lab, group: gases, loinc: ["2744-1"]}
 evidence:
-  - {member: m1, groups: [electrolytes], scheme: 质评, year: 2025, passed: true}
+  - {member: m1, groups: [electrolytes], scheme: 质评, year: 2025, passed: true, until: 2026-12-31}
 """
 
 
@@ -88,30 +89,35 @@ def test_names_match_whole_and_without_typography(tmp_path: Path) -> None:
         ("title:", "titel:", "990101-2026.yaml:3 unknown key 'titel'; did you mean 'title'?"),
         ("year: 2026", "year: 2026\nyear: 2026", "990101-2026.yaml:3 'year' stands here twice"),
         ("start: issued", "start: arrived", "990101-2026.yaml:5 'arrived' is none of issued, collected"),
-        ("outside: no", "outside: maybe", "990101-2026.yaml:9 'maybe' is none of yes, judge, no"),
+        ("outside: no", "outside: maybe", "990101-2026.yaml:9 'maybe' is none of judge, no"),
         ("source: a test\n", "", "990101-2026.yaml:1 missing source"),
         ('"990101"', "9901", "990101-2026.yaml:1 an area is a six-digit administrative code"),
         ("days: 7", "days: 0", "990101-2026.yaml:12 a whole number above zero is expected here, not '0'"),
         ("days: 7", "days: 7, hours: 1", "990101-2026.yaml:12 one of days and hours is needed"),
-        ("code: PH", "code: K", "990101-2026.yaml:21 item K stands here twice"),
-        ('["2744-1"]', '["2823-3"]', "990101-2026.yaml:21 LOINC 2823-3 belongs to K already"),
-        ("name: 血气酸碱度", "name: k", "990101-2026.yaml:21 the name 'k' belongs to K already"),
-        ("group: gases", "group: gas", "990101-2026.yaml:21 'gas' is none of electrolytes, gases"),
-        ("kind: lab, group: g", "kind: lab, modality: [CT], group: g", "990101-2026.yaml:21 modality, body_parts and"),
-        ("passed: true", "passed: yes", "990101-2026.yaml:23 'yes' is none of true, false"),
-        ("scheme: 质评, ", "", "990101-2026.yaml:23 an assessment needs scheme and year"),
+        ("code: PH", "code: K", "990101-2026.yaml:22 item K stands here twice"),
+        ('["2744-1"]', '["2823-3"]', "990101-2026.yaml:22 LOINC 2823-3 belongs to K already"),
+        ("name: 血气酸碱度", "name: k", "990101-2026.yaml:22 the name 'k' belongs to K already"),
+        ("group: gases", "group: gas", "990101-2026.yaml:22 'gas' is none of electrolytes, gases"),
+        ("kind: lab, group: g", "kind: lab, modality: [CT], group: g", "990101-2026.yaml:22 modality, body_parts and"),
+        ("passed: true", "passed: yes", "990101-2026.yaml:24 'yes' is none of true, false"),
+        (", until: 2026-12-31", "", "990101-2026.yaml:24 a passed assessment needs until, the last day"),
+        ("unlisted: judge", "unlisted: yes", "990101-2026.yaml:8 'yes' is none of judge, no"),
+        ("outside: no", "outside: yes", "990101-2026.yaml:9 'yes' is none of judge, no"),
+        ("doubtful, verdict: judge", "doubtful, verdict: yes", "990101-2026.yaml:19 'yes' is none of judge, no"),
+        ("judge, reason: doubtful", "no, reason: doubtful, groups: [gases]", "spoken of for every item: doubtful"),
+        ("scheme: 质评, ", "", "990101-2026.yaml:24 an assessment needs scheme and year"),
         (
-            ", scheme: 质评, year: 2025, passed: true",
+            ", scheme: 质评, year: 2025, passed: true, until: 2026-12-31",
             "",
-            "990101-2026.yaml:23 neither an assessment (passed) nor a mark",
+            "990101-2026.yaml:24 neither an assessment (passed) nor a mark",
         ),
-        ("groups: [electrolytes], ", "", "990101-2026.yaml:23 evidence needs items or groups"),
+        ("groups: [electrolytes], ", "", "990101-2026.yaml:24 evidence needs items or groups"),
         (
             "passed: true",
             "passed: true, mark: {scope: city}",
-            "990101-2026.yaml:23 a mark below national needs its areas",
+            "990101-2026.yaml:24 a mark below national needs its areas",
         ),
-        ("passed: true", "passed: true, until: 2026-13-01", "990101-2026.yaml:23 a date YYYY-MM-DD is expected here"),
+        ("until: 2026-12-31", "until: 2026-13-01", "990101-2026.yaml:24 a date YYYY-MM-DD is expected here"),
         ('reason: "02"', 'reason: "20"', "990101-2026.yaml:15 '20' is none of"),
         ("  - {when: critical, verdict: no", "  - {when: critical, verdict: judge", "must exclude every item"),
         ("area:", "area: [", "990101-2026.yaml:"),

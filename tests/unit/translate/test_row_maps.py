@@ -84,6 +84,11 @@ def test_a_reissue_under_the_same_number_is_the_same_report_with_fewer_items() -
     assert of(first, "DocumentReference")[0]["id"] != of(second, "DocumentReference")[0]["id"]
 
 
+def test_the_remark_of_a_report_stands_beside_each_of_its_items() -> None:
+    items = of(draft("county_people_hospital/c0007/liver_without_ggt"), "Observation")
+    assert {item["note"][0]["text"] for item in items} == {"GGT项目溶血干扰，撤回"}
+
+
 def test_a_new_version_replaces_the_older_document_and_corrects_the_report() -> None:
     first, second = (draft(f"{COUNTY}/c0006/thyroid_nodule_{size}") for size in ("18mm", "8mm"))
     old, new = of(first, "DocumentReference")[0], of(second, "DocumentReference")[0]

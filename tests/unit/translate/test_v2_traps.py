@@ -10,6 +10,7 @@ import pytest
 
 from gateway.errors import BadValue
 from gateway.model.resource import Json
+from gateway.model.systems import V2_0490, V2_0493
 from tests.unit.translate.v2_messages import MSH, PID, draft, item, lost, message, oru, patient, resources, segment
 
 K = "OBX|1|NM|K^钾||4.2|mmol/L|3.5-5.3||||F"
@@ -204,3 +205,20 @@ def test_a_z_segment_is_in_the_account_of_unused_fields() -> None:
 def test_an_unknown_version_is_read_like_any_other() -> None:
     assert len(resources(oru(K).replace("|2.5.1|", "|2.9.9|"), "Observation")) == 1
     assert MSH.count("2.5.1") == 1
+
+
+@pytest.mark.parametrize("kind", ["脑脊液", "胸水", "腹水", "指尖血", "尿液"])
+def test_what_was_measured_in_another_fluid_gets_no_code_of_serum(kind: str) -> None:
+    obr = segment("OBR", {1: "1", 3: "R1", 4: "SH^生化^L", 7: "20260320073000", 15: f"X&{kind}&L"})
+    sent = oru("OBX|1|NM|GLU^葡萄糖^L||3.10|mmol/L", obr=obr)
+    codings = resources(sent, "Observation")[0]["code"]["coding"]
+    assert [coding["code"] for coding in codings] == ["GLU"]
+
+
+def test_the_state_of_a_specimen_and_why_it_was_refused_are_kept() -> None:
+    spm = segment("SPM", {1: "1", 2: "S9", 4: "SER^血清^L", 21: "RH^标本溶血^HL70490", 24: "HEM^溶血^HL70493"})
+    specimen = resources(oru("OBX|1|NM|K^钾^L||6.10|mmol/L", spm), "Specimen")[0]
+    assert [one["coding"][0] for one in specimen["condition"]] == [
+        {"system": V2_0493, "code": "HEM", "display": "溶血"},
+        {"system": V2_0490, "code": "RH", "display": "标本溶血"},
+    ]
