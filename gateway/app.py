@@ -23,11 +23,13 @@ from .alliance.directory import introduce
 from .commands.maps import golden
 from .errors import ConfigError, GatewayError
 from .identity.index import PersonIndex
+from .inbound.dicom import DicomDoor
 from .inbound.files import FolderDoor
 from .inbound.http_push import PushParts, push_routes
 from .inbound.http_server import HttpServer
 from .inbound.intake import Intake
-from .inbound.mllp import MllpDoor, cannot_listen
+from .inbound.lines import cannot_listen
+from .inbound.mllp import MllpDoor
 from .inbound.preparer import Preparer
 from .inbox.proof import Golden, MappingProof
 from .inbox.prune import Retention
@@ -49,6 +51,7 @@ from .outbound.v2_query import V2Query
 from .pipeline import Parts, Pipeline, Work
 from .recognise.check import check as check_rules
 from .security.access import Access, request_id_of
+from .security.associations import Associations
 from .security.http import Guard, Limits, handle_gateway_error, headers_of
 from .security.pressure import Pressure
 from .security.scopes import Door
@@ -95,8 +98,9 @@ class Gateway:
         ask = V2Query(shared.store, mappings, shared.clock).answer
         self.intake = Intake(shared.inbox, mappings, shared.clock, self._outcome, ask)
         self.mllp = MllpDoor(self.intake, shared.settings.mllp)
+        self.dicom = DicomDoor(self.intake, shared.directory, shared.settings.dicom, shared.associations)
         self.app = self._app()
-        self.http_port = self.mllp_port = 0
+        self.http_port = self.mllp_port = self.dicom_port = 0
         self._tasks: list[asyncio.Task[None]] = []
         self._server: HttpServer | None = None
 
@@ -145,6 +149,7 @@ class Gateway:
             preparer=Preparer(settings.fhir.preparing, profiles),
             readers=_readers(settings, store, profiles),
             times=RequestTimes(_DOORS),
+            associations=Associations(clock),
             worker=worker,
         )
         await introduce(store, directory, ids)
@@ -216,6 +221,8 @@ class Gateway:
         self._begin(self.worker.run())
         if self.settings.mllp.port >= 0:
             self.mllp_port = await self.mllp.start(self.settings.mllp.host, self.settings.mllp.port, shared.mllp)
+        if self.settings.dicom.port >= 0:
+            self.dicom_port = await self.dicom.start(self.settings.dicom.host, self.settings.dicom.port, shared.dicom)
         for folder in self.settings.folder if folders else ():
             source = self.directory.sending(folder.source)
             if source is None:
@@ -266,7 +273,7 @@ class Gateway:
         """Stop accepting, finish what was begun, close the files."""
         if self._server:
             self._server.should_exit = True
-        await self.mllp.stop()
+        await asyncio.gather(self.mllp.stop(), self.dicom.stop())
         await self.worker.stop()
         for task in self._tasks[1:] if self._server is None else self._tasks[1:-1]:
             task.cancel()
@@ -299,14 +306,16 @@ class Listening:
 
     http: socket.socket | None = None
     mllp: socket.socket | None = None
+    dicom: socket.socket | None = None
 
 
 def listening(settings: Settings) -> Listening:
     """Sockets on the addresses of the settings, accepting from now on. Raises ConfigError."""
-    http, mllp = settings.http, settings.mllp
+    http, mllp, dicom = settings.http, settings.mllp, settings.dicom
     return Listening(
         _bound("http.port", http.host, http.port, 2048),
         _bound("mllp.port", mllp.host, mllp.port, 1024) if mllp.port >= 0 else None,
+        _bound("dicom.port", dicom.host, dicom.port, 1024) if dicom.port >= 0 else None,
     )
 
 
@@ -325,20 +334,20 @@ def _bound(key: str, host: str, port: int, backlog: int = 0) -> socket.socket:
 
 
 def _refuse_unsafe(settings: Settings) -> None:
-    """Nothing but loopback without TLS; plain MLLP also for the addresses it is told to allow."""
+    """Nothing but loopback without TLS; plain MLLP and DICOM also for the addresses they are told to allow."""
     if settings.http.host not in _LOOPBACK and not (settings.http.tls_cert and settings.http.tls_key):
         raise ConfigError(
             "http.host",
             "any address but loopback needs http.tls_cert and http.tls_key",
             detail_zh="本机以外的地址须配 http.tls_cert 与 http.tls_key。",
         )
-    mllp = settings.mllp
-    if mllp.host not in _LOOPBACK and not (mllp.tls_cert or mllp.allow):
-        raise ConfigError(
-            "mllp.host",
-            "any address but loopback needs mllp.tls_cert or mllp.allow",
-            detail_zh="本机以外的地址须配 mllp.tls_cert 或 mllp.allow。",
-        )
+    for key, door in (("mllp", settings.mllp), ("dicom", settings.dicom)):
+        if door.port >= 0 and door.host not in _LOOPBACK and not (door.tls_cert or door.allow):
+            raise ConfigError(
+                f"{key}.host",
+                f"any address but loopback needs {key}.tls_cert or {key}.allow",
+                detail_zh=f"本机以外的地址须配 {key}.tls_cert 或 {key}.allow。",
+            )
 
 
 def _refuse_strangers(settings: Settings, directory: Directory) -> None:

@@ -119,6 +119,9 @@ def _serving(commands: Commands) -> None:
     )
     demo.argument("--port", "HTTP 端口（默认 8080）", "HTTP port (default: 8080)", type=values.port, default=8080)
     demo.argument("--mllp-port", "MLLP 端口（默认 2575）", "MLLP port (default: 2575)", type=values.port, default=2575)
+    demo.argument(
+        "--dicom-port", "DICOM 端口（默认 11112）", "DICOM port (default: 11112)", type=values.port, default=11112
+    )
     demo.argument("--no-browser", "不打开医生页面", "do not open the doctor page", action="store_true")
     demo.argument(
         "--no-stream", "不自动发送新消息（平时每隔几秒一条）", "no new message every few seconds", action="store_true"

@@ -19,6 +19,7 @@ import msgspec
 
 from .errors import ConfigError
 from .settings import Settings
+from .translate.sources import is_title
 
 _PREFIX = "GATEWAY_"
 
@@ -38,7 +39,12 @@ def load(path: Path | None = None, environment: Mapping[str, str] | None = None)
 
 def _check_values(settings: Settings) -> None:
     """Ports that exist, files and folders that are there: better said now than found half-way through the start."""
-    for key, port, least in (("http.port", settings.http.port, 0), ("mllp.port", settings.mllp.port, -1)):
+    ports = (
+        ("http.port", settings.http.port, 0),
+        ("mllp.port", settings.mllp.port, -1),
+        ("dicom.port", settings.dicom.port, -1),
+    )
+    for key, port, least in ports:
         if not least <= port <= 65535:
             raise ConfigError(
                 key, f"{port} is not within {least} to 65535", detail_zh=f"{port} 不在 {least} 到 65535 之间。"
@@ -54,6 +60,12 @@ def _check_values(settings: Settings) -> None:
     for name in ("connections", "connections_per_address", "idle_s", "frame_s", "rate", "frame_mb"):
         if not getattr(settings.mllp, name) > 0:
             raise ConfigError(f"mllp.{name}", "must be above 0", detail_zh="须大于 0。")
+    for name in ("connections", "connections_per_address", "idle_s", "message_s"):
+        if not getattr(settings.dicom, name) > 0:
+            raise ConfigError(f"dicom.{name}", "must be above 0", detail_zh="须大于 0。")
+    if not is_title(settings.dicom.ae_title):
+        zh = "应是 1 到 16 个 ASCII 字符，不含反斜杠。"
+        raise ConfigError("dicom.ae_title", "1 to 16 characters of ASCII, no backslash", detail_zh=zh)
     for key, number in _from_zero(settings).items():
         if number < 0:
             raise ConfigError(key, "must not be below 0", detail_zh="不能小于 0。")
@@ -69,6 +81,9 @@ def _check_values(settings: Settings) -> None:
         ("mllp.tls_cert", settings.mllp.tls_cert),
         ("mllp.tls_key", settings.mllp.tls_key),
         ("mllp.tls_client_ca", settings.mllp.tls_client_ca),
+        ("dicom.tls_cert", settings.dicom.tls_cert),
+        ("dicom.tls_key", settings.dicom.tls_key),
+        ("dicom.tls_client_ca", settings.dicom.tls_client_ca),
     ):
         if file and not (Path(file).is_file() and os.access(file, os.R_OK)):
             raise ConfigError(key, f"no readable file: {file}", detail_zh=f"没有这个文件或无权读取：{file}")

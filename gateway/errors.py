@@ -25,6 +25,8 @@ class GatewayError(Exception):
     issue: ClassVar[str] = "exception"  # OperationOutcome.issue.code, FHIR R4 IssueType
     http: ClassVar[int] = 500
     ack: ClassVar[tuple[str, str]] = ("AE", "207")  # HL7 tables 0008 and 0357
+    dimse: ClassVar[int] = 0x0110  # C-STORE status, DICOM PS3.4 §B.2.3 and PS3.7 annex C
+    rejection: ClassVar[tuple[int, int, int]] = (1, 1, 1)  # result, source, reason: DICOM PS3.8 §9.3.4
     retry: ClassVar[bool] = False  # True: the same bytes may pass later
     zh: ClassVar[str] = "网关内部错误，已记录。"
     en: ClassVar[str] = "Internal error; it was recorded."
@@ -162,6 +164,7 @@ class InboundError(GatewayError):
     issue = "structure"
     http = 400
     ack = ("AR", "207")
+    dimse = 0xC000
     zh = "收到的内容无法识别。"
     en = "What was received cannot be recognised."
 
@@ -191,6 +194,7 @@ class UnknownSource(InboundError):
     issue = "not-found"
     http = 404
     ack = ("AR", "207")
+    dimse = 0x0124
     zh = "没有登记的来源与此发送方相符。请核对 MSH-3/MSH-4 或推送地址里的来源名。"
     en = "No configured source fits this sender; check MSH-3/MSH-4 or the source name in the address."
 
@@ -219,6 +223,7 @@ class InboxFull(InboundError):
     issue = "throttled"
     http = 503
     ack = ("AE", "207")
+    dimse = 0xA700
     retry = True
     zh = "收件箱已满，请 30 秒后重发。"
     en = "The inbox is full; send again in 30 seconds."
@@ -255,7 +260,6 @@ class MissingFile(InboundError):
     en = "There is no such file or folder."
 
 
-# ---- TRN ------------------------------------------------------------------------------------
 class BadRequest(InboundError):
     """A request line or head that is not HTTP."""
 
@@ -281,6 +285,7 @@ class TooManyConnections(InboundError):
     issue = "throttled"
     http = 503
     ack = ("AE", "207")
+    rejection = (2, 3, 2)
     retry = True
     zh = "连接数已满，请稍后再试。"
     en = "Too many connections are at work; try again soon."
@@ -317,8 +322,8 @@ class WrongCertificate(InboundError):
     issue = "security"
     http = 403
     ack = ("AR", "207")
-    zh = "线路的客户端证书与该发送方（MSH-3、MSH-4）登记的不符，消息已保存，未处理。"
-    en = "The line's client certificate is not the one bound to this sender (MSH-3, MSH-4); kept, not processed."
+    zh = "线路的客户端证书与该发送方（MSH-3 与 MSH-4，或 AE Title）登记的不符，没有处理。"
+    en = "The line's client certificate is not the one bound to this sender (MSH-3 and MSH-4, or AE titles)."
 
 
 class NotYetProcessed(InboundError):
@@ -384,6 +389,66 @@ class NeverCame(AwaitsOther):
         return replace(super().finding(), severity="error")
 
 
+class UnknownCalledTitle(InboundError):
+    """An association calls an AE title under which no source is served."""
+
+    code = "GW-INB-040"
+    issue = "not-found"
+    http = 404
+    rejection = (1, 1, 7)
+    zh = "没有来源用这个被叫 AE Title。请核对发送节点里填的网关 AE Title（区分大小写）。"
+    en = "Nobody is called by this AE title; check the AE title of the gateway in the sender's node (case matters)."
+
+
+class UnknownCallingTitle(InboundError):
+    """An association comes from an AE title no source is configured for."""
+
+    code = "GW-INB-041"
+    issue = "not-found"
+    http = 404
+    rejection = (1, 1, 3)
+    zh = "没有来源登记这个主叫 AE Title。请核对发送方自己的 AE Title（区分大小写），或登记到来源的 calling_ae。"
+    en = "No source has this calling AE title; check it (case matters), or add it to the source's calling_ae."
+
+
+class WrongAddress(InboundError):
+    """A line from an address the door, or the source that calls, does not allow."""
+
+    code = "GW-INB-042"
+    issue = "security"
+    http = 403
+    zh = "发送方的地址不在允许之列。请核对 dicom.allow 或来源的 calling_hosts。"
+    en = "The sender's address is not allowed; check dicom.allow or the source's calling_hosts."
+
+
+class BrokenAssociation(InboundError):
+    """Bytes that are no DICOM upper layer protocol, or not what may come now."""
+
+    code = "GW-INB-043"
+    zh = "不合 DICOM 通信协议，连接已中止。"
+    en = "This is not the DICOM upper layer protocol; the association was aborted."
+
+
+class WrongInstance(InboundError):
+    """The data set of a C-STORE is not the instance its command names; kept, not processed."""
+
+    code = "GW-INB-044"
+    dimse = 0xA900
+    zh = "数据集里的 UID 与 C-STORE 命令里的不同，已保存，没有处理。"
+    en = "The data set has another UID than the C-STORE command; kept, not processed."
+
+
+class NotStorage(InboundError):
+    """A C-STORE of what is no composite storage SOP class."""
+
+    code = "GW-INB-045"
+    issue = "not-supported"
+    dimse = 0x0122
+    zh = "不接收这种 SOP Class。厂商私有的存储类请登记到 dicom.sop_classes。"
+    en = "This SOP class is not taken; a private storage class has to be listed in dicom.sop_classes."
+
+
+# ---- TRN ------------------------------------------------------------------------------------
 class TranslateError(GatewayError):
     """A kept message could not be translated; it is quarantined."""
 
@@ -391,6 +456,7 @@ class TranslateError(GatewayError):
     issue = "structure"
     http = 422
     ack = ("AE", "207")
+    dimse = 0xC000
     zh = "消息无法解析，原文已保存，等待处理。"
     en = "The message cannot be read; the original is kept for replay."
 

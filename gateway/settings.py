@@ -95,6 +95,29 @@ class Mllp:
 
 
 @dataclass(frozen=True, slots=True)
+class Dicom:
+    """Where DICOM associations are accepted; port 0 takes a free one, -1 (the default) switches it off.
+
+    ae_title: what senders call, where their source names no `called_ae` of its own. tls_*, allow, connections: as for
+    MLLP. idle_s: of an association without a message. message_s: for a message to arrive (one that keeps coming at
+    256 KB/s may take longer). sop_classes: private storage classes to take besides the standard ones, by UID.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = -1
+    ae_title: str = "GATEWAY"
+    tls_cert: str = ""
+    tls_key: str = ""
+    tls_client_ca: str = ""
+    allow: str = ""
+    connections: int = 64
+    connections_per_address: int = 16
+    idle_s: float = 120.0
+    message_s: float = 60.0
+    sop_classes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Inbox:
     """attempts: a message that was at work when the process died so many times is quarantined; at least 2.
 
@@ -162,6 +185,7 @@ class Settings:
     http: Http = field(default_factory=Http)
     limits: Limits = field(default_factory=Limits)
     mllp: Mllp = field(default_factory=Mllp)
+    dicom: Dicom = field(default_factory=Dicom)
     inbox: Inbox = field(default_factory=Inbox)
     fhir: Fhir = field(default_factory=Fhir)
     store: StoreUrl = field(default_factory=StoreUrl)

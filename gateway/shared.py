@@ -44,6 +44,7 @@ from .recognise.rules import RuleSheet
 from .recognise.rules import load as load_rules
 from .revise import puts_met
 from .security.access import Access
+from .security.associations import Associations
 from .security.cors import Cors
 from .security.seal import Seal
 from .security.times import RequestTimes
@@ -76,6 +77,7 @@ class Shared:
     preparer: Preparer
     readers: Readers | None
     times: RequestTimes
+    associations: Associations
     worker: int
 
     @property
@@ -136,7 +138,7 @@ class Shared:
     def console(self, mappings: Mappings, proof: MappingProof) -> ConsoleParts:
         """The vendor console's parts."""
         steward = Steward(self.people, self.store, partial(puts_met, self.store))
-        return ConsoleParts(self.pages(), self.inbox, mappings, shipped("fixtures"), steward, proof)
+        return ConsoleParts(self.pages(), self.inbox, mappings, shipped("fixtures"), steward, proof, self.associations)
 
     def dicom_web(self, caller: Caller) -> DicomWebParts:
         """The image proxy's parts."""
@@ -145,8 +147,9 @@ class Shared:
     def metrics(self, caller: Caller) -> MetricsParts:
         """The parts of `/metrics`."""
         return MetricsParts(
-            self.store, self.inbox, self.directory, self.clock, self.times, caller, __version__, self.worker
-        )
+            self.store, self.inbox, self.directory, self.clock, self.times, self.associations, caller, __version__,
+            self.worker,
+        )  # fmt: skip
 
     async def _find(self, text: str, who: AccessContext) -> Found:
         return await PersonSearch(self.store, self.directory, self.clock).find(text, who)

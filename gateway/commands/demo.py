@@ -19,13 +19,15 @@ from ..inbound.mllp import send
 from ..model.directory import Directory, Source
 from ..model.times import CHINA, instant_text, parse_fhir, system_clock
 from ..security.tokens import demo_credentials, demo_tokens
-from ..settings import General, Http, Mllp, Settings
+from ..settings import Dicom, General, Http, Mllp, Settings
 from ..shipped import shipped
+from ..translate.sources import AE_TITLES
 from .serve import run_loop, stopped
 from .talk import Exit, say, tracked
 
 _EVERY_S = 5.0
 _DOCTOR_AT = "township_health_centre"
+_PACS = "city_first_pacs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,8 @@ def _settings(args: argparse.Namespace, home: Path, pacs: str) -> Settings:
         gateway=General(home=str(home)),
         http=Http(port=_free(args.port)),
         mllp=Mllp(port=_free(args.mllp_port)),
-        source={"city_first_pacs": {"address": pacs}},
+        dicom=Dicom(port=_free(args.dicom_port)),
+        source={_PACS: {"address": pacs}},
     )
 
 
@@ -153,18 +156,21 @@ def _facts(gateway: Gateway, tokens: dict[str, str]) -> dict[str, Any]:
         "console": f"{base}/console",
         "docs": f"{base}/docs",
         "mllp": f"127.0.0.1:{gateway.mllp_port}",
+        "dicom": f"127.0.0.1:{gateway.dicom_port}",
         "tokens": tokens,
-        "sources": _senders(gateway.directory),
+        "sources": _senders(gateway.directory, gateway.settings.dicom.ae_title),
     }
 
 
-def _senders(directory: Directory) -> dict[str, dict[str, str]]:
-    return {name: _source(found) for name in directory.sources if (found := directory.sending(name))}
+def _senders(directory: Directory, ae_title: str) -> dict[str, dict[str, str]]:
+    return {name: _source(found, ae_title) for name in directory.sources if (found := directory.sending(name))}
 
 
-def _source(source: Source) -> dict[str, str]:
-    senders = {key: source.settings[key] for key in ("msh3", "msh4") if key in source.settings}
-    return {"format": source.format, **senders}
+def _source(source: Source, ae_title: str) -> dict[str, str]:
+    """By which names it sends."""
+    called = {"called_ae": ae_title} if "calling_ae" in source.settings else {}
+    senders = {key: source.settings[key] for key in ("msh3", "msh4", *AE_TITLES) if key in source.settings}
+    return {"format": source.format, **called, **senders}
 
 
 def _door(facts: dict[str, Any], role: str, page: str = "/ui/") -> str:
@@ -173,6 +179,7 @@ def _door(facts: dict[str, Any], role: str, page: str = "/ui/") -> str:
 
 
 def _welcome(facts: dict[str, Any], home: Path, begun: float) -> None:
+    pacs = facts["sources"][_PACS]
     say(
         f"""
 医联体健康档案网关 · 演示已就绪（{time.monotonic() - begun:.0f} 秒）
@@ -182,6 +189,7 @@ def _welcome(facts: dict[str, Any], home: Path, begun: float) -> None:
   厂商控制台 {_door(facts, "vendor", "/console/")}
   FHIR       {facts["fhir"]}
   MLLP       {facts["mllp"]}
+  DICOM      {facts["dicom"]}，被叫 AE {pacs["called_ae"]}，主叫 AE {pacs["calling_ae"]}
   手册       {facts["docs"]}
 
   curl -H "Authorization: Bearer {facts["tokens"]["platform"]}" "{facts["fhir"]}/Patient?name=zhangshen"

@@ -70,11 +70,17 @@ async def _serve(settings: Settings, shared: Listening | None = None, number: in
         _reload_on_hangup(gateway)
         if parent >= 0:
             gateway.proof.tell_others = partial(os.kill, os.getppid(), signal.SIGHUP)
-        mllp = settings.mllp.host
-        say(f"{address_of(settings.http, gateway.http_port)}  mllp {mllp}:{gateway.mllp_port}")
+        say("  ".join((address_of(settings.http, gateway.http_port), *_lines(gateway))))
         await stopped(parent)
     finally:
         await gateway.close()
+
+
+def _lines(gateway: Gateway) -> list[str]:
+    """The doors that are open besides HTTP."""
+    mllp, dicom = gateway.settings.mllp, gateway.settings.dicom
+    found = [f"mllp {mllp.host}:{gateway.mllp_port}"] if gateway.mllp_port else []
+    return [*found, f"dicom {dicom.ae_title}@{dicom.host}:{gateway.dicom_port}"] if gateway.dicom_port else found
 
 
 def address_of(http: Http, port: int) -> str:

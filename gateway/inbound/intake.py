@@ -22,6 +22,7 @@ from ..errors import (
     UnknownSource,
     UnknownTrigger,
     WrongCertificate,
+    WrongInstance,
 )
 from ..inbox.queue import Arrival, Inbox, Kept
 from ..model.directory import Source
@@ -32,7 +33,7 @@ from ..translate.charset import known_name
 from ..translate.engine import Mappings
 from ..translate.read_v2 import Peek, ack, peek_v2, split_batch
 from .answers import accept_code, batch_ack, enhanced, fault_of, is_batch, owed
-from .mllp_lines import Line
+from .lines import Line
 
 BODY_LIMIT = 16 * 1024 * 1024
 NOTHING = Kept("")
@@ -191,6 +192,16 @@ class Intake:
         arrival = Arrival(source.name, format_, body, self._clock(), control=control, name=name)
         kept = await self._inbox.keep(arrival)
         return Receipt(kept, ControlIdReused() if kept.clash else None)
+
+    async def instance(self, source: Source, body: bytes, sop_class: str, instance: str) -> Receipt:
+        """Keep the header of one image that came with the UIDs of a C-STORE command."""
+        try:
+            found = self._mappings.instance_of(body)
+        except GatewayError as fault:
+            return await self.broken(body, TooLarge() if len(body) > BODY_LIMIT else fault, source, instance)
+        if found != (sop_class, instance):
+            return await self.broken(body, WrongInstance("SOPInstanceUID, SOPClassUID"), source, instance)
+        return await self.push(source, body, instance)
 
     def _v2_fault(self, peek: Peek, source: Source | None, line: Line | None) -> GatewayError | None:
         if source is None:

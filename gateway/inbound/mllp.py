@@ -13,15 +13,14 @@ import socket
 import ssl
 from collections import Counter, deque
 from collections.abc import Awaitable
-from typing import Any, cast
+from typing import cast
 
-from ..errors import BrokenFrame, ConfigError, GatewayError, TooLarge
+from ..errors import BrokenFrame, GatewayError, TooLarge
 from ..settings import Mllp
 from .intake import BODY_LIMIT, Intake, Receipt
-from .mllp_lines import Line, allowed, context, line_of, networks
+from .lines import Line, allowed, line_of, listen
 
 START, END = 0x0B, 0x1C
-_HANDSHAKE_S = 10.0
 _IN_FLIGHT = 64  # frames of one connection waiting for the disk
 _FRAME_BYTES_S = 16 * 1024
 """A frame that comes at least this fast may take longer than its deadline."""
@@ -204,15 +203,6 @@ def _result(task: asyncio.Task[Receipt]) -> Receipt | None:
     return task.result()
 
 
-def cannot_listen(key: str, host: str, port: int, fault: OSError) -> ConfigError:
-    """The error for an address nobody can be heard at; key: the setting of its port."""
-    return ConfigError(
-        f"{key} {port}",
-        f"{host}:{port}: {fault.strerror}",
-        detail_zh=f"不能监听 {host}:{port}，多为端口已被占用：{fault.strerror}",
-    )
-
-
 class MllpDoor:
     """The listening side."""
 
@@ -229,17 +219,7 @@ class MllpDoor:
 
         listener: a socket several processes share, bound already.
         """
-        loop = asyncio.get_running_loop()
-        networks(self.settings.allow)
-        tls = context(self.settings)
-        rest: dict[str, Any] = {"backlog": 1024, "ssl": tls, "ssl_handshake_timeout": _HANDSHAKE_S if tls else None}
-        try:
-            if listener is not None:
-                self._server = await loop.create_server(lambda: _Connection(self), sock=listener, **rest)
-            else:
-                self._server = await loop.create_server(lambda: _Connection(self), host, port, **rest)
-        except OSError as fault:
-            raise cannot_listen("mllp.port", host, port, fault) from fault
+        self._server = await listen(lambda: _Connection(self), self.settings, (host, port), listener)
         return int(self._server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:

@@ -21,6 +21,7 @@ from ..model.context import AccessContext
 from ..model.directory import Directory
 from ..model.outcome import State
 from ..model.times import Clock
+from ..security.associations import Associations
 from ..security.times import RequestTimes
 from ..store.base import Store
 from ..store.inbox_base import Messages
@@ -39,6 +40,7 @@ class MetricsParts:
     directory: Directory
     clock: Clock
     times: RequestTimes
+    associations: Associations
     caller: Callable[[Request], Awaitable[AccessContext]]
     version: str
     worker: int = 0
@@ -50,7 +52,13 @@ def metrics_routes(parts: MetricsParts) -> list[Route]:
 
     async def metrics(request: Request) -> Response:
         await parts.caller(request)
-        families = [*await _messages(parts, counts), *await _store(parts), _requests(parts), *_process(parts, began)]
+        families = [
+            *await _messages(parts, counts),
+            *await _store(parts),
+            _requests(parts),
+            *_dicom(parts),
+            *_process(parts, began),
+        ]
         return Response(rendered(families), media_type=MEDIA)
 
     return [Route("/metrics", metrics, methods=["GET"])]
@@ -127,6 +135,24 @@ def _samples(parts: MetricsParts) -> Iterator[tuple[str, Labels, float]]:
         yield "_bucket", labels | {"le": "+Inf"}, one.count
         yield "_sum", labels, one.seconds
         yield "_count", labels, one.count
+
+
+def _dicom(parts: MetricsParts) -> list[Family]:
+    met, worker = parts.associations, _worker(parts)
+    if not met.port:
+        return []
+    return [
+        counter(
+            "gateway_dicom_associations_total", "DICOM associations by source, with the code of why one was refused.",
+            *[({"source": source, "error": code} | worker, n) for (source, code), n in sorted(met.opened.items())],
+        ),
+        counter(
+            "gateway_dicom_instances_total", "C-STOREs by source and the status answered.",
+            *[({"source": source, "status": f"{status:04X}"} | worker, n)
+              for (source, status), n in sorted(met.instances.items())],
+        ),
+        gauge("gateway_dicom_associations", "DICOM associations open now.", (worker, met.open)),
+    ]  # fmt: skip
 
 
 def _process(parts: MetricsParts, began: float) -> list[Family]:

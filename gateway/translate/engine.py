@@ -355,6 +355,11 @@ class Mappings:
         """What is kept of a body: all of it, of an image what stands before its pixels."""
         return read_dicom.header_of(body) if form == "dicom" else body
 
+    @staticmethod
+    def instance_of(body: bytes) -> tuple[str, str]:
+        """(SOP class, SOP instance) an image says it is. Raises BadDicom."""
+        return read_dicom.instance_of(body)
+
     def ranges(self) -> DeclaredRanges:
         """Reference intervals members have published: `<member>/ranges.csv`."""
         return declared_ranges(self.library, self.directory.members)

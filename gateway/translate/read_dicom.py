@@ -23,7 +23,7 @@ from .dicom_text import Charset, judge
 from .formats import Document
 from .rows import Row, RowFormat
 
-_CHARACTER_SET = 0x00080005
+_CHARACTER_SET, _SOP_CLASS, _SOP_INSTANCE = 0x00080005, 0x00080016, 0x00080018
 _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
 _UID = re.compile(r"[0-9.]{1,64}")
 _TEXT = frozenset({b"PN", b"LO", b"SH", b"ST", b"LT", b"UT", b"UC"})
@@ -74,10 +74,7 @@ def _identified(cells: dict[str, str]) -> None:
 
 def read(body: bytes, charset: str = "auto") -> Header:
     """The header of a DICOM file; `charset` other than auto overrides what the file says. Raises BadDicom."""
-    try:
-        found = scan(body, _vr_of)
-    except struct.error:
-        raise BadDicom("end of file", "cut off", detail_zh="文件被截断。") from None
+    found = _scanned(body)
     judged = judge(_declared(found), _texts(found.body, found.dataset), charset)
     decode, row = _decoder(found, judged), Row()
     _fill(row, found.meta, decode)
@@ -85,19 +82,34 @@ def read(body: bytes, charset: str = "auto") -> Header:
     return Header(row, judged, found.transfer_syntax, judged.findings())
 
 
+def instance_of(body: bytes) -> tuple[str, str]:
+    """(SOP Class UID, SOP Instance UID) of the data set, "" for one it lacks. Raises BadDicom."""
+    found = _scanned(body)
+    return _plain(found, _SOP_CLASS), _plain(found, _SOP_INSTANCE)
+
+
+def _plain(found: Scanned, tag: int) -> str:
+    span = found.dataset.get(tag)
+    return found.body[span[1] : span[2]].decode("ascii", "replace").strip("\0 ") if isinstance(span, tuple) else ""
+
+
+def _scanned(body: bytes) -> Scanned:
+    try:
+        return scan(body, _vr_of)
+    except struct.error:
+        raise BadDicom("end of file", "cut off", detail_zh="文件被截断。") from None
+
+
 def header_of(body: bytes) -> bytes:
     """The file up to its pixels: all that is kept of an image (D15). One that cannot be read is given as it is."""
     try:
-        return body[: scan(body, _vr_of).size]
-    except (BadDicom, struct.error):
+        return body[: _scanned(body).size]
+    except BadDicom:
         return body
 
 
 def _declared(found: Scanned) -> tuple[str, ...]:
-    span = found.dataset.get(_CHARACTER_SET)
-    if not isinstance(span, tuple):
-        return ()
-    text = found.body[span[1] : span[2]].decode("ascii", "replace").strip("\0 ")
+    text = _plain(found, _CHARACTER_SET)
     return tuple(part.strip() for part in text.split("\\")) if text else ()
 
 

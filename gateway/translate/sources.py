@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import partial
 from typing import Literal, cast
@@ -21,7 +22,18 @@ MEMBER_KEYS = frozenset({"name", "short", "level", "provides", "sources"})
 SOURCE_KEYS = frozenset(
     {"format", "title", "charset", "timezone", "control_id", "report_mode", "wait_days", "queries", "ack", "settings"}
 )
-SETTINGS = ("msh3", "msh4", "certificate", "address", "kind")  # and kind.<name>, gather.<name> of a CSV
+AE_TITLES = ("calling_ae", "called_ae")
+"""Each may be several, separated by commas."""
+SETTINGS = (
+    "msh3",
+    "msh4",
+    "certificate",
+    "address",
+    "kind",
+    "calling_hosts",
+    *AE_TITLES,
+)  # and kind.<name>, gather.<name> of a CSV
+_TITLE = re.compile(r"[ -\[\]-~]{1,16}")
 _ALLIANCE_KEYS = frozenset({"name", "lead", "members", "contains"})
 
 
@@ -45,6 +57,8 @@ def directory(library: Library) -> Directory:
 
 def _check_sender(source: Source, others: Iterable[Source], place: str) -> None:
     """Two sources with one MSH-3 and MSH-4 would file one hospital's messages under another."""
+    if source.format == "dicom":
+        _check_caller(source, others, place)
     sender = (source.settings.get("msh3", ""), source.settings.get("msh4", ""))
     if source.format != "v2" or sender == ("", ""):
         return
@@ -54,6 +68,33 @@ def _check_sender(source: Source, others: Iterable[Source], place: str) -> None:
             zh = f"{source.name} 与 {other.name} 的 msh3、msh4 相同（{both}）：分不清是谁发的，请改一个。"
             text = f"{source.name} and {other.name} have the same msh3 and msh4, {both}"
             raise MappingError(place, text, detail_zh=zh)
+
+
+def _check_caller(source: Source, others: Iterable[Source], place: str) -> None:
+    """As above, of AE titles; one source may take whoever calls a title that another takes named callers of."""
+    pairs = _calls(source)
+    for other in others:
+        if other.format == "dicom" and (same := pairs & _calls(other)):
+            called, calling = min(same)
+            both_zh = f"主叫 {calling or '任意'}，被叫 {called or '默认'}"
+            zh = f"{source.name} 与 {other.name} 的 AE Title 相同（{both_zh}）：请改一个。"
+            text = f"{source.name} and {other.name} are both called {called or 'as all are'} by {calling or 'anybody'}"
+            raise MappingError(place, text, detail_zh=zh)
+
+
+def _calls(source: Source) -> set[tuple[str, str]]:
+    called, calling = (titles(source.settings.get(key, "")) for key in ("called_ae", "calling_ae"))
+    return {(one, other) for one in called or ("",) for other in calling or ("",)} if called or calling else set()
+
+
+def is_title(text: str) -> bool:
+    """True for what can be an AE title. Source: DICOM PS3.5 §6.2, AE."""
+    return bool(_TITLE.fullmatch(text)) and text.strip() == text
+
+
+def titles(text: str) -> tuple[str, ...]:
+    """The AE titles of a setting: several are separated by commas."""
+    return tuple(filter(None, (one.strip() for one in text.split(","))))
 
 
 def _choice(node: Yaml, key: str, allowed: tuple[str, ...], default: str) -> str:
@@ -119,6 +160,10 @@ def _setting(key: str, value: Yaml) -> str:
     near, near_zh = near_to(key.lower(), SETTINGS)
     if key not in SETTINGS and near and "." not in key:
         raise value.error(f"unknown setting {key!r}{near}", f"没有设置 {key!r}{near_zh}")
+    wrong = [one for one in titles(value.text()) if not is_title(one)] if key in AE_TITLES else []
+    if wrong:
+        zh = f"AE Title {wrong[0]!r} 应是 1 到 16 个 ASCII 字符，不含反斜杠。"
+        raise value.error(f"{wrong[0]!r} is no AE title: 1 to 16 characters of ASCII, no backslash", zh)
     return value.text()
 
 

@@ -22,7 +22,7 @@ from gateway.model.context import Role
 from gateway.model.resource import Json, loads
 from gateway.model.times import Clock
 from gateway.security.tokens import Credential, demo_credentials
-from gateway.settings import General, Http, Limits, Mllp, Settings
+from gateway.settings import Dicom, General, Http, Limits, Mllp, Settings
 from gateway.shipped import shipped
 
 T = TypeVar("T")
@@ -62,6 +62,7 @@ class Alliance:
             http=Http(port=0),
             limits=limits or Limits(),
             mllp=Mllp(port=0),
+            dicom=Dicom(port=0),
             source=sources or {},
         )
         members = [*demo_credentials(TOKENS, doctor_member="township_health_centre"), LIS]

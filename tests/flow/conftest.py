@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.flow.alliance import Alliance, start_alliance
+from tests.flow.keys import made_in
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +25,9 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alliance]:
     fresh = Alliance(tmp_path_factory.mktemp("empty"))
     yield fresh
     fresh.close()
+
+
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Certificates of `tests/flow/keys.py`."""
+    return made_in(tmp_path_factory.mktemp("keys"))

@@ -18,9 +18,11 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.flow.browser import launched
+from tests.flow.test_dicom import image, store
 
 pytestmark = pytest.mark.browser
-COMMAND = [sys.executable, "-m", "gateway", "demo", "--no-browser", "--no-stream", "--port", "0", "--mllp-port", "0"]
+PORTS = ["--port", "0", "--mllp-port", "0", "--dicom-port", "0"]
+COMMAND = [sys.executable, "-m", "gateway", "demo", "--no-browser", "--no-stream", *PORTS]
 
 
 @contextmanager
@@ -66,6 +68,10 @@ def test_every_line_the_demo_prints_works_as_it_stands(tmp_path: Path) -> None:
         assert [entry["resource"]["resourceType"] for entry in found["entry"]].count("Patient") >= 1
         sent = subprocess.run([sys.executable, "-m", *hello], capture_output=True, text=True, check=True)
         assert "MSA|AA|HELLO0001" in sent.stdout
+        assert facts["sources"]["city_first_pacs"] == {
+            "format": "dicom", "called_ae": "GATEWAY", "calling_ae": "CITYPACS",
+        }  # fmt: skip
+        assert store(int(facts["dicom"].rpartition(":")[2]), image())[0].Status == 0
         assert httpx.get(facts["docs"], follow_redirects=True).status_code == 200
         kept = _messages(facts)
     with demo(tmp_path):

@@ -55,6 +55,13 @@ def test_a_wrong_type_is_an_error_with_its_place(tmp_path: Path) -> None:
     assert "port" in caught.value.detail
 
 
+@pytest.mark.parametrize("title", ["", "SEVENTEEN-LETTERS", "网关", "A\\\\B", " GW"])
+def test_what_cannot_be_an_ae_title_stops_the_start(tmp_path: Path, title: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(_file(tmp_path, f'[dicom]\nae_title = "{title}"\n'), {})
+    assert caught.value.place == "dicom.ae_title"
+
+
 @pytest.mark.parametrize(
     "text",
     ["[[keep]]\ndays = -1\n", "[inbox]\nreplay_days = -1\n", "[gateway]\nshadow = -1\n", "[fhir]\npreparing = -1\n"],

@@ -17,6 +17,7 @@ from ...inbox.queue import Entry, Inbox
 from ...model.context import Role
 from ...model.directory import Source
 from ...model.outcome import Outcome
+from ...security.associations import Associations
 from ...translate.engine import Mappings
 from ..pages import render
 from ..pages.guard import Visit, html
@@ -34,6 +35,7 @@ class ConsoleParts:
     samples: Path
     steward: Steward
     proof: MappingProof
+    associations: Associations
 
 
 @dataclass(frozen=True, slots=True)

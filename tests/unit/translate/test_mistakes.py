@@ -199,3 +199,22 @@ def test_a_slip_beside_the_maps_is_told_when_they_are_checked(
     assert main(["map", "check", "--mappings", str(tmp_path)]) == 3
     said = capsys.readouterr().err
     assert zh in said and f"[位置：{file}:{line}]" in said
+
+
+@pytest.mark.parametrize(
+    ("settings", "en", "zh"),
+    [
+        ("calling_ae: CITYPACS", "both called as all are by CITYPACS", "主叫 CITYPACS，被叫 默认"),
+        ('calling_ae: "QUPACS, CITYPACS"', "both called as all are by CITYPACS", "主叫 CITYPACS，被叫 默认"),
+        ("calling_ea: QUPACS", "mean 'calling_ae'", "没有设置 'calling_ea'"),
+        ("calling_ae: QU_PACS_OF_THE_COUNTY", "is no AE title", "1 到 16 个 ASCII 字符"),
+        ("calling_ae: 区影像", "is no AE title", "1 到 16 个 ASCII 字符"),
+    ],
+)
+def test_ae_titles_are_one_sources_and_well_formed(tmp_path: Path, settings: str, en: str, zh: str) -> None:
+    (tmp_path / "qu").mkdir()
+    text = SOURCE + f"  qu_pacs:\n    format: dicom\n    settings: {{{settings}}}\n"
+    (tmp_path / "qu" / "source.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(MappingError) as caught:
+        Mappings.load([tmp_path, shipped("mappings")], elements=R4Elements(), check=False)
+    assert en in caught.value.sentence_en() and zh in caught.value.sentence_zh()
