@@ -15,6 +15,7 @@ from .routes_resident import (
     access,
     attachment,
     cultures,
+    decide,
     document,
     imaging,
     labs,
@@ -26,6 +27,7 @@ from .routes_resident import (
     viewer,
     visits,
 )
+from .routes_statistics import statistics, statistics_csv
 
 _RESIDENT = {
     "": summary_page,
@@ -50,6 +52,8 @@ def page_routes(parts: PageParts) -> list[Route | Mount]:
         Route("/ui", _to_start, methods=["GET"]),
         Route("/ui/", guarded(parts, home), methods=["GET"]),
         Route("/ui/search", guarded(parts, search), methods=["GET", "POST"]),
+        Route("/ui/recognition", guarded(parts, statistics), methods=["GET"]),
+        Route("/ui/recognition.csv", guarded(parts, statistics_csv), methods=["GET"]),
         Route("/ui/signin", signin_form(parts), methods=["GET"]),
         Route("/ui/signin", signin_post(parts), methods=["POST"]),
         Route("/ui/signout", signout(parts), methods=["POST"]),
@@ -58,6 +62,7 @@ def page_routes(parts: PageParts) -> list[Route | Mount]:
     routes += [
         Route("/ui/p/{patient}" + path, guarded(parts, handler), methods=["GET"]) for path, handler in _RESIDENT.items()
     ]
+    routes.append(Route("/ui/p/{patient}/recognise", guarded(parts, decide), methods=["POST"]))
     return [*routes, Route("/ui/{rest:path}", guarded(parts, _unknown), methods=["GET", "POST"])]
 
 

@@ -10,8 +10,10 @@ from starlette.responses import Response
 
 from ...errors import Gone, NotFound
 from ...model.resource import Json, loads, reference_id
+from ...recognise.acts import Act
 from ...recognise.match import is_lab
 from ...store.base import AuditQuery, Resource
+from .decisions import act_of, plan_of
 from .guard import HEADERS, Handler, Visit, redirect
 from .narrative import sections
 from .opened import Opened, derive, is_culture, open_resident, survivor_of
@@ -21,7 +23,7 @@ from .views_culture import culture_page, culture_reports
 from .views_imaging import Step, imaging_page, viewer_page
 from .views_labs import Choice, lab_page
 from .views_medication import medication_page
-from .views_recognise import recognise_page
+from .views_recognise import RECORDED, recognise_page
 from .views_report import as_of, report_sheet, result_ids, versions_of
 from .views_summary import summary
 from .views_visits import document_line, document_title, original_key, visits_page
@@ -139,9 +141,25 @@ async def visits(visit: Visit) -> Response:
 async def recognise(visit: Visit) -> Response:
     """`/recognise?report=`: verdicts, exceptions first, with the text to copy."""
     opened = await _open(visit, "recognise", images=True)
-    chosen = visit.request.query_params.get("report", "")
-    view = recognise_page(opened, derive(visit.parts, opened), visit.parts.sheet.title, chosen)
+    query = visit.request.query_params
+    rules = visit.parts.sheet.title
+    view = recognise_page(opened, derive(visit.parts, opened), rules, query.get("report", ""), query.get("said", ""))
     return _answer(visit, opened, "recognise", "互认", "recognise.html", view=view)
+
+
+@_follows_merges
+async def decide(visit: Visit) -> Response:
+    """POST `/recognise`: decision, items, reason and note of one report; then back to it. Raises NotFound."""
+    opened = await _open(visit, "recognise")
+    asked = visit.form.get("report", "")
+    report = next((one for one in opened.record.reports if one["id"] == asked), None)
+    if report is None:
+        raise NotFound("DiagnosticReport", detail_zh="这位居民没有这份报告，或它已被撤回。")
+    act = act_of(visit.form, opened, derive(visit.parts, opened), report)
+    if isinstance(act, Act):
+        await visit.parts.store.commit(plan_of(act, visit.who))
+    said = act if isinstance(act, str) else RECORDED
+    return redirect(f"/ui/p/{quote(opened.id)}/recognise?report={quote(asked)}&said={said}#decide")
 
 
 @_follows_merges

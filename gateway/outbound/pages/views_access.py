@@ -26,6 +26,8 @@ _SUBTYPES = {
     "image": "影像一幅",
     "medication": "用药",
     "recognise": "互认",
+    "decide": "记录互认决定",
+    "statistics": "互认统计",
     "report": "报告单",
     "document": "文书",
     "original": "原始文档",

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ...model.resource import Json
+from ...recognise.acts import WORDS, of_issue
 from ...recognise.decide import CopyText, ItemDecision, ReportDecision, copy_text
 from ...recognise.match import is_lab
 from ...recognise.reasons import FOR_REPEATING, Reason, Verdict
 from . import moments
+from .decisions import FIELD, to_decide
 from .moments import When
 from .opened import Derived, Opened, report_time
 from .verdicts import Exempt, because_words, count_words, exempt, repeat_words, until_words
@@ -18,6 +20,14 @@ from .withheld import LAB, nothing
 from .words import Absent, Mark, mark_of
 
 _MOST = 100
+RECORDED = "recorded"
+_SAID = {
+    RECORDED: "已记录，计入本月互认统计。",
+    "no-decision": "没有记录：请选择予以互认或重新检查。",
+    "no-items": "没有记录：请至少勾选一个项目。",
+    "no-reason": "没有记录：重新检查须选一个理由。",
+    "no-note": "没有记录：选“其他”须写明说明。",
+}
 _ORDER = {Verdict.NO: 0, Verdict.JUDGE: 1, Verdict.YES_IMAGES: 2, Verdict.YES: 3}
 
 
@@ -48,6 +58,25 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """One item the doctor may decide on: form field, name, whether it is ticked."""
+
+    field: str
+    name: str
+    ticked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """One decision recorded: `予以互认：钾、钠`, why, in whose name."""
+
+    at: When
+    doctor: str
+    what: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Chosen:
     """The report shown in full."""
 
@@ -68,6 +97,8 @@ class Chosen:
     examination: bool
     repeat: str
     report_href: str
+    choices: tuple[Choice, ...]
+    done: tuple[Done, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +118,10 @@ class Other:
 
 @dataclass(frozen=True, slots=True)
 class RecognisePage:
-    """chosen None: the resident has no report. others: the newest of `count` reports."""
+    """chosen None: the resident has no report. others: the newest of `count` reports.
+
+    said: what became of the decision just sent, "" for none; missing: it was not kept.
+    """
 
     rules: str
     chosen: Chosen | None
@@ -95,9 +129,11 @@ class RecognisePage:
     count: int
     reasons: tuple[Reason, ...]
     empty: Absent
+    said: str = ""
+    missing: bool = False
 
 
-def recognise_page(opened: Opened, derived: Derived, rules: str, report_id: str = "") -> RecognisePage:
+def recognise_page(opened: Opened, derived: Derived, rules: str, report_id: str = "", said: str = "") -> RecognisePage:
     """report_id: the report to show in full; else the newest one with several items, else the newest."""
     decisions = [(report, derived.decision(report)) for report in derived.reports[:_MOST]]
     asked = (report for report in derived.reports if report["id"] == report_id)
@@ -110,6 +146,8 @@ def recognise_page(opened: Opened, derived: Derived, rules: str, report_id: str 
         count=len(derived.reports),
         reasons=FOR_REPEATING,
         empty=nothing(opened.withheld, LAB, "互认", "没有可供判定的报告。"),
+        said=_SAID.get(said, ""),
+        missing=said != RECORDED,
     )
 
 
@@ -134,7 +172,21 @@ def _chosen(opened: Opened, derived: Derived, report: Json, decision: ReportDeci
         examination=not is_lab(report),
         repeat=repeat_words(derived, report),
         report_href=f"/ui/p/{opened.id}/report/{report['id']}",
+        choices=tuple(
+            Choice(f"{FIELD}{item.observation_id}", item.name, item.verdict.recognisable)
+            for item in to_decide(decision, opened.who.member)
+        ),
+        done=tuple(_done(opened, report)),
     )
+
+
+def _done(opened: Opened, report: Json) -> Iterator[Done]:
+    """Decisions on this report, newest first."""
+    acts = [act for act in map(of_issue, opened.record.current("DetectedIssue")) if act and act.report == report["id"]]
+    for act in sorted(acts, key=lambda act: act.at, reverse=True):
+        what = f"{WORDS[act.kind]}：{'、'.join(item.name for item in act.items)}"
+        why = "：".join(filter(None, (act.reason.zh, act.note))) if act.reason else ""
+        yield Done(moments.of(act.at, opened.at), act.doctor, what, why)
 
 
 def _cells(decision: ReportDecision) -> tuple[Cell, ...]:

@@ -1,0 +1,141 @@
+"""互认统计 of a month: how often results were taken over and done again, by member, origin, item and reason."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from ...model.directory import Directory
+from ...model.times import CHINA
+from ...recognise.acts import Count, Place
+from ...recognise.reasons import FOR_REPEATING
+from ..record import member_name
+
+_MONTH = re.compile(r"(20\d\d)-(0[1-9]|1[0-2])")
+_HEAD = (
+    "月份",
+    "机构",
+    "来源机构",
+    "互认编码",
+    "项目",
+    "予以互认",
+    "重新检查（计入）",
+    "重新检查（不计入）",
+    "未写明理由",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Month:
+    """A calendar month in China; the first moment of it is inside, that of the next is not."""
+
+    year: int
+    number: int
+
+    @classmethod
+    def said(cls, text: str, now: datetime) -> Month:
+        """`2026-03`; the present month for anything else."""
+        found, today = _MONTH.fullmatch(text), now.astimezone(CHINA)
+        return cls(int(found[1]), int(found[2])) if found else cls(today.year, today.month)
+
+    @property
+    def text(self) -> str:
+        """`2026-03`."""
+        return f"{self.year}-{self.number:02}"
+
+    @property
+    def start(self) -> datetime:
+        """Its first moment."""
+        return datetime(self.year, self.number, 1, tzinfo=CHINA)
+
+    def moved(self, by: int) -> Month:
+        """The month so many later."""
+        whole = self.year * 12 + self.number - 1 + by
+        return Month(whole // 12, whole % 12 + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One row: `12`, `3`, `1`, `80.0%`; rate `—` where nothing counts."""
+
+    name: str
+    taken: int
+    counted: int
+    uncounted: int
+    rate: str
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """The page. total: everything together."""
+
+    month: Month
+    total: Line
+    tables: tuple[tuple[str, str, tuple[Line, ...]], ...]
+    reasons: tuple[tuple[str, str, int, bool], ...]
+
+
+def statistics_view(month: Month, counts: Mapping[Place, Count], directory: Directory) -> Statistics:
+    """Sums by the deciding member, by the member a result comes from, by item; and the reasons given."""
+    by: tuple[tuple[str, str, Callable[[Place], str]], ...] = (
+        ("按机构", "机构", lambda place: member_name(place.member, directory)),
+        ("按来源机构", "来源机构", lambda place: member_name(place.producer, directory)),
+        ("按项目", "项目", lambda place: f"{place.code} {place.name}".strip()),
+    )
+    return Statistics(
+        month=month,
+        total=_line("合计", counts.values()),
+        tables=tuple((title, head, tuple(_lines(counts, name))) for title, head, name in by),
+        reasons=tuple(_reasons(counts.values())),
+    )
+
+
+def _lines(counts: Mapping[Place, Count], name: Callable[[Place], str]) -> Iterable[Line]:
+    together: dict[str, list[Count]] = {}
+    for place, count in counts.items():
+        together.setdefault(name(place), []).append(count)
+    return (_line(key, together[key]) for key in sorted(together))
+
+
+def _line(name: str, counts: Iterable[Count]) -> Line:
+    whole = _sum(counts)
+    rate = "—" if whole.rate is None else f"{whole.rate:.1%}"
+    return Line(name, whole.taken, whole.counted, sum(whole.again.values()) - whole.counted, rate)
+
+
+def _sum(counts: Iterable[Count]) -> Count:
+    whole = Count()
+    for count in counts:
+        whole.add(count)
+    return whole
+
+
+def _reasons(counts: Iterable[Count]) -> Iterable[tuple[str, str, int, bool]]:
+    again = _sum(counts).again
+    known = [(one.code, one.zh, one.counts) for one in FOR_REPEATING]
+    for code, zh, counted in (*known, ("", "未写明理由", True)):
+        if code in again:
+            yield code, zh, again[code], counted
+
+
+def statistics_text(month: Month, counts: Mapping[Place, Count], directory: Directory) -> bytes:
+    """The same, one row a member, origin and item, as CSV that spreadsheets open (UTF-8 with BOM)."""
+    out = io.StringIO()
+    rows = csv.writer(out)
+    rows.writerow((*_HEAD, *(f"{reason.code} {reason.zh}" for reason in FOR_REPEATING)))
+    for place, count in sorted(counts.items(), key=lambda one: (one[0].member, one[0].producer, one[0].code)):
+        line = _line("", [count])
+        names = (member_name(place.member, directory), member_name(place.producer, directory), place.code, place.name)
+        numbers = (line.taken, line.counted, line.uncounted, count.again[""])
+        reasons = (count.again[reason.code] for reason in FOR_REPEATING)
+        rows.writerow((month.text, *map(_harmless, names), *numbers, *reasons))
+    return out.getvalue().encode("utf-8-sig")
+
+
+def _harmless(cell: str) -> str:
+    """A name that begins like a formula is text in every spreadsheet."""
+    return f"'{cell}" if cell[:1] in "=+-@\t" and cell else cell
