@@ -52,6 +52,7 @@ from .pipeline import Parts, Pipeline, Work
 from .recognise.check import check as check_rules
 from .security.access import Access, request_id_of
 from .security.associations import Associations
+from .security.audit import account_row
 from .security.http import Guard, Limits, handle_gateway_error, headers_of
 from .security.pressure import Pressure
 from .security.scopes import Door
@@ -63,6 +64,7 @@ from .shipped import folders as folders_of
 from .store.base import Store
 from .store.index import keep_parameters
 from .store.resources import open_store
+from .store.sqlite_file import make_private
 from .translate.engine import Mappings
 from .validate.elements import R4Elements
 
@@ -76,7 +78,9 @@ _DOORS = frozenset({"fhir", "push", "ui", "console", "dicom-web", "docs", "healt
 class Gateway:
     """Everything one process runs. `open`, then `start`, in the end `close`."""
 
-    def __init__(self, shared: Shared, mappings: Mappings) -> None:
+    def __init__(self, shared: Shared, mappings: Mappings, given: Sequence[Credential] = ()) -> None:
+        """given: accounts beside those of the settings."""
+        self._given = given
         self.shared, self.mappings, self.settings = shared, mappings, shared.settings
         self.store, self.inbox, self.access, self.directory = (
             shared.store,
@@ -115,6 +119,7 @@ class Gateway:
         _refuse_unsafe(settings)
         home = Path(settings.gateway.home)
         home.mkdir(parents=True, exist_ok=True)
+        make_private(home)
         mappings = _mappings(settings)
         directory = mappings.directory
         _refuse_strangers(settings, directory)
@@ -153,7 +158,16 @@ class Gateway:
             worker=worker,
         )
         await introduce(store, directory, ids)
-        return cls(shared, mappings)
+        return cls(shared, mappings, credentials)
+
+    async def adopt(self, settings: Settings) -> dict[str, str]:
+        """The accounts of these settings from now on, told in the audit: what became of whom. Raises ConfigError."""
+        _refuse_strangers(settings, self.directory)
+        changes = self.access.become([*self._given, *configured(settings.token)])
+        if self.shared.worker == 0:  # once for all processes of the house
+            for user, change in changes.items():
+                await self.store.disclose(account_row(self.shared.clock(), user, change))
+        return changes
 
     async def _introduce(self, new: Mappings) -> Callable[[], None]:
         """Write down new members; gives what is left to do once the new mappings serve."""

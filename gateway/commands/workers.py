@@ -62,7 +62,7 @@ class Family:
             return pid
         code: int = Exit.PARTIAL
         try:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGHUP})  # which waits for the end of the start
             os.close(self.lifeline[1])
             code = self.work(number, self.lifeline[0])
         except GatewayError as fault:
@@ -106,7 +106,7 @@ class Family:
             os.waitpid(pid, 0)
 
     def reload(self) -> None:
-        """Ask all to prove the mappings on disk and let them serve."""
+        """Ask all to let the accounts on disk serve, and the mappings once they are proven."""
         self._tell(signal.SIGHUP)
 
     def _tell(self, what: signal.Signals) -> None:
@@ -120,8 +120,10 @@ def _ended(running: dict[int, Worker]) -> list[tuple[int, int]]:
     return [(pid, status) for pid, status in found if pid]
 
 
-def supervise(work: Work, workers: int) -> int:
+def supervise(work: Work, workers: int, reload: Callable[[], None]) -> int:
     """Run `work` in so many processes until SIGTERM or SIGINT; one that ends is replaced. Returns the exit code.
+
+    reload: what the parent does at SIGHUP, before it passes it on.
 
     Signals are blocked and waited for, so none is lost between two looks.
     """
@@ -133,6 +135,7 @@ def supervise(work: Work, workers: int) -> int:
             family.start_due()
             told = signal.sigtimedwait(_SIGNALS, 0.25)
             if told is not None and told.si_signo == signal.SIGHUP:
+                reload()
                 family.reload()
             elif told is not None and told.si_signo != signal.SIGCHLD:
                 break

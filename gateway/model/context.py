@@ -44,9 +44,10 @@ class AccessContext(Struct, frozen=True):
     request_id: str = ""
 
     def may_read(self, resource_type: str) -> bool:
-        """True when the type is within the caller's scope. The audit names everybody: it is the operator's alone."""
+        """True when the type is within the caller's scope. The audit names everybody of every member: it is read by
+        an administrator of them all, not by one of a member or of some."""
         if resource_type == "AuditEvent":
-            return self.role is Role.ADMIN
+            return self.role is Role.ADMIN and not self.member and self.members is None
         return self.types is None or resource_type in self.types
 
     def may_write(self, resource_type: str) -> bool:

@@ -27,7 +27,7 @@ from ..errors import (
     StoreError,
     UnsupportedMedia,
 )
-from ..model.context import AccessContext
+from ..model.context import AccessContext, Role
 from ..model.rest import FHIR_JSON, PATCH_FORMATS, Answer, Call, Part, Seen, accepts_json
 from ..security.access import request_id_of
 from ..security.audit import anonymous_row, audit_row, refused_row
@@ -229,7 +229,7 @@ class FhirDoor:
         if on.name in _WRITES:
             return _write
         if not (who.may_read(on.type) if on.type else who.types is None or who.types):
-            raise Forbidden(on.type, f"role {who.role.value}", detail_zh=f"角色 {who.role.value}")
+            raise _forbidden(on.type, who)
         if on.type == "AuditEvent":
             return fhir_audit.HANDLERS.get(on.name, _not_supported)
         if on.name == "operation":
@@ -260,6 +260,13 @@ class FhirDoor:
             await self._parts.store.disclose(row)
         except GatewayError as fault:
             note_fault(fault, row.request_id)
+
+
+def _forbidden(type_: str, who: AccessContext) -> Forbidden:
+    if type_ == "AuditEvent" and who.role is Role.ADMIN:
+        zh = "审计涉及所有成员，只对整个联盟的管理员开放（账号不写 member 和 alliance）。"
+        return Forbidden(type_, "read by administrators of the whole alliance alone", detail_zh=zh)
+    return Forbidden(type_, f"role {who.role.value}", detail_zh=f"角色 {who.role.value}")
 
 
 async def _write(parts: FhirParts, call: Call, on: On) -> Answer:

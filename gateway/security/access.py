@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ..errors import NotSignedIn
@@ -13,8 +13,9 @@ from ..model.context import AccessContext
 from ..model.directory import Directory
 from ..model.times import Clock
 from ..store.sign_ins import SignIns
+from .guessing import Guessing
 from .scopes import Door, allow, for_request, standing
-from .sessions import FailureLock, Session, Sessions
+from .sessions import Session, Sessions
 from .signin import CSRF_HEADER, SignIn, check_csrf, cookie_value
 from .tokens import Credential, TokenBook
 
@@ -47,7 +48,17 @@ class Access:
         self.trusted_proxies = trusted_proxies
         self._kept = SignIns(home)
         self.sessions = Sessions(self._kept, book, key, clock)
-        self.sign_in = SignIn(book, self.sessions, FailureLock(self._kept, clock))
+        self.sign_in = SignIn(book, self.sessions, Guessing(self._kept, clock))
+
+    def become(self, credentials: Iterable[Credential]) -> dict[str, str]:
+        """These accounts and no others from the next request on; who is gone or another is signed out.
+
+        What became of whom: `added`, `removed` or `changed`.
+        """
+        changes = self._book.become(credentials)
+        self._standing.clear()
+        self.sessions.end_of(changes)
+        return changes
 
     def close(self) -> None:
         """Let go of the sessions' file; they live on."""

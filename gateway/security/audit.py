@@ -39,6 +39,7 @@ KINDS: dict[str, tuple[str, str, str]] = {
     "export": (_DCM, "110106", "Export"),
     "query": (_DCM, "110112", "Query"),
     "login": (_DCM, "110114", "User Authentication"),
+    "security": (_DCM, "110113", "Security Alert"),
     "merge": (_LIFECYCLE, "merge", "Merge Record Lifecycle Event"),
     "message": (_DCM, "110107", "Import"),
 }
@@ -111,7 +112,16 @@ def anonymous_row(
 
 
 SIGN_IN, SIGN_OUT = Seen("E", "110122"), Seen("E", "110123")
-"""Of a page's user. Source: DICOM PS3.16 CID 403."""
+"""Of a page's user. Source: DICOM PS3.16 CID 403, which 110137 (user security attributes changed) is of too."""
+
+
+def account_row(at: datetime, user: str, change: str) -> AuditRow:
+    """The row for an account that was added, changed or removed in the configuration of a running gateway."""
+    return AuditRow(
+        at=at, action={"added": "C", "removed": "D"}.get(change, "U"), kind="security", subtype="110137",
+        outcome=SUCCESS, user="", display="", role="", member="", purpose="HSYSADMIN", client="gateway.toml",
+        detail=f"{change}: {user}",
+    )  # fmt: skip
 
 
 def event_ids(row_id: str, row: AuditRow) -> list[str]:
@@ -166,6 +176,7 @@ def _profile(row: AuditRow, patient: str) -> str:
 
 _SUBTYPES = {
     "login": _DCM,
+    "security": _DCM,
     "merge": _LIFECYCLE,
     "page": "urn:alliance-gateway:codesystem:page",
     "message": "urn:alliance-gateway:codesystem:message",

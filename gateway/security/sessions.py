@@ -1,4 +1,4 @@
-"""Sessions of signed-in browsers, and the lock after failures (reliability-security T4, T5).
+"""Sessions of signed-in browsers (reliability-security T4).
 
 Of a session only the hash of its id is kept, so that who reads the file cannot take one over.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -17,8 +18,6 @@ from .tokens import Credential, TokenBook
 
 IDLE = timedelta(minutes=15)
 ABSOLUTE = timedelta(hours=8)
-LOCK_AFTER = 5
-LOCK_FOR = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +61,10 @@ class Sessions:
         """Sign out: the cookie is worth nothing from now on."""
         self._kept.drop(_hidden(cookie.partition(".")[0]))
 
+    def end_of(self, users: Iterable[str]) -> None:
+        """Sign these users out everywhere."""
+        self._kept.drop_of(users)
+
     def _signature(self, id_: str) -> str:
         return hmac.new(self._key, id_.encode(), hashlib.sha256).hexdigest()
 
@@ -73,27 +76,3 @@ def _hidden(id_: str) -> bytes:
 def _oldest(now: datetime) -> tuple[float, float]:
     """Instants of the last use and of the start from which a session still lives."""
     return (now - IDLE).timestamp(), (now - ABSOLUTE).timestamp()
-
-
-class FailureLock:
-    """Counts failures by key (user, address); a key with five in a row waits 15 minutes."""
-
-    __slots__ = ("_clock", "_kept")
-
-    def __init__(self, kept: SignIns, clock: Clock) -> None:
-        self._kept, self._clock = kept, clock
-
-    def locked(self, *keys: str) -> bool:
-        """True while any of the keys has to wait."""
-        return any(self._kept.failures(key, self._since()) >= LOCK_AFTER for key in keys)
-
-    def failed(self, *keys: str) -> None:
-        """Count one failure for each key."""
-        self._kept.failed(keys, self._clock().timestamp(), self._since())
-
-    def succeeded(self, *keys: str) -> None:
-        """Forget the failures of these keys."""
-        self._kept.forgive(keys)
-
-    def _since(self) -> float:
-        return (self._clock() - LOCK_FOR).timestamp()

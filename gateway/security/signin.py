@@ -1,4 +1,4 @@
-"""Sign-in of people: password or token, cookie, CSRF token, lock after failures (reliability-security T4, T5)."""
+"""Sign-in of people: password or token, cookie, CSRF token (reliability-security T4, T5)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import base64
 import hashlib
 import hmac
 import secrets
+from typing import NamedTuple
 
 from ..errors import NotSignedIn
-from .sessions import FailureLock, Session, Sessions
-from .tokens import Credential, TokenBook, token_digest
+from .guessing import Attempt, Guessing
+from .sessions import Session, Sessions
+from .tokens import Credential, TokenBook
 
 COOKIE = "gateway_session"
 CSRF_HEADER = "x-csrf-token"
@@ -36,41 +38,52 @@ def _scrypt(password: str, salt: bytes) -> bytes:
 _NOBODY = hash_password(secrets.token_hex(16))
 
 
+class SignedIn(NamedTuple):
+    """A session, the value of its cookie, and that of the browser it began in."""
+
+    session: Session
+    cookie: str
+    device: str
+
+
 class SignIn:
     """The form's two ways in, both with the same answer to every failure."""
 
-    __slots__ = ("_book", "_lock", "sessions")
+    __slots__ = ("_book", "_guessing", "sessions")
 
-    def __init__(self, book: TokenBook, sessions: Sessions, lock: FailureLock) -> None:
-        self._book = book
-        self._lock = lock
+    def __init__(self, book: TokenBook, sessions: Sessions, guessing: Guessing) -> None:
+        self._book, self._guessing = book, guessing
         self.sessions = sessions
 
-    def with_token(self, token: str, address: str) -> tuple[Session, str]:
-        """Session and cookie for a token. Raises NotSignedIn, also while the address is locked."""
-        keys = (f"address:{address}",)
-        return self._decide(self._book.by_token(token), keys)
+    def with_token(self, token: str, address: str, device: str = "") -> SignedIn:
+        """By a token. Raises NotSignedIn, also while the address must wait."""
+        attempt = self._guessing.attempt("", address, device)
+        return self._decide(None if self._guessing.waiting(attempt) else self._book.by_token(token), attempt)
 
-    async def with_password(self, user: str, password: str, address: str) -> tuple[Session, str]:
-        """Session and cookie for user and password. Raises NotSignedIn, never saying which was wrong.
+    async def with_password(self, user: str, password: str, address: str, device: str = "") -> SignedIn:
+        """By user and password. Raises NotSignedIn, never saying which was wrong.
 
         The password is tried in a thread: it takes the time of hundreds of reads.
         """
-        keys = (f"user:{token_digest(user)}", f"address:{address}")  # what is typed there may be long, or a password
-        found = self._book.by_user(user)
-        fits = not self._lock.locked(*keys) and await asyncio.to_thread(
-            password_fits, password, found.password if found else ""
-        )
-        return self._decide(found if fits else None, keys)
+        attempt, found = self._guessing.attempt(user, address, device), self._book.by_user(user)
+        if self._guessing.waiting(attempt):
+            raise _refused()
+        fits = await asyncio.to_thread(password_fits, password, found.password if found else "")
+        return self._decide(found if fits else None, attempt)
 
-    def _decide(self, found: Credential | None, keys: tuple[str, ...]) -> tuple[Session, str]:
-        if found is None or self._lock.locked(*keys):
-            self._lock.failed(*keys)
-            raise NotSignedIn(
-                "sign-in", "wrong or locked for 15 minutes", detail_zh="信息不正确，或因多次失败锁定 15 分钟。"
-            )
-        self._lock.succeeded(*keys)
-        return self.sessions.start(found)
+    def _decide(self, found: Credential | None, attempt: Attempt) -> SignedIn:
+        if self._guessing.waiting(attempt):  # others may have failed while this password was tried
+            raise _refused()
+        if found is None:
+            self._guessing.failed(attempt)
+            raise _refused()
+        self._guessing.succeeded(attempt, found.user)
+        return SignedIn(*self.sessions.start(found), attempt.device)
+
+
+def _refused() -> NotSignedIn:
+    zh = "信息不正确，或因多次失败须等待。请 15 分钟后再试，或在您平时登录的电脑上登录。"
+    return NotSignedIn("sign-in", "wrong, or to wait after failures", detail_zh=zh)
 
 
 def set_cookie(value: str, *, secure: bool) -> str:
@@ -83,11 +96,11 @@ def clear_cookie() -> str:
     return f"{COOKIE}=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0"
 
 
-def cookie_value(header: str) -> str:
-    """The session cookie in a Cookie header, "" when there is none."""
+def cookie_value(header: str, name: str = COOKIE) -> str:
+    """A cookie in a Cookie header, the session's unless another is named; "" when there is none."""
     for part in header.split(";"):
         key, found, value = part.strip().partition("=")
-        if found and key == COOKIE:
+        if found and key == name:
             return value
     return ""
 

@@ -103,13 +103,23 @@ def credential(entry: Token) -> Credential:
 
 
 class TokenBook:
-    """All credentials of this gateway."""
+    """All credentials of this gateway, as they are configured now."""
 
     __slots__ = ("_by_digest", "_by_user")
 
     def __init__(self, credentials: Iterable[Credential]) -> None:
-        self._by_user = {one.user: one for one in credentials}
-        self._by_digest = {one.digest: one for one in self._by_user.values() if one.digest}
+        self._by_user: dict[str, Credential] = {}
+        self._by_digest: dict[str, Credential] = {}
+        self.become(credentials)
+
+    def become(self, credentials: Iterable[Credential]) -> dict[str, str]:
+        """Know these from now on, and nobody else: what became of whom, `added`, `removed` or `changed`."""
+        before, now = self._by_user, {one.user: one for one in credentials}
+        self._by_user, self._by_digest = now, {one.digest: one for one in now.values() if one.digest}
+        changes = dict.fromkeys(before.keys() - now.keys(), "removed")
+        changes |= dict.fromkeys(now.keys() - before.keys(), "added")
+        changes |= {user: "changed" for user in now.keys() & before.keys() if now[user] != before[user]}
+        return dict(sorted(changes.items()))
 
     def by_token(self, token: str) -> Credential | None:
         """Whose token this is, or None.

@@ -19,6 +19,7 @@ CREATE TABLE IF NOT EXISTS session(
   id BLOB PRIMARY KEY, user TEXT NOT NULL, csrf TEXT NOT NULL, started REAL NOT NULL, used REAL NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS failure(key TEXT PRIMARY KEY, count INTEGER NOT NULL, at REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS familiar(key TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID;
 """
 _FULL = (apsw.FullError, apsw.IOError)
 
@@ -55,20 +56,40 @@ class SignIns:
         """The session is over."""
         self._db.execute("DELETE FROM session WHERE id = ?", (id_,))
 
-    def failures(self, key: str, since: float) -> int:
-        """How often a key failed since then without a pause of that length."""
-        sql = "SELECT count FROM failure WHERE key = ? AND at > ?"
-        return int(next(iter(self._db.execute(sql, (key, since))), (0,))[0])
+    def drop_of(self, users: Iterable[str]) -> None:
+        """All sessions of these users are over."""
+        self._db.executemany("DELETE FROM session WHERE user = ?", [(user,) for user in users])
 
-    def failed(self, keys: Iterable[str], now: float, since: float) -> None:
-        """Once more; what failed last before `since` is forgotten."""
-        self._db.execute("DELETE FROM failure WHERE at <= ?", (since,))
-        sql = "INSERT INTO failure VALUES(?, 1, ?) ON CONFLICT DO UPDATE SET count = count + 1, at = excluded.at"
-        self._db.executemany(sql, [(key, now) for key in keys])
+    def failures(self, key: str, since: float) -> tuple[int, float]:
+        """How often a key failed in a row, and when last; nothing when that was before `since`."""
+        sql = "SELECT count, at FROM failure WHERE key = ? AND at > ?"
+        found: tuple[int, float] = next(iter(self._db.execute(sql, (key, since))), (0, 0.0))
+        return found
+
+    def failed(self, key: str, now: float, since: float) -> None:
+        """Once more, or once when it failed last before `since`."""
+        sql = (
+            "INSERT INTO failure VALUES(?1, 1, ?2) ON CONFLICT DO UPDATE"
+            " SET count = iif(at > ?3, count, 0) + 1, at = excluded.at"
+        )
+        self._db.execute(sql, (key, now, since))
 
     def forgive(self, keys: Iterable[str]) -> None:
         """Forget the failures of these keys."""
         self._db.executemany("DELETE FROM failure WHERE key = ?", [(key,) for key in keys])
+
+    def remember(self, key: str, now: float) -> None:
+        """This user signed in on this device."""
+        self._db.execute("INSERT OR REPLACE INTO familiar VALUES(?, ?)", (key, now))
+
+    def familiar(self, key: str, since: float) -> bool:
+        """Whether this user ever did, since then."""
+        return bool(list(self._db.execute("SELECT 1 FROM familiar WHERE key = ? AND at > ?", (key, since))))
+
+    def forget(self, failed: float, familiar: float) -> None:
+        """What is older counts no more."""
+        self._db.execute("DELETE FROM failure WHERE at <= ?", (failed,))
+        self._db.execute("DELETE FROM familiar WHERE at <= ?", (familiar,))
 
     def close(self) -> None:
         """Let go of the file; the sessions live on."""

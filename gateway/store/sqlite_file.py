@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
+import re
 import secrets
 from datetime import UTC, datetime
 from importlib import resources as package_files
@@ -15,6 +17,8 @@ from ..errors import ConfigError, StoreInUse, UnsafeStore
 from ..model.times import instant_text, system_clock
 
 MOVED = "store.moved"
+_PRIVATE = re.compile(r"\.(db(-wal|-shm)?|fresh|lock)$|^(tokens|demo)\.json$")
+_LOG = logging.getLogger("gateway.store")
 
 
 def only_one(path: Path) -> int:
@@ -26,6 +30,20 @@ def only_one(path: Path) -> int:
         os.close(handle)
         raise StoreInUse(str(path)) from None
     return handle
+
+
+def make_private(directory: Path) -> None:
+    """Take from everybody but the owner what earlier releases let them do with the files of a home, and say so."""
+    for path in sorted(directory.glob("*")):
+        if path.is_file() and _PRIVATE.search(path.name) and (mode := path.stat().st_mode) & 0o077:
+            try:
+                path.chmod(0o600)
+            except OSError as fault:
+                _LOG.warning(
+                    "%s can be read by others (%o) and its mode cannot be changed: %s", path, mode, fault.strerror
+                )
+            else:
+                _LOG.warning("%s could be read by others (%o); now only its owner can", path, mode & 0o777)
 
 
 def say_moved(directory: Path, where: str) -> None:

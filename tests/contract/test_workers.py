@@ -41,6 +41,7 @@ class Served:
 
     parent: subprocess.Popen[str]
     url: str
+    config: Path
     http: int
     mllp: int
 
@@ -66,7 +67,7 @@ def serving(url: str, home: Path) -> Iterator[Served]:
     try:
         ports = [_ports(parent) for _ in range(2)]
         assert ports[0] == ports[1]
-        yield Served(parent, url, *ports[0])
+        yield Served(parent, url, config, *ports[0])
     finally:
         parent.terminate()
         parent.wait(30)
@@ -233,6 +234,34 @@ async def _drained(served: Served) -> None:
             await asyncio.sleep(0.1)
     finally:
         await inbox.close()
+
+
+async def test_a_revoked_token_is_refused_by_every_worker_and_by_those_that_start_later(served: Served) -> None:
+    async def asked(token: str) -> set[int]:
+        headers = {"authorization": f"Bearer {token}"}
+        async with served.client() as client:
+            found = await asyncio.gather(*(client.get("/fhir/Basic", headers=headers) for _ in range(24)))
+        return {answer.status_code for answer in found}
+
+    async def becomes(token: str, status: int) -> None:
+        end = time.monotonic() + 15
+        while await asked(token) != {status}:
+            assert time.monotonic() < end
+            await asyncio.sleep(0.1)
+
+    other = TOKEN[::-1]
+    text = served.config.read_text()
+    served.config.write_text(text.replace(DIGEST, hashlib.sha256(other.encode()).hexdigest()))
+    served.parent.send_signal(signal.SIGHUP)
+    await becomes(TOKEN, 401)
+    await becomes(other, 200)
+    served.workers()[0].kill()
+    await asyncio.sleep(1.5)
+    await becomes(other, 200)
+    assert await asked(TOKEN) == {401}
+    served.config.write_text(text)
+    served.parent.send_signal(signal.SIGHUP)
+    await becomes(TOKEN, 200)
 
 
 async def test_the_parent_told_to_stop_stops_cleanly(served: Served) -> None:

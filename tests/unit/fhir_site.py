@@ -38,7 +38,7 @@ from gateway.validate.definitions import resource_types
 
 CARD_SYSTEM = "urn:oid:2.16.156.10011.1.3"
 LI = "990101195803120115"
-TOKENS = {name: f"{name}-token-{'0' * 20}" for name in ("doctor", "vendor", "platform", "admin", "m1", "m2")}
+TOKENS = {name: f"{name}-token-{'0' * 20}" for name in ("doctor", "vendor", "platform", "admin", "auditor", "m1", "m2")}
 
 
 class Time:
@@ -62,7 +62,12 @@ DIRECTORY = Directory(
 def people() -> list[Credential]:
     """The four roles, and an administrator at each of two members."""
     roles = [("doctor", Role.DOCTOR, "m1"), ("vendor", Role.VENDOR, "m1"), ("platform", Role.PLATFORM, "")]
-    roles += [("admin", Role.ADMIN, ""), ("m1", Role.ADMIN, "m1"), ("m2", Role.ADMIN, "m2")]
+    roles += [
+        ("admin", Role.ADMIN, ""),
+        ("auditor", Role.ADMIN, ""),
+        ("m1", Role.ADMIN, "m1"),
+        ("m2", Role.ADMIN, "m2"),
+    ]
     return [Credential(n, n, role, member, digest=token_digest(TOKENS[n])) for n, role, member in roles]
 
 

@@ -22,6 +22,7 @@ from ...model.query import Filter, Query
 from ...model.resource import Json, loads, reference_id
 from ...security.access import request_id_of
 from ...security.audit import SIGN_IN, SIGN_OUT, anonymous_row, audit_row
+from ...security.guessing import DEVICE_COOKIE, device_cookie
 from ...security.scopes import REACH, Door, allow
 from ...security.signin import clear_cookie, cookie_value, set_cookie
 from ...store.base import AuditQuery
@@ -209,14 +210,15 @@ async def _sign_in(request: Request, parts: PageParts, form: dict[str, str]) -> 
     access, request_id = parts.access, request_id_of(request.headers)
     address = access.address(request.client.host if request.client else "", request.headers)
     to, user = _within(form.get("next", "")), form.get("user", "").strip()
+    device = cookie_value(request.headers.get("cookie", ""), DEVICE_COOKIE)
     # A token needs no user name: one pasted where the password goes is a token still.
     token = form.get("token", "").strip() or ("" if user else form.get("password", "").strip())
     try:
         if token:
-            session, cookie = access.sign_in.with_token(token, address)
+            signed = access.sign_in.with_token(token, address, device)
         else:
-            session, cookie = await access.sign_in.with_password(user, form.get("password", ""), address)
-        who = access.context(session.who, request.headers, address, request_id)
+            signed = await access.sign_in.with_password(user, form.get("password", ""), address, device)
+        who = access.context(signed.session.who, request.headers, address, request_id)
         to = _own_start(who, to)
     except GatewayError as error:
         row = anonymous_row(
@@ -227,7 +229,9 @@ async def _sign_in(request: Request, parts: PageParts, form: dict[str, str]) -> 
     await _sign_out(request, parts)  # whoever sat at this browser before
     await parts.store.disclose(audit_row(parts.clock(), who, SIGN_IN, kind="login"))
     answer = redirect(to)
-    answer.headers["set-cookie"] = set_cookie(cookie, secure=request.url.scheme == "https")
+    secure = request.url.scheme == "https"
+    answer.headers.append("set-cookie", set_cookie(signed.cookie, secure=secure))
+    answer.headers.append("set-cookie", device_cookie(signed.device, secure=secure))
     return answer
 
 

@@ -168,6 +168,16 @@ async def test_a_kept_original_comes_as_it_was_or_as_binary(site: Site) -> None:
     assert (await site.audits(entity="Binary/raw1"))[0].patients == ("p1",)
 
 
+async def test_an_administrator_of_one_member_does_not_read_the_audit_of_all(site: Site) -> None:
+    answers = {role: await site.get("AuditEvent", role) for role in ("admin", "m1", "m2", "doctor")}
+    assert {role: answer.status_code for role, answer in answers.items()} == {
+        "admin": 200, "m1": 403, "m2": 403, "doctor": 403,
+    }  # fmt: skip
+    assert "整个联盟的管理员" in answers["m1"].text and "整个联盟的管理员" not in answers["doctor"].text
+    (event,) = (await site.get("AuditEvent?_count=1", "admin")).json()["entry"]
+    assert (await site.get(f"AuditEvent/{event['resource']['id']}", "m1")).status_code == 403
+
+
 async def test_metadata_is_open_complete_and_has_an_etag(site: Site) -> None:
     answer = await site.get("metadata", role="")
     statement = answer.json()
@@ -270,7 +280,7 @@ async def test_audit_filters_and_pages(site: Site) -> None:
         path = link(bundle, "next").removeprefix("http://gateway/fhir/")
     assert len(seen) == len(set(seen)) == 5
     following = link((await site.get("AuditEvent?_count=2", role="admin")).json(), "next").partition("?")[2]
-    assert (await site.get(f"AuditEvent?{following}", role="m1")).status_code == 400, "another user's link"
+    assert (await site.get(f"AuditEvent?{following}", role="auditor")).status_code == 400, "another user's link"
     assert (await site.get(f"Patient?{following.partition('&')[2]}", role="admin")).status_code == 400
     assert (await site.get("AuditEvent", role="platform")).status_code == 403
     assert (await site.get("AuditEvent?altid=x", role="admin")).status_code == 400

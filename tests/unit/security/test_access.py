@@ -11,8 +11,8 @@ from gateway.errors import BadParameter, ConfigError, Forbidden, NotSignedIn
 from gateway.model.context import Role
 from gateway.model.directory import Alliance, Directory, Member
 from gateway.security.access import Access, request_id_of
+from gateway.security.guessing import AT_ONE_PLACE, FROM_ADDRESS, OF_STRANGERS
 from gateway.security.scopes import Door, standing
-from gateway.security.sessions import LOCK_AFTER
 from gateway.security.signin import hash_password, set_cookie
 from gateway.security.tokens import (
     Credential,
@@ -122,7 +122,7 @@ def test_the_purpose_of_use_is_taken_from_the_header_and_must_be_a_known_one() -
 def test_a_session_ends_after_fifteen_idle_minutes() -> None:
     time = Time()
     access = an_access(time)
-    _, cookie = access.sign_in.with_token("d" * 40, "10.0.0.1")
+    _, cookie, _ = access.sign_in.with_token("d" * 40, "10.0.0.1")
     headers = {"cookie": f"gateway_session={cookie}"}
     for _ in range(3):
         time.now += timedelta(minutes=14)
@@ -135,7 +135,7 @@ def test_a_session_ends_after_fifteen_idle_minutes() -> None:
 def test_a_session_ends_after_eight_hours_however_busy() -> None:
     time = Time()
     access = an_access(time)
-    _, cookie = access.sign_in.with_token("d" * 40, "")
+    _, cookie, _ = access.sign_in.with_token("d" * 40, "")
     headers = {"cookie": f"gateway_session={cookie}"}
     for _ in range(48):
         time.now += timedelta(minutes=10)
@@ -147,7 +147,7 @@ def test_a_session_ends_after_eight_hours_however_busy() -> None:
 
 def test_a_cookie_is_worth_nothing_after_sign_out_or_when_forged() -> None:
     access = an_access(Time())
-    _, cookie = access.sign_in.with_token("d" * 40, "")
+    _, cookie, _ = access.sign_in.with_token("d" * 40, "")
     forged = cookie[:-1] + ("0" if cookie[-1] != "0" else "1")
     for text in (forged, cookie.partition(".")[0]):
         with pytest.raises(NotSignedIn):
@@ -159,24 +159,24 @@ def test_a_cookie_is_worth_nothing_after_sign_out_or_when_forged() -> None:
 
 async def test_all_processes_of_a_house_know_its_sessions_and_its_failures(tmp_path: Path) -> None:
     one, other = (an_access(time := Time(), tmp_path), an_access(time, tmp_path))
-    session, cookie = one.sign_in.with_token("d" * 40, "")
+    session, cookie, _ = one.sign_in.with_token("d" * 40, "")
     headers = {"cookie": f"gateway_session={cookie}"}
     assert other.session(headers).csrf == session.csrf
     other.sessions.end(cookie)
     with pytest.raises(NotSignedIn):
         one.session(headers)
-    for number in range(LOCK_AFTER):
+    for number in range(AT_ONE_PLACE.free):
         with pytest.raises(NotSignedIn):
-            await (one, other)[number % 2].sign_in.with_password("zhou", "falsch", f"10.0.2.{number}")
+            await (one, other)[number % 2].sign_in.with_password("zhou", "falsch", "10.0.2.1")
     with pytest.raises(NotSignedIn):
-        await other.sign_in.with_password("zhou", "好密码 1", "10.0.3.1")
+        await other.sign_in.with_password("zhou", "好密码 1", "10.0.2.1")
     with pytest.raises(NotSignedIn):
         await other.sign_in.with_password("typed where the name goes" * 999, "", "10.0.3.2")
     assert not any(b"where the name" in file.read_bytes() for file in tmp_path.glob("sessions.db*"))
 
 
 def test_the_file_of_sessions_gives_nobody_a_session_and_is_its_owners_alone(tmp_path: Path) -> None:
-    session, cookie = an_access(Time(), tmp_path).sign_in.with_token("d" * 40, "")
+    session, cookie, _ = an_access(Time(), tmp_path).sign_in.with_token("d" * 40, "")
     path = tmp_path / "sessions.db"
     kept = b"".join(file.read_bytes() for file in tmp_path.glob("sessions.db*"))
     assert b"zhou" in kept and session.id.encode() not in kept and cookie.encode() not in kept
@@ -184,7 +184,7 @@ def test_the_file_of_sessions_gives_nobody_a_session_and_is_its_owners_alone(tmp
 
 
 def test_a_session_ends_with_its_account(tmp_path: Path) -> None:
-    _, cookie = an_access(Time(), tmp_path).sign_in.with_token("d" * 40, "")
+    _, cookie, _ = an_access(Time(), tmp_path).sign_in.with_token("d" * 40, "")
     gone = Access(TokenBook([]), DIRECTORY, key=b"k" * 32, clock=Time(), home=tmp_path)
     with pytest.raises(NotSignedIn):
         gone.session({"cookie": f"gateway_session={cookie}"})
@@ -192,7 +192,7 @@ def test_a_session_ends_with_its_account(tmp_path: Path) -> None:
 
 def test_a_changing_request_by_cookie_needs_the_sessions_csrf_token() -> None:
     access = an_access(Time())
-    session, cookie = access.sign_in.with_token("d" * 40, "")
+    session, cookie, _ = access.sign_in.with_token("d" * 40, "")
     headers = {"cookie": f"gateway_session={cookie}"}
     with pytest.raises(NotSignedIn):
         access.of("POST", headers, "")
@@ -206,7 +206,7 @@ def test_the_cookie_cannot_be_read_by_scripts_nor_sent_by_other_sites() -> None:
 
 async def test_a_password_opens_a_session_and_a_wrong_one_says_nothing_about_the_user() -> None:
     access = an_access(Time())
-    session, _ = await access.sign_in.with_password("zhou", "好密码 1", "10.0.0.1")
+    session, *_ = await access.sign_in.with_password("zhou", "好密码 1", "10.0.0.1")
     assert session.who.user == "zhou"
     answers = set()
     for user, password in (("zhou", "falsch"), ("nobody", "falsch"), ("lis", "")):
@@ -216,27 +216,128 @@ async def test_a_password_opens_a_session_and_a_wrong_one_says_nothing_about_the
     assert len(answers) == 1
 
 
-async def test_five_failures_lock_the_user_for_fifteen_minutes_even_with_the_right_password() -> None:
-    time = Time()
-    access = an_access(time)
-    for number in range(LOCK_AFTER):
+async def failing(access: Access, times: int, *where: str, user: str = "zhou") -> None:
+    """So many wrong passwords, one from each of these addresses by turns."""
+    for number in range(times):
         with pytest.raises(NotSignedIn):
-            await access.sign_in.with_password("zhou", "falsch", f"10.0.2.{number}")
-    with pytest.raises(NotSignedIn):
-        await access.sign_in.with_password("zhou", "好密码 1", "10.0.3.1")
+            await access.sign_in.with_password(user, "falsch", where[number % len(where)])
+
+
+async def fits(access: Access, address: str, device: str = "", password: str = "好密码 1") -> bool:
+    try:
+        return bool(await access.sign_in.with_password("zhou", password, address, device))
+    except NotSignedIn:
+        return False
+
+
+async def test_five_failures_at_one_place_stop_a_user_there_for_fifteen_minutes() -> None:
+    access = an_access(time := Time())
+    await failing(access, 5, "10.0.2.1")
+    assert not await fits(access, "10.0.2.1"), "also with the right password"
+    time.now += timedelta(minutes=14)
+    assert not await fits(access, "10.0.2.1"), "and a try meanwhile is not counted"
+    time.now += timedelta(minutes=1, seconds=1)
+    await failing(access, 4, "10.0.2.1")
+    assert await fits(access, "10.0.2.1")
+    await failing(access, 4, "10.0.2.1")
+    assert await fits(access, "10.0.2.1"), "a success begins anew"
+
+
+async def test_nobody_locks_a_doctor_out_of_a_browser_of_theirs() -> None:
+    access = an_access(time := Time())
+    device = (await access.sign_in.with_password("zhou", "好密码 1", "10.0.0.1")).device
+    await failing(access, 200, "10.0.0.1", *(f"10.0.9.{number}" for number in range(100)))
+    assert not await fits(access, "10.0.0.1") and await fits(access, "10.0.0.1", device)
+    assert not await fits(access, "10.0.0.1", device[:-1] + "_"), "one made up is a stranger's"
+    for _ in range(AT_ONE_PLACE.free):
+        assert not await fits(access, "10.0.0.1", device, "falsch")
+    assert not await fits(access, "10.0.0.1", device), "a browser taken over guesses no further than others"
     time.now += timedelta(minutes=15, seconds=1)
-    session, _ = await access.sign_in.with_password("zhou", "好密码 1", "10.0.3.1")
-    assert session.who.user == "zhou"
+    assert await fits(access, "10.0.0.1", device)
 
 
-def test_five_wrong_tokens_lock_the_address_and_no_other() -> None:
+async def test_two_doctors_share_a_browser() -> None:
     access = an_access(Time())
-    for _ in range(LOCK_AFTER):
+    device = (await access.sign_in.with_password("zhou", "好密码 1", "10.0.0.1")).device
+    assert access.sign_in.with_token("v" * 40, "10.0.0.1", device).device == device
+    await failing(access, 50, *(f"10.0.9.{number}" for number in range(50)))
+    assert await fits(access, "10.0.0.1", device)
+
+
+async def test_strangers_wait_longer_and_longer_for_a_user_and_get_a_hundred_guesses() -> None:
+    access = an_access(time := Time())
+    guesses, began = 0, time.now
+    while time.now - began < timedelta(days=30):
+        tried = Attempts(access)
+        with pytest.raises(NotSignedIn):
+            await access.sign_in.with_password("zhou", "falsch", f"10.{guesses % 250}.{guesses // 250}.1")
+        guesses += tried.counted()
+        time.now += timedelta(seconds=0 if tried.counted() else 600)
+    assert OF_STRANGERS.free + 24 < guesses < OF_STRANGERS.most + 30
+    assert [OF_STRANGERS.waiting(n) // timedelta(minutes=1) for n in (9, 10, 11, 15, 16, 99, 100)] == [
+        0, 1, 2, 32, 60, 60, 1440,
+    ]  # fmt: skip
+
+
+class Attempts:
+    """Whether an attempt counted as a guess at zhou."""
+
+    def __init__(self, access: Access) -> None:
+        self._access, self._before = access, self._now(access)
+
+    @staticmethod
+    def _now(access: Access) -> int:
+        found = access._kept._db.execute("SELECT max(count) FROM failure WHERE key LIKE 'user:%'")
+        return int(next(iter(found))[0] or 0)
+
+    def counted(self) -> bool:
+        return self._now(self._access) > self._before
+
+
+async def test_an_address_that_tries_many_names_must_wait_and_others_need_not() -> None:
+    access = an_access(Time())
+    for number in range(FROM_ADDRESS.free):
+        await failing(access, 1, "10.0.0.9", user=f"doctor{number}")
+    assert not await fits(access, "10.0.0.9") and await fits(access, "10.0.0.8")
+
+
+async def test_a_clock_set_back_locks_nobody() -> None:
+    access = an_access(time := Time())
+    await failing(access, 5, "10.0.0.1")
+    time.now -= timedelta(days=1)
+    assert await fits(access, "10.0.0.1")
+
+
+def test_wrong_tokens_make_their_address_wait_and_no_other() -> None:
+    access = an_access(Time())
+    for _ in range(FROM_ADDRESS.free):
         with pytest.raises(NotSignedIn):
             access.sign_in.with_token("wrong", "10.0.0.9")
     with pytest.raises(NotSignedIn):
         access.sign_in.with_token("d" * 40, "10.0.0.9")
     assert access.sign_in.with_token("d" * 40, "10.0.0.8")
+
+
+def test_accounts_configured_anew_serve_at_once_and_who_is_gone_is_signed_out() -> None:
+    access = an_access(Time())
+    _, cookie, _ = access.sign_in.with_token("d" * 40, "")
+    headers = {"cookie": f"gateway_session={cookie}"}
+    doctor = access.session(headers).who
+    changes = access.become(
+        [
+            doctor,
+            Credential("lis", "LIS", Role.MONITOR, digest=token_digest("v" * 40)),
+            Credential("new", "新", Role.ADMIN),
+        ]
+    )
+    assert changes == {"lis": "changed", "new": "added", "region": "removed"}
+    assert access.of("GET", bearer("v" * 40), "").role is Role.MONITOR and access.session(headers)
+    with pytest.raises(NotSignedIn):
+        access.of("GET", bearer("p" * 40), "")
+    assert access.become([]).keys() == {"lis", "new", "zhou"}
+    access.become([doctor])
+    with pytest.raises(NotSignedIn):
+        access.session(headers)
 
 
 def test_a_forwarded_address_counts_only_from_a_listed_proxy() -> None:

@@ -24,6 +24,7 @@ from gateway.store.base import AuditRow, Plan, Put
 from gateway.store.bodies import prepare
 from gateway.store.engine_sqlite import SqliteEngine
 from gateway.store.resources import ResourceStore, open_store
+from gateway.store.sqlite_file import make_private
 from gateway.store.sqlite_upkeep import FEW, pieces
 
 NOW = datetime(2026, 3, 20, 1, 0, tzinfo=UTC)
@@ -226,3 +227,19 @@ async def test_an_audit_log_that_cannot_be_sealed_says_why_once_and_when_it_is_o
             break
         await asyncio.sleep(0.01)
     assert caplog.text.count("0 MB free") == 1 and caplog.text.count("sealed again") == 1
+
+
+def test_files_of_an_earlier_release_become_their_owners_alone_and_the_log_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = ("store.db", "store.db-wal", "inbox.db", "audit-0.fresh", "sessions.db", "tokens.json", "store.lock")
+    for name in (*names, "notes.txt"):
+        (tmp_path / name).touch(0o644)
+        (tmp_path / name).chmod(0o644)
+    (tmp_path / "audit.db").touch(0o600)
+    make_private(tmp_path)
+    assert {(tmp_path / name).stat().st_mode & 0o777 for name in names} == {0o600}
+    assert (tmp_path / "notes.txt").stat().st_mode & 0o777 == 0o644
+    assert caplog.text.count("could be read by others (644)") == len(names)
+    make_private(tmp_path)
+    assert len(caplog.records) == len(names)

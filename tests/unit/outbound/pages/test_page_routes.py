@@ -90,6 +90,21 @@ async def test_wrong_password_and_unknown_name_read_the_same(ward: Ward) -> None
     assert wrong.text == nobody.text
 
 
+async def test_whoever_guesses_elsewhere_does_not_lock_a_doctor_out_of_the_own_browser(ward: Ward) -> None:
+    right, wrong = {"user": "zheng", "password": "right horse battery"}, {"user": "zheng", "password": "x"}
+    first = await ward.client.post("/ui/signin", data=right)
+    device = next(one for one in first.headers.get_list("set-cookie") if one.startswith("gateway_device="))
+    assert "HttpOnly" in device and "Path=/ui;" in device
+    cookies = dict(ward.client.cookies)
+    ward.client.cookies.clear()
+    for _ in range(5):
+        assert (await ward.client.post("/ui/signin", data=wrong)).status_code == 401
+    refused = await ward.client.post("/ui/signin", data=right)
+    assert refused.status_code == 401 and "平时登录的电脑" in refused.text
+    ward.client.cookies.set("gateway_device", cookies["gateway_device"])
+    assert (await ward.client.post("/ui/signin", data=right)).status_code == 303
+
+
 async def test_a_token_pasted_as_password_without_a_name_signs_in(ward: Ward) -> None:
     answer = await ward.client.post("/ui/signin", data={"user": "", "password": f" {TOKENS['doctor']} "})
     assert (answer.status_code, answer.headers["location"]) == (303, "/ui/")
