@@ -46,6 +46,7 @@ _FLAGS = {
     "DET": ("检出", "检出", "", False),
 }
 _ABNORMAL = "A"
+_SAYS_NO_SIDE = frozenset({_ABNORMAL, "B", "D", "U", "W"})  # nor do changes since the last result
 _CRITICAL = {"H": "HH", "L": "LL"}
 _SAME = {"HU": "H", "LU": "L", ">": "H", "<": "L"}
 
@@ -265,7 +266,7 @@ def interpretation_codes(body: Json) -> list[str]:
 
 def _judged(one: Analysed, number: Decimal | None, band: Band) -> Flag | None:
     # The laboratory's own judgement, also "normal", is never overruled.
-    if number is None or band.origin == "none" or set(interpretation_codes(one.body)) - {_ABNORMAL}:
+    if number is None or band.origin == "none" or set(interpretation_codes(one.body)) - _SAYS_NO_SIDE:
         return None
     at_limit = leaves_out_its_limit(band.text)
     below = band.low is not None and (number < band.low or (at_limit and number == band.low))

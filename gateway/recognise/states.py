@@ -53,7 +53,7 @@ def states_of(report: Json, observation: Json | None, doubted: str = "") -> froz
 def _reads_positive(subject: Json) -> bool:
     """True for what is not plainly negative in words: 阳性, 弱阳性, 可疑, ±, 2+."""
     text = unicodedata.normalize("NFKC", printed_value(subject)[0])
-    return bool(_POSITIVE_WORDS.search(text)) and not _NEGATIVE_WORDS.search(text)
+    return bool(_POSITIVE_WORDS.search(_NEGATIVE_WORDS.sub("", text)))
 
 
 def _above_its_range(subject: Json) -> bool:

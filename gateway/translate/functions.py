@@ -342,15 +342,25 @@ _FLAG_TEXT = {
 
 
 def interpretation(setting: Setting, options: Mapping[str, str]) -> Call:
-    """List of interpretations from the flag; when it is empty, from arrows or words of `value`."""
+    """List of interpretations from the flag; when it is empty, from arrows or words of `value`.
+
+    A flag the table does not know stands as text, with a remark.
+    """
     table = setting.table("interpretation")
 
     def make(flag: str, value: str = "") -> Value:
-        codes = [table.value(part) or "" for part in flag.split("~") if part.strip()]
-        codes = [code for code in codes if code] or [code for code in [results.meaning(value)] if code]
-        return [coded_flag(code) for code in dict.fromkeys(codes)] or None
+        said = [(part.strip(), table.value(part)) for part in flag.split("~") if part.strip()]
+        codes = [code for _, code in said if code] or [code for code in [results.meaning(value)] if code]
+        unknown = [part for part, code in said if code is None]
+        out = [*map(coded_flag, dict.fromkeys(codes)), *({"text": part} for part in unknown)] or None
+        return _unknown_flag(out, table.name) if unknown else out
 
     return make
+
+
+def _unknown_flag(value: Value, table: str) -> Noted:
+    zh, en = f"码表 {table} 中没有此标志，按原文保留。", f"Table {table} does not know this flag; it stands as printed."
+    return Noted(value, "GW-MAP-002", zh, en)
 
 
 def coded_flag(code: str) -> Json:

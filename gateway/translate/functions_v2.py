@@ -18,8 +18,9 @@ from . import result_values as results
 from .functions import Call, Function, Setting
 from .remarks import Noted, Value, unit_told
 
-_HEX = re.compile(r"\\X([0-9A-Fa-f]+)\\")
-_BREAK = re.compile(r"\\\.(?:br|sp\d*|ce)\\")
+_HEX = re.compile(r"(?:\\X[0-9A-Fa-f]+\\)+")
+_BREAK = re.compile(r"\\\.(?:br|sp\+?\d*|ce)\\")
+_LAYOUT = re.compile(r"\\\.(?:fi|nf|in|ti|sk) *[+-]?\d*\\")
 _CHARSET_SWITCH = re.compile(r"\\[CM][0-9A-Fa-f]+\\")
 _HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 _CARD = re.compile(r"\d{17}[\dXx]|\d{15}")
@@ -48,7 +49,7 @@ def unescape(text: str) -> str:
 
 
 def _unescaped(text: str) -> str:
-    text = _BREAK.sub("\n", text)
+    text = _LAYOUT.sub("", _BREAK.sub("\n", text))
     text = _CHARSET_SWITCH.sub("", text)
     text = _HEX.sub(_from_hex, text)
     for escape, plain in (("F", "|"), ("S", "^"), ("T", "&"), ("R", "~"), ("H", ""), ("N", "")):
@@ -61,11 +62,14 @@ _long_unescaped = lru_cache(maxsize=2)(_unescaped)
 
 
 def _from_hex(found: re.Match[str]) -> str:
-    data = bytes.fromhex(found[1] if len(found[1]) % 2 == 0 else found[1][:-1])
+    """Bytes of one or several escapes side by side: some senders write each byte of a character in its own."""
+    digits = "".join(one[: len(one) // 2 * 2] for one in found[0].replace("X", "").split("\\"))
+    data = bytes.fromhex(digits)
     try:
-        return data.decode("utf-8")
+        text = data.decode("utf-8")
     except UnicodeDecodeError:
-        return data.decode("gb18030", "replace")
+        text = data.decode("gb18030", "replace")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def part(field: str, component: int, subcomponent: int = 1) -> str:
@@ -119,7 +123,7 @@ def ce(setting: Setting, options: Mapping[str, str]) -> Call:
     def make(field: str, unit: str = "", specimen: str = "") -> Value:
         if field.count("^") == 0 and _HAN.search(field):
             return plain("", part(field, 1), results.printed_unit(unescape(unit)), specimen)
-        code, name = part(field, 1), part(field, 2)
+        code, name = _coding(field)
         got = plain(code, name, results.printed_unit(unescape(unit)), specimen)
         also = [
             (standard[part(field, n + 2)], part(field, n), part(field, n + 1))
@@ -131,6 +135,12 @@ def ce(setting: Setting, options: Mapping[str, str]) -> Call:
         return _with_standard(got, also)
 
     return make
+
+
+def _coding(field: str) -> tuple[str, str]:
+    """Code and name: the first triplet, else the alternate one, else the original text (CWE-9)."""
+    first, second = ((part(field, n), part(field, n + 1)) for n in (1, 4))
+    return first if any(first) else second if any(second) else ("", part(field, 9))
 
 
 def _with_standard(got: Value, also: list[tuple[str, str, str]]) -> Value:
@@ -161,7 +171,8 @@ def value(setting: Setting, options: Mapping[str, str]) -> Call:
         if field in ("", '""'):
             return results.absent("unknown")
         if kind in _CODED_TYPES:
-            return unit_told({"valueCodeableConcept": _one_or_several(coded, field)}, printed, code)
+            concept = _one_or_several(coded, field)
+            return unit_told({"valueCodeableConcept": concept}, printed, code) if concept else results.absent("unknown")
         if kind in _TEXT_TYPES:
             return unit_told({"valueString": lines(setting, {})(field)}, printed, code)
         if kind in _TIME_TYPES:
@@ -176,7 +187,7 @@ def value(setting: Setting, options: Mapping[str, str]) -> Call:
 
 def _one_or_several(coded: Call, field: str) -> Value:
     """The concept; several answers to one question are one text, because codings of one concept mean the same."""
-    found = [coded(repeat) for repeat in field.split("~") if repeat.strip("^")]
+    found = [concept for repeat in field.split("~") if (concept := coded(repeat))]
     return found[0] if len(found) == 1 else {"text": "；".join([one["text"] for one in found])} if found else None
 
 
@@ -220,7 +231,12 @@ def _measured(text: str, kind: str, printed: str, code: str) -> Value:
 def interpretation(setting: Setting, options: Mapping[str, str]) -> Call:
     """As `interpretation` of the general list, from whole fields OBX-8 and OBX-5."""
     plain = base.interpretation(setting, options)
-    return lambda field, value="": plain(unescape(field), part(value, 1))
+    return lambda field, value="": plain("~".join(_flag_of(one) for one in field.split("~")), part(value, 1))
+
+
+def _flag_of(repeat: str) -> str:
+    """The flag of one repetition of OBX-8: its code, or the name beside an empty one."""
+    return part(repeat, 1) or part(repeat, 2) if "^" in repeat or '"' in repeat else unescape(repeat)
 
 
 def reference_range(setting: Setting, options: Mapping[str, str]) -> Call:
@@ -417,7 +433,7 @@ V2_FUNCTIONS: dict[str, Function] = {
         covers=(1, 2, 3, 4, 5, 6, 7, 8, 9),
     ),
     "value": Function(value, ("type", "unit", "item"), ("table", "local"), whole=True, repeats=True, uniform="from"),
-    "flags": Function(interpretation, ("value",), whole=True, repeats=True, notes=False, uniform="value"),
+    "flags": Function(interpretation, ("value",), whole=True, repeats=True, uniform="value"),
     "printed_range": Function(reference_range, ("unit", "item"), ("table",), whole=True, notes=False),
     "lines": Function(lines, whole=True, repeats=True, notes=False),
     "names": Function(names, whole=True, repeats=True, covers=(1, 2, 7, 8), notes=False),

@@ -14,7 +14,7 @@ from decimal import Decimal
 from ..model import systems
 from ..model.resource import Json
 
-_NUMBER = re.compile(r"(<=|>=|<|>)?\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*([↑↓HLhl*]*)")
+_NUMBER = re.compile(r"([↑↓*]*)\s*(<=|>=|<|>)?\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*([↑↓HLhl*]*)")
 LONG = 1_000  # from here on a text is nothing a person printed or typed into one box
 DIGITS = 60  # no result has so many; of a million digits every sum takes half a minute
 _TITRE = re.compile(r"(\d+)\s*:\s*(\d+)")
@@ -34,15 +34,17 @@ _ABSENT = {
 }
 _RANGE = re.compile(r"([+-]?\d+(?:\.\d+)?)\s*(?:-{1,3}|~|–|—|至)\s*([+-]?\d+(?:\.\d+)?)")
 _BOUND = re.compile(r"(<=|>=|<|>)\s*([+-]?\d+(?:\.\d+)?)")
-_NEGATIVE = re.compile(r"阴性|^\(?-\)?$|未检出|无反应")
-_WEAK = re.compile(r"弱阳性|^±$|^\+-$|^\+/-$")
-_POSITIVE = re.compile(r"阳性|^\(?[1-4]?\++[1-4]?\)?$|检出|有反应")
+_HAN = "[\u4e00-\u9fff]"
+_NO_SENSE = re.compile(rf"革兰氏?(?:染色)?[:\s]*[阴阳]性|[阴阳]性(?!反应|结果)(?={_HAN})|检出[限率]")
+"""Words of a name that say nothing of the result: 革兰阴性杆菌, 凝固酶阴性葡萄球菌."""
+_SENSE = re.compile(r"(弱阳性)|(阴性|未检出|无反应)|(阳性|检出|有反应)")
+_SIGNS = {"WR": re.compile(r"±|\+-|\+/-"), "NEG": re.compile(r"\(?-\)?"), "POS": re.compile(r"\(?[1-4]?\++[1-4]?\)?")}
 _UNIT_IN_CARETS = re.compile(r"(?:[×xX*]?\s*10|\S*m)\^\d[^\s^]*")
 
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A printed number: comparator, digits as sent, arrows behind it."""
+    """A printed number: comparator, digits as sent, arrows and stars around it."""
 
     comparator: str
     value: Decimal
@@ -61,9 +63,9 @@ def number(text: str) -> Number | None:
     """The number a text prints, None when it prints something else."""
     printed = half_width(text)
     found = _NUMBER.fullmatch(printed) if len(printed) < LONG else None
-    if found is None or len(found[2]) > DIGITS:
+    if found is None or len(found[3]) > DIGITS:
         return None
-    return Number(found[1] or "", Decimal(found[2]), found[3])
+    return Number(found[2] or "", Decimal(found[3]), found[1] + found[4])
 
 
 def quantity(value: Decimal, comparator: str, unit: str, code: str) -> Json:
@@ -126,12 +128,19 @@ def meaning(text: str) -> str:
     plain = half_width(text)
     found = number(plain)
     if found:
-        marks = found.marks.upper()
+        marks = found.marks.upper().strip("*")
         return {"↑": "H", "↓": "L", "↑↑": "HH", "↓↓": "LL"}.get(marks, marks if marks in ("H", "L", "HH", "LL") else "")
-    for pattern, code in ((_WEAK, "WR"), (_NEGATIVE, "NEG"), (_POSITIVE, "POS")):
-        if pattern.search(plain):
-            return code
-    return "IND" if plain == "可疑" else ""
+    if sign := next((code for code, signs in _SIGNS.items() if signs.fullmatch(plain)), ""):
+        return sign
+    return "IND" if plain == "可疑" else _sense(plain)
+
+
+def _sense(plain: str) -> str:
+    """WR, NEG or POS for a text whose words all say the same; "" for `HPV16阳性，HPV18阴性` and for names."""
+    found = {
+        ("WR", "NEG", "POS")[one.lastindex - 1] for one in _SENSE.finditer(_NO_SENSE.sub("", plain)) if one.lastindex
+    }
+    return found.pop() if len(found) == 1 else ""
 
 
 def reference_range(text: str, unit: str, code: str) -> list[Json]:

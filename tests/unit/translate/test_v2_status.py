@@ -64,3 +64,10 @@ def test_lines_of_a_text_that_were_withdrawn_are_no_part_of_it() -> None:
     rows = ["OBX|1|TX|DESC^所见||两肺清||||||作废", "OBX|2|TX|DESC^所见||右肺结节||||||C", "OBX|3|TX|DESC^所见||余清"]
     (found,) = resources(message(PID, obr, *rows), "DiagnosticReport")
     assert [one["valueString"] for one in found["extension"]] == ["右肺结节\n余清"]
+
+
+def test_an_isolate_taken_back_is_not_what_the_culture_found() -> None:
+    obr = segment("OBR", {1: "1", 2: "S1", 3: "M1", 4: "XPY^血培养", 24: "MB", 25: "C"})
+    rows = ["OBX|1|CE|ORG^鉴定|1|ECO^大肠埃希菌||||||W", "OBX|2|CE|ORG^鉴定|2|SAU^金黄色葡萄球菌||||||C"]
+    culture = resources(message(PID, obr, *rows), "Observation")[-1]
+    assert culture["valueCodeableConcept"] == {"text": "金黄色葡萄球菌"}

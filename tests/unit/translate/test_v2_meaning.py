@@ -1,0 +1,59 @@
+"""What a result's words, arrows, flags and escapes mean, and what they do not."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.translate.functions_v2 import unescape
+from gateway.translate.result_values import meaning
+from tests.unit.translate.v2_messages import draft, item, oru, resources
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("革兰阴性杆菌", ""),
+        ("革兰氏染色阳性球菌", ""),
+        ("凝固酶阴性葡萄球菌", ""),
+        ("HPV16阳性，HPV18阴性", ""),
+        ("检出HPV16，未检出HPV18", ""),
+        ("低于检出限", ""),
+        ("未检出抗酸杆菌", "NEG"),
+        ("抗酸染色阳性", "POS"),
+        ("阴性(-)", "NEG"),
+        ("弱阳性（±）", "WR"),
+        ("阳性反应", "POS"),
+        ("↑60.2", "H"),
+        ("*60.2", ""),
+    ],
+)
+def test_only_a_text_all_of_which_says_so_is_negative_or_positive(text: str, code: str) -> None:
+    assert meaning(text) == code
+
+
+@pytest.mark.parametrize(
+    ("flag", "code"),
+    [("H*", "H"), ("↑↑↑", "HH"), ("HH^危急高^HL70078", "HH"), ("^偏低", "L"), ("高值", "H"), ("危", "AA"), (">", ">")],
+)
+def test_flags_as_laboratories_spell_them(flag: str, code: str) -> None:
+    (found,) = item(f"OBX|1|NM|K^钾||6.2|mmol/L||{flag}|||F")["interpretation"]
+    assert found["coding"][0]["code"] == code
+
+
+def test_a_flag_no_table_knows_stands_as_printed_and_is_told() -> None:
+    text = oru("OBX|1|NM|K^钾||6.2|mmol/L||复查|||F")
+    (found,) = resources(text, "Observation")
+    assert found["interpretation"] == [{"text": "复查"}]
+    assert [one.place for one in draft(text).findings if one.code == "GW-MAP-002"] == ["OBX[1]-8"]
+    assert "interpretation" not in item("OBX|1|NM|K^钾||4.2|mmol/L||--|||F")
+
+
+def test_a_coded_answer_may_stand_in_the_alternate_triplet_or_in_the_original_text() -> None:
+    assert item("OBX|1|CWE|X^项||^^^^^^^^其它：见备注||||||F")["valueCodeableConcept"] == {"text": "其它：见备注"}
+    alternate = item("OBX|1|CWE|X^项||^^^A01^甲型^L||||||F")["valueCodeableConcept"]
+    assert (alternate["coding"][0]["code"], alternate["text"]) == ("A01", "甲型")
+    assert item("OBX|1|CWE|X^项||^||||||F")["dataAbsentReason"]["coding"][0]["code"] == "unknown"
+
+
+def test_escapes_of_single_bytes_and_of_layout() -> None:
+    assert unescape(r"\XD6\\XD0\\XCEC4\\.in+4\缩进\.sp+1\末\X0D0A\行") == "中文缩进\n末\n行"
