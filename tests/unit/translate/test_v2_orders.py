@@ -101,3 +101,53 @@ def test_a_request_may_have_two_reasons_and_a_specimen_of_a_day() -> None:
     (made,), (urine,) = resources(text, "ServiceRequest"), resources(text, "Specimen")
     assert [one["text"] for one in made["reasonCode"]] == ["发热", "咳嗽"]
     assert urine["collection"]["collectedPeriod"]["end"] == "2026-03-17T08:00:00+08:00"
+
+
+def status_of(*segments: str, kind: str = "ORM^O01") -> str:
+    (found,) = resources(message(PID, *segments, kind=kind), "ServiceRequest")
+    return str(found["status"])
+
+
+@pytest.mark.parametrize("rest", [(), ("OBR|1|Y1",)])
+@pytest.mark.parametrize(
+    ("control", "status"), [("CA", "revoked"), ("OC", "revoked"), ("作废", "revoked"), ("HD", "on-hold")]
+)
+def test_a_cancellation_that_does_not_repeat_the_order_cancels_it(
+    control: str, status: str, rest: tuple[str, ...]
+) -> None:
+    got = draft(message(PID, f"ORC|{control}|Y1|||||||20260320||||||^退费", *rest, kind="ORM^O01"))
+    (one,) = [one for one in got.resources if one.type == "ServiceRequest"]
+    assert one.json["status"] == status
+    assert one.gone is not None  # an update: what was ordered stays
+    assert [other.ref for other in got.awaits] == [f"ServiceRequest/{one.id}"]
+
+
+def test_a_filler_that_knows_its_own_number_alone_waits_for_the_order_of_that_number() -> None:
+    assert draft(message(PID, "ORC|OC||L1", "OBR|1||L1|GG^肝功能", kind="ORM^O01")).awaits
+    assert not draft(message(PID, "ORC|OC|Y1|L1", "OBR|1|Y1|L1|GG^肝功能", kind="ORM^O01")).awaits
+    assert not draft(message(PID, "ORC|NW||L1", "OBR|1||L1|GG^肝功能", kind="ORM^O01")).awaits
+
+
+@pytest.mark.parametrize(
+    ("orc", "status"),
+    [
+        ("ORC|SC|Y1|||RP", "revoked"),
+        ("ORC|SC|Y1|||HD", "on-hold"),
+        ("ORC|SC|Y1|||已采集", "active"),
+        ("ORC|SC|Y1|||已退费", "revoked"),
+        ("ORC|SC|Y1|||重排", "unknown"),
+        ("ORC||Y1|||CA", "revoked"),
+        ("ORC|XO|Y1|||CA", "revoked"),
+        ("ORC|NW|Y1|||IP", "active"),
+        ("ORC|ZZ|Y1", "unknown"),
+        ("ORC||Y1", "active"),
+    ],
+)
+def test_how_an_order_stands(orc: str, status: str) -> None:
+    assert status_of(orc, "OBR|1|Y1||GG^肝功能") == status
+
+
+@pytest.mark.parametrize(("control", "status"), [("停嘱", "stopped"), ("取消", "cancelled"), ("ZZ", "unknown")])
+def test_how_a_drug_order_stands(control: str, status: str) -> None:
+    text = message(PID, f"ORC|{control}|Y1", "RXO|AMX^阿莫西林|0.5||g", kind="ORM^O01")
+    assert [one["status"] for one in resources(text, "MedicationRequest")] == [status]
