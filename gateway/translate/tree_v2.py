@@ -10,13 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from operator import itemgetter
-from typing import Any
 
-from .functions_v2 import part
+from .cultures_v2 import Children, Fields, Group, adopt
 from .memo import Memo
-
-Fields = list[Any]  # [number of the line, field 1, field 2, …], all text but the first
-Group = dict[str, Any]  # segment name → list of Fields; "orders" → list of Group
 
 _ITEM_AND_SUB_ID = itemgetter(3, 4)
 
@@ -37,7 +33,6 @@ _HEAD = re.compile(r"[A-Z][A-Z0-9]{2}\|?")  # of a segment's line
 
 _SHAPE = bytes(byte if byte in b"|^~\r" else ord("x") for byte in range(256))
 _WITHOUT = b" \t" + bytes(range(0x80, 0xC0))  # blanks, and what follows the first byte of a character
-_NOBODY = ("", "\r")  # the parent of an order that names none
 _BLANKS = [[""] * count for count in range(100)]
 
 
@@ -140,7 +135,7 @@ class Tree:
         self.root: Group = {}
         self.patients: list[Group] = []
         self.notes: dict[int, Fields] = {}
-        self.children: dict[int, list[Group]] = {}
+        self.children: Children = {}
         self.merged: list[tuple[int, int]] = []
         self.used: list[int] = []
         self._shapes: list[bytes] | None = None
@@ -213,8 +208,7 @@ class Tree:
                 patient, order, results = self._outside(name, fields, patient, order, results)
         for first, at, texts in self._texts.values():
             first[at] = "\\.br\\".join(texts)
-        if self._has_parents():
-            self._adopt(cultures)
+        self.children = adopt(self.patients, cultures)
         self._tell_apart()
         return self
 
@@ -291,47 +285,6 @@ class Tree:
                         if times[key] > 1:
                             row[4] = f"{row[4]}#{times[key]}"
 
-    # ---- parent results (microbiology) ----------------------------------------------------------
-    def _has_parents(self) -> bool:
-        for patient in self.patients:
-            for order in patient["orders"]:
-                obr: Fields = order["OBR"][0] if "OBR" in order else []
-                if len(obr) > 26 and obr[26]:
-                    return True
-        return False
-
-    def _adopt(self, cultures: Callable[[str], bool]) -> None:
-        """Orders whose OBR-26 names an isolate of an earlier order move below it; others, reflex tests, stay orders."""
-        for patient in self.patients:
-            stay: list[Group] = []
-            results: dict[tuple[str, str], int] = {}  # (item, sub-id or "" for any) -> line of its latest result
-            for order in patient["orders"]:
-                parent = results.get(_parent_of(order))
-                if parent is None:
-                    stay.append(order)
-                    for obx in reversed(_isolates(order, cultures)):  # the first of an order, of the latest order
-                        item = part(obx[3], 1)
-                        results[item, obx[4]] = results[item, ""] = obx[0]
-                else:
-                    self.children.setdefault(parent, []).append(order)
-            patient["orders"] = stay
-
 
 def _status_of(obx: Fields) -> str:
     return str(obx[11]) if len(obx) > 11 else ""
-
-
-def _isolates(order: Group, cultures: Callable[[str], bool]) -> list[Fields]:
-    """The coded results of a culture."""
-    obr = order["OBR"][0] if "OBR" in order else []
-    if len(obr) <= 24 or not cultures(part(obr[24], 1)):
-        return []
-    return [obx for obx in order.get("OBX", ()) if obx[2] in ("CE", "CWE")]
-
-
-def _parent_of(order: Group) -> tuple[str, str]:
-    """Item and sub-id of OBR-26: parent's OBX-3 as subcomponents, its OBX-4, first text of its OBX-5."""
-    obr = order["OBR"][0] if "OBR" in order else []
-    if len(obr) <= 26 or not obr[26]:
-        return _NOBODY
-    return obr[26].partition("^")[0].partition("&")[0], part(obr[26], 2)
