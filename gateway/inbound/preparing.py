@@ -27,7 +27,7 @@ import msgspec
 from msgspec import Struct
 
 from ..errors import GatewayError
-from ..model.child import HEAD, received, serve
+from ..model.child import Heard, Line, serve
 from ..store.base import PackedPut
 from ..store.bodies import RawPut, made_put, pack_put, shipped_codec
 from ..store.index import keep_parameters
@@ -62,8 +62,8 @@ told_in = msgspec.msgpack.Decoder(Told).decode
 
 
 class _Job:
-    def __init__(self, number: int, writer: asyncio.StreamWriter) -> None:
-        self._number, self._writer = number, writer
+    def __init__(self, number: int, line: Line) -> None:
+        self._number, self._line = number, line
         self._body = bytearray()
         self._places: dict[str, str] = {}
         self._asked: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue()
@@ -101,10 +101,8 @@ class _Job:
             await self._say(ENTRIES, piece)
 
     async def _say(self, kind: int, what: object) -> None:
-        data = encode(what)
-        self._writer.write(HEAD.pack(len(data), kind, self._number) + data)
-        await self._writer.drain()
-        await asyncio.sleep(0)
+        self._line.say(kind, self._number, encode(what))
+        await self._line.room()
 
 
 def _packed(raw: RawPut) -> PackedPut | None:
@@ -121,24 +119,26 @@ def _ended(task: asyncio.Task[None]) -> None:
         os._exit(1)
 
 
-async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+def _serving(line: Line) -> Heard:
     jobs: dict[int, _Job] = {}
-    while True:
-        kind, number, data = await received(reader)
+
+    def heard(kind: int, number: int, data: bytes) -> None:
         if kind == DROP:
             if job := jobs.pop(number, None):
                 job.task.cancel()
-            continue
+            return
         if number not in jobs:
-            jobs[number] = _Job(number, writer)
+            jobs[number] = _Job(number, line)
         jobs[number].take(kind, data)
 
+    return heard
 
-def main(line: int, folders: list[str]) -> None:
+
+def main(fd: int, folders: list[str]) -> None:
     """Serve until the gateway is gone."""
     keep_parameters(Path(one) for one in folders)
     decode("Observation", _WARM)
-    serve(line, _serve, (50_000, 20, 50))
+    serve(fd, _serving, (50_000, 20, 50))
 
 
 if __name__ == "__main__":

@@ -15,13 +15,14 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
 from ..errors import TooCostly
-from ..model.child import HEAD, received, serve
+from ..model.child import Line, Lost, serve
 from ..model.context import AccessContext
 from ..model.rest import Answer, Call, Seen
 from ..model.times import system_clock
@@ -68,25 +69,24 @@ _asked_in = msgspec.msgpack.Decoder(Asked).decode
 
 
 class _Reading:
-    def __init__(self, engine: Following, parts: SearchParts) -> None:
-        self._engine, self._parts = engine, parts
+    def __init__(self, engine: Following, parts: SearchParts, line: Line) -> None:
+        self._engine, self._parts, self._line = engine, parts, line
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while True:
-            _, number, data = await received(reader)
-            asked = _asked_in(data)
-            self._engine.told(asked.tx, asked.at)
-            task = asyncio.create_task(self._answer(asked, number, writer))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+    def heard(self, _: int, number: int, data: bytes) -> None:
+        asked = _asked_in(data)
+        self._engine.told(asked.tx, asked.at)
+        task = asyncio.create_task(self._answer(asked, number))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-    async def _answer(self, asked: Asked, number: int, writer: asyncio.StreamWriter) -> None:
+    async def _answer(self, asked: Asked, number: int) -> None:
         try:
             data = encode(await self._told(asked))
         except Exception:
             data = b""
-        writer.writelines((HEAD.pack(len(data), TOLD, number), data))
+        with suppress(Lost):
+            self._line.say(TOLD, number, data)
 
     async def _told(self, asked: Asked) -> Told:
         call = Call(asked.method, "", asked.query, asked.headers, asked.body, asked.who, asked.base)
@@ -98,12 +98,12 @@ class _Reading:
         return Told(answer.status, answer.body, answer.headers, answer.media, answer.seen)
 
 
-def main(line: int, directory: str, page_life_s: int, folders: list[str]) -> None:
+def main(fd: int, directory: str, page_life_s: int, folders: list[str]) -> None:
     """Serve until the gateway is gone."""
     keep_parameters(Path(one) for one in folders)
     engine, store = open_following(Path(directory), system_clock, page_life_s)
     parts = SearchParts(store=store, clock=system_clock, lookup=params, types=resource_types(), page_life_s=page_life_s)
-    serve(line, _Reading(engine, parts).serve, (50_000, 20, 50))
+    serve(fd, lambda line: _Reading(engine, parts, line).heard, (50_000, 20, 50))
 
 
 if __name__ == "__main__":
