@@ -91,7 +91,7 @@ class Gateway:
         parts = Parts(shared.store, mappings, shared.people, shared.ids, shared.clock, shared.preparer.puts)
         self.pipeline = Pipeline(parts)
         self.worker: Worker[Work] = Worker(
-            shared.inbox, self.pipeline.prepare, self.pipeline.finish, shared.store.done,
+            shared.inbox, self.pipeline.prepare, self.pipeline.finish, self.pipeline.join, shared.store.done,
             rules=shared.settings.inbox, clock=shared.clock,
         )  # fmt: skip
         self.proof = MappingProof(

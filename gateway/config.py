@@ -98,6 +98,7 @@ def _from_zero(settings: Settings) -> dict[str, float]:
         "fhir.preparing": fhir.preparing,
         "fhir.reading": fhir.reading,
         "inbox.waiting_s": inbox.waiting_s,
+        "inbox.gather_s": inbox.gather_s,
         "inbox.replay_days": inbox.replay_days,
     } | {f"keep[{number}].days": one.days for number, one in enumerate(settings.keep)}
 

@@ -35,12 +35,15 @@ from .model.subject import subject_of
 from .model.systems import source_uri
 from .model.times import CHINA, Clock
 from .revise import Step, numbers, revise, visits_of
+from .store.aside import aside
 from .store.base import AuditRow, Done, PackedPut, Plan, Put, Store, src_of
 from .store.bodies import RawPut
 from .translate.engine import Mappings
 from .translate.senders import sender_of
 
 _TRIES = 5
+_MANY = 32
+"""Messages in one work above which their outcomes are written in a thread."""
 _HAPPENINGS = ("ADT^", "ORM^", "OML^", "OMG^", "OMP^", "RDE^", "REF^", "SIU^", "MDM^", "PPR^", "BAR^")
 _UPDATES = ("ADT^A08", "ADT^A28", "ADT^A31")
 
@@ -60,16 +63,19 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One draft on its way, and the raw messages it came from (several only for instances of one study).
+    """One draft on its way, and the raw messages it came from (several only for instances of one study, its `parts`).
 
     lanes: patients of one member, reports, visits and studies: what must be worked on in order of arrival. Also persons
     told alike and numbers that point to each other: of two such messages the later one must see the earlier.
+    whole: the study an instance is a part of, and who it says the patient is: what says the same goes together.
     """
 
     raws: tuple[RawMessage, ...]
     source: Source
     draft: Draft
     lanes: tuple[str, ...]
+    whole: str = ""
+    parts: tuple[Work, ...] = ()
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -97,6 +103,12 @@ def _told(record: SourceRecord) -> tuple[str, str]:
     return name_key(name_of(record.patient)), str(record.patient.get("birthDate") or "")
 
 
+def _whole(source: Source, draft: Draft) -> str:
+    studies = [one.id for one in draft.resources if one.type == "ImagingStudy"] if draft.kind == "dicom" else ()
+    people = [(one.local_number, dumps(one.patient)) for one in draft.records]
+    return repr((source.name, studies[0], people)) if studies else ""
+
+
 _LANE_TYPES = ("DiagnosticReport", "ImagingStudy", "DocumentReference", "Encounter")
 
 
@@ -112,21 +124,25 @@ class Pipeline:
         refused: list[Outcome] = []
         for raw in raws:
             try:
-                work = self._read(raw)
+                works.append(self._read(raw))
             except GatewayError as fault:
                 refused.append(fault.refusal(raw.key))
-                continue
-            if works and _same_study(works[-1], work):
-                works[-1] = _together(works[-1], work)
-            else:
-                works.append(work)
         return works, refused
 
     def _read(self, raw: RawMessage) -> Work:
         parts = self._parts
         source = sender_of(raw, parts.mappings.directory)
         draft = parts.mappings.translate(raw, source, parts.ids, raw.received_at)
-        return Work((raw,), source, draft, _lanes(draft))
+        return Work((raw,), source, draft, _lanes(draft), _whole(source, draft))
+
+    @staticmethod
+    def join(parts: Sequence[Work]) -> Work:
+        """Instances of one study as one work: revise merges their ImagingStudies by uid."""
+        first = parts[0]
+        resources = {(one.type, one.id, one.body): one for part in parts for one in part.draft.resources}
+        draft = replace(first.draft, resources=tuple(resources.values()), findings=(), unused=())
+        raws = tuple(raw for part in parts for raw in part.raws)
+        return Work(raws, first.source, draft, first.lanes, first.whole, tuple(parts))
 
     async def finish(self, work: Work) -> list[Outcome]:
         """Commit one piece of work. Raises GatewayError when it cannot be stored."""
@@ -166,7 +182,9 @@ class Pipeline:
         told, asked = puts_of(who), [_asked(step, meta, work, who, srcs) for step in revised.ordered]
         puts = [*told, *await parts.prepare(asked)]
         people = [*who.patients, *(one.patient for one in told), *(one.patient for one in asked)]
-        outcomes = _outcomes(work, puts, (*draft.findings, *who.findings, *revised.findings))
+        outcomes = await aside(
+            len(work.keys) > _MANY, _outcomes, work, puts, (*draft.findings, *who.findings, *revised.findings)
+        )
         plan = Plan(
             puts=tuple(puts),
             records=who.records,
@@ -174,7 +192,7 @@ class Pipeline:
             unclaimed=who.unclaimed,
             rests=who.rests,
             audits=(_audit(work, people, puts, parts.clock),),
-            done=tuple(Done(one.key, msgspec.json.encode(one)) for one in outcomes),
+            done=await aside(len(outcomes) > _MANY, _done, outcomes),
         )
         return plan, outcomes
 
@@ -254,9 +272,21 @@ def _asked(step: Step, meta: Json, work: Work, who: Resolution, srcs: Sequence[i
 
 
 def _outcomes(work: Work, puts: Sequence[Put | PackedPut], findings: tuple[Finding, ...]) -> list[Outcome]:
+    """What became of each message: of a part, what itself says, and what all made together."""
     made = tuple(dict.fromkeys(f"{one.type}/{one.id}" for one in puts))
-    draft = work.draft
-    return [Outcome(key, State.PROCESSED, draft.kind, draft.mapping, findings, draft.unused, made) for key in work.keys]
+    told = {f"{one.type}/{one.id}" for one in work.draft.resources}
+    out: list[Outcome] = []
+    for part in work.parts or (work,):
+        draft = part.draft
+        own = {f"{one.type}/{one.id}" for one in draft.resources}
+        mine = tuple(one for one in made if one in own or one not in told)
+        said = (*draft.findings, *findings) if work.parts else findings
+        out += [Outcome(key, State.PROCESSED, draft.kind, draft.mapping, said, draft.unused, mine) for key in part.keys]
+    return out
+
+
+def _done(outcomes: Sequence[Outcome]) -> tuple[Done, ...]:
+    return tuple(Done(one.key, msgspec.json.encode(one)) for one in outcomes)
 
 
 def _audit(work: Work, people: Sequence[str], puts: Sequence[Put | PackedPut], clock: Clock) -> AuditRow:
@@ -266,29 +296,4 @@ def _audit(work: Work, people: Sequence[str], puts: Sequence[Put | PackedPut], c
         member=work.source.member, purpose="TREAT", request_id=work.keys[0],
         patients=tuple(dict.fromkeys(filter(None, people))),
         entities=tuple(dict.fromkeys(f"{one.type}/{one.id}" for one in puts)),
-    )  # fmt: skip
-
-
-def _same_study(one: Work, other: Work) -> bool:
-    return one.draft.kind == other.draft.kind == "dicom" and one.source == other.source and _study(one) == _study(other)
-
-
-def _study(work: Work) -> tuple[str, str]:
-    ids = [one.id for one in work.draft.resources if one.type == "ImagingStudy"]
-    number = work.draft.records[0].local_number if work.draft.records else ""
-    return (ids[0] if ids else "", number)
-
-
-def _together(one: Work, other: Work) -> Work:
-    lanes = tuple(dict.fromkeys(one.lanes + other.lanes))
-    return Work(one.raws + other.raws, one.source, _joined(one.draft, other.draft), lanes)
-
-
-def _joined(one: Draft, other: Draft) -> Draft:
-    """Two instances of a study in one draft: revise merges the ImagingStudies by uid."""
-    known = {(r.type, r.id, r.body) for r in one.resources}
-    fresh = tuple(r for r in other.resources if (r.type, r.id, r.body) not in known)
-    return replace(
-        one, resources=one.resources + fresh,
-        findings=one.findings + other.findings, unused=one.unused + other.unused,
     )  # fmt: skip

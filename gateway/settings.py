@@ -124,6 +124,7 @@ class Inbox:
     retry_s: how long a message is tried again after a passing fault of its own, then it is quarantined with this fault.
     waiting_mb, waiting_s: of messages without an outcome, bytes of all and age of the oldest, above which the doors
     ask senders to come again. 0 seconds: any age.
+    gather_s: how long images wait for more of their study, so that all make one version of it; 0 = not at all.
     replay_days: originals younger than this are kept whatever `[[keep]]` says, so that they can be replayed.
     """
 
@@ -131,6 +132,7 @@ class Inbox:
     retry_s: float = 3600.0
     waiting_mb: int = 4096
     waiting_s: float = 0.0
+    gather_s: float = 2.0
     replay_days: int = 90
 
 

@@ -22,7 +22,8 @@ from ..model.times import Clock, system_clock
 from ..settings import Inbox as Rules
 from ..store.aside import aside
 from ..store.inbox_base import EVERYTHING, HELD_MOST, seq_of
-from .lanes import Lanes, Place
+from .gather import Gather, Job
+from .lanes import Lanes
 from .queue import Claimed, Inbox, Settled
 
 log = logging.getLogger("gateway.inbox")
@@ -32,6 +33,7 @@ class Prepared(Protocol):
     """One or several messages, read and translated, waiting for their turn.
 
     lanes: what must not be overtaken (a patient's number, a study): same lane, arrival order. sender: see `Settled`.
+    whole: see `gather.Part`.
     """
 
     @property
@@ -43,12 +45,16 @@ class Prepared(Protocol):
         """See above."""
 
     @property
+    def whole(self) -> str:
+        """See above."""
+
+    @property
     def sender(self) -> str:
         """See above."""
 
 
 _PAGE = 256
-_READ, _READ_IMAGES = 4, 16
+_READ = 4
 """Messages read and translated at a stretch."""
 _LARGE = 128 * 1024
 """Bytes of a stretch that is translated in a thread: a megabyte takes seconds, and everybody else would wait."""
@@ -60,16 +66,21 @@ T = TypeVar("T")
 P = TypeVar("P", bound=Prepared)
 Prepare = Callable[[Sequence[RawMessage]], "tuple[list[P], list[Outcome]]"]
 Finish = Callable[[P], Awaitable[Sequence[Outcome]]]
+Join = Callable[[Sequence[P]], P]
 
 
 class Worker(Generic[P]):
-    """`prepare` is pure and says which messages it refuses; `finish` commits, one outcome a message."""
+    """`prepare` is pure and says which messages it refuses; `finish` commits, one outcome a message.
+
+    join: makes one work of several parts of a whole.
+    """
 
     def __init__(
         self,
         inbox: Inbox,
         prepare: Prepare[P],
         finish: Finish[P],
+        join: Join[P],
         done: Callable[[list[str]], Awaitable[dict[str, bytes]]],
         *,
         rules: Rules | None = None,
@@ -82,9 +93,11 @@ class Worker(Generic[P]):
         self._inbox = inbox
         self._prepare = prepare
         self._finish = finish
+        self._join = join
         self._done = done
         self._free, self._turn = asyncio.Semaphore(at_once), OneByOne()
         self._lanes = Lanes()
+        self._gather: Gather[P] = Gather(self._lanes, self._rules.gather_s)
         self._suspects: list[tuple[int, RawMessage]] = []  # a heap of those not begun
         self._tried: dict[int, asyncio.Task[None]] = {}  # of those, who has begun
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -130,12 +143,13 @@ class Worker(Generic[P]):
 
     async def drained(self) -> None:
         """Returns when everything kept so far has its outcome (demo loading, tests)."""
-        while True:
-            self._idle.clear()
-            self._inbox.arrived.set()
-            await self._idle.wait()
-            if not self._running and not self._settled and not await self._inbox.messages.open_count():
-                return
+        with self._gather.hurry():
+            while True:
+                self._idle.clear()
+                self._inbox.arrived.set()
+                await self._idle.wait()
+                if not self._running and not self._settled and not await self._inbox.messages.open_count():
+                    return
 
     async def _start_open(self) -> int:
         """Claim what is open and start it, a page at a time; returns how many were started."""
@@ -151,6 +165,8 @@ class Worker(Generic[P]):
             await self._begin([raw for raw in raws if raw.key not in suspects])
             started += len(claimed)
             await self._settle()
+            if self._room() < _PAGE:
+                self._gather.release()
         return started
 
     async def _try_suspects(self) -> None:
@@ -168,7 +184,7 @@ class Worker(Generic[P]):
         """Nothing later begins before it is done with; counted on disk before it is looked at."""
         tries = await self._sure(lambda: self._inbox.messages.attempt(raw.key))
         if tries < self._rules.attempts:  # the first of the deaths went before the first attempt
-            await self._begin([raw])
+            await self._begin([raw], alone=True)
         else:
             log.error("message quarantined, processes died of it: %s", raw.key)
             self._settled.append(_settled(WorkerKilled(raw.key).refusal(raw.key)))
@@ -184,7 +200,7 @@ class Worker(Generic[P]):
         self._lanes.lift(seq)
         self._inbox.arrived.set()
 
-    async def _begin(self, raws: Sequence[RawMessage]) -> None:
+    async def _begin(self, raws: Sequence[RawMessage], *, alone: bool = False) -> None:
         """Read and translate, tell the lanes, let them run."""
         prepared, refused, pace = list[P](), list[Outcome](), Pace()
         for some in _portions(raws):
@@ -197,7 +213,7 @@ class Worker(Generic[P]):
         await self._sure(partial(self._inbox.messages.say_lanes, lanes))
         self._settled += [_settled(outcome) for outcome in refused]
         for one in prepared:
-            self._launch(one)
+            self._launch(one, alone)
 
     def _room(self) -> int:
         return max(0, min(_PAGE, HELD_MOST - len(self._running) - len(self._suspects)))
@@ -235,31 +251,48 @@ class Worker(Generic[P]):
         parts = [self._prepared([raw]) for raw in raws]
         return [one for works, _ in parts for one in works], [one for _, refused in parts for one in refused]
 
-    def _launch(self, one: P) -> None:
+    def _launch(self, one: P, alone: bool) -> None:
         """Of several messages in one the first counts: nobody may wait for it and be waited for by it."""
-        place = self._lanes.enter(min(map(seq_of, one.keys)), one.lanes)
-        task = asyncio.create_task(self._carry(one, place))
-        self._waiting.add(task)
+        job = None if alone else self._gather.joined(one)
+        if job is None:
+            place = self._lanes.enter(min(map(seq_of, one.keys)), one.lanes)
+            job = self._gather.begun(one, place, alone=alone)
+            job.task = asyncio.create_task(self._carry(job))
+            self._waiting.add(job.task)
+        assert job.task is not None
         for key in one.keys:
-            self._running[key] = task
+            self._running[key] = job.task
 
-    async def _carry(self, one: P, place: Place) -> None:
+    async def _carry(self, job: Job[P]) -> None:
         me = asyncio.current_task()
         assert me is not None
         while True:
-            await self._lanes.first(place)
-            await self._inbox.messages.turn(one.keys)
-            if self._lanes.begin(place):
+            await self._lanes.first(job.place)
+            await self._gather.complete(job)
+            await self._inbox.messages.turn(job.works[0].keys)
+            if self._lanes.begin(job.place):
                 break
+        works = self._gather.taken(job)
         async with self._free:
             self._waiting.discard(me)
             await self._turn()
-            settled = await self._carried(one)
+            settled = await self._together(works)
         self._settled += settled
-        self._lanes.leave(place)
-        for key in one.keys:
-            self._running.pop(key, None)
+        self._lanes.leave(job.place)
+        for one in works:
+            for key in one.keys:
+                self._running.pop(key, None)
         self._inbox.arrived.set()
+
+    async def _together(self, works: Sequence[P]) -> list[Settled]:
+        """Parts of one whole in one go; where that is refused, in halves, so that a bad part takes no other along."""
+        if len(works) == 1:
+            return await self._carried(works[0])
+        settled = await self._carried(self._join(works))
+        if all(one.state is State.PROCESSED for one in settled):
+            return settled
+        half = len(works) // 2
+        return [*await self._together(works[:half]), *await self._together(works[half:])]
 
     async def _carried(self, one: P) -> list[Settled]:
         """Tried again while its fault may pass. A database that is away is no fault of the message: no limit then."""
@@ -301,12 +334,9 @@ class Worker(Generic[P]):
 
 
 def _portions(raws: Sequence[RawMessage]) -> Iterator[Sequence[RawMessage]]:
-    """Few at a time, so that others get their turn between; images of one study are cheaper read together."""
-    first = 0
-    while first < len(raws):
-        size = _READ_IMAGES if raws[first].format == "dicom" else _READ
-        yield raws[first : first + size]
-        first += size
+    """Few at a time, so that others get their turn between."""
+    for first in range(0, len(raws), _READ):
+        yield raws[first : first + _READ]
 
 
 def _parked(key: str, other: AwaitsOther) -> Settled:

@@ -14,6 +14,7 @@ from ..model.message import DraftResource
 from ..model.outcome import Finding
 from ..model.query import Filter, Query
 from ..model.resource import Json, dumps, loads, reference_id, type_and_id
+from ..store.aside import aside
 from ..store.base import Move, Resource, Store
 from .carry import filed_with, subject_of
 from .document import orphaned_reports, plan_document, replaced_by
@@ -21,7 +22,7 @@ from .link import SUBJECT, linked, moved, now_there
 from .meet import met
 from .moved import Home, moved_away
 from .report import Mode, issue_of, items_below, plan_report
-from .study import merge_study
+from .study import Merged, merge_parts, merge_study
 from .told import Told, first_meta, said_meta, told
 from .version import History, Step, Version, bare, kept, ref_of, sent
 
@@ -32,6 +33,8 @@ _OWN_ORDER = frozenset({"DiagnosticReport", "ImagingStudy"})
 """Types with an order of their own among their versions; of all other heads the later statement wins (`told.py`)."""
 
 _HISTORY = 50
+_MANY_PARTS = 32
+"""Parts of a study above which they are merged in a thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +188,7 @@ class _Desk:
             if one.type in _FOLLOWERS:
                 continue
             if one.type == "ImagingStudy":
-                self._study(one)
+                await self._study(one)
             elif one.type == "DocumentReference":
                 await self._document(one)
             else:
@@ -234,18 +237,15 @@ class _Desk:
         found = [ref for ref in [*specimens, *items_below([report], bodies)] if ref in drafts]
         return [drafts[ref][0] for ref in found], [bodies[ref] for ref in found]
 
-    def _study(self, one: DraftResource) -> None:
+    async def _study(self, one: DraftResource) -> None:
         """All parts of a study in the message at once, when the first of them comes."""
         ref = f"{one.type}/{one.id}"
         if any(f"{step.resource.type}/{step.resource.id}" == ref for step in self.steps):
             return
-        body = self.bodies.get(ref)
-        for part in [other for other in self.drafts if (other.type, other.id) == (one.type, one.id)]:
-            merged = merge_study(body, part.json)
-            body = merged.body
-            self.findings += merged.findings
-        assert body is not None
-        self._put(sent(body), one.record)
+        parts = [part for part in self.drafts if (part.type, part.id) == (one.type, one.id)]
+        merged = await aside(len(parts) > _MANY_PARTS, _grown, self.bodies.get(ref), parts)
+        self.findings += merged.findings
+        self._put(sent(merged.body), one.record)
 
     def _told(self, one: DraftResource) -> Told | None:
         """The stored resource after the message, None when there is none yet."""
@@ -368,6 +368,12 @@ class _Desk:
             meta = {key: old["meta"][key] for key in ("extension",) if key in old.get("meta", {})}
         labels = old.get("meta", {}).get("security")
         return meta | ({"security": labels} if labels else {})
+
+
+def _grown(stored: Json | None, parts: Sequence[DraftResource]) -> Merged:
+    came = merge_parts([part.json for part in parts])
+    merged = merge_study(stored, came.body)
+    return Merged(merged.body, (*came.findings, *merged.findings))
 
 
 def _about(body: Json) -> tuple[object, object]:

@@ -104,6 +104,7 @@ class _Work:
     lanes: tuple[str, ...]
     number: int
     sender: str = ""
+    whole: str = ""
 
 
 class _Process:
@@ -112,7 +113,7 @@ class _Process:
     def __init__(self, inbox: PostgresInbox, done: list[tuple[int, tuple[str, ...]]]) -> None:
         self.inbox = Inbox(inbox)
         self.done, self.count = done, 0
-        self.worker: Worker[_Work] = Worker(self.inbox, self._prepare, self._finish, self._none)
+        self.worker: Worker[_Work] = Worker(self.inbox, self._prepare, self._finish, lambda works: works[0], self._none)
         self.task = asyncio.create_task(self.worker.run())
 
     def _prepare(self, raws: Sequence[RawMessage]) -> tuple[list[_Work], list[Outcome]]:

@@ -124,6 +124,27 @@ def test_a_pacs_checks_the_line_and_sends_a_study(empty: Alliance) -> None:
     assert {one.source for one in entries(empty)} == {"city_first_pacs"}
 
 
+def test_a_study_sent_slice_by_slice_makes_few_versions(empty: Alliance) -> None:
+    store(empty.gateway.dicom_port, *(image(number) for number in range(1, 61)))
+
+    def studies() -> list[Any]:
+        return empty.found("ImagingStudy")
+
+    wait_until(lambda: [one["numberOfInstances"] for one in studies()] == [60])
+    assert int(studies()[0]["meta"]["versionId"]) <= 3
+    assert len(empty.found("Provenance")) == 60, "each image is accounted for"
+
+
+def test_a_slice_of_another_patient_takes_none_of_its_study_along(empty: Alliance) -> None:
+    stranger = image(2)
+    stranger.PatientName, stranger.PatientBirthDate = "别人^名", "19990909"
+    store(empty.gateway.dicom_port, image(1), stranger, image(3))
+    wait_until(lambda: sorted(one.state for one in entries(empty)) == ["processed", "processed", "quarantined"])
+    assert [one.reason for one in entries(empty) if one.reason] == ["GW-IDN-003"]
+    (study,) = empty.found("ImagingStudy")
+    assert [one["number"] for one in study["series"][0]["instance"]] == [1, 3]
+
+
 @pytest.mark.parametrize(
     "transfer",
     [

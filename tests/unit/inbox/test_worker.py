@@ -24,6 +24,13 @@ class _Work:
     lanes: tuple[str, ...]
     text: str
     sender: str = ""
+    whole: str = ""
+
+
+def _join(works: Sequence[_Work]) -> _Work:
+    """All texts in one, as parts of one whole are worked on."""
+    keys = tuple(key for one in works for key in one.keys)
+    return _Work(keys, works[0].lanes, " ".join(one.text for one in works), whole=works[0].whole)
 
 
 class _House:
@@ -35,7 +42,7 @@ class _House:
         self.threads: set[int] = set()
         self.tries: dict[str, int] = {}
         self.known = known or {}
-        self.worker: Worker[_Work] = Worker(self.inbox, self._prepare, self._finish, self._done, rules=rules)
+        self.worker: Worker[_Work] = Worker(self.inbox, self._prepare, self._finish, _join, self._done, rules=rules)
         self.task = asyncio.create_task(self.worker.run())
 
     async def keep(self, body: str) -> str:
@@ -48,14 +55,15 @@ class _House:
             lane, _, text = raw.body.decode().partition(":")
             if text.startswith("breaks prepare"):
                 raise RecursionError
-            works.append(_Work((raw.key,), (lane,), text))
+            whole = lane if lane.startswith("study") and text != "between" else ""
+            works.append(_Work((raw.key,), (lane,), text, whole=whole))
         return works, []
 
     async def _finish(self, work: _Work) -> Sequence[Outcome]:
         self.tries[work.text] = self.tries.get(work.text, 0) + 1
         if work.text.startswith("slow"):
             await asyncio.sleep(0.05)
-        if work.text.startswith("breaks finish"):
+        if "breaks finish" in work.text:
             raise KeyError("x")
         if work.text.startswith("store away") and self.tries[work.text] < 2:
             raise StoreError()
@@ -178,4 +186,68 @@ async def test_a_pause_before_a_retry_does_not_hold_up_the_end(tmp_path: Path) -
     await asyncio.wait_for(house.worker.stop(), 5)
     entry = await house.inbox.messages.entry(key)
     assert entry is not None and entry.state is State.RECEIVED
+    await house.close()
+
+
+# ---- parts of one whole ---------------------------------------------------------------------------
+QUICK = Rules(gather_s=0.3)
+
+
+async def _settled(house: _House, *keys: str) -> list[State]:
+    """Waits as an operator does, without asking the worker to hurry."""
+    while True:
+        found = [one for key in keys if (one := await house.inbox.messages.entry(key))]
+        if all(one.state is not State.RECEIVED for one in found):
+            return [one.state for one in found]
+        await asyncio.sleep(0.02)
+
+
+async def test_parts_of_one_whole_that_come_one_by_one_are_worked_on_together(tmp_path: Path) -> None:
+    house = _House(tmp_path, rules=QUICK)
+    keys = []
+    for number in range(5):
+        keys.append(await house.keep(f"study:{number}"))
+        keys.append(await house.keep(f"study 2:{number}"))
+        await asyncio.sleep(0.02)
+    assert house.done == []
+    await asyncio.wait_for(_settled(house, *keys), 10)
+    assert sorted(house.done) == ["0 1 2 3 4", "0 1 2 3 4"]
+    await house.close()
+
+
+async def test_what_came_between_two_parts_is_not_overtaken(tmp_path: Path) -> None:
+    house = _House(tmp_path, rules=QUICK)
+    keys = [await house.keep(f"study:{text}") for text in ("1", "2", "between", "3")]
+    await asyncio.wait_for(_settled(house, *keys), 10)
+    assert house.done == ["1 2", "between", "3"]
+    await house.close()
+
+
+async def test_a_bad_part_takes_no_other_along(tmp_path: Path) -> None:
+    house = _House(tmp_path, rules=QUICK)
+    texts = ("1", "2", "breaks finish", "4", "5")
+    keys = [await house.keep(f"study:{text}") for text in texts]
+    states = await asyncio.wait_for(_settled(house, *keys), 10)
+    assert states == [State.QUARANTINED if one == "breaks finish" else State.PROCESSED for one in texts]
+    assert " ".join(house.done).split() == ["1", "2", "4", "5"]
+    await house.close()
+
+
+async def test_a_whole_that_never_ends_begins_all_the_same(tmp_path: Path) -> None:
+    house = _House(tmp_path, rules=Rules(gather_s=0.05))
+    number = 0
+    while not house.done:
+        number += 1
+        await house.keep(f"study:{number}")
+        await asyncio.sleep(0.02)
+    assert number < 200
+    await house.close()
+
+
+async def test_no_whole_holds_up_the_others_for_want_of_room(tmp_path: Path) -> None:
+    house = _House(tmp_path, rules=Rules(gather_s=30))
+    bodies = [f"study {number % 10}:{number}" for number in range(1000)]
+    await asyncio.gather(*[house.keep(body) for body in bodies])
+    key = await house.keep("a:urgent")
+    await asyncio.wait_for(_settled(house, key), 10)
     await house.close()

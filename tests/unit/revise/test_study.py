@@ -9,7 +9,7 @@ import pytest
 from gateway.errors import StudyOfAnother
 from gateway.model import systems
 from gateway.model.resource import Json
-from gateway.revise.study import merge_study
+from gateway.revise.study import merge_parts, merge_study
 
 
 def part(series: str, *instances: int, modality: str = "CT", patient: str = "p", at: str = "09:00:00") -> Json:
@@ -43,6 +43,13 @@ def test_any_order_of_instances_makes_the_same_study(order: tuple[Json, ...]) ->
     assert (study["numberOfSeries"], study["numberOfInstances"]) == (2, 5)
     assert [s["numberOfInstances"] for s in study["series"]] == [2, 3]
     assert study["started"].startswith("2026-03-10T08:58")
+
+
+def test_parts_merged_among_themselves_make_the_same_study() -> None:
+    for order in itertools.permutations(PARTS):
+        for first in range(1, len(PARTS)):
+            stored = whole(*order[:first])
+            assert merge_study(stored, merge_parts(order[first:]).body).body == whole(*PARTS)
 
 
 def test_an_instance_without_a_time_of_day_takes_none_from_the_study() -> None:
