@@ -113,11 +113,11 @@ def _remark(finding: Finding) -> Json:
 
 
 def history_entry(resource: Resource, base: str) -> bytes:
-    """One history entry: what was done and what it gave. An id a client chose began with a PUT of it."""
+    """One history entry: what was done and what it gave. An id a client chose, or a deleted one, began with a PUT."""
     if resource.deleted:
         method, status = "DELETE", "204"
     elif resource.version > 1:
-        method, status = "PUT", "200"
+        method, status = "PUT", "201" if resource.revived else "200"
     else:
         method, status = "POST" if made_here(resource.id) else "PUT", "201"
     place = resource.type if method == "POST" else f"{resource.type}/{resource.id}"

@@ -7,6 +7,7 @@ leaves as a bare 500.
 from __future__ import annotations
 
 import logging
+import re
 import traceback
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ INTERACTION = "gateway.interaction"
 """Key of what the FHIR door found a request to be about, in the ASGI scope."""
 
 _HEADERS = "gateway.headers"
+_WEIGHT_0 = re.compile(r"q\s*=\s*0(\.0*)?")
 
 log = logging.getLogger("gateway.http")
 
@@ -109,6 +111,10 @@ class Guard:
         scope[_HEADERS] = headers
         if self._proxies and headers.get("x-forwarded-proto") == "https" and _peer(scope) in self._proxies:
             scope["scheme"] = "https"
+        if ";" in (accepted := headers.get("accept-encoding", "")):
+            plain = headers["accept-encoding"] = "gzip" if takes_gzip(accepted) else "identity"
+            others = [one for one in scope["headers"] if one[0] != b"accept-encoding"]
+            scope["headers"] = [*others, (b"accept-encoding", plain.encode())]  # the word alone is looked for
         reply = _Reply(send, _OVER_TLS if scope["scheme"] == "https" else SECURITY_HEADERS, request_id)
         share: Share | None = None
         step = scope["path"][1:].partition("/")[0]
@@ -229,6 +235,15 @@ def _joined(sent: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
         key, text = name.decode("latin-1"), value.decode("latin-1")
         found[key] = f"{found[key]}, {text}" if key in found else text
     return found
+
+
+def takes_gzip(accepted: str) -> bool:
+    """Whether an Accept-Encoding names gzip, and not with a weight of 0. Source: RFC 9110 §12.5.3."""
+    for one in accepted.lower().split(","):
+        coding, _, weight = one.partition(";")
+        if coding.strip() in ("gzip", "x-gzip"):
+            return not _WEIGHT_0.fullmatch(weight.strip())
+    return False
 
 
 def error_answer(error: GatewayError) -> Answer:

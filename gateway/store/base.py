@@ -296,9 +296,8 @@ class Kept:
 class Resource(Struct, frozen=True, eq=False, weakref=True):
     """One version. `body` is the whole JSON with id and meta spliced in; b"" when deleted.
 
-    patient: id of the Patient it is about, "" when it is about nobody, or deleted.
-
-    Compared by identity, so that what is made of a version can be remembered as long as the version itself is.
+    patient: id of the Patient it is about, "" when it is about nobody, or deleted. revived: the version before says
+    "deleted", as history tells. Compared by identity, so that what is made of a version can be remembered with it.
     """
 
     type: str
@@ -310,6 +309,7 @@ class Resource(Struct, frozen=True, eq=False, weakref=True):
     body: bytes
     deleted: bool = False
     patient: str = ""
+    revived: bool = False
 
 
 @dataclass(frozen=True, slots=True)

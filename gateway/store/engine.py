@@ -403,6 +403,9 @@ class Reads(Protocol):
     async def rows(self, rids: Sequence[int], sight: Sight, match: Match = NOTHING) -> dict[int, Row]:
         """Rows by key that match, with bodies."""
 
+    async def deletions(self, rids: Sequence[int]) -> set[int]:
+        """Those of these versions that say "deleted"."""
+
 
 class Engine(Reads, Protocol):
     """A database that keeps rows."""

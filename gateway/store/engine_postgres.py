@@ -14,6 +14,7 @@ from datetime import datetime
 from .base import Committed, Move, fh_of
 from .bodies import instant_of
 from .engine import (
+    DELETED,
     LATEST,
     NOTHING,
     SEQ_BITS,
@@ -33,7 +34,7 @@ from .engine import (
 )
 from .figures import Commits
 from .pages import Pages
-from .postgres_beside import Beside
+from .postgres_beside import NOTE, Beside
 from .postgres_commit import MOVABLE
 from .postgres_database import Database, open_database, run, transaction, translated
 from .postgres_known import Known
@@ -63,7 +64,6 @@ from .postgres_writer import Committer
 from .postgres_zones import PostgresZones
 
 _LARGE, _SIZE_S = 1_000, 10.0
-_NOTE = "INSERT INTO meta VALUES(%s, %s) ON CONFLICT(name) DO UPDATE SET value = excluded.value"
 
 
 class PostgresEngine(Beside):
@@ -203,6 +203,11 @@ class PostgresEngine(Beside):
         also, words = match_sql(match)
         sql = f"SELECT {WITH_BODY} FROM unnest(%s::int8[]) AS a(rid) {BY_RID} WHERE {where}{also}"
         return {row.rid: row for row in await self._rows(sql, (list(rids), *values, *words), steady=True)}
+
+    async def deletions(self, rids: Sequence[int]) -> set[int]:
+        """By their flags."""
+        sql = f"SELECT a.rid FROM unnest(%s::int8[]) AS a(rid) {BY_RID} WHERE r.flags & {DELETED} <> 0"
+        return {row[0] for row in await self.database.select(sql, (list(rids),), steady=True)}
 
     async def person(self, fh: int) -> int | None:
         """Person number of a Patient ever mentioned; once given it stays, so it is asked once."""
@@ -454,20 +459,8 @@ class PostgresEngine(Beside):
                 for one in fresh:
                     await indexed(connection, one)
                 await run(connection, "DELETE FROM zone")
-                await run(connection, _NOTE, ("indexed", secrets.token_bytes(8)))  # all processes forget their pages
+                await run(connection, NOTE, ("indexed", secrets.token_bytes(8)))  # all processes forget their pages
         self.zones.forget()
-
-    async def noted(self, name: str) -> bytes | None:
-        """From `meta`."""
-        with translated():
-            found = await self.database.one("SELECT value FROM meta WHERE name = %s", (name,))
-        return found[0] if found else None
-
-    async def note(self, name: str, value: bytes) -> None:
-        """Into `meta`."""
-        with translated():
-            async with transaction(self.database.writing) as connection:
-                await run(connection, _NOTE, (name, value))
 
     async def forget(self, claimed: datetime, kept: datetime) -> None:
         """Old claims and answers."""

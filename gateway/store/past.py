@@ -6,10 +6,12 @@ never dropped, so a page can be asked for at any later time and still shows the 
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from ..model.context import AccessContext
-from .base import Past, PastPage, fh_of
+from .base import Past, PastPage, Resource, fh_of
 from .bodies import Codec, instant_of, to_resource
-from .engine import Reads, Row, Sight
+from .engine import DELETED, Reads, Row, Sight
 from .search import NOW, sight_of
 
 _TOP = 1 << 62
@@ -39,7 +41,17 @@ class Historian:
         more = len(rows) > asked.count
         last = shown[-1] if shown else None
         place = ((last.version, 0) if asked.id else (last.tx, last.rid)) if more and last else None
-        return PastPage(tuple(to_resource(row, self._codec) for row in shown), place, as_of, at)
+        return PastPage(await self._told(shown), place, as_of, at)
+
+    async def _told(self, rows: list[Row]) -> tuple[Resource, ...]:
+        """Each with whether it followed a deletion."""
+        before = [row.prev for row in rows if row.prev and not row.flags & DELETED]
+        gone = await self._engine.deletions(before) if before else set[int]()
+        told = [to_resource(row, self._codec) for row in rows]
+        return tuple(
+            replace(one, revived=True) if row.prev in gone and not one.deleted else one
+            for one, row in zip(told, rows, strict=True)
+        )
 
     async def _stretch(self, asked: Past, as_of: int) -> tuple[tuple[int, int], int]:
         """(first and last transaction of a version's birth, first transaction it must have lived to see)."""

@@ -13,6 +13,7 @@ from .postgres_database import Database, run, transaction, translated
 from .postgres_reads import SharedReads
 from .postgres_sql import Bound
 
+NOTE = "INSERT INTO meta VALUES(%s, %s) ON CONFLICT(name) DO UPDATE SET value = excluded.value"
 _RECORD = "src, member, local_number, patient, content, said_at, state"
 
 
@@ -84,6 +85,18 @@ class Beside:
                     sql = "INSERT INTO dictionary VALUES(%s, %s, %s) ON CONFLICT DO NOTHING"
                     await run(connection, sql, (number, dictionary_hash(data), data))
         return dict(await self.database.select("SELECT id, bytes FROM dictionary"))
+
+    async def noted(self, name: str) -> bytes | None:
+        """From `meta`."""
+        with translated():
+            found = await self.database.one("SELECT value FROM meta WHERE name = %s", (name,))
+        return found[0] if found else None
+
+    async def note(self, name: str, value: bytes) -> None:
+        """Into `meta`."""
+        with translated():
+            async with transaction(self.database.writing) as connection:
+                await run(connection, NOTE, (name, value))
 
 
 def _record(row: Bound) -> SourceRecordRow:

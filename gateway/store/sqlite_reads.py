@@ -18,6 +18,7 @@ import apsw
 from ..errors import TooCostly
 from .bodies import instant_of
 from .engine import (
+    DELETED,
     LATEST,
     NOTHING,
     SEQ_BITS,
@@ -200,6 +201,11 @@ class SqliteReads:
         also, words = match_sql(match)
         sql = f"SELECT {WITH_BODY} FROM carray(?) AS asked CROSS JOIN row ON row.rid = asked.value WHERE {where}{also}"
         return {row.rid: row for row in self._rows(self._reader, sql, (numbers(rids), *values, *words))}
+
+    async def deletions(self, rids: Sequence[int]) -> set[int]:
+        """By their flags."""
+        sql = f"SELECT rid FROM carray(?) AS asked CROSS JOIN row ON row.rid = asked.value WHERE flags & {DELETED}"
+        return {row[0] for row in self._reader.execute(sql, (numbers(rids),))}
 
     async def person(self, fh: int) -> int | None:
         """Person number of a Patient ever mentioned."""

@@ -53,6 +53,22 @@ async def test_what_the_server_named_began_with_a_post(door: Site) -> None:
     assert its["request"] == {"method": "POST", "url": "Basic"} and its["fullUrl"].endswith(id_)
 
 
+async def test_what_is_put_after_its_deletion_was_created_anew_on_every_page(door: Site) -> None:
+    for value in ("1", "2"):
+        assert (await door.put("Basic/b", basic("b", value))).status_code in (200, 201)
+    await door.delete("Basic/b")
+    assert (await door.put("Basic/b", basic("b", "3"))).status_code == 201
+    assert (await door.put("Basic/b", basic("b", "4"))).status_code == 200
+    for place in ("Basic/b/_history", "Basic/_history", "_history"):
+        for count in (1, 2, 50):
+            said, path = list[str](), f"{place}?_count={count}"
+            while path:
+                bundle = (await door.get(path)).json()
+                said += [one["response"]["status"] for one in bundle["entry"]]
+                path = link(bundle, "next").partition("/fhir/")[2]
+            assert said == ["200", "201", "204", "200", "201"], (place, count)
+
+
 async def test_every_level_tells_its_versions_newest_first(door: Site) -> None:
     await a_busy_day(door)
     basics = [one for one in ALL if "Basic" in one]

@@ -210,6 +210,8 @@ async def test_a_long_answer_is_compressed_only_for_who_takes_it(site: Site) -> 
     plain = await site.get("metadata", role="", **{"Accept-Encoding": "identity"})
     packed = await site.get("metadata", role="", **{"Accept-Encoding": "gzip"})
     assert "content-encoding" not in plain.headers and packed.headers["content-encoding"] == "gzip"
+    refused = await site.get("metadata", role="", **{"Accept-Encoding": "gzip;q=0, identity"})
+    assert "content-encoding" not in refused.headers
     assert int(packed.headers["content-length"]) < len(plain.content) / 5 and packed.json() == plain.json()
     assert "content-encoding" not in (await site.get("Observation/o1")).headers
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
+from starlette.middleware.gzip import GZipMiddleware
 
 from gateway.errors import Conflict
 from gateway.security.http import Guard, Limits, Receive, Scope, Send
@@ -48,6 +49,26 @@ async def test_only_a_listed_proxy_says_that_a_request_came_over_tls() -> None:
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
             answer = await http.get("/", headers={"X-Forwarded-Proto": "https"})
         assert ("strict-transport-security" in answer.headers) is strict, proxies
+
+
+async def long(scope: Scope, receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+    await send({"type": "http.response.body", "body": b"x" * 5_000})
+
+
+@pytest.mark.parametrize(
+    ("accepted", "packed"),
+    [
+        ("gzip", True), ("gzip;q=0.5, deflate", True), ("br;q=1.0, GZip ; q=0.001", True), ("deflate;q=0, gzip", True),
+        ("gzip;q=0", False), ("gzip; Q=0.000, identity", False), ("deflate, gzip ;q = 0.0", False), ("*;q=0", False),
+    ],
+)  # fmt: skip
+async def test_gzip_goes_to_those_alone_who_give_it_a_weight(accepted: str, packed: bool) -> None:
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(Guard(GZipMiddleware(long))), base_url="http://gateway"
+    ) as http:
+        answer = await http.get("/", headers={"Accept-Encoding": accepted})
+    assert (answer.headers.get("content-encoding") == "gzip") is packed and len(answer.content) == 5_000
 
 
 async def test_a_gateway_error_is_an_operation_outcome_in_two_languages() -> None:
