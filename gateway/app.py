@@ -21,8 +21,10 @@ from starlette.routing import BaseRoute, Route
 
 from .alliance.directory import introduce
 from .commands.maps import golden
+from .config import password_of
 from .errors import ConfigError, GatewayError
 from .identity.index import PersonIndex
+from .inbound.db_view.door import ViewDoors
 from .inbound.dicom import DicomDoor
 from .inbound.files import FolderDoor
 from .inbound.http_push import PushParts, push_routes
@@ -204,7 +206,7 @@ class Gateway:
             *console_routes(shared.console(self.mappings, self.proof)),
             *push_routes(push),
             *dicom_web_routes(shared.dicom_web(self._caller(Door.DICOM_OUT))),
-            *health_routes(shared.store),
+            *health_routes(shared.store, shared.failing_views),
             *metrics_routes(shared.metrics(self._caller(Door.METRICS))),
             *manual_routes(),
             *smart_routes(),
@@ -229,7 +231,8 @@ class Gateway:
     async def start(self, listening: Listening | None = None, *, folders: bool = True) -> None:
         """Open all doors; returns when they listen.
 
-        listening: sockets this process shares with others. folders: watch the folders, which one process does for all.
+        listening: sockets this process shares with others. folders: watch folders and views, which one process does for
+        all.
         """
         shared = listening or Listening()
         self._begin(self.worker.run())
@@ -247,9 +250,13 @@ class Gateway:
                 )
             self._begin(FolderDoor(self.intake, source, Path(folder.path)).run())
         if folders:
+            self._begin(self._views().run())
             self._begin(self._retention().run())
         await self._listen(shared.http)
         settle_interpreter()
+
+    def _views(self) -> ViewDoors:
+        return ViewDoors(self.intake, self.inbox.messages.positions, self.directory, password_of, self.shared.clock)
 
     def _retention(self) -> Retention:
         shared, settings = self.shared, self.settings

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from importlib import import_module
 
 from . import __version__
-from .commands import values
+from .commands import map_flags, values
+from .commands.flags import json_lines, place
 from .commands.parser import Commands, Parser, both, command
 from .commands.talk import Exit, say
 from .errors import ConfigError, GatewayError, MissingFile
@@ -103,7 +104,7 @@ def command_line() -> Parser:
     _messages(commands)
     _lines(commands)
     _inbox(commands)
-    _maps(commands)
+    map_flags.add(commands)
     _store(commands)
     _generate(commands)
     return parser
@@ -139,15 +140,22 @@ def _serving(commands: Commands) -> None:
 
 def _messages(commands: Commands) -> None:
     try_ = command(
-        commands, "try", "translate:run_try", "翻译文件，列出 FHIR、未用字段和错误",
+        commands, "try", "try_view:run", "翻译文件，列出 FHIR、未用字段和错误",
         "translate files and show FHIR, unused fields, errors",
     )  # fmt: skip
-    try_.argument("files", "文件或目录", "files or folders", nargs="+")
+    try_.argument("files", "文件或目录", "files or folders", nargs="*")
     try_.argument(
         "--source", "用哪个来源的映射（默认只用基础映射）", "whose mapping (default: the base maps alone)",
         default="sandbox",
     )  # fmt: skip
     try_.argument("--mappings", "自己的映射目录", "own mapping folder", default="")
+    try_.argument(
+        "--view", "不读文件，读这个来源的数据库视图里最新的几行", "read the newest rows of this source's database view",
+        default="", metavar="SOURCE",
+    )  # fmt: skip
+    try_.argument(
+        "--rows", "从视图读几行（默认 20）", "rows to read of the view (default: 20)", type=values.positive, default=20
+    )
     try_.argument(
         "--json",
         "每条消息一行 JSON；一个文件可有多条",
@@ -208,22 +216,6 @@ def _lines(commands: Commands) -> None:
     )  # fmt: skip
 
 
-def _place(parser: Parser) -> None:
-    """The flags that say whose messages and store."""
-    parser.argument(
-        "--home", "网关的数据目录（默认 .demo）", "the gateway's home folder (default: .demo)", default=".demo"
-    )
-    parser.argument(
-        "--config", "改用设置文件所写的数据目录或数据库", "settings file that names home or database, instead",
-        default="",
-    )  # fmt: skip
-    parser.argument("--url", "改用这个数据库：postgresql://…", "postgresql://… of the database, instead", default="")
-
-
-def _json(parser: Parser) -> None:
-    parser.argument("--json", "每行一个 JSON", "JSON lines", action="store_true")
-
-
 def _inbox(commands: Commands) -> None:
     inbox = command(
         commands, "inbox", "inbox:run", "收件箱：收到了什么，结果如何", "what was received and what became of it"
@@ -236,8 +228,8 @@ def _inbox(commands: Commands) -> None:
         ("replay", "重新处理", "process again"),
     ):
         action = command(actions, name, "", zh, en)
-        _place(action)
-        _json(action)
+        place(action)
+        json_lines(action)
         if name == "show":
             action.argument("key", "消息编号，如 m12", "number of the message, like m12")
         else:
@@ -295,139 +287,7 @@ def _prune(actions: Commands) -> None:
     prune.argument(
         "--limit", "最多查看几条消息", "look at so many messages at most", type=values.positive, default=1 << 40
     )
-    _json(prune)
-
-
-def _maps(commands: Commands) -> None:
-    maps = command(commands, "map", "", "编写、检查、测试、解释映射", "write, check, test and explain mappings")
-    actions = maps.commands("action")
-    _map_cases(actions)
-    _map_kept(actions)
-    _map_new(actions)
-    _map_tables(actions)
-
-
-def _map(actions: Commands, name: str, run: str, zh: str, en: str) -> Parser:
-    parser = command(actions, name, run, zh, en)
-    needed = name in ("new", "diff", "import-xlsx")
-    parser.argument("--mappings", "自己的映射目录", "own mapping folder", default="", required=needed)
-    _json(parser)
-    return parser
-
-
-def _map_cases(actions: Commands) -> None:
-    _map(
-        actions, "check", "maps:check", "编译全部映射，错误给出文件和行",
-        "compile every mapping; errors with file and line",
-    )  # fmt: skip
-    test = _map(
-        actions, "test", "maps:test", "跑一个目录里的用例，与应有的结果比较",
-        "run the cases of a fixtures folder against their expected result",
-    )  # fmt: skip
-    test.argument(
-        "cases", "用例目录（默认为 --mappings 下的 tests/，没有则为随包的用例）",
-        "folder of cases (default: tests/ below --mappings, if any)", nargs="?", default="",
-    )  # fmt: skip
-    test.argument(
-        "--write", "没有 expected.json 的用例，写下现在的结果", "write expected.json where a case has none",
-        action="store_true",
-    )  # fmt: skip
-
-
-def _map_kept(actions: Commands) -> None:
-    """Mappings against the messages an inbox has kept."""
-    explain = _map(
-        actions, "explain", "maps_kept:explain", "一个元素来自哪条消息、哪个字段、哪条规则、码表哪一行",
-        "message, field, rule and table row of one element",
-    )  # fmt: skip
-    _place(explain)
-    explain.argument(
-        "resource", "已入库的资源，如 Observation/abc", "a stored resource, like Observation/abc", type=values.reference
-    )
-    explain.argument(
-        "element", "它的元素，如 valueQuantity.value、code.coding[1].code",
-        "its element, like valueQuantity.value or code.coding[1].code",
-    )  # fmt: skip
-    explain.argument("--message", "只看保存的这条消息，如 m12", "only this kept message, like m12", default="")
-    diff = _map(
-        actions, "diff", "maps_kept:diff", "换用 --mappings 后，保存的消息会有哪些变化",
-        "what --mappings would make otherwise of kept messages",
-    )  # fmt: skip
-    _place(diff)
-    diff.argument(
-        "--old", "与哪个目录比（默认为 --config 里的，没有则为随包映射）",
-        "folder to compare with (default: that of --config, else the shipped one)", default="",
-    )  # fmt: skip
-    diff.argument("--source", "只看这个来源的", "only this source", default="")
-    diff.argument(
-        "--last", "只看最近几条消息（默认 1000）", "how many of the newest messages (default: 1000)",
-        type=values.positive, default=1000,
-    )  # fmt: skip
-    diff.argument(
-        "--full", "逐条列出前后值，不只是计数", "every change with before and after, not only counts",
-        action="store_true",
-    )  # fmt: skip
-    gaps = _map(
-        actions, "gaps", "maps_kept:gaps", "保存的消息里未映射的代码和没用上的字段，按次数排",
-        "unmapped codes and unused fields of kept messages, by frequency",
-    )  # fmt: skip
-    _place(gaps)
-    gaps.argument("--source", "只看这个来源的", "only this source", default="")
-
-
-def _map_new(actions: Commands) -> None:
-    new = _map(
-        actions, "new", "maps_new:new", "为新成员写好起始文件，放在 --mappings 下",
-        "the files a new member starts from, below --mappings",
-    )  # fmt: skip
-    new.argument("member", "成员名，如 district_hospital", "its key, like district_hospital")
-    new.argument("--name", "医生看到的成员名称", "its name, as doctors read it", default="")
-    new.argument("--source", "来源名（默认 MEMBER_his）", "name of its source (default: MEMBER_his)", default="")
-    new.argument(
-        "--format", "来源的格式（默认 v2）", "format of its source (default: v2)",
-        default="v2", choices=("v2", "cda", "csv", "json", "dicom", "fhir"),
-    )  # fmt: skip
-    new.argument(
-        "--level", "tertiary 三级，secondary 二级（默认），primary 基层", "its level (default: secondary)",
-        default="secondary", choices=("tertiary", "secondary", "primary"),
-    )  # fmt: skip
-    new.argument(
-        "--sender", "它的 HL7 v2 消息写明的发送方（默认 HIS/MEMBER）",
-        "who its HL7 v2 messages say they come from (default: HIS/MEMBER)", type=values.msh3_msh4, metavar="MSH3/MSH4",
-    )  # fmt: skip
-
-
-def _map_tables(actions: Commands) -> None:
-    tables = (
-        ("export-xlsx", "码表导出为工作簿，每张码表一个工作表", "code tables as a workbook, a sheet each"),
-        ("import-xlsx", "把工作簿读回 --mappings 下的码表", "a workbook back into the tables below --mappings"),
-        ("conceptmap", "码表写成 FHIR ConceptMap", "code tables as FHIR ConceptMaps"),
-    )
-    for name, zh, en in tables:
-        one = _map(actions, name, f"maps_tables:{name.replace('-', '_')}", zh, en)
-        if name == "conceptmap":
-            one.argument(
-                "--out", "写到这个目录，每份一个文件（默认每份输出一行 JSON）",
-                "folder, a file each (default: a JSON line each)", default="",
-            )  # fmt: skip
-        else:
-            new = name == "export-xlsx"
-            zh, en = ("；不覆盖已有的", "; none that exists") if new else ("", "")
-            one.argument("file", f"工作簿，.xlsx{zh}", f"the workbook, .xlsx{en}", type=values.workbook)
-        if name != "import-xlsx":
-            one.argument(
-                "--member", "哪个成员的码表（默认为大家共用的）", "whose tables (default: those everybody shares)",
-                default="",
-            )  # fmt: skip
-            one.argument(
-                "--base", "与 --member 同用：连共用的码表一起", "with --member: the shared tables too",
-                action="store_true",
-            )  # fmt: skip
-    schema = _map(
-        actions, "schema", "maps_tables:schema", "映射文件和 source.yaml 的 JSON Schema，供编辑器用",
-        "JSON Schemas of map files and source.yaml, for editors",
-    )  # fmt: skip
-    schema.argument("--out", "写到这个目录（默认当前目录）", "folder (default: here)", default=".")
+    json_lines(prune)
 
 
 def _store(commands: Commands) -> None:
@@ -461,7 +321,7 @@ def _store(commands: Commands) -> None:
         ),
     ):  # fmt: skip
         action = command(actions, name, "", zh, en)
-        _place(action)
+        place(action)
         if name in ("backup", "restore"):
             action.argument("file", "备份文件", "the backup file")
         if name == "move":
@@ -472,7 +332,7 @@ def _store(commands: Commands) -> None:
                 "--head", "以前核对时记下的链尾：核对此后没有记录被删去",
                 "an end of the chain noted before: nothing has been cut off since", type=values.chain_end,
             )  # fmt: skip
-        _json(action)
+        json_lines(action)
 
 
 def _generate(commands: Commands) -> None:

@@ -18,6 +18,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import msgspec
 
 from .errors import ConfigError
+from .model.view import View
 from .settings import Settings
 from .translate.sources import is_title
 
@@ -35,6 +36,25 @@ def load(path: Path | None = None, environment: Mapping[str, str] | None = None)
         raise ConfigError(str(path or "gateway.toml"), str(fault), detail_zh=f"取值的类型不对：{fault}") from fault
     _check_values(settings)
     return settings
+
+
+def password_of(view: View) -> str:
+    """The password of a view's account, from the file or the variable its source names; "" where it names neither.
+
+    Read with every connection, so that a new password counts without a restart. Raises ConfigError.
+    """
+    if view.password_env:
+        if view.password_env not in os.environ:
+            zh = f"没有环境变量 {view.password_env}：网关的进程要能看到它。"
+            raise ConfigError("password_env", f"no variable {view.password_env}", detail_zh=zh)
+        return os.environ[view.password_env]
+    if not view.password_file:
+        return ""
+    try:
+        return Path(view.password_file).read_text(encoding="utf-8").strip("\r\n")
+    except (OSError, UnicodeDecodeError) as fault:
+        zh = f"没有口令文件 {view.password_file}，或无权读取。"
+        raise ConfigError("password_file", f"{view.password_file} cannot be read", detail_zh=zh) from fault
 
 
 def _check_values(settings: Settings) -> None:

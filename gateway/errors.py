@@ -351,6 +351,56 @@ class WorkerKilled(InboundError):
     )
 
 
+class ViewError(InboundError):
+    """A member's database view cannot be read now; what was read before is kept, reading goes on by itself."""
+
+    code = "GW-INB-050"
+    issue = "transient"
+    http = 503
+    ack = ("AE", "207")
+    retry = True
+    zh = "数据库视图读不到，网关会自动再试，其他来源不受影响。"
+    en = "The database view cannot be read; it is tried again, other sources go on."
+
+
+class ViewDenied(ViewError):
+    """The database refuses the account, or what it asks for."""
+
+    code = "GW-INB-051"
+    issue = "security"
+    zh = "数据库拒绝了网关的账号：请核对用户、口令和权限（视图的 SELECT；用 claim 的还要标记列的 UPDATE）。"
+    en = (
+        "The database refuses the account: check user, password and rights (SELECT; with a claim UPDATE of its column)."
+    )
+
+
+class ViewChanged(ViewError):
+    """The view is not what source.yaml says, or not what it was."""
+
+    code = "GW-INB-052"
+    issue = "structure"
+    zh = "视图与 source.yaml 写的或原来的不一样，没有往下读；改好视图或 source.yaml 后自动继续。"
+    en = "The view is not what source.yaml says, or not what it was; reading goes on once either is mended."
+
+
+class ViewSlow(ViewError):
+    """A statement took longer than the source allows."""
+
+    code = "GW-INB-053"
+    issue = "timeout"
+    zh = "视图的一次查询超过了时限（timeout_s），已中止：请给 changed 列建索引，或减小 page_rows。"
+    en = "A statement took longer than timeout_s and was cancelled: index the changed column, or lower page_rows."
+
+
+class ViewRowsLeftOut(ViewError):
+    """Rows nobody can go on from: their key or the column that says when they changed is empty."""
+
+    code = "GW-INB-054"
+    issue = "incomplete"
+    zh = "视图里有 key 或 changed 列为空的行，读不到这些行，其余照常：请补上值。"
+    en = "Rows of the view have an empty key or changed column and cannot be read, the others are: fill them in."
+
+
 class AwaitsOther(InboundError):
     """What the message presupposes has not come yet; it is parked, and taken up again when it comes.
 

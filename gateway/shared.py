@@ -151,6 +151,12 @@ class Shared:
             self.worker,
         )  # fmt: skip
 
+    async def failing_views(self) -> int:
+        """How many sources' views cannot be read now."""
+        views = {name for name, one in self.directory.sources.items() if one.view is not None}
+        readings = await self.inbox.messages.positions.readings()
+        return sum(one.fault is not None for name, one in readings.items() if name in views)
+
     async def _find(self, text: str, who: AccessContext) -> Found:
         return await PersonSearch(self.store, self.directory, self.clock).find(text, who)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ..model.resource import Json, dumps, loads
 from ..model.times import system_clock
 from ..shipped import shipped
 from ..translate.engine import Mappings
+from ..translate.gaps import without_numbers
 from ..translate.read_v2 import Peek, ack, peek_v2, split_batch
 from ..translate.strict_yaml import near_to
 from ..validate.structure import check_draft
@@ -35,14 +37,14 @@ def folders_of(own: str, flag: str = "--mappings") -> list[Path]:
     return [*([Path(own)] if own else []), shipped("mappings")]
 
 
-def source_of(mappings: Mappings, name: str) -> Source:
-    """The source of that name. Raises ConfigError naming those there are."""
+def source_of(mappings: Mappings, name: str, flag: str = "--source") -> Source:
+    """The source of that name. Raises ConfigError naming those there are. flag: what named it."""
     found = mappings.directory.sources.get(name)
     if found is None:
         names = sorted(mappings.directory.sources)
         (near, near_zh), known = near_to(name, names), ", ".join(names)
         zh = f"这些映射里没有这个来源{near_zh or '；'}有：{known}。"
-        raise ConfigError(f"--source {name}", f"no such source{near or ';'} there are {known}", detail_zh=zh)
+        raise ConfigError(f"{flag} {name}", f"no such source{near or ';'} there are {known}", detail_zh=zh)
     return found
 
 
@@ -58,7 +60,7 @@ def run_try(args: argparse.Namespace) -> int:
     for path in paths:
         for answer in _tried(path, mappings, source):
             failed += answer["outcome"] != "ok"
-            print(dumps(answer).decode()) if args.json else _show(answer, source)
+            print(dumps(answer).decode()) if args.json else show(answer, source)
     return Exit.PARTIAL if failed else Exit.OK
 
 
@@ -66,15 +68,16 @@ def _tried(path: Path, mappings: Mappings, source: Source) -> list[Json]:
     body = read_file(path, source.format)
     form = mappings.sniff(body) if source.format == "any" else source.format
     bodies = split_batch(body) if form == "v2" else [body]
-    return [_one(path, form, one, mappings, source) for one in bodies]
+    return [tried(str(path), form, one, mappings, source) for one in bodies]
 
 
-def _one(path: Path, form: str, body: bytes, mappings: Mappings, source: Source) -> Json:
-    answer: Json = {"file": str(path), "format": form, "charset": "", "outcome": "ok", "ack": "", "bundle": None}
+def tried(name: str, form: str, body: bytes, mappings: Mappings, source: Source) -> Json:
+    """What would become of one message, as `--json` prints it."""
+    answer: Json = {"file": name, "format": form, "charset": "", "outcome": "ok", "ack": "", "bundle": None}
     answer |= {"unused": [], "findings": []}
     fault: GatewayError | None = None
     try:
-        raw = RawMessage("m0", source.name, form, body, system_clock(), path.name)
+        raw = RawMessage("m0", source.name, form, body, system_clock(), Path(name).name)
         draft = mappings.translate(raw, source, Ids(_KEY), system_clock())
         answer |= _translated(draft)
     except GatewayError as error:
@@ -116,9 +119,16 @@ def _acknowledged(body: bytes, fault: GatewayError | None) -> Json:
     return {"ack": answer.decode(peek.charset, "replace"), "charset": peek.charset, "sender": sender}
 
 
-def _show(answer: Json, source: Source) -> None:
+def _by_field(places: list[str]) -> list[str]:
+    """A field of many rows once, with their number."""
+    first = {without_numbers(one): one for one in reversed(places)}
+    counts = Counter(map(without_numbers, places))
+    return [f"{field}（{count} 处）" if count > 1 else first[field] for field, count in counts.items()]
+
+
+def show(answer: Json, source: Source) -> None:
     """For a person: the verdict on stderr, the FHIR on stdout."""
-    lost = [one["place"] for one in answer["unused"] if not one["because"]]
+    lost = _by_field([one["place"] for one in answer["unused"] if not one["because"]])
     say(f"{answer['file']}: {answer['format']} {answer.get('kind', '')} {answer['charset']} {answer['outcome']}")
     for one in answer["findings"]:
         say(f"  {one['severity']:<11} {one['code']} {one['place']}  {one['zh']}")

@@ -180,8 +180,11 @@ class Intake:
             return Receipt(NOTHING, full, ack(peek, full.ack[0], full, self._clock()))
         return Receipt(kept, fault, ack(peek, fault.ack[0], fault, self._clock()))
 
-    async def push(self, source: Source, body: bytes, name: str = "") -> Receipt:
-        """Keep one body of any format for a named source."""
+    async def push(self, source: Source, body: bytes, name: str = "", *, content: bytes | None = None) -> Receipt:
+        """Keep one body of any format for a named source.
+
+        content: what the same body counts as another message by, where its sender knows better; not for v2.
+        """
         format_ = self._mappings.sniff(body) if source.format == "any" else source.format
         if len(body) > BODY_LIMIT:
             return await self.broken(body, TooLarge(detail=f"{len(body)} > {BODY_LIMIT}"), source, name)
@@ -189,7 +192,7 @@ class Intake:
             return await self.v2(body, source, name)
         control = self._mappings.document_id(body, format_) if source.control_id == "trusted" else ""
         body = self._mappings.kept(body, format_)
-        arrival = Arrival(source.name, format_, body, self._clock(), control=control, name=name)
+        arrival = Arrival(source.name, format_, body, self._clock(), control=control, name=name, content=content)
         kept = await self._inbox.keep(arrival)
         return Receipt(kept, ControlIdReused() if kept.clash else None)
 
@@ -202,6 +205,11 @@ class Intake:
         if found != (sop_class, instance):
             return await self.broken(body, WrongInstance("SOPInstanceUID, SOPClassUID"), source, instance)
         return await self.push(source, body, instance)
+
+    async def settled(self, key: str) -> None:
+        """Returns once a kept message has an outcome, however long that takes."""
+        while (entry := await self._inbox.messages.entry(key)) is not None and entry.state is State.RECEIVED:
+            await asyncio.sleep(0.02)
 
     def _v2_fault(self, peek: Peek, source: Source | None, line: Line | None) -> GatewayError | None:
         if source is None:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from .view import View
+
 Level = Literal["tertiary", "secondary", "primary"]
 
 
@@ -19,6 +21,7 @@ class Source:
     queries: whose residents the system may look up in the person index (QBP): nobody's, its member's, its alliances'.
     ack: when an HL7 v2 message is answered AA: kept, processed without error, or always.
     settings: what only one format needs (msh3, msh4, csv kind, PACS address, …).
+    view: the database view a CSV source's rows are read from.
     """
 
     name: str
@@ -33,6 +36,7 @@ class Source:
     queries: Literal["none", "own", "alliance"] = "none"
     ack: Literal["stored", "processed", "always_aa"] = "stored"
     settings: Mapping[str, str] = field(default_factory=dict)
+    view: View | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,8 +18,11 @@ _SOON_S = 2.0
 """Who asks gives up after a few seconds: a store that takes longer is told as down, not awaited."""
 
 
-def health_routes(store: Store) -> list[Route]:
-    """live: the process answers. ready: the store reads, else 503 with the code of what failed."""
+def health_routes(store: Store, failing: Callable[[], Awaitable[int]]) -> list[Route]:
+    """live: the process answers. ready: the store reads, else 503 with the code of what failed.
+
+    failing: how many polled sources cannot be read now; that is no reason to send nobody here any more.
+    """
 
     async def live(request: Request) -> Response:
         return _json({"status": "up"}, 200)
@@ -27,10 +31,11 @@ def health_routes(store: Store) -> list[Route]:
         try:
             async with asyncio.timeout(_SOON_S):
                 await store.read("Patient", "-", SYSTEM)
+                lost = await failing()
         except (GatewayError, TimeoutError) as fault:
             code = fault.code if isinstance(fault, GatewayError) else StoreError.code
             return _json({"status": "down", "error": code}, 503)
-        return _json({"status": "up"}, 200)
+        return _json({"status": "up"} | ({"views_failing": lost} if lost else {}), 200)
 
     return [Route("/health/live", live), Route("/health/ready", ready)]
 

@@ -21,6 +21,7 @@ from ..model.context import AccessContext
 from ..model.directory import Directory
 from ..model.outcome import State
 from ..model.times import Clock
+from ..model.view import Reading
 from ..security.associations import Associations
 from ..security.times import RequestTimes
 from ..store.base import Store
@@ -54,6 +55,7 @@ def metrics_routes(parts: MetricsParts) -> list[Route]:
         await parts.caller(request)
         families = [
             *await _messages(parts, counts),
+            *await _views(parts),
             *await _store(parts),
             _requests(parts),
             *_dicom(parts),
@@ -97,6 +99,30 @@ async def _messages(parts: MetricsParts, counts: MessageCounts) -> list[Family]:
         gauge("gateway_backlog_bytes", "Bytes of messages without an outcome.", ({}, waiting)),
         gauge("gateway_backlog_oldest_seconds", "Age of the oldest message without an outcome.", ({}, age)),
     ]  # fmt: skip
+
+
+async def _views(parts: MetricsParts) -> list[Family]:
+    """Views that are to be read, also those nobody got to yet."""
+    views = {name: one.view for name, one in sorted(parts.directory.sources.items()) if one.view is not None}
+    if not views:
+        return []
+    found = await parts.inbox.messages.positions.readings()
+    known = [(_of_view(name, one.name), found.get(name) or Reading(one.name)) for name, one in views.items()]
+    return [
+        gauge(
+            "gateway_view_up", "1 while a database view is read, 0 while a fault stops it.",
+            *[(labels, int(one.fault is None)) for labels, one in known],
+        ),
+        gauge(
+            "gateway_view_read_timestamp_seconds", "When a view was last read to its end, 0 for never.",
+            *[(labels, one.read_at) for labels, one in known],
+        ),
+        counter("gateway_view_rows_total", "Rows taken of a view.", *[(labels, one.rows) for labels, one in known]),
+    ]  # fmt: skip
+
+
+def _of_view(source: str, view: str) -> dict[str, str]:
+    return {"source": source, "view": view}
 
 
 def _of_source(parts: MetricsParts, name: str) -> dict[str, str]:

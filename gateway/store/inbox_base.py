@@ -14,6 +14,7 @@ from typing import Protocol
 from ..model.message import RawMessage
 from ..model.outcome import State
 from .base import hash64
+from .positions import Positions
 
 STATES = (State.RECEIVED, State.PROCESSED, State.QUARANTINED, State.PARKED)
 """By the number a kept message carries."""
@@ -106,6 +107,9 @@ class Claimed:
 
 class Messages(Protocol):
     """Kept messages. Of every open one a single process holds the claim, until it settles it or dies."""
+
+    positions: Positions
+    """How far sources were read that are polled instead of sending."""
 
     async def keep(self, arrival: Arrival) -> Kept:
         """Returns once the bytes are on disk."""

@@ -36,7 +36,10 @@ from .inbox_base import (
 )
 from .inbox_keeper import Keeper
 from .inbox_turns import Turns
+from .positions import Positions, PostgresPositions
 from .postgres_database import (
+    LEADERS,
+    LEADERS_MOST,
     MIGRATE,
     Connection,
     connected,
@@ -105,11 +108,14 @@ class PostgresInbox:
         self._writing = pool(url, 3, "inbox-writing", 0, schema)
         self._keeper = Keeper(self._writing, space_of(schema))
         self._turns = Turns(self._select)
+        self.positions: Positions = PostgresPositions(self._select, self._change, self._lead)
         self._held: set[int] = set()
         self._unsure = False
         self._me = 0
         self._looked = 0.0
         self._alive: psycopg.AsyncConnection[Any] | None = None
+        self._living = asyncio.Lock()
+        self._leads: dict[int, psycopg.AsyncConnection[Any]] = {}
         self._unpack = zstandard.ZstdDecompressor()
 
     async def start(self) -> None:
@@ -123,6 +129,10 @@ class PostgresInbox:
 
     async def _live(self) -> None:
         """Hold the lock that says this worker is alive, again after the server dropped it."""
+        async with self._living:
+            await self._hold()
+
+    async def _hold(self) -> None:
         if self._alive is not None and not self._alive.closed:
             try:
                 await self._alive.execute("SELECT 1")
@@ -132,6 +142,19 @@ class PostgresInbox:
                 await self._alive.close()
         self._alive = await psycopg.AsyncConnection.connect(self._url, autocommit=True, connect_timeout=10)
         await self._alive.execute("SELECT pg_advisory_lock(%s::int4, %s::int4)", (self._class, self._me))
+
+    async def _lead(self, number: int) -> bool:
+        """A lock of this number, held by the connection that says this worker is alive."""
+        with translated():
+            await self._live()
+            assert self._alive is not None
+            if self._leads.get(number) is not self._alive:
+                lock = space_of(self._schema) | (LEADERS + number % LEADERS_MOST)
+                found = await (await self._alive.execute("SELECT pg_try_advisory_lock(%s)", (lock,))).fetchone()
+                if not (found and found[0]):
+                    return False
+                self._leads[number] = self._alive
+            return True
 
     async def _select(self, sql: str, values: Bound) -> list[Any]:
         with translated():

@@ -35,6 +35,8 @@ from .inbox_base import (
     seq_of,
     waits_of,
 )
+from .positions import SCHEMA as POSITIONS
+from .positions import Positions, SqlitePositions
 from .sqlite_sql import insert, numbers
 from .writer import GroupWriter, Together, connect
 
@@ -96,8 +98,9 @@ class SqliteInbox:
     def __init__(self, directory: Path) -> None:
         self._path = str(directory / "inbox.db")
         self._writer = GroupWriter(self._path)
-        self._writer.connection.execute(_SCHEMA)
+        self._writer.connection.execute(_SCHEMA + POSITIONS)
         self._reader = connect(self._path, writer=False)
+        self.positions: Positions = SqlitePositions(self._writer, self._reader)
         newest = self._reader.execute("SELECT max(seq) FROM message").fetchone()
         self._last = int(newest[0] or 0) if newest else 0
         self._held: set[int] = set()

@@ -168,6 +168,7 @@ INBOX_TABLES = {
     "body": Table("inbox", "SELECT seq, body FROM message WHERE body <> x''", "qb"),
     "attempt": Table("inbox", "SELECT seq, tries FROM attempt", "qi"),
     "awaited": Table("inbox", "SELECT what, seq, due FROM awaited", "qqq"),
+    "position": Table("inbox", "SELECT source, body, reading FROM position", "tbt"),
 }
 SEQUENCES = {
     "store/people": ("store", "SELECT max(people) FROM tx"),

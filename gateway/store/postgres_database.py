@@ -29,6 +29,8 @@ Connection = psycopg.AsyncConnection[Any]
 
 COMMIT, DISCLOSE, SEAL, MIGRATE = range(1 << 15, (1 << 15) + 4)
 """Advisory locks, each guards one thing; the inbox has those below."""
+LEADERS, LEADERS_MOST = 3 << 14, 1 << 14
+"""First number of the locks of those who poll for all, and how many there are."""
 _READERS, _ASKERS, _WRITERS, _AUDITORS = 8, 4, 2, 2
 _READ_LIMIT_MS = 20_000
 logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # who asks in vain says so; a pool would say it every second

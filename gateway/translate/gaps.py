@@ -13,7 +13,7 @@ from .run import Trace
 
 UNMAPPED = "GW-MAP-001"
 _KINDS: dict[str, Literal["code", "unit"]] = {UNMAPPED: "code", "GW-MAP-002": "code", "GW-MAP-004": "unit"}
-_NUMBERS = re.compile(r"\[\d+\]|#\d+$|^row \d+, |(?<=^row) \d+$|(?<=/)[0-9a-f]{26}$")
+_NUMBERS = re.compile(r"\[\d+\]|#\d+$|^row \d+(?: \S+\[.*?\])?, |(?<=^row) \d+(?: \S+\[.*?\])?$|(?<=/)[0-9a-f]{26}$")
 _PLACE = re.compile(r" \[(位置：|at ).*\]$")
 
 

@@ -8,9 +8,11 @@ Source: JSON Schema draft 2020-12.
 from __future__ import annotations
 
 from ..model.resource import Json
+from ..model.view import DRIVERS
 from .function_list import ALL_FUNCTIONS
 from .mapping import IGNORE_KEYS, MAP_KEYS, RULE_KEYS
 from .sources import FORMATS, LEVELS, MEMBER_KEYS, PROVIDES, SOURCE_KEYS
+from .views import CLAIM_KEYS, NUMBERS, VIEW_KEYS
 
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _TEXT: Json = {"type": "string"}
@@ -111,6 +113,7 @@ def _source() -> Json:
             "wait_days": {"type": "integer", "minimum": 0},
             "ack": {"enum": ["stored", "processed", "always_aa"]},
             "settings": {"type": "object", "additionalProperties": _SCALAR},
+            "view": _view(),
         },
         required=("format",),
     )
@@ -122,3 +125,17 @@ def _source() -> Json:
         "sources": {"type": "object", "additionalProperties": one},
     }
     return {"$schema": _DRAFT, "title": "member", **_closed(MEMBER_KEYS, known, required=("name", "level"))}
+
+
+def _view() -> Json:
+    names: Json = {"oneOf": [*_WORDS["oneOf"], {"type": "object", "additionalProperties": _TEXT}]}
+    known: dict[str, Json] = {
+        **dict.fromkeys(VIEW_KEYS, _TEXT),
+        **{key: {"type": "integer", "minimum": low, "maximum": high} for key, (low, high) in NUMBERS.items()},
+        "driver": {"enum": list(DRIVERS)},
+        "options": {"type": "object", "additionalProperties": _SCALAR},
+        "key": _WORDS,
+        "columns": names,
+        "claim": _closed(CLAIM_KEYS, dict.fromkeys(CLAIM_KEYS, _SCALAR), required=("column", "taken")),
+    }
+    return _closed(VIEW_KEYS, known, required=("driver", "database", "name", "key"))

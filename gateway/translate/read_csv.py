@@ -16,6 +16,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from ..errors import ShiftedColumns, TranslateError
 from ..model.directory import Source
 from ..model.message import RawMessage
+from ..model.normalise import card_key, is_sound
+from ..model.view import View
 from .charset import decode
 from .codes import key_of
 from .formats import Document
@@ -55,7 +57,9 @@ class CsvFormat(RowFormat):
             zh = f"没有一行与表头（{len(header)} 列）相符：{first.detail_zh}"
             raise ShiftedColumns(first.place, f"no row fits the header: {first.detail}", detail_zh=zh)
         kind = kind_of(header, source.settings)
-        gather(root, source.settings.get(f"{_GATHER}{kind}", _GATHERED.get(kind, "")))
+        if source.view is not None:
+            _name_rows(root.tables["rows"], source.view)
+        gather(root, gathered_by(header, source.settings))
         return Document(
             kind, root, {"charset": text.charset, "header": ",".join(header)}, tuple(one.finding() for one in faults)
         )
@@ -89,6 +93,30 @@ def kind_of(header: list[str], settings: Mapping[str, str]) -> str:
         if {key_of(name) for name in columns.split()} <= have:
             return kind
     return ""
+
+
+def gathered_by(header: list[str], settings: Mapping[str, str]) -> str:
+    """The column whose equal values make one report of the rows of such a file; "" where each stands alone."""
+    kind = kind_of(header, settings)
+    return settings.get(f"{_GATHER}{kind}", _GATHERED.get(kind, ""))
+
+
+def _name_rows(rows: Iterable[Row], view: View) -> None:
+    """`row 3 V_JYJG[R1/WBC]`: whoever looks for the row in the database finds it by its key.
+
+    What says when the row changed and whether it was taken was used by who read it.
+    """
+    read = {view.heading(one) for one in (view.changed, view.claim.column if view.claim else "")}
+    headings = [view.heading(one) for one in view.key]
+    for row in rows:
+        row.used |= read & row.cells.keys()
+        key = "/".join(_shown(row.cells.get(one, "")) for one in headings)
+        row.label += f" {view.name}[{key}]"
+
+
+def _shown(key: str) -> str:
+    """A card number is no number for logs."""
+    return f"{key[:6]}…{key[-4:]}" if is_sound(card_key(key)) else key
 
 
 def read_rows(text: str) -> tuple[Row, list[ShiftedColumns], list[str]]:

@@ -13,6 +13,7 @@ from ..model.times import parse_offset
 from .charset import known_name
 from .mapping import Library
 from .strict_yaml import Yaml, each, near_to
+from .views import view_of
 
 FORMATS = ("v2", "cda", "csv", "json", "dicom")
 SANDBOX = "sandbox"
@@ -20,8 +21,11 @@ PROVIDES = frozenset({"visits", "labs", "imaging", "images", "medication", "docu
 LEVELS = ("tertiary", "secondary", "primary")
 MEMBER_KEYS = frozenset({"name", "short", "level", "provides", "sources"})
 SOURCE_KEYS = frozenset(
-    {"format", "title", "charset", "timezone", "control_id", "report_mode", "wait_days", "queries", "ack", "settings"}
-)
+    {
+        "format", "title", "charset", "timezone", "control_id", "report_mode", "wait_days", "queries", "ack",
+        "settings", "view",
+    }
+)  # fmt: skip
 AE_TITLES = ("calling_ae", "called_ae")
 """Each may be several, separated by commas."""
 SETTINGS = (
@@ -152,6 +156,7 @@ def _source(member: str, name: str, node: Yaml) -> Source:
             _choice(node, "ack", ("stored", "processed", "always_aa"), "stored"),
         ),
         settings=each(node.get("settings"), _setting),
+        view=view_of(node.get("view"), node.word("format")),
     )
 
 

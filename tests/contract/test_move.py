@@ -18,6 +18,7 @@ from gateway.inbox.queue import open_inbox
 from gateway.model.context import SYSTEM
 from gateway.model.outcome import State
 from gateway.model.query import Query
+from gateway.model.view import Reading
 from gateway.store.backup_postgres import connected, make_empty
 from gateway.store.base import AuditQuery, AuditRow, Past, Plan, Resource
 from gateway.store.inbox_base import Arrival, Entry
@@ -220,6 +221,7 @@ async def test_what_was_at_work_when_the_process_died_is_suspected_there_too(
         await dead.keep(Arrival("s", "v2", b"message %d" % n, START, control=f"c\0{n}"))
     await dead.messages.claim(2)
     await dead.messages.attempt("m1")
+    await dead.messages.positions.save("his", b"read so far", Reading("V_MZJL", rows=7))
     with at_rest(home) as source:  # it never said its end
         await asyncio.to_thread(move, source, url, lambda *_: None)
     await dead.close()
@@ -231,5 +233,7 @@ async def test_what_was_at_work_when_the_process_died_is_suspected_there_too(
         assert (await inbox.keep(Arrival("s", "v2", b"another", START))).key == "m4"
         assert (await inbox.keep(Arrival("s", "v2", b"message 1", START, control="c\0001"))).duplicate
         assert [one.control for one in await inbox.messages.entries()] == ["", "c␀2", "c␀1", "c␀0"]
+        assert await inbox.messages.positions.load("his") == b"read so far", "a polled view is read on, not anew"
+        assert (await inbox.messages.positions.readings())["his"].rows == 7
     finally:
         await inbox.close()

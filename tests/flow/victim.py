@@ -18,6 +18,7 @@ from gateway.app import Gateway
 from gateway.model.directory import Source
 from gateway.model.ids import Ids
 from gateway.model.message import Draft, RawMessage
+from gateway.model.view import Reading
 from gateway.security.tokens import demo_credentials
 from gateway.settings import General, Http, Inbox, Mllp, Settings
 from tests.flow.alliance import TOKENS, clock_from
@@ -26,14 +27,17 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["tests.flow.victim"])
 
 
-def start(home: Path, *, attempts: int = 1_000, poison: bytes = b"") -> tuple[ForkServerProcess, int, int]:
+def start(
+    home: Path, *, attempts: int = 1_000, poison: bytes = b"", mappings: Path | None = None, cut: str = ""
+) -> tuple[ForkServerProcess, int, int]:
     """A running gateway, its MLLP and its HTTP port.
 
     attempts: as in the settings; many, where no message is to blame for the kills.
     poison: text of a message whose translation takes the process with it, as a fault in a library would.
+    cut: a polled source; the process dies when it is about to save how far that was read, the rows being kept.
     """
     here, there = _CONTEXT.Pipe(duplex=False)
-    process = _CONTEXT.Process(target=_main, args=(home, there, attempts, poison), daemon=True)
+    process = _CONTEXT.Process(target=_main, args=(home, there, attempts, poison, mappings, cut), daemon=True)
     process.start()
     there.close()
     try:
@@ -43,18 +47,23 @@ def start(home: Path, *, attempts: int = 1_000, poison: bytes = b"") -> tuple[Fo
     return process, mllp, http
 
 
-def _main(home: Path, pipe: Connection, attempts: int, poison: bytes) -> None:
-    uvloop.run(_run(home, pipe, attempts, poison))
+def _main(home: Path, pipe: Connection, attempts: int, poison: bytes, mappings: Path | None, cut: str) -> None:
+    uvloop.run(_run(home, pipe, attempts, poison, mappings, cut))
 
 
-async def _run(home: Path, pipe: Connection, attempts: int, poison: bytes) -> None:
+async def _run(home: Path, pipe: Connection, attempts: int, poison: bytes, mappings: Path | None, cut: str) -> None:
     settings = Settings(
-        gateway=General(home=str(home)), http=Http(port=0), mllp=Mllp(port=0), inbox=Inbox(attempts=attempts)
+        gateway=General(home=str(home), mappings=str(mappings or "")),
+        http=Http(port=0),
+        mllp=Mllp(port=0),
+        inbox=Inbox(attempts=attempts),
     )
     credentials = demo_credentials(TOKENS, doctor_member="township_health_centre")
     gateway = await Gateway.open(settings, clock=clock_from(ANCHOR), credentials=credentials)
     if poison:
         _poison(gateway, poison)
+    if cut:
+        _cut(gateway, cut)
     await gateway.start()
     pipe.send((gateway.mllp_port, gateway.http_port))
     await asyncio.Event().wait()
@@ -69,3 +78,15 @@ def _poison(gateway: Gateway, poison: bytes) -> None:
         return translate(raw, source, ids, at)
 
     vars(gateway.mappings)["translate"] = deadly
+
+
+def _cut(gateway: Gateway, cut: str) -> None:
+    positions = gateway.inbox.messages.positions
+    save = positions.save
+
+    async def deadly(source: str, position: bytes, reading: Reading) -> None:
+        if source == cut:
+            os.kill(os.getpid(), signal.SIGKILL)
+        await save(source, position, reading)
+
+    vars(positions)["save"] = deadly

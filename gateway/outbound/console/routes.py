@@ -125,7 +125,8 @@ async def _counts(desk: Desk) -> object:
     messages, sources = desk.parts.inbox.messages, _shown_sources(desk)
     newest = {source.name: await messages.entries(source=source.name, limit=1) for source in sources}
     last = {name: found[0].at for name, found in newest.items() if found}
-    return counted(sources, await messages.counts(), last, desk.visit.parts.clock())
+    readings = await messages.positions.readings()
+    return counted(sources, await messages.counts(), last, readings, desk.visit.parts.clock())
 
 
 async def one_message(desk: Desk) -> Response:

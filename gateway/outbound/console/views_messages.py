@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -12,6 +12,7 @@ from ...inbox.queue import Entry
 from ...model import systems
 from ...model.directory import Directory, Source
 from ...model.outcome import Outcome, State
+from ...model.view import Reading, View
 from ...security import redact
 from ..pages import moments
 from ..pages.moments import When
@@ -40,14 +41,23 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class ViewNote:
+    """How reading a source's database view goes. wrong: what stops it, or what it cannot read, with its code."""
+
+    text: str
+    wrong: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SourceCount:
-    """One source: when it last sent, how many messages stand in which state."""
+    """One source: when it last sent, how many messages stand in which state; of one with a view, how reading goes."""
 
     name: str
     title: str
     at: When
     ago: str
     late: Freshness | None
+    view: ViewNote | None
     received: int
     processed: int
     quarantined: int
@@ -111,20 +121,40 @@ def row(entry: Entry, outcome: Outcome | None, directory: Directory, now: dateti
 
 
 def counted(
-    sources: Collection[Source], counts: Mapping[tuple[str, str], int], last: Mapping[str, datetime], now: datetime
+    sources: Collection[Source],
+    counts: Mapping[tuple[str, str], int],
+    last: Mapping[str, datetime],
+    readings: Mapping[str, Reading],
+    now: datetime,
 ) -> tuple[SourceCount, ...]:
     """All sources the caller may see; those that never sent too."""
-    return tuple(_source_count(source, counts, last.get(source.name), now) for source in sources)
+    notes = {one.name: _view_note(one.view, readings.get(one.name), now) for one in sources if one.view}
+    return tuple(_source_count(one, counts, last.get(one.name), notes.get(one.name), now) for one in sources)
+
+
+def _view_note(view: View, reading: Reading | None, now: datetime) -> ViewNote:
+    """What was read of another view, before the source had this one, counts for nothing."""
+    if reading is None or reading.view != view.name:
+        return ViewNote(f"视图 {view.name}：还没有读过", ())
+    wrong = tuple((one.code, one.zh) for one in (reading.fault, reading.left_out) if one)
+    if not reading.read_at:
+        return ViewNote(f"视图 {view.name}：已读 {reading.rows} 行，还没有读到头", wrong)
+    ago = moments.ago(datetime.fromtimestamp(reading.read_at, UTC), now)
+    return ViewNote(f"视图 {view.name}：{ago}读到头，共 {reading.rows} 行", wrong)
 
 
 def _source_count(
-    source: Source, counts: Mapping[tuple[str, str], int], at: datetime | None, now: datetime
+    source: Source,
+    counts: Mapping[tuple[str, str], int],
+    at: datetime | None,
+    view: ViewNote | None,
+    now: datetime,
 ) -> SourceCount:
     late = Freshness("late", "迟到") if at and is_late(at, now) else None
     numbers = [counts.get((source.name, state.value), 0) for state in State]
     when = moments.of(at, now) if at else When("", "从未到达")
     return SourceCount(
-        source.name, source.title or source.name, when, moments.ago(at, now) if at else "", late, *numbers
+        source.name, source.title or source.name, when, moments.ago(at, now) if at else "", late, view, *numbers
     )
 
 

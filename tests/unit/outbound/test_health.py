@@ -22,7 +22,7 @@ class Slow:
 
 async def test_a_store_that_does_not_answer_soon_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "_SOON_S", 0.01)
-    app = Starlette(routes=health.health_routes(cast(Store, Slow())))
+    app = Starlette(routes=health.health_routes(cast(Store, Slow()), Slow().read))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as http:
         answer = await http.get("/health/ready")
     assert (answer.status_code, answer.json()) == (503, {"status": "down", "error": "GW-STO-001"})
