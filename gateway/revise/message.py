@@ -16,6 +16,7 @@ from ..model.query import Filter, Query
 from ..model.resource import Json, dumps, loads, reference_id, type_and_id
 from ..store.aside import aside
 from ..store.base import Move, Resource, Store
+from .allergies import disproved
 from .carry import filed_with, subject_of
 from .document import orphaned_reports, plan_document, replaced_by
 from .link import SUBJECT, linked, moved, now_there
@@ -67,7 +68,9 @@ async def revise(
     stored = {f"{one.type}/{one.id}": one for one in await store.read_many(list(dict.fromkeys(heads)), SYSTEM)}
     homes, back, elsewhere = await moved_away(store, drafts, stored, srcs, moves, said_at)
     drafts, apart = await linked(store, [_at_home(one, homes) for one in drafts], moves)
+    drafts, refuted = await disproved(store, drafts, stored, srcs)
     towards, waiting = await now_there(store, drafts, stored, moves)
+    towards += refuted
     elsewhere += [*apart, *waiting]
     if not stored and not any(map(_needs_a_look, drafts)):
         steps = [*_homed([_first(one, said_at) for one in drafts], homes), *towards]

@@ -17,14 +17,13 @@ from ..model.times import fhir_from_ts
 from . import functions as base
 from . import result_values as results
 from .codes import ucum
+from .denials import denies, unlabelled
 from .functions import Call, Function, Setting
 from .remarks import Noted, Value
 
 _PLACEHOLDERS = frozenset({"", "/", "-", "--", "无", "不详", "未知", "无证件", "null", "NULL"})
 _EVERY_HOURS = re.compile(r"q(\d{1,2})h")
 # A denial is one clause: `否认食物过敏，青霉素过敏` and `无食物过敏但对磺胺过敏` tell an allergy.
-_NO_ALLERGY = re.compile(r"^(无|否认|没有|未发现|无已知过敏|(?:否认|无)(?:(?!过敏)[^，。；,;对有但除])*过敏史?|-|/)$")
-_ALLERGY_LABEL = re.compile(r"^(?:药物|食物)?过敏史?\s*[:：]\s*")
 _ALLERGY_SYSTEM = "urn:alliance-gateway:codesystem:allergy"
 
 _CLOCK = re.compile(r"(?:[01]\d|2[0-3])(?:[0-5]\d(?:[0-5]\d)?)?")
@@ -235,10 +234,10 @@ def allergy(setting: Setting, options: Mapping[str, str]) -> Call:
     """Allergen as text; a denial is the code for 无已知过敏."""
 
     def make(value: str) -> Value:
-        plain = _ALLERGY_LABEL.sub("", value.strip())
+        plain = unlabelled(value)
         if not plain:
             return None
-        if _NO_ALLERGY.match(plain):
+        if denies(plain):
             coding = {"system": _ALLERGY_SYSTEM, "code": "no-known-allergy", "display": "无已知过敏"}
             return {"coding": [coding], "text": "无已知过敏"}
         return {"text": plain.removesuffix("过敏") or plain}

@@ -16,8 +16,9 @@ from ..model import systems
 from ..model.resource import Json
 from ..model.times import parse_fhir
 from . import functions as base
+from .denials import denies, leaves_open
 from .functions import Call, Function, Setting
-from .functions_v2 import label, lines, part
+from .functions_v2 import label, lines, names, part
 from .remarks import Noted, Value
 from .result_values import half_width
 
@@ -177,7 +178,29 @@ def ingredient(setting: Setting, options: Mapping[str, str]) -> Call:
     )
 
 
+def denial(setting: Setting, options: Mapping[str, str]) -> Call:
+    """What stands as an allergen (CE): a `substance`, `none` for a denial, `unknown` where nobody knows."""
+
+    def make(field: str) -> Value:
+        texts = [text for text in (part(field, 2), part(field, 1)) if text]
+        if not texts:
+            return None
+        if any(map(leaves_open, texts)):
+            return "unknown"
+        return "none" if any(map(denies, texts)) else "substance"
+
+    return make
+
+
+def called(setting: Setting, options: Mapping[str, str]) -> Call:
+    """How the first person of an XPN is called, in one text."""
+    people = names(setting, {})
+    return lambda field: found[0]["text"] if (found := people(field)) else None
+
+
 MORE_V2_FUNCTIONS: dict[str, Function] = {
+    "called": Function(called, whole=True, repeats=True, covers=(1, 2, 7, 8), notes=False),
+    "denial": Function(denial, whole=True, covers=(1, 2), notes=False),
     "duration": Function(duration, ("unit",)),
     "dose": Function(dose, ("unit", "to"), notes=False),
     "ingredient": Function(ingredient, ("amount", "unit"), whole=True, covers=(1, 2, 3), notes=False),
