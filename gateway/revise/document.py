@@ -12,9 +12,10 @@ from .version import Version, bare, kept, references
 
 
 def replaced_by(document: Json) -> list[str]:
-    """`DocumentReference/id` of what a document says it replaces."""
+    """`DocumentReference/id` of what a document says it replaces; never itself, as some senders say of a new issue."""
     targets = [one.get("target", {}) for one in document.get("relatesTo", ()) if one.get("code") == "replaces"]
-    return references(targets, "DocumentReference")
+    own = f"DocumentReference/{document['id']}"
+    return [one for one in references(targets, "DocumentReference") if one != own]
 
 
 def reports_of(document: Json) -> list[str]:
@@ -32,8 +33,17 @@ def plan_document(document: Json, stored: Mapping[str, Json], replaced: bool) ->
     superseded = replaced or stored.get(ref, {}).get("status") == "superseded"
     status = "superseded" if superseded and document.get("status") == "current" else document.get("status")
     older = [stored[one] for one in replaced_by(document) if stored.get(one, {}).get("status") == "current"]
-    new = Version("DocumentReference", document["id"], {**bare(document), "status": status})
+    new = Version("DocumentReference", document["id"], {**_without_itself(bare(document), ref), "status": status})
     return (*(kept(one, status="superseded") for one in older), new)
+
+
+def _without_itself(document: Json, ref: str) -> Json:
+    """The document without relations to itself."""
+    told = document.get("relatesTo", ())
+    others = [one for one in told if one.get("target", {}).get("reference") != ref]
+    if len(others) == len(told):
+        return document
+    return {key: value for key, value in {**document, "relatesTo": others}.items() if key != "relatesTo" or others}
 
 
 def orphaned_reports(document: Json, older: Json) -> list[str]:

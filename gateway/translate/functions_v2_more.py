@@ -14,7 +14,7 @@ from decimal import Decimal
 
 from ..model import systems
 from ..model.resource import Json
-from ..model.times import parse_fhir
+from ..model.times import fhir_from_ts, parse_fhir
 from . import functions as base
 from .denials import denies, leaves_open
 from .functions import Call, Function, Setting
@@ -38,6 +38,13 @@ _MIME = {
     "X-HL7-CDA-LEVEL-ONE": "application/xml",
 }
 _TEXT = "text/plain; charset=utf-8"
+_UNTOLD = "application/octet-stream"
+_BEGINNINGS = {
+    "JVBERi": "application/pdf",
+    "/9j/": "image/jpeg",
+    "iVBORw0KGgo": "image/png",
+    "e1xydG": "application/rtf",
+}
 _MINUTES: dict[str, Decimal | int] = {
     "": 1,
     "MIN": 1,
@@ -60,30 +67,48 @@ def attachment(setting: Setting, options: Mapping[str, str]) -> Call:
     printed, named = lines(setting, {}), label(setting, {})
 
     def make(field: str, kind: str = "", title: str = "") -> Value:
-        if not field:
+        if not field or (kind == "ED" and not _payload(field)):
             return None
         head: Json = {}
         if kind == "ED":
-            head = {"contentType": _mime(field), "data": _data(part(field, 4), _payload(field))}
+            head = _encapsulated(field)
         elif kind == "RP":
             head = {"contentType": _mime(field, 3), "url": part(field, 1)}
         else:
-            head = {"contentType": _TEXT, "data": base64.b64encode((printed(field) or "").encode()).decode()}
+            head = _written(printed(field) or "")
         name = named(title)
         return head | ({"title": name} if name else {})
 
     return make
 
 
+def _encapsulated(field: str) -> Json:
+    data = _data(part(field, 4), _payload(field))
+    kind = _mime(field) if "^" in field else _UNTOLD
+    return {"contentType": _looks_like(data) if kind == _UNTOLD else kind, "data": data}
+
+
+def _written(text: str) -> Json:
+    """Text as an attachment; some senders write RTF into a text field."""
+    kind = "application/rtf" if text.startswith("{\\rtf") else _TEXT
+    return {"contentType": kind, "data": base64.b64encode(text.encode()).decode()}
+
+
 def _payload(field: str) -> str:
-    return field.split("^", 4)[4].partition("^")[0] if field.count("^") >= 4 else ""
+    """Component 5; of a field without components the field, as some senders write the data alone."""
+    return field if "^" not in field else field.split("^", 4)[4].partition("^")[0] if field.count("^") >= 4 else ""
+
+
+def _looks_like(data: str) -> str:
+    """Media type by the first bytes of the data (base64), where its sender told none."""
+    return next((kind for begin, kind in _BEGINNINGS.items() if data.startswith(begin)), _UNTOLD)
 
 
 def _mime(field: str, at: int = 2) -> str:
     kind, subtype = part(field, at), part(field, at + 1)
     if "/" in kind:
         return kind.lower()
-    return _MIME.get(subtype.upper()) or _MIME.get(kind.upper()) or "application/octet-stream"
+    return _MIME.get(subtype.upper()) or _MIME.get(kind.upper()) or _UNTOLD
 
 
 def _data(encoding: str, payload: str) -> str:
@@ -109,6 +134,39 @@ def _in_minutes(duration: Decimal | int, unit: str) -> Decimal:
     if not 0 <= found < 2**31:
         raise ValueError("no duration of an appointment")
     return found
+
+
+def beginning(setting: Setting, options: Mapping[str, str]) -> Call:
+    """Instant an appointment begins; of a day alone its first moment: R4 wants one, `end_of_day` is the other end."""
+
+    def make(value: str) -> Value:
+        day = _day(value, setting)
+        return fhir_from_ts(base.stamp(f"{day}T00:00:00"), setting.zone) if day else _moment(value, setting) or None
+
+    return make
+
+
+def end_of_day(setting: Setting, options: Mapping[str, str]) -> Call:
+    """The last second of a day alone, nothing of a time of day."""
+    return lambda value: (
+        fhir_from_ts(base.stamp(f"{day}T23:59:59"), setting.zone) if (day := _day(value, setting)) else None
+    )
+
+
+def day_alone(setting: Setting, options: Mapping[str, str]) -> Call:
+    """The date of a day alone, nothing of a time of day."""
+    return lambda value: _day(value, setting) or None
+
+
+def _moment(value: str, setting: Setting) -> str:
+    """FHIR dateTime; of a date, and of midnight, which many systems write for one, the date. "" for nothing."""
+    found = base.date_time(setting, {})(value) or ""
+    return found if base.timed(setting, {})(value) else found.partition("T")[0]
+
+
+def _day(value: str, setting: Setting) -> str:
+    found = _moment(value, setting)
+    return found if len(found) == len("2026-03-25") else ""
 
 
 def later(setting: Setting, options: Mapping[str, str]) -> Call:
@@ -199,6 +257,9 @@ def called(setting: Setting, options: Mapping[str, str]) -> Call:
 
 
 MORE_V2_FUNCTIONS: dict[str, Function] = {
+    "beginning": Function(beginning, notes=False),
+    "end_of_day": Function(end_of_day, notes=False),
+    "day_alone": Function(day_alone, notes=False),
     "called": Function(called, whole=True, repeats=True, covers=(1, 2, 7, 8), notes=False),
     "denial": Function(denial, whole=True, covers=(1, 2), notes=False),
     "duration": Function(duration, ("unit",)),

@@ -166,7 +166,8 @@ def instant_of(said: str) -> datetime:
 
 def report_time(report: Json) -> str:
     """The time by which a report is put in order, as written; "" when it has none."""
-    return str(report.get("issued") or effective_time(report) or report.get("date") or "")
+    documented = report.get("context", {}).get("period", {}).get("start")
+    return str(report.get("issued") or effective_time(report) or report.get("date") or documented or "")
 
 
 def is_culture(report: Json) -> bool:

@@ -11,7 +11,7 @@ from ...model.times import CHINA, parse_fhir
 from ..lab_reading import source_flag, told_words
 from . import moments
 from .moments import When
-from .opened import Opened, instant_of, newest_first
+from .opened import Opened, instant_of, newest_first, report_time
 from .views_others import OtherLine, is_told_elsewhere, other_lines
 from .views_report import concept_text, value_text
 from .withheld import DOCUMENTS, VISITS, nothing
@@ -180,8 +180,8 @@ def document_line(opened: Opened, document: Json) -> DocumentLine:
     return DocumentLine(
         title=_concept_text(document) or "文书",
         member=opened.says(document),
-        at=moments.minute(str(document.get("date", "")), opened.at),
-        author="、".join(str(a.get("display", "")) for a in document.get("author", ()) if a.get("display")),
+        at=moments.minute(report_time(document), opened.at),
+        author="、".join(dict.fromkeys(str(a["display"]) for a in document.get("author", ()) if a.get("display"))),
         outdated=_outdated(opened, document),
         remark="，".join(_remarks(document)),
         opens=tuple(opens),

@@ -277,3 +277,12 @@ async def test_a_visits_number_of_another_patients_is_told(store: MemoryStore) -
     for hours, codes in ((1, ["GW-REV-008"]), (-1, ["GW-REV-004"])):
         revised = await revise(store, about("q"), mode="snapshot", said_at=NOON + timedelta(hours=hours))
         assert [one.code for one in revised.findings] == codes
+
+
+async def test_a_document_said_to_replace_itself_stays_current(store: MemoryStore) -> None:
+    itself = [{"code": "replaces", "target": {"reference": "DocumentReference/d"}}]
+    document = {"resourceType": "DocumentReference", "id": "d", "status": "current", "description": "1"}
+    await receive(store, [document | {"relatesTo": itself}], "1")
+    await receive(store, [document | {"description": "2", "relatesTo": itself}], "2", hours=1)
+    assert statuses(store, "DocumentReference", "d") == ["current", "current"]
+    assert "relatesTo" not in now(store, "DocumentReference", "d")
