@@ -95,7 +95,7 @@ def _map_new(actions: Commands) -> None:
     new.argument("--source", "来源名（默认 MEMBER_his）", "name of its source (default: MEMBER_his)", default="")
     new.argument(
         "--format", "来源的格式（默认 v2）", "format of its source (default: v2)",
-        default="v2", choices=("v2", "cda", "csv", "json", "dicom", "fhir"),
+        default="v2", choices=("v2", "cda", "csv", "json", "dicom"),
     )  # fmt: skip
     new.argument(
         "--level", "tertiary 三级，secondary 二级（默认），primary 基层", "its level (default: secondary)",

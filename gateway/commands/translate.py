@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigError, GatewayError, MissingFile
+from ..errors import ConfigError, GatewayError, Invalid, MappingError, MissingFile
 from ..inbound.files import files_below, read_file
 from ..model.directory import Source
 from ..model.ids import Ids
@@ -16,9 +16,11 @@ from ..model.resource import Json, dumps, loads
 from ..model.times import system_clock
 from ..shipped import shipped
 from ..translate.engine import Mappings
+from ..translate.explain import written_at
 from ..translate.gaps import without_numbers
 from ..translate.read_v2 import Peek, ack, peek_v2, split_batch
 from ..translate.strict_yaml import near_to
+from ..validate.elements import R4Elements
 from ..validate.structure import check_draft
 from .talk import Exit, say
 
@@ -27,7 +29,7 @@ _KEY = b"gateway try: no store, so no secret"
 
 def mappings_of(own: str, flag: str = "--mappings") -> Mappings:
     """The operator's folder over the shipped one."""
-    return Mappings.load(folders_of(own, flag), check=False)
+    return Mappings.load(folders_of(own, flag), elements=R4Elements(), check=False)
 
 
 def folders_of(own: str, flag: str = "--mappings") -> list[Path]:
@@ -76,13 +78,18 @@ def tried(name: str, form: str, body: bytes, mappings: Mappings, source: Source)
     answer: Json = {"file": name, "format": form, "charset": "", "outcome": "ok", "ack": "", "bundle": None}
     answer |= {"unused": [], "findings": []}
     fault: GatewayError | None = None
+    raw = RawMessage("m0", source.name, form, body, system_clock(), Path(name).name)
     try:
-        raw = RawMessage("m0", source.name, form, body, system_clock(), Path(name).name)
         draft = mappings.translate(raw, source, Ids(_KEY), system_clock())
         answer |= _translated(draft)
+    except MappingError:  # nothing is wrong with the file
+        raise
     except GatewayError as error:
         fault = error
         answer |= {"outcome": error.code, "findings": [_finding(one) for one in _faults(error)]}
+    if isinstance(fault, Invalid):
+        for one in answer["findings"]:
+            one["rules"] = written_at(mappings, raw, source, one["place"])
     if form == "v2":
         answer |= _acknowledged(body, fault)
     return answer
@@ -132,6 +139,8 @@ def show(answer: Json, source: Source) -> None:
     say(f"{answer['file']}: {answer['format']} {answer.get('kind', '')} {answer['charset']} {answer['outcome']}")
     for one in answer["findings"]:
         say(f"  {one['severity']:<11} {one['code']} {one['place']}  {one['zh']}")
+        for rule in one.get("rules", ()):
+            say(f"              规则 {rule}")
     known = "/".join(source.settings.get(key, "") for key in ("msh3", "msh4"))
     if answer["bundle"] and known not in ("/", answer.get("sender", known)):
         say(f"  MSH-3/MSH-4 是 {answer['sender']}，来源 {source.name} 登记的是 {known}：按 MLLP 发送会被拒绝")

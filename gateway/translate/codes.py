@@ -194,6 +194,7 @@ def read_table(path: Path, *, shown_as: str = "") -> Table:
 VALID_FROM = "valid-from"
 _VALUES = ("from", "to", "equivalence", "item", "note", VALID_FROM)
 _CONCEPTS = ("from", "name", "unit", "specimen", "system", "code", "display", "equivalence", "note", VALID_FROM)
+_BRACES = re.compile(r"\{[^{}]*\}")
 _DAY = re.compile(r"(\d{4})[-/](\d\d?)[-/](\d\d?)")  # Excel writes 2026/7/1
 
 
@@ -323,6 +324,8 @@ def _value_table(name: str, place: str, rows: Rows) -> Table:
     counted: dict[str, str] = {}
     for line, row in rows:
         into = counted if row.get("item", "") == "counted" else plain
+        if name == "units":
+            _check_ucum(row["to"].strip(), "to", f"{place}:{line}")
         for spelling in _spellings(row["from"]):
             if into.setdefault(spelling, row["to"].strip()) != row["to"].strip():
                 text = f"{row['from']!r} stands here twice with different targets"
@@ -358,9 +361,12 @@ def _concept_row(row: dict[str, str], place: str) -> ConceptRow:
         zh = f"system 列的 {row['system']!r} 不是已知简称（{'、'.join(_SYSTEMS)}），也不是 URI{near_zh}"
         raise MappingError(place, text, detail_zh=zh)
     check_code(system, row["code"].strip(), place)
+    units = frozenset(filter(None, row.get("unit", "").strip().split("|")))
+    for unit in sorted(units):
+        _check_ucum(unit, "unit", place)
     return ConceptRow(
         name=row.get("name", "").strip(),
-        units=frozenset(filter(None, row.get("unit", "").strip().split("|"))),
+        units=units,
         specimens=_specimens(row.get("specimen", "").strip(), place),
         system=system,
         code=row["code"].strip(),
@@ -375,6 +381,15 @@ def check_code(system: str, code: str, place: str) -> None:
         raise MappingError(place, text, detail_zh=f"code 列的 {code!r} 不是 LOINC 代码：格式或校验位不对，请核对。")
 
 
+def _check_ucum(unit: str, column: str, place: str) -> None:
+    """UCUM is ASCII without blanks, but for what stands in braces (UCUM §6, §12): a printed unit is no code."""
+    plain = _BRACES.sub("", unit)
+    if not plain.isascii() or " " in plain:
+        text = f"{unit!r} in {column} is no UCUM code, like g/L or 10*9/L"
+        zh = f"{column} 列的 {unit!r} 不是 UCUM 代码：请写 g/L、10*9/L、umol/L 这样的代码，打印写法登记在 units.csv。"
+        raise MappingError(place, text, detail_zh=zh)
+
+
 def _is_loinc(code: str) -> bool:
     body, _, digit = code.rpartition("-")
     if not (body.isdecimal() and digit.isdecimal() and len(digit) == 1 and code.isascii()):
@@ -384,10 +399,10 @@ def _is_loinc(code: str) -> bool:
 
 
 def _specimens(cell: str, place: str) -> frozenset[str]:
-    if unknown := "".join(sorted(set(cell) - _SPECIMENS)):
-        text = f"specimen {unknown!r} is unknown; known are {', '.join(sorted(_SPECIMENS))}, several as BS"
+    if set(cell) - _SPECIMENS:
+        text = f"specimen {cell!r} is unknown; known are {', '.join(sorted(_SPECIMENS))}, several as BS"
         kinds = "B 全血、S 血清或血浆、U 尿、F 粪、A 动脉血、P 枸橼酸抗凝血、O 其他"
-        zh = f"specimen 列不认识 {unknown!r}：{kinds}，可连写如 BS。"
+        zh = f"specimen 列不认识 {cell!r}：{kinds}，可连写如 BS。"
         raise MappingError(place, text, detail_zh=zh)
     return frozenset(cell)
 

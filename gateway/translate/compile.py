@@ -14,7 +14,7 @@ from typing import Any
 
 from ..model.message import DraftResource
 from ..model.resource import dumps
-from .element_check import check_choices, check_needed, check_types
+from .element_check import check_choices, check_needed, check_subjects, check_types
 from .expressions import WHOLE, Expressions
 from .formats import Elements, Emit, Format, Session
 from .functions import Setting
@@ -70,6 +70,7 @@ def compile_map(found: Map, form: Format, setting: Setting, elements: Elements |
     check_types(elements, made)
     fast, session, text = _function(found, form, setting, elements, traced=False)
     check_choices(made)
+    check_subjects(elements, made)
     check_needed(elements, made)  # after the names of what they do set: a misspelt one is told as that
     return Compiled(
         found,

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from ..errors import MappingError
 from ..model import systems
 from .strict_yaml import Yaml
+
+
+def nobody(node: Yaml) -> MappingError:
+    """`$subject` where no rule has made a Patient yet."""
+    zh = "$subject 是前面规则产生的患者：请在此之前写一条 to: Patient 的规则；来文须有患者号或证件号。"
+    return node.error("no rule makes a Patient before this one, so $subject would be nobody", zh)
 
 
 def constant(name: str, member: str, node: Yaml) -> object:

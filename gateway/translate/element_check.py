@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from .codes import Table
+from .element_shape import check_shape
 from .formats import Elements
 from .mapping import Rule
-from .strict_yaml import Yaml, nested
+from .strict_yaml import MARKERS, Yaml, nested
+
+_OF_NOBODY = ("Basic", "Contract", "MeasureReport")  # what need not be about one resident
 
 
 def check_types(elements: Elements | None, rules: list[Rule]) -> None:
@@ -35,6 +38,18 @@ def check_needed(elements: Elements | None, rules: list[Rule]) -> None:
                 raise rule.node.error(text, f"R4 要求 {rule.to}.{name}，规则 {rule.name!r} 的 set 里没有写。")
 
 
+def check_subjects(elements: Elements | None, rules: list[Rule]) -> None:
+    """Raises MappingError for a rule whose results would belong to nobody, and be seen by nobody."""
+    for rule in rules if elements is not None else ():
+        made = rule.node.get("set")
+        if rule.to in _OF_NOBODY or elements is None or elements.kind(f"{rule.to}.subject") != "Reference":
+            continue
+        if not made or "subject" not in nested(made).fields():
+            text = f"{rule.to} of rule {rule.name!r} would belong to nobody: write subject: $subject"
+            zh = f"规则 {rule.name!r} 的 {rule.to} 没有写是谁的，谁也看不到：请在 set 里写 subject: $subject。"
+            raise rule.node.error(text, zh)
+
+
 def check_choices(rules: list[Rule]) -> None:
     """Raises MappingError for an element whose function chooses its type (`value[x]`) beside one that is written out.
 
@@ -53,11 +68,14 @@ def check_choices(rules: list[Rule]) -> None:
                         raise node.fields()[name].error(text, zh)
 
 
-def check_element(elements: Elements, path: str, node: Yaml, tables: Mapping[str, Table], *, written: bool) -> None:
-    """Raises MappingError. written: the value stands in the mapping itself; of a function only its table is known."""
+def check_element(elements: Elements, path: str, node: Yaml, tables: Mapping[str, Table]) -> None:
+    """Raises MappingError. Of a value that does not stand in the mapping itself only its table is known."""
     if not elements.knows(path.replace("[x]", "")):
         parent, _, name = path.rpartition(".")
         raise node.unknown(name, elements.names(parent), f"R4 has no element {path}", f"R4 没有元素 {path}")
+    _check_choice(elements, path, node)
+    for leaf in _leaves(node):
+        check_shape(elements, path, leaf)
     many = elements.many(path)
     if isinstance(node.value, list):
         if many is False:
@@ -65,7 +83,7 @@ def check_element(elements: Elements, path: str, node: Yaml, tables: Mapping[str
                 f"{path} has one value, no list: leave [ ] away", f"R4 的 {path} 只有一个值，请去掉列表的 [ ]。"
             )
         return
-    if written and many:
+    if many and not (isinstance(node.value, dict) and MARKERS & node.value.keys()):
         raise node.error(f"{path} is a list: write [ … ]", f"R4 的 {path} 是列表，请写成 [ … ]。")
     allowed = elements.codes(path)
     if isinstance(node.value, str) and not node.value.startswith("$"):
@@ -73,6 +91,29 @@ def check_element(elements: Elements, path: str, node: Yaml, tables: Mapping[str
     for inner in node.walk() if allowed else ():
         for code in sorted(_targets(inner, tables)):
             _check_code(path, inner, code, allowed, inner.word("table"))
+
+
+def _check_choice(elements: Elements, path: str, node: Yaml) -> None:
+    """A choice of R4 stands in a resource with its type, `effectiveDateTime`, or is left to a function: `value[x]`."""
+    parent, _, name = path.rpartition(".")
+    typed = [one for one in elements.names(parent) if one.startswith(name) and one[len(name) :][:1].isupper()]
+    if typed and elements.many(path) is None and not path.endswith("[x]"):
+        known = "、".join(typed)
+        raise node.error(f"{path} is a choice: write {known}", f"R4 的 {path} 要连类型一起写：{known}。")
+
+
+def _leaves(node: Yaml) -> Iterator[Yaml]:
+    """What stands for a whole element, or an entry of its list: a constant, or a value from the message."""
+    if isinstance(node.value, list):
+        for item in node.value:
+            yield from _leaves(item)
+    elif isinstance(node.value, str) or "from" in node.value:
+        yield node
+    elif inner := node.get("first"):
+        for item in inner.items():
+            yield from _leaves(item)
+    elif node.get("each") and (made := node.get("set")):
+        yield from _leaves(made)
 
 
 def _check_code(path: str, node: Yaml, code: str, allowed: frozenset[str], table: str = "") -> None:

@@ -32,7 +32,7 @@ from .mapping import Library, Map
 from .periods import day_of
 from .rows import RowFormat
 from .run import Run, Trace
-from .serving import Served, check_served, check_tables, served
+from .serving import Served, check_kinds, check_served, check_tables, served
 from .sniff import document_id, sniff
 from .sources import SANDBOX, directory
 
@@ -128,6 +128,8 @@ class Mappings:
         """Compile every map of every source; the first fault is raised."""
         for source in self.directory.sources.values():
             forms = self._formats if source.format == "any" else [source.format]
+            if source.format == "csv":
+                check_kinds(self.library, source, self._maps_of(source, "csv"))
             for form in forms:
                 for found in self._maps_of(source, form).values():
                     self._compile(source, form, found)

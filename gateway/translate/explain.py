@@ -18,10 +18,9 @@ from .codes import key_of, valid_from
 from .engine import Mappings
 from .mapping import Library
 from .run import Read, Trace
-from .strict_yaml import Yaml, nested, read_utf8
+from .strict_yaml import MARKERS, Yaml, nested, read_utf8
 
 _INDEX = re.compile(r"\[(\d+)\]$")
-_MARKERS = frozenset({"from", "first", "ref", "refs", "each"})
 _PARTS = re.compile(r"[\^&~]")
 
 
@@ -73,6 +72,23 @@ def origins(
     return out
 
 
+def written_at(mappings: Mappings, raw: RawMessage, source: Source, place: str) -> list[str]:
+    """Where rules write an element a check found wrong: `report  hospital/labs.yaml:19  ← 报告名称`.
+
+    place: `DiagnosticReport.code`, `Observation.component[0].code`. Raises a TranslateError.
+    """
+    type_, _, path = place.partition(".")
+    name = _INDEX.sub("", path.partition(".")[0])
+    out = []
+    for rule in mappings.serving(raw, source).rules:
+        set_ = rule.node.get("set") if rule.to == type_ else None
+        for element, node in nested(set_).fields().items() if set_ else ():
+            if element == name or (element.endswith("[x]") and name.startswith(element[:-3])):
+                reads = dict.fromkeys(one.word("from") for one in node.walk() if one.get("from"))
+                out.append(f"{rule.name}  {node.place}" + (f"  ← {'、'.join(reads)}" if reads else ""))
+    return out
+
+
 def elements(mappings: Mappings, raw: RawMessage, source: Source, ids: Ids, now: datetime, reference: str) -> list[str]:
     """The elements this message gave a resource, as `origins` takes them."""
     _, traces = mappings.trace(raw, source, ids, now)
@@ -100,7 +116,7 @@ def _below(node: Yaml | None, tail: list[str]) -> Yaml | None:
     for step in tail:
         while node is not None and isinstance(node.value, list) and len(node.value) == 1:
             node = node.value[0]
-        if node is None or not isinstance(node.value, dict) or _MARKERS & node.value.keys():
+        if node is None or not isinstance(node.value, dict) or MARKERS & node.value.keys():
             return node
         node = nested(node).get(_INDEX.sub("", step)) or node
     return node

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..model.resource import dumps
 from .condition import Condition
-from .constants import constant
+from .constants import constant, nobody
 from .element_check import check_element
 from .formats import Access, Elements, Emit, Session
 from .function_list import ALL_FUNCTIONS, loses
@@ -22,12 +22,11 @@ from .memo import Memo, Prepare, as_json, as_member, as_text, remembered
 from .names import Names
 from .reads import read_line
 from .recurring import Row
-from .strict_yaml import Yaml, nested
+from .strict_yaml import MARKERS, Yaml, nested
 from .used import Used
 
 _PLAIN = Function(text)
 WHOLE = Function(text, whole=True)  # a whole field as it stands, for what must see `""`
-_MARKERS = frozenset({"from", "first", "ref", "refs", "each"})
 _FROM_KEYS = frozenset({"from", "by", "when"})
 
 Render = Callable[[Any], str] | Callable[[Any], bytes]
@@ -166,7 +165,7 @@ class Expressions:
             return self._constant(node)
         if isinstance(node.value, list):
             return self._list(node, path)
-        markers = _MARKERS & node.value.keys()
+        markers = MARKERS & node.value.keys()
         if not markers:
             return self._object(node, path)
         if len(markers) > 1:
@@ -178,6 +177,8 @@ class Expressions:
 
     def _constant(self, node: Yaml) -> str:
         text = node.text()
+        if text == "$subject" and "subject" not in self.names.born:
+            raise nobody(node)
         if text in ("$subject", "$member"):
             return self._local({"$subject": "subject", "$member": "organization"}[text])
         if text in ("$true", "$false"):
@@ -224,7 +225,7 @@ class Expressions:
             function = ALL_FUNCTIONS.get(node.word("by") or "text")
             plain = "when" not in node.value and function is not None and not function.time
             return (node, bytes) if plain else None
-        return None if _MARKERS & node.value.keys() else self._single_member(node, path)
+        return None if MARKERS & node.value.keys() else self._single_member(node, path)
 
     def _single_member(self, node: Yaml, path: str) -> tuple[Yaml, Wrap] | None:
         constant, found = b"", list[tuple[Yaml, Wrap]]()
@@ -485,8 +486,7 @@ class Expressions:
 
     def _check(self, path: str, node: Yaml) -> None:
         if self.elements is not None:
-            written = not (isinstance(node.value, dict) and _MARKERS & node.value.keys())
-            check_element(self.elements, path, node, self.setting.tables, written=written)
+            check_element(self.elements, path, node, self.setting.tables)
 
     def _object(self, node: Yaml, path: str) -> str:
         constant, found = self.members(node, path)

@@ -136,6 +136,9 @@ class Elements(Protocol):
     def many(self, path: str) -> bool | None:
         """Whether an element is a list, None when that is not known."""
 
+    def kind(self, path: str) -> str:
+        """The type of an element (`Reference`, `date`), "" when it is unknown or chosen by a function."""
+
     def codes(self, path: str) -> frozenset[str]:
         """All codes an element may have, empty where the list is open."""
 

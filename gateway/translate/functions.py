@@ -51,6 +51,8 @@ class Function:
     notes: it may give `Noted`; False lets the compiler leave out the check and work it out once for a loop.
     loses: for a text that says too little it gives `Noted` of nothing, told once a field, and not where another
     alternative of `first` gives the element its value.
+    gives: `text`, `date`, `dateTime`, `instant`, `decimal`, `integer`, `boolean`, or `object` for what has elements of
+    its own or is a list of such; "" where that depends. An element of another kind is refused when the map is compiled.
     """
 
     make: Callable[[Setting, Mapping[str, str]], Call]
@@ -63,6 +65,7 @@ class Function:
     notes: bool = True
     loses: bool = False
     uniform: str = ""
+    gives: str = ""
 
     @property
     def measured(self) -> int | None:
@@ -247,12 +250,16 @@ def decimal(setting: Setting, options: Mapping[str, str]) -> Call:
     return lambda value: _number(value) if value.strip() else None
 
 
+_ENDLESS = Decimal("Infinity")
+
+
 def _number(value: str) -> Decimal:
+    text = results.half_width(value)
     try:
-        made = Decimal(results.half_width(value))
+        made = Decimal(text) if len(text) < results.LONG else _ENDLESS
     except InvalidOperation as error:
         raise ValueError("not a number") from error
-    if not made.is_finite() or abs(made.adjusted()) > results.DIGITS:
+    if not made.is_finite() or max(abs(made.adjusted()), len(made.as_tuple().digits)) > results.DIGITS:
         raise ValueError("no number of this world")
     return made
 
@@ -463,27 +470,29 @@ def person(setting: Setting, options: Mapping[str, str]) -> Call:
 
 
 FUNCTIONS: dict[str, Function] = {
-    "text": Function(text, options=("table", "else")),
-    "code": Function(text, options=("table", "else")),
-    "markdown": Function(markdown, notes=False),
-    "uri": Function(uri, notes=False),
-    "concept": Function(concept, ("text", "unit", "specimen"), ("table", "local", "system", "unmapped")),
-    "date": Function(date, options=("time",)),
-    "timed": Function(timed, notes=False),
-    "dateTime": Function(date_time, time=True, notes=False),
-    "planned": Function(date_time, notes=False),
-    "instant": Function(instant, time=True, notes=False, loses=True),
-    "planned_instant": Function(instant, notes=False, loses=True),
-    "decimal": Function(decimal, notes=False),
-    "integer": Function(integer, notes=False),
-    "boolean": Function(boolean, notes=False),
-    "quantity": Function(quantity, ("unit", "item"), ("table", "fixed_unit"), notes=False),
+    "text": Function(text, options=("table", "else"), gives="text"),
+    "code": Function(text, options=("table", "else"), gives="text"),
+    "markdown": Function(markdown, notes=False, gives="text"),
+    "uri": Function(uri, notes=False, gives="text"),
+    "concept": Function(
+        concept, ("text", "unit", "specimen"), ("table", "local", "system", "unmapped"), gives="object"
+    ),
+    "date": Function(date, options=("time",), gives="date"),
+    "timed": Function(timed, notes=False, gives="dateTime"),
+    "dateTime": Function(date_time, time=True, notes=False, gives="dateTime"),
+    "planned": Function(date_time, notes=False, gives="dateTime"),
+    "instant": Function(instant, time=True, notes=False, loses=True, gives="instant"),
+    "planned_instant": Function(instant, notes=False, loses=True, gives="instant"),
+    "decimal": Function(decimal, notes=False, gives="decimal"),
+    "integer": Function(integer, notes=False, gives="integer"),
+    "boolean": Function(boolean, notes=False, gives="boolean"),
+    "quantity": Function(quantity, ("unit", "item"), ("table", "fixed_unit"), notes=False, gives="object"),
     "result": Function(result, ("unit", "item"), ("table",)),
-    "range": Function(reference_range, ("unit", "item"), ("table",), notes=False),
-    "interpretation": Function(interpretation, ("value",), notes=False),
+    "range": Function(reference_range, ("unit", "item"), ("table",), notes=False, gives="object"),
+    "interpretation": Function(interpretation, ("value",), notes=False, gives="object"),
     "critical_notice": Function(critical_notice, ("date",), notes=False),
-    "address": Function(address, notes=False),
-    "phone": Function(phone, notes=False),
-    "person": Function(person, notes=False),
+    "address": Function(address, notes=False, gives="object"),
+    "phone": Function(phone, notes=False, gives="object"),
+    "person": Function(person, notes=False, gives="object"),
 }
 """Functions every format may use; `functions_v2.py` adds HL7 v2 datatypes."""

@@ -346,14 +346,14 @@ def one_of_many(setting: Setting, options: Mapping[str, str]) -> Call:
 
 
 ROW_FUNCTIONS: dict[str, Function] = {
-    "card": Function(card),
-    "own_card": Function(own_card, ("birth", "sex", "name"), notes=False),
-    "address_parts": Function(address_parts, ("street", "township", "county", "city", "state")),
-    "contact": Function(phone),
-    "staff": Function(staff, ("number",)),
+    "card": Function(card, gives="text"),
+    "own_card": Function(own_card, ("birth", "sex", "name"), notes=False, gives="text"),
+    "address_parts": Function(address_parts, ("street", "township", "county", "city", "state"), gives="object"),
+    "contact": Function(phone, gives="object"),
+    "staff": Function(staff, ("number",), gives="object"),
     "timing": Function(timing),
-    "dose_text": Function(dose_text, ("unit", "frequency", "route", "to")),
-    "item": Function(item, ("text", "unit", "specimen"), ("table", "local", "system")),
+    "dose_text": Function(dose_text, ("unit", "frequency", "route", "to"), gives="text"),
+    "item": Function(item, ("text", "unit", "specimen"), ("table", "local", "system"), gives="object"),
     "days": Function(days),
     "critical_flags": Function(critical_flags, ("second", "value")),
     "stated_result": Function(stated_result),

@@ -431,19 +431,22 @@ V2_FUNCTIONS: dict[str, Function] = {
         ("table", "local", "system", "unmapped"),
         whole=True,
         covers=(1, 2, 3, 4, 5, 6, 7, 8, 9),
+        gives="object",
     ),
     "value": Function(value, ("type", "unit", "item"), ("table", "local"), whole=True, repeats=True, uniform="from"),
-    "flags": Function(interpretation, ("value",), whole=True, repeats=True, uniform="value"),
-    "printed_range": Function(reference_range, ("unit", "item"), ("table",), whole=True, notes=False),
-    "lines": Function(lines, whole=True, repeats=True, notes=False),
-    "names": Function(names, whole=True, repeats=True, covers=(1, 2, 7, 8), notes=False),
+    "flags": Function(interpretation, ("value",), whole=True, repeats=True, uniform="value", gives="object"),
+    "printed_range": Function(reference_range, ("unit", "item"), ("table",), whole=True, notes=False, gives="object"),
+    "lines": Function(lines, whole=True, repeats=True, notes=False, gives="text"),
+    "names": Function(names, whole=True, repeats=True, covers=(1, 2, 7, 8), notes=False, gives="object"),
     "local_number": Function(local_number, whole=True, repeats=True, covers=(1, 4, 5), notes=False),
     "identifiers": Function(
         identifiers, ("card", "alternate"), whole=True, repeats=True, covers=(1, 4, 5), notes=False
     ),
-    "addresses": Function(addresses, whole=True, repeats=True, covers=(1, 2, 3, 4, 5, 6, 7, 9), notes=False),
-    "phones": Function(phones, whole=True, repeats=True, covers=(1, 2, 3, 4, 7, 12), notes=False),
-    "label": Function(label, whole=True, covers=(1, 2, 3), notes=False),
-    "location": Function(location, whole=True, covers=(1, 2, 3), notes=False),
-    "actor": Function(actor, whole=True, covers=(1, 2, 3), notes=False),
+    "addresses": Function(
+        addresses, whole=True, repeats=True, covers=(1, 2, 3, 4, 5, 6, 7, 9), notes=False, gives="object"
+    ),
+    "phones": Function(phones, whole=True, repeats=True, covers=(1, 2, 3, 4, 7, 12), notes=False, gives="object"),
+    "label": Function(label, whole=True, covers=(1, 2, 3), notes=False, gives="text"),
+    "location": Function(location, whole=True, covers=(1, 2, 3), notes=False, gives="text"),
+    "actor": Function(actor, whole=True, covers=(1, 2, 3), notes=False, gives="object"),
 }

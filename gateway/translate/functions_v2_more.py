@@ -192,7 +192,7 @@ _LASTS = {  # by the letters of TQ, which has M for minutes and L for months
 }  # fmt: skip
 _WORDS = {"s": "sec 秒", "m": "min 分 分钟", "h": "hr 时 小时", "d": "day 天 日", "w": "wk 周", "l": "mo 月 个月"}
 _LASTS |= {word: _LASTS[letter] for letter, words in _WORDS.items() for word in words.split(" ")}
-_LASTING = re.compile(r"([^\W\d]*)(\d+(?:\.\d+)?)([^\W\d]*)")
+_LASTING = re.compile(r"([^\W\d]*)(\d{1,60}(?:\.\d{1,60})?)([^\W\d]*)")
 
 
 def duration(setting: Setting, options: Mapping[str, str]) -> Call:

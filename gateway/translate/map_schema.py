@@ -103,7 +103,7 @@ def _source() -> Json:
     one = _closed(
         SOURCE_KEYS,
         {
-            "format": {"enum": [*FORMATS, "fhir"]},
+            "format": {"enum": list(FORMATS)},
             "title": _TEXT,
             "charset": _TEXT,
             "timezone": {"type": "string", "pattern": r"^[+-]\d{2}:\d{2}$"},

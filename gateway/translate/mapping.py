@@ -151,6 +151,7 @@ class Library:
     def map(self, name: str) -> Map:
         """One map with everything it extends merged in. Raises MappingError."""
         node = self.yaml(f"{name}.yaml")
+        self._check_formats(name, node)
         rules, ignore, ignored = self._merged(name)
         return Map(
             name=name,
@@ -164,6 +165,15 @@ class Library:
             happened=tuple((self._nearest(name, "happened") or Yaml([], node.place)).items()),
             place=node.place,
         )
+
+    def _check_formats(self, name: str, node: Yaml) -> None:
+        """The parts of two formats in one map would name nodes the other has not."""
+        forms = {parent: self._nearest(parent, "format", (name,)) for parent in self._parents(name, ())}
+        said = {parent: form.text() for parent, form in forms.items() if form}
+        if len(set(said.values())) > 1:
+            all_ = "、".join(f"{parent}（{form}）" for parent, form in said.items())
+            text = f"a map extends maps of one format, not of several: {', '.join(said.values())}"
+            raise node.fields()["extends"].error(text, f"extends 的几个映射格式不同，请只留一种：{all_}。")
 
     def _parents(self, name: str, seen: tuple[str, ...]) -> Iterator[str]:
         node = self.yaml(f"{name}.yaml")

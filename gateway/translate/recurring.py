@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from .formats import Access
+from .result_values import DIGITS
 
 PROBE = "90710.271828"
 # What JSON and Decimal write as it was sent; a small fraction of more digits gets an exponent.
-plain_number = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]{1,6})?").fullmatch
+plain_number = re.compile(r"-?(?:0|[1-9][0-9]{0,50})(?:\.[0-9]{1,6})?").fullmatch
 
 
 def around(memo: Mapping[Any, bytes], key: tuple[str, ...]) -> tuple[bytes | None, bytes]:
@@ -146,5 +147,5 @@ class Row:
 
 def _number(name: str, code: str) -> tuple[str, str]:
     """Lines that set the digits of a plain number, b"" for other texts; what is usual costs a third."""
-    usual = f"{name}.replace(b'.', b'', 1).isdigit() and {name}[0] > 48 and {name}[-1] > 46"
+    usual = f"{name}.replace(b'.', b'', 1).isdigit() and {name}[0] > 48 and {name}[-1] > 46 and len({name}) < {DIGITS}"
     return f"{name} = {code}.encode()", f"if not ({usual}) and not plain_number({code}): {name} = b''"

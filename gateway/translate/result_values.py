@@ -14,10 +14,12 @@ from decimal import Decimal
 from ..model import systems
 from ..model.resource import Json
 
-_NUMBER = re.compile(r"([↑↓*]*)\s*(<=|>=|<|>)?\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*([↑↓HLhl*]*)")
 LONG = 1_000  # from here on a text is nothing a person printed or typed into one box
 DIGITS = 60  # no result has so many; of a million digits every sum takes half a minute
-_TITRE = re.compile(r"(\d+)\s*:\s*(\d+)")
+_DIGITS = rf"\d{{1,{DIGITS}}}"
+_PLAIN = rf"[+-]?{_DIGITS}(?:\.{_DIGITS})?"
+_NUMBER = re.compile(r"([↑↓*]*)\s*(<=|>=|<|>)?\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*([↑↓HLhl*]*)")
+_TITRE = re.compile(rf"({_DIGITS})\s*:\s*({_DIGITS})")
 _ABSENT = {
     "": "unknown",
     "/": "unknown",
@@ -32,8 +34,8 @@ _ABSENT = {
     "未检": "not-performed",
     "未送检": "not-performed",
 }
-_RANGE = re.compile(r"([+-]?\d+(?:\.\d+)?)\s*(?:-{1,3}|~|–|—|至)\s*([+-]?\d+(?:\.\d+)?)")
-_BOUND = re.compile(r"(<=|>=|<|>)\s*([+-]?\d+(?:\.\d+)?)")
+_RANGE = re.compile(rf"({_PLAIN})\s*(?:-{{1,3}}|~|–|—|至)\s*({_PLAIN})")
+_BOUND = re.compile(rf"(<=|>=|<|>)\s*({_PLAIN})")
 _HAN = "[\u4e00-\u9fff]"
 _NO_SENSE = re.compile(rf"革兰氏?(?:染色)?[:\s]*[阴阳]性|[阴阳]性(?!反应|结果)(?={_HAN})|检出[限率]")
 """Words of a name that say nothing of the result: 革兰阴性杆菌, 凝固酶阴性葡萄球菌."""

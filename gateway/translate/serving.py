@@ -93,6 +93,26 @@ def check_served(library: Library, found: Map, sources: Collection[str], own: Co
         raise node.error(text, "这个映射不处理任何消息：请写 serves，如 [ORU^R01]。")
 
 
+def check_kinds(library: Library, source: Source, served: Container[str]) -> None:
+    """Refuse a kind of CSV no map serves, and one whose files would always be taken for an earlier kind of the source.
+
+    served: kinds the source has a map for.
+    """
+    written = library.yaml(f"{source.member}/source.yaml").fields()["sources"].fields()[source.name].get("settings")
+    own = {key: node for key, node in (written.fields() if written else {}).items() if key.startswith("kind.")}
+    earlier: list[tuple[str, set[str]]] = []
+    for key, node in own.items():
+        kind, columns = key.removeprefix("kind."), set(node.text().split())
+        if kind not in served:
+            text = f"no map serves the kind {kind!r}: write one with serves: {kind}"
+            raise node.error(text, f"没有映射处理种类 {kind!r}：请写一个 serves: {kind} 的映射，或删去这个种类。")
+        if wider := next((other for other, some in earlier if some <= columns), ""):
+            text = f"a file of {kind!r} has all columns of {wider!r}, which stands before it: put {kind!r} first"
+            zh = f"{kind!r} 的文件也有 {wider!r} 的全部列，会被当成前者：请把 {kind!r} 写在前面，或写能区分的列名。"
+            raise node.error(text, zh)
+        earlier.append((kind, columns))
+
+
 def _check_format(node: Yaml, found: Map, sent: Collection[str]) -> None:
     """sent: formats of the sources the map is for; empty when `for` names nobody, which is told by itself."""
     at, form = node.get("format") or node, found.format

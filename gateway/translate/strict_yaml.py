@@ -22,6 +22,9 @@ _SURPRISE = re.compile(
     r"(?i:y|n|yes|no|on|off|true|false|null|~)|0[0-7]+|\d{4}-\d\d?-\d\d?.*|[-+]?\d+(:[0-5]?\d)+(\.\d*)?|\.(?i:inf|nan)"
 )
 
+MARKERS = frozenset({"from", "first", "ref", "refs", "each"})
+"""Keys of a mapping that make it a value taken from the message; any other one is an object of elements."""
+
 
 class Slip(ValueError):
     """What is wrong with a text of a mapping, before anybody knows where it stands. `zh`: the same in Chinese."""
@@ -125,8 +128,10 @@ class Yaml:
 
 def near_to(name: str, known: Iterable[str]) -> tuple[str, str]:
     """`, did you mean 'patient'?` in English and Chinese; empty where no known name is like it."""
-    found = difflib.get_close_matches(name, list(known), 1, 0.6)
-    return (f", did you mean {found[0]!r}?", f"，是不是 {found[0]!r}？") if found else ("", "")
+    by_lower = {one.lower(): one for one in known}
+    found = difflib.get_close_matches(name.lower(), by_lower, 1, 0.6)
+    near = by_lower[found[0]] if found else ""
+    return (f", did you mean {near!r}?", f"，是不是 {near!r}？") if near else ("", "")
 
 
 def read_utf8(path: Path, shown_as: str) -> str:

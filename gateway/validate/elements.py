@@ -40,6 +40,11 @@ class R4Elements:
         found = _found(path)
         return found.many if found else None
 
+    def kind(self, path: str) -> str:
+        """`Observation.device` → Reference; "" for an unknown path, or a choice named without its type."""
+        found = _found(path)
+        return found.type if found else ""
+
     def codes(self, path: str) -> frozenset[str]:
         """The codes an element may have where the standard closes the list; empty where it is open."""
         found = _found(path)

@@ -218,6 +218,15 @@ def test_a_file_of_another_sender_is_told_when_it_is_tried(capsys: pytest.Captur
     assert "来源 county_tcm_hospital 登记的是 LIS/XZYY：按 MLLP 发送会被拒绝" in capsys.readouterr().err
 
 
+def test_a_result_that_breaks_r4_is_told_with_the_rule_that_wrote_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "report.json").write_text('{"type": "lab_report", "report": {"number": "1"}}', encoding="utf-8")
+    assert main(["try", str(tmp_path / "report.json")]) == 5
+    assert "规则 report  _base/json/lab_report.yaml:" in (said := capsys.readouterr().err)
+    assert "DiagnosticReport.code  必填" in said and "← report.code、report.name" in said
+
+
 HAN = re.compile(r"[\u4e00-\u9fff]")
 MARKS = tuple("，。；：、")
 

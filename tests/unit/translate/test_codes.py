@@ -99,7 +99,7 @@ def test_printed_units_have_their_ucum_code(printed: str, code: str) -> None:
         ("from,system,code\nA,LOINC,6690-2\na,LOINC,718-7\n", 3, "another code already"),
         ("from,system,code\nA,LOINC,6690-3\n", 2, "check digit"),
         ("from,system,code\nA,LOINC,66902\n", 2, "no LOINC code"),
-        ("from,system,code,specimen\nA,LOINC,6690-2,BQ\n", 2, "specimen 'Q' is unknown"),
+        ("from,system,code,specimen\nA,LOINC,6690-2,BQ\n", 2, "specimen 'BQ' is unknown"),
         ("from,to,equivalance\na,1,\n", 1, "did you mean 'equivalence'"),
     ],
 )

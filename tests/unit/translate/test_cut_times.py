@@ -11,6 +11,7 @@ from gateway.model.message import Draft
 from gateway.model.outcome import Finding
 from gateway.model.resource import Json
 from gateway.validate.elements import R4Elements
+from gateway.validate.structure import check
 from tests.unit.translate.test_row_maps import COUNTY, TOWN, case, sent
 from tests.unit.translate.v2_messages import draft, message, patient, resources
 
@@ -80,6 +81,22 @@ def test_a_time_cut_off_elsewhere_is_told_with_its_place() -> None:
 def test_nothing_is_told_where_nothing_is_cut_off(kin: str) -> None:
     text = message("PID|1||A1^^^H1^MR||张三||19900102|M", KIN.format(kin), kind="ADT^A08")
     assert told(draft(text)) == [] and len(resources(text, "RelatedPerson")) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "segment", "type_", "place"),
+    [
+        ("PPR^PC1", "GOL|AD|20260101|G1^血压达标^L|G1||||202612310805", "Goal", "GOL[1]-8"),
+        ("VXU^V04", "ORC|RE||V1\rRXA|0|1|20260301||03^MMR^CVX|1||||||||||202712312359", "Immunization", "RXA[1]-16"),
+    ],
+)
+def test_a_day_to_come_with_a_time_of_day_is_cut_and_its_message_is_not_refused(
+    kind: str, segment: str, type_: str, place: str
+) -> None:
+    found = draft(message("PID|1||A1^^^H1^MR||张三||19900102|M", segment, kind=kind))
+    (made,) = (one for one in found.resources if one.type == type_)
+    check(made.type, made.body.replace(b"Patient/@", b"Patient/"))
+    assert told(found) == [place]
 
 
 def test_r4_has_what_stands_beside_a_single_plain_value_and_nothing_else() -> None:

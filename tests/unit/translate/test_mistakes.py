@@ -30,6 +30,7 @@ rules:
 ignore:
   - {field: ZPI-3, because: 收费类别}
 """
+GENDER = "gender: {from: PID-8, by: code, table: gender}"
 FLAG = "  - {{rule: flag, to: {}, id: [MSH-10], set: {{status: active, subject: $subject}}}}"
 ITEMS = "from,name,unit,specimen,system,code,display,valid-from\n0102,白细胞,10*9/L,B,LOINC,6690-2,白细胞,2026-07-01\n"
 
@@ -80,16 +81,16 @@ ITEMS = "from,name,unit,specimen,system,code,display,valid-from\n0102,白细胞,
         ("oru_r01.yaml", "rules:", "for: quu\nrules:", 3, "mean 'qu'", "没有来源 'quu'，是不是 'qu'"),
         (
             "oru_r01.yaml",
-            "gender: {from: PID-8, by: code, table: gender}",
+            GENDER,
             "gender: [male]",
             7,
             "no list",
             "请去掉列表",
         ),
-        ("oru_r01.yaml", "gender: {from: PID-8, by: code, table: gender}", "gender: mail", 7, "mean 'male'", "只能是"),
+        ("oru_r01.yaml", GENDER, "gender: mail", 7, "mean 'male'", "只能是"),
         (
             "oru_r01.yaml",
-            "gender: {from: PID-8, by: code, table: gender}",
+            GENDER,
             "name: {text: x}",
             7,
             "is a list",
@@ -113,6 +114,34 @@ ITEMS = "from,name,unit,specimen,system,code,display,valid-from\n0102,白细胞,
         ("codes/lab_items.csv", "2026-07-01", "2026-7", 2, "like 2026-07-01", "不是日期"),
         ("codes/lab_items.csv", "10*9/L", "10^9/L", 2, "write its UCUM code '10*9/L'", "是打印写法，请写 UCUM 代码"),
         ("codes/lab_items.csv", "6690-2", "6690-3", 2, "check digit", "不是 LOINC 代码"),
+        ("codes/lab_items.csv", "10*9/L", "10九/L", 2, "no UCUM code", "'10九/L' 不是 UCUM 代码"),
+        ("codes/lab_items.csv", "LOINC", "loinc", 2, "mean 'LOINC'", "是不是 'LOINC'"),
+        ("codes/lab_items.csv", ",B,", ",血清,", 2, "specimen '血清'", "不认识 '血清'"),
+        (
+            "oru_r01.yaml",
+            "extends: _base/v2/oru_r01",
+            "extends: [_base/v2/oru_r01, _base/csv/labs]",
+            1,
+            "one format",
+            "（csv）",
+        ),
+        (
+            "oru_r01.yaml",
+            GENDER,
+            "maritalStatus: {from: PID-16}",
+            7,
+            "elements inside it",
+            "是 CodeableConcept：请写它里面的",
+        ),
+        ("oru_r01.yaml", GENDER, "maritalStatus: 已婚", 7, "a constant text", "'已婚' 是固定文字"),
+        ("oru_r01.yaml", GENDER, "name: [{from: PID-5}]", 7, "elements inside it", "如 {text: {from: …}}"),
+        ("oru_r01.yaml", GENDER, "birthDate: {from: PID-7}", 7, "by: date", "请写 by: date"),
+        ("oru_r01.yaml", GENDER, "birthDate: PID-7", 7, "no date", "取自来文的写 {from: …}"),
+        ("oru_r01.yaml", GENDER, "deceased: {from: PID-30}", 7, "deceasedBoolean、deceasedDateTime", "要连类型一起写"),
+        ("oru_r01.yaml", GENDER, "deceasedBoolean: 是", 7, "$true or $false", "写 $true 或 $false"),
+        ("oru_r01.yaml", GENDER, "multipleBirthInteger: 2", 7, "$int:1", "固定的整数写 $int:1"),
+        ("oru_r01.yaml", GENDER, "gender: {from: PID-8, by: ce}", 7, "gives an object", "产生的是对象"),
+        ("source.yaml", "format: v2", "format: fhir", 5, "needs no source", "FHIR 不经映射"),
         ("codes/lab_items.csv", "valid-from", "valid_from", 1, "mean 'valid-from'", "没有列"),
     ],
 )
@@ -218,3 +247,35 @@ def test_ae_titles_are_one_sources_and_well_formed(tmp_path: Path, settings: str
     with pytest.raises(MappingError) as caught:
         Mappings.load([tmp_path, shipped("mappings")], elements=R4Elements(), check=False)
     assert en in caught.value.sentence_en() and zh in caught.value.sentence_zh()
+
+
+@pytest.mark.parametrize(
+    ("kinds", "line", "zh"),
+    [
+        ("{kind.clinic: 门诊号,\n      kind.drugs: 处方号}", 11, "没有映射处理种类 'drugs'"),
+        ("{kind.clinic: 门诊号,\n      kind.visits: 门诊号 日期}", 11, "会被当成前者：请把 'visits' 写在前面"),
+    ],
+)
+def test_a_kind_of_csv_whose_files_no_map_would_get_is_refused(tmp_path: Path, kinds: str, line: int, zh: str) -> None:
+    (tmp_path / "qu").mkdir()
+    source = SOURCE + f"  csv:\n    format: csv\n    settings: {kinds}\n"
+    (tmp_path / "qu/source.yaml").write_text(source, encoding="utf-8")
+    (tmp_path / "qu/clinic.yaml").write_text("format: csv\nserves: clinic\nrules: []\n", encoding="utf-8")
+    with pytest.raises(MappingError) as caught:
+        Mappings.load([tmp_path, shipped("mappings")])
+    assert caught.value.place == f"qu/source.yaml:{line}" and zh in caught.value.sentence_zh()
+
+
+@pytest.mark.parametrize(
+    ("subject", "line", "zh"), [("", 4, "没有写是谁的"), (", subject: $subject", 8, "写一条 to: Patient 的规则")]
+)
+def test_a_result_that_would_belong_to_nobody_is_refused(tmp_path: Path, subject: str, line: int, zh: str) -> None:
+    (tmp_path / "qu").mkdir()
+    (tmp_path / "qu/source.yaml").write_text(SOURCE, encoding="utf-8")
+    made = f"{{status: final, code: {{text: 血压}}{subject}}}"
+    rule = f"  - rule: item\n    each: OBX\n    to: Observation\n    id: [OBX-3]\n    set: {made}\n"
+    own = "format: v2\nserves: [ORU^R01]\nrules:\n" + rule
+    (tmp_path / "qu/oru_r01.yaml").write_text(own, encoding="utf-8")
+    with pytest.raises(MappingError) as caught:
+        Mappings.load([tmp_path, shipped("mappings")], elements=R4Elements())
+    assert caught.value.place == f"qu/oru_r01.yaml:{line}" and zh in caught.value.sentence_zh()
