@@ -204,7 +204,7 @@ class Planner:
 
     # ---- create
     async def _create(self, call: Call, aim: Aim, fresh: str, content: Content) -> Change:
-        criteria = call.header("if-none-exist").lstrip("?")
+        criteria = criteria_of(call, aim.type)
         if not criteria:
             return await self._made(call.who, aim.type, fresh, content)
         found, condition = await self._matching(call, aim.type, criteria)
@@ -418,3 +418,17 @@ def _person_in(body: bytes) -> Json:
 def _changed(before: Json, after: Json) -> frozenset[str]:
     """Members a patch added, changed or removed."""
     return frozenset(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
+
+
+def criteria_of(call: Call, type_: str) -> str:
+    """The condition of a conditional create, "" for none; clients send it alone, behind the type, or as an address.
+
+    Raises BadParameter for an address of another type or another server.
+    """
+    given = call.header("if-none-exist")
+    address, mark, criteria = given.partition("?")
+    if not mark or "=" in address:  # a question mark within a value
+        return given
+    if address not in ("", type_, f"{call.base}/{type_}"):
+        raise BadParameter("If-None-Exist", f"about {type_} of this server", detail_zh=f"应是本服务器 {type_} 的条件。")
+    return criteria

@@ -18,7 +18,7 @@ from ..model.rest import Answer, Call, Seen
 from ..revise import puts_met
 from ..security.audit import audit_row, refused_row
 from ..store.base import AuditRow, Committed, Condition, Delete, Occupied, Once, PackedPut, Plan, Put, hash64
-from .fhir_change import NOBODY, Aim, Change, Planner, WriteParts
+from .fhir_change import NOBODY, Aim, Change, Planner, WriteParts, criteria_of
 from .fhir_reply import answer_of
 from .turns import Turnstile
 
@@ -151,7 +151,7 @@ def names_of(call: Call, aim: Aim) -> Iterable[str]:
         yield f"{aim.type}/{aim.id}"
     elif aim.name != "create":
         yield f"{aim.type}?{call.query}"
-    if criteria := call.header("if-none-exist").lstrip("?"):
+    if criteria := criteria_of(call, aim.type):
         yield f"{aim.type}?{criteria}"
     if key := call.header("idempotency-key"):
         yield f"key {call.who.user} {key}"

@@ -85,6 +85,20 @@ async def test_if_none_exist_makes_one_even_under_a_race(site: Site) -> None:
     assert len(matches((await site.get("Organization?identifier=urn:x|7")).json())) == 1
 
 
+async def test_a_condition_may_come_as_clients_write_it(site: Site) -> None:
+    """The standard names the parameters alone; HAPI's client sends an address, its bundles begin with the type."""
+    body = {"resourceType": "Organization", "name": "县医院", "identifier": [{"system": "urn:x", "value": "a?7"}]}
+    criteria = "identifier=urn%3Ax%7Ca?7"
+    first = await site.post("Organization", body, **{"If-None-Exist": criteria})
+    assert first.status_code == 201
+    for start in ("?", "Organization?", "http://gateway/fhir/Organization?"):
+        again = await site.post("Organization", body, **{"If-None-Exist": start + criteria})
+        assert (again.status_code, again.headers["location"]) == (200, first.headers["location"])
+    for start in ("Patient?", "http://elsewhere/fhir/Organization?"):
+        refused = await site.post("Organization", body, **{"If-None-Exist": start + criteria})
+        assert refused.status_code == 400 and "If-None-Exist" in refused.text
+
+
 async def test_a_condition_with_an_unknown_parameter_is_refused(site: Site) -> None:
     body = {"resourceType": "Basic", "code": {"text": "一"}}
     assert (await site.post("Basic", body, **{"If-None-Exist": "_anything-else-at-all=1"})).status_code == 400
