@@ -94,7 +94,7 @@ def operation_outcome(*findings: Finding, issue: str = "invalid") -> Json:
 def _issue(finding: Finding, issue: str) -> Json:
     out: Json = {
         "severity": finding.severity,
-        "code": issue,
+        "code": "informational" if finding.severity == "information" else issue,
         "details": {
             "coding": [{"system": "urn:alliance-gateway:codesystem:error", "code": finding.code}],
             "text": finding.zh,

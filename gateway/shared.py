@@ -36,6 +36,7 @@ from .outbound.operations.everything import EVERYTHING
 from .outbound.operations.lastn import LASTN
 from .outbound.operations.meta import META
 from .outbound.operations.recognition import recognition_operations
+from .outbound.operations.validate import VALIDATE
 from .outbound.originals import KeptOriginals
 from .outbound.pages.parts import PageParts
 from .outbound.readers import Readers
@@ -99,7 +100,7 @@ class Shared:
             lookup=params,
             types=resource_types(),
             version=__version__,
-            operations=(*EVERYTHING, LASTN, *META, *recognition_operations(self.judge)),
+            operations=(*EVERYTHING, LASTN, *META, VALIDATE, *recognition_operations(self.judge)),
             originals=self.originals.read,
             many_deletes=self.settings.fhir.conditional_delete > 1,
             cors=Cors.of(self.settings.http.cors_origins),

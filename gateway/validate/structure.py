@@ -265,7 +265,7 @@ def _divs(node: Any, path: str) -> Iterator[tuple[str, str]]:
 
 
 def _remarks(resource_type: str, made: Any) -> Iterator[Finding]:
-    if resource_type != "Bundle" and getattr(made, "text", None) is None:
+    if getattr(made, "text", "") is None:  # Bundle, Binary and Parameters have no narrative
         yield Finding(
             "GW-VAL-001",
             "information",

@@ -26,6 +26,7 @@ from gateway.outbound.fhir_search import finder
 from gateway.outbound.operations.everything import EVERYTHING
 from gateway.outbound.operations.lastn import LASTN
 from gateway.outbound.operations.meta import META
+from gateway.outbound.operations.validate import VALIDATE
 from gateway.outbound.readers import Readers
 from gateway.security.access import Access
 from gateway.security.http import Guard
@@ -157,7 +158,7 @@ async def a_site(
         lookup=params,
         types=resource_types(),
         version="1.0",
-        operations=(*EVERYTHING, LASTN, *META),
+        operations=(*EVERYTHING, LASTN, *META, VALIDATE),
         originals=original,
         search=readers.search,
     )
