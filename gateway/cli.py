@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import select
 import sys
@@ -68,7 +69,7 @@ def _refused(fault: OSError) -> int:
     """What the operating system did not allow: a named file is the user's to mend, a port the operator's."""
     if isinstance(fault, BrokenPipeError) and _nobody_reads():
         return Exit.OK
-    what = fault.strerror or str(fault)
+    what = ("磁盘已满 / " if fault.errno == errno.ENOSPC else "") + (fault.strerror or str(fault))
     if fault.filename is not None:
         say(f"{fault.filename}: 无法读写 / cannot be read or written: {what}")
         return Exit.USAGE

@@ -156,6 +156,14 @@ class MappingUnfit(ConfigError):
     en = "The new mappings were not put to use; the present ones go on serving."
 
 
+class NewerRelease(UnsafeStore):
+    """Data, or a backup of it, whose schema this release does not know."""
+
+    code = "GW-CFG-007"
+    zh = "数据由更新的版本写成，本版本不能使用，没有改动任何内容。请装回那个版本。"
+    en = "The data was written by a newer release, which this one cannot use; nothing was changed. Install that one."
+
+
 # ---- INB ------------------------------------------------------------------------------------
 class InboundError(GatewayError):
     """A door could not take the bytes."""

@@ -5,6 +5,7 @@ It carries the store's key and its dictionaries, so it is as secret as the store
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import zipfile
@@ -15,7 +16,7 @@ from typing import IO
 
 import msgspec
 
-from ..errors import BrokenArchive, ConfigError
+from ..errors import BrokenArchive, ConfigError, NewerRelease
 
 FORMAT = 1
 BLOCK = 1 << 20
@@ -87,12 +88,15 @@ class Writer:
         self._part.rename(self.path)
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        with contextlib.suppress(OSError, ValueError):  # of one broken off, whose end need not be written
+            self._zip.close()
+        with contextlib.suppress(OSError):
+            self._file.close()
         self._part.unlink(missing_ok=True)
 
 
 class Reader:
-    """An archive. Raises BrokenArchive for what is none, or one of a newer release."""
+    """An archive. Raises BrokenArchive for what is none, NewerRelease."""
 
     def __init__(self, path: Path, progress: Progress) -> None:
         self._progress = progress
@@ -102,7 +106,7 @@ class Reader:
         except (OSError, KeyError, zipfile.BadZipFile, msgspec.DecodeError) as fault:
             raise BrokenArchive(str(path), f"{type(fault).__name__}: {fault}") from fault
         if self.manifest.format > FORMAT:
-            raise BrokenArchive(str(path), f"format {self.manifest.format} is of a newer release")
+            raise NewerRelease(str(path), f"format {self.manifest.format} > {FORMAT}, made by {self.manifest.release}")
 
     def __enter__(self) -> Reader:
         return self
@@ -123,6 +127,15 @@ class Reader:
             raise BrokenArchive(part.name, str(fault)) from fault
         if digest.hexdigest() != part.sha256:
             raise BrokenArchive(part.name, "its bytes are not those that were backed up")
+
+
+@contextlib.contextmanager
+def writing(where: Path) -> Iterator[None]:
+    """What the disk refuses within names the place that was written to."""
+    try:
+        yield
+    except OSError as fault:
+        raise OSError(fault.errno, fault.strerror, fault.filename or str(where)) from fault
 
 
 def _read(stream: IO[bytes]) -> Iterator[bytes]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import apsw
 
-from ..errors import UnsafeStore
+from ..errors import NewerRelease
 from .audit_fresh import FreshRows
 from .audit_log import DISCLOSURE, EFFECT, START, End, Sealed, Told, Wanted
 from .sqlite_sql import fts_words, insert, numbers
@@ -135,15 +135,15 @@ def _block(links: list[Sealed]) -> tuple[int, str]:
     return links[0].n << BLOCK_BITS | (len(links) - 1), fts_words(tuple(words))
 
 
-_SCHEMA = 2
+AUDIT_SCHEMA = 2
 
 
 def _prepare(db: apsw.Connection) -> None:
     found = next(iter(db.execute("PRAGMA user_version")))[0]
-    if found not in (0, _SCHEMA):
-        raise UnsafeStore("audit.db", f"schema {found}, this release has {_SCHEMA}")
+    if found not in (0, AUDIT_SCHEMA):
+        raise NewerRelease("audit.db", f"schema {found}, this release has {AUDIT_SCHEMA}")
     if found == 0:
         script = package_files.files(__package__) / "migrations" / "sqlite" / "0001_audit.sql"
         with db:
             db.execute(script.read_text("utf-8"))
-            db.execute(f"PRAGMA user_version = {_SCHEMA}")
+            db.execute(f"PRAGMA user_version = {AUDIT_SCHEMA}")

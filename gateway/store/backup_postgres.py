@@ -17,9 +17,9 @@ import psycopg
 from psycopg.sql import SQL, Composed, Identifier
 
 from .. import __version__
-from ..errors import BrokenArchive, ConfigError
+from ..errors import BrokenArchive, ConfigError, NewerRelease
 from ..model.times import instant_text, system_clock
-from .archive import FORMAT, Manifest, Part, Progress, Reader, Writer
+from .archive import FORMAT, Manifest, Part, Progress, Reader, Writer, writing
 from .postgres_database import MIGRATE, no_schema, not_connected, refuse_unsafe, space_of
 from .postgres_migrate import migrate, steps_of
 
@@ -36,7 +36,7 @@ _SEQUENCES = "SELECT sequencename, coalesce(last_value, start_value - 1) + 1 FRO
 
 def backup(url: str, path: Path, progress: Progress) -> Manifest:
     """Write the archive; the gateway may run. Raises ConfigError for a schema without a store."""
-    with connected(url) as (connection, names), Writer(path, progress) as archive:
+    with connected(url) as (connection, names), writing(path), Writer(path, progress) as archive:
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         schemas = {name: _version(connection, schema) for name, schema in names.items()}
         counts: dict[str, int] = {}
@@ -176,7 +176,7 @@ def _version(connection: Connection, schema: str) -> int:
 def _made(url: str, schema: str, folder: str, version: int) -> None:
     """The empty tables as the archive knows them; the next start takes them on to this release."""
     if version > len(steps_of(folder)):
-        raise BrokenArchive(folder, f"schema {version} is of a newer release")
+        raise NewerRelease(folder, f"schema {version} > {len(steps_of(folder))}")
 
     async def make() -> None:
         connection = await psycopg.AsyncConnection.connect(url, autocommit=True)

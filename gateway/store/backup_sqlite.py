@@ -9,6 +9,9 @@ transaction of SQLite (`VACUUM INTO`): no writer waits, none starves it.
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -16,10 +19,12 @@ from pathlib import Path
 import apsw
 
 from .. import __version__
-from ..errors import BrokenArchive, ConfigError
+from ..errors import BrokenArchive, ConfigError, NewerRelease
 from ..model.times import instant_text, system_clock
-from .archive import FORMAT, Manifest, Progress, Reader, Writer, file_blocks
+from .archive import FORMAT, Manifest, Progress, Reader, Writer, file_blocks, writing
 from .audit_fresh import NAMES as FRESH
+from .audit_sqlite import AUDIT_SCHEMA
+from .sqlite_file import store_steps
 from .writer import connect
 
 DATABASES = ("audit.db", "store.db", "inbox.db")
@@ -36,7 +41,11 @@ def backup(home: Path, path: Path, progress: Progress) -> Manifest:
     for name in FILES:
         if not (home / name).is_file():
             raise ConfigError(str(home), f"no {name} there", detail_zh=f"那里没有 {name}。")
-    with Writer(path, progress) as archive, tempfile.TemporaryDirectory(dir=path.parent, prefix=".backup-") as folder:
+    with (
+        writing(path),
+        Writer(path, progress) as archive,
+        tempfile.TemporaryDirectory(dir=path.parent, prefix=".backup-") as folder,
+    ):
         for name in FILES:
             _copy(home / name, Path(folder) / name)
             archive.add(name, file_blocks(Path(folder) / name))
@@ -54,10 +63,13 @@ def restore(path: Path, home: Path, progress: Progress) -> Manifest:
     home.mkdir(parents=True, exist_ok=True)
     if any((home / name).exists() for name in FILES):
         raise ConfigError(str(home), "there is a store already", detail_zh="那里已有数据，请恢复到空目录。")
-    with Reader(path, progress) as archive:
+    with writing(home), Reader(path, progress) as archive:
         manifest = archive.manifest
         if manifest.engine != "sqlite":
             raise BrokenArchive(str(path), f"a backup of {manifest.engine}")
+        for name, newest in (("store.db", len(store_steps())), ("audit.db", AUDIT_SCHEMA)):
+            if (found := manifest.schemas.get(name, 0)) > newest:
+                raise NewerRelease(str(path), f"{name}: schema {found} > {newest}, made by {manifest.release}")
         if sorted(part.name for part in manifest.parts) != sorted(FILES):  # a name may lead out of the home
             raise BrokenArchive(str(path), "not the files of a home")
         try:
@@ -78,12 +90,14 @@ def _copy(source: Path, target: Path) -> None:
     if source.name in FRESH:
         shutil.copyfile(source, target)
         return
-    connection = apsw.Connection(str(source), flags=apsw.SQLITE_OPEN_READONLY)
     try:
-        connection.set_busy_timeout(10_000)
-        connection.execute("VACUUM INTO ?", (str(target),))
-    finally:
-        connection.close()
+        with contextlib.closing(apsw.Connection(str(source), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
+            connection.set_busy_timeout(10_000)
+            connection.execute("VACUUM INTO ?", (str(target),))
+    except (apsw.FullError, apsw.IOError, apsw.CantOpenError) as fault:
+        full = any(isinstance(one, apsw.FullError) for one in (fault, fault.__context__))  # closing may fail after it
+        number = errno.ENOSPC if full else errno.EIO
+        raise OSError(number, os.strerror(number)) from None
 
 
 def _one(path: Path, sql: str) -> int:

@@ -11,13 +11,13 @@ from typing import Any
 
 import psycopg
 
-from ..errors import UnsafeStore
+from ..errors import NewerRelease
 
 
 async def migrate(
     connection: psycopg.AsyncConnection[Any], lock: int, folder: str, *, upto: int | None = None
 ) -> list[str]:
-    """Steps of `migrations/<folder>` taken now, one process at a time. Raises UnsafeStore for a newer release's schema.
+    """Steps of `migrations/<folder>` taken now, one process at a time. Raises NewerRelease.
 
     lock: key of the advisory lock; upto: go no further than this version. The connection is in autocommit and its
     search path names the schema.
@@ -27,7 +27,7 @@ async def migrate(
     try:
         version = await _version(connection)
         if version > len(steps):
-            raise UnsafeStore("store.url", f"written by a newer release (schema {version} > {len(steps)})")
+            raise NewerRelease("store.url", f"schema {version} > {len(steps)}")
         for number, step in enumerate(steps[version:], version + 1):
             async with connection.transaction():
                 await connection.execute(step.read_text("utf-8").encode())

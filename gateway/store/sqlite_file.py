@@ -9,11 +9,12 @@ import re
 import secrets
 from datetime import UTC, datetime
 from importlib import resources as package_files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 import apsw
 
-from ..errors import ConfigError, StoreInUse, UnsafeStore
+from ..errors import ConfigError, NewerRelease, StoreInUse, UnsafeStore
 from ..model.times import instant_text, system_clock
 
 MOVED = "store.moved"
@@ -66,20 +67,23 @@ def refuse_moved(directory: Path) -> None:
 
 
 def prepared(db: apsw.Connection) -> None:
-    """Bring the file to the newest schema; a file of a newer release is refused."""
-    scripts = sorted(
-        (package_files.files(__package__) / "migrations" / "sqlite").iterdir(), key=lambda entry: entry.name
-    )
-    steps = [entry for entry in scripts if entry.name.endswith("_store.sql")]
+    """Bring the file to the newest schema. Raises NewerRelease."""
+    steps = store_steps()
     version = int(next(iter(db.execute("PRAGMA user_version")))[0])
     if version > len(steps):
-        raise UnsafeStore("store.db", f"written by a newer release (schema {version} > {len(steps)})")
+        raise NewerRelease("store.db", f"schema {version} > {len(steps)}")
     for number, entry in enumerate(steps[version:], version + 1):
         with db:
             db.execute(entry.read_text("utf-8"))
             if number == 1:
                 _begin(db)
             db.execute(f"PRAGMA user_version = {number}")
+
+
+def store_steps() -> list[Traversable]:
+    """The SQL files of the store in their order."""
+    found = (package_files.files(__package__) / "migrations" / "sqlite").iterdir()
+    return sorted((one for one in found if one.name.endswith("_store.sql")), key=lambda one: one.name)
 
 
 def _begin(db: apsw.Connection) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import apsw
 import psycopg
 import pytest
 
@@ -23,6 +26,7 @@ from gateway.store.resources import open_store
 from tests.contract.clinic import audit, ids, observation, organization, patient, where
 from tests.contract.conftest import START, Site
 from tests.contract.postgres import TestServer
+from tests.faults import Disk
 
 Place = Callable[[], str]
 
@@ -198,3 +202,38 @@ async def test_reindex_finds_again_what_it_found_before(site: Site, capsys: pyte
     store = await site.open()
     page = await store.search(Query("Observation", (where("code", "token", "2823-3"),)), SYSTEM)
     assert ids(page.matches) == ["o1"] and not await store.reindex_due()
+
+
+async def test_a_backup_of_a_newer_release_is_refused_before_anything_is_there(
+    place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, target, path = place(), place(), tmp_path / "copy.zip"
+    await fill(source, range(2))
+    if source.startswith("sqlite"):
+        with contextlib.closing(apsw.Connection(str(home(source) / "store.db"))) as later:
+            later.execute("PRAGMA user_version = 99")
+    else:
+        with psycopg.connect(source, autocommit=True) as connection:
+            connection.execute("INSERT INTO migration VALUES(99, 'later', now())")
+    assert await asyncio.to_thread(run, "backup", str(path), *at(source)) == Exit.OK
+    capsys.readouterr()
+    for words in (("restore", str(path), *at(target)), ("verify", *at(source))):
+        assert await asyncio.to_thread(run, *words) == Exit.CONFIG
+        said = capsys.readouterr().err
+        assert "GW-CFG-007" in said and "99" in said and "已恢复" not in said
+    assert not list(home(target).glob("*")) if target.startswith("sqlite") else True
+
+
+async def test_a_full_disk_is_named_and_leaves_no_part_of_a_backup(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source, folder = f"sqlite:///{tmp_path / 'home'}", tmp_path / "backups"
+    await fill(source, range(5))
+    folder.mkdir()
+    with Disk(remember=False) as disk:
+        disk.full = lambda path: "/backups/" in path
+        assert await asyncio.to_thread(run, "backup", str(folder / "copy.zip"), *at(source)) == Exit.USAGE
+    gc.collect()
+    said = capfd.readouterr().err
+    assert f"{folder}/copy.zip" in said and "磁盘已满" in said and "Traceback" not in said
+    assert not list(folder.iterdir())
