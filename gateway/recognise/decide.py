@@ -15,7 +15,7 @@ from ..model.directory import Directory
 from ..model.outcome import Finding
 from ..model.resource import Json, reference_id
 from . import reasons
-from .decision import ItemDecision, ReportDecision
+from .decision import ItemDecision, ReportDecision, best, summed
 from .listing import AppliedRule, RuleItem, RuleSheet, State
 from .match import (
     is_examination,
@@ -201,20 +201,16 @@ def _finding(case: _Case, observation_id: str, quality: Quality) -> list[Finding
 
 
 def _whole(case: _Case, items: list[ItemDecision], findings: list[Finding]) -> ReportDecision:
-    yes = [item for item in items if item.verdict.recognisable]
-    others = [item for item in items if not item.verdict.recognisable]
-    told = dict.fromkeys(reason for item in (others or yes) for reason in item.reasons)
-    ends = [item.valid_until for item in yes if item.valid_until is not None]
-    weight = list(Verdict)
+    yes, ends, told = summed(items)
     # Without items it is the report alone that says what it is worth: a cancelled one nothing.
     alone = [] if items else [*_excluded(case, None, states_of(case.report, None)), (Verdict.JUDGE, reasons.NO_ITEMS)]
     return ReportDecision(
         report_id=str(case.report.get("id", "")),
-        verdict=min((item.verdict for item in items), key=weight.index, default=_worst(alone)),
-        recognisable=len(yes),
+        verdict=best(items) if items else _worst(alone),
+        recognisable=yes,
         total=len(items),
         valid_until=min(ends, default=None),
-        reasons=tuple(told) or _against(alone),
+        reasons=told or _against(alone),
         items=tuple(items),
         producer=case.producer,
         at=case.at,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ..model.outcome import Finding
@@ -46,3 +47,32 @@ class ReportDecision:
     at: datetime
     rules: str
     findings: tuple[Finding, ...] = ()
+
+    def only(self, codes: frozenset[str]) -> ReportDecision | None:
+        """The same of the items with these recognition codes alone; None when it holds none of them."""
+        items = tuple(item for item in self.items if item.rule and item.rule.code in codes)
+        if not items:
+            return None
+        yes, ends, reasons = summed(items)
+        return replace(
+            self,
+            verdict=best(items),
+            recognisable=yes,
+            total=len(items),
+            valid_until=min(ends, default=None),
+            reasons=reasons,
+            items=items,
+        )
+
+
+def best(items: Sequence[ItemDecision]) -> Verdict:
+    """The best verdict among them."""
+    return min((item.verdict for item in items), key=list(Verdict).index)
+
+
+def summed(items: Sequence[ItemDecision]) -> tuple[int, list[datetime], tuple[Reason, ...]]:
+    """How many are recognisable, until when each, and why the others are not (of a whole yes: what speaks for it)."""
+    yes = [item for item in items if item.verdict.recognisable]
+    others = [item for item in items if not item.verdict.recognisable]
+    told = dict.fromkeys(reason for item in (others or yes) for reason in item.reasons)
+    return len(yes), [item.valid_until for item in yes if item.valid_until is not None], tuple(told)

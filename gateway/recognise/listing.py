@@ -19,7 +19,7 @@ Kind = Literal["lab", "examination"]
 Start = Literal["issued", "collected"]
 Scope = Literal["national", "cross", "province", "city", "alliance"]
 When = Literal["critical", "not-final", "cancelled", "no-result", "doubtful", "positive"]
-State = Literal[When, "raised"]
+State = Literal[When, "not-negative"]
 
 SCOPES: tuple[Scope, ...] = ("national", "cross", "province", "city", "alliance")
 """Widest first: a wider mark holds inside the narrower scopes."""
@@ -116,7 +116,8 @@ class AppliedRule:
 class Exclusion:
     """A state of a result that decides against it. groups empty: of every item.
 
-    In the groups that `positive` names a number above its range is positive too: markers are printed as an index.
+    In the groups that `positive` names whatever is not plainly negative is positive too: markers are printed as an
+    index, often without a range.
     """
 
     when: When
@@ -126,7 +127,7 @@ class Exclusion:
 
     def speaks(self, states: frozenset[State], item: RuleItem | None) -> bool:
         """True when it speaks of this item in these states."""
-        meant = {self.when, "raised"} if self.when == "positive" and self.groups else {self.when}
+        meant = {self.when, "not-negative"} if self.when == "positive" and self.groups else {self.when}
         return bool(meant & states) and self._touches(item)
 
     def _touches(self, item: RuleItem | None) -> bool:
@@ -178,6 +179,12 @@ class RuleSheet:
     def marked(self, name: str) -> bool:
         """True when the printed name carries a recognition mark."""
         return name.lstrip().startswith(self.printed_marks) if self.printed_marks else False
+
+    def asked(self, text: str) -> RuleItem | None:
+        """The item of a recognition code, a LOINC (with or without its system) or an exact name."""
+        code = text.rpartition("|")[2]
+        found = self.items.get(code) or self.by_loinc.get(code)
+        return found or self.named("lab", code) or self.named("examination", code)
 
     def named(self, kind: Kind, name: str) -> RuleItem | None:
         """The item with exactly this name, its printed mark and typography aside."""

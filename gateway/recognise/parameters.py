@@ -18,9 +18,13 @@ def to_parameters(decision: ReportDecision) -> Json:
     return {"resourceType": "Parameters", "parameter": _report(decision)}
 
 
-def patient_parameters(decisions: Sequence[ReportDecision]) -> Json:
-    """A whole resident: one `decision` a report, with the parts of `to_parameters`."""
-    return {"resourceType": "Parameters", "parameter": [{"name": "decision", "part": _report(d)} for d in decisions]}
+def patient_parameters(decisions: Sequence[ReportDecision], unlisted: Sequence[str] = ()) -> Json:
+    """A whole resident: one `decision` a report, with the parts of `to_parameters`; `unlisted`: what was asked for and
+    is no item of the rules.
+    """
+    parameters: list[Json] = [{"name": "decision", "part": _report(decision)} for decision in decisions]
+    parameters += [{"name": "unlisted", "valueString": text} for text in unlisted]
+    return {"resourceType": "Parameters", "parameter": parameters}
 
 
 def _report(decision: ReportDecision) -> list[Json]:

@@ -15,8 +15,9 @@ _FINAL = frozenset({"final", "amended", "corrected", "appended"})
 _VOID = frozenset({"cancelled", "entered-in-error"})
 _CRITICAL = frozenset({"HH", "LL", "AA"})
 _POSITIVE = frozenset({"POS", "WR", "RR", "DET", "IND", "E"})
-_RAISED = frozenset({"H", "HU", ">", "HH", "A", "AA"})
-_NEGATIVE_WORDS = re.compile(r"阴性|未检出|未检测?到|未测出|无反应")
+_NEGATIVE = frozenset({"NEG", "ND", "NR", "N"})
+_FLAGGED = frozenset({"H", "HU", ">", "HH", "A", "AA"})
+_NEGATIVE_WORDS = re.compile(r"阴性|未检出|未检测?到|未测出|无反应|(?:低|小)于检[出测]限|^\(?-\)?$")
 _NOTHING = re.compile(r"[\s/\\\-—–_*.·?<>=…~无]*")
 _INSTEAD = re.compile(
     r"[未没](?:做|检|测|送|收|出|报|回)|[待等](?:查|检|测|报|回|复|定)|[拒退](?:检|收|回|样|单)|作废|取消|见.{0,4}(?:报告|备注|附|图)"
@@ -45,8 +46,8 @@ def states_of(report: Json, observation: Json | None, doubted: str = "") -> froz
         found.add("doubtful")
     if _POSITIVE & interpretations(subject) or _reads_positive(subject):
         found.add("positive")
-    if _RAISED & interpretations(subject) or _above_its_range(subject):
-        found.add("raised")
+    if "positive" in found or not _plainly_negative(subject):
+        found.add("not-negative")
     return frozenset(found)
 
 
@@ -56,16 +57,28 @@ def _reads_positive(subject: Json) -> bool:
     return bool(_POSITIVE_WORDS.search(_NEGATIVE_WORDS.sub("", text)))
 
 
-def _above_its_range(subject: Json) -> bool:
+def _plainly_negative(subject: Json) -> bool:
+    """True for a negative in words, by its flag, below what can be detected, or below the limit printed with it."""
+    flags = interpretations(subject)
+    if _FLAGGED & flags:
+        return False
+    if _NEGATIVE & flags or _NEGATIVE_WORDS.search(unicodedata.normalize("NFKC", printed_value(subject)[0]).strip()):
+        return True
+    return _below_its_limit(subject)
+
+
+def _below_its_limit(subject: Json) -> bool:
     quantity, ranges = subject.get("valueQuantity", {}), subject.get("referenceRange", ())
+    value, sign = quantity.get("value"), str(quantity.get("comparator", ""))
     high = ranges[0].get("high", {}) if len(ranges) == 1 else {}
-    if quantity.get("value") is None or high.get("value") is None:
+    if value is None or sign.startswith(">"):
         return False
-    alike = high.get("unit", quantity.get("unit")) == quantity.get("unit")
-    if not alike or "<" in quantity.get("comparator", ""):
+    if sign.startswith("<") and high.get("value") is None:
+        return True
+    if high.get("value") is None or high.get("unit", quantity.get("unit")) != quantity.get("unit"):
         return False
-    at_limit = leaves_out_its_limit(str(ranges[0].get("text", ""))) and quantity["value"] == high["value"]
-    return bool(quantity["value"] > high["value"]) or at_limit
+    at_limit = value == high["value"] and not sign and leaves_out_its_limit(str(ranges[0].get("text", "")))
+    return bool(value <= high["value"]) and not at_limit
 
 
 def is_critical(resource: Json) -> bool:

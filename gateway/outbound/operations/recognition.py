@@ -20,7 +20,8 @@ from ..fhir_query import pairs, shape_of
 from ..fhir_search import survivor_of
 from ..recognition import Judge
 
-_PARAMETERS = frozenset({"at"})
+_AT = frozenset({"at"})
+_AT_OF_ITEMS = frozenset({"at", "code"})
 _OWN = "urn:alliance-gateway:operation:"
 
 
@@ -37,13 +38,22 @@ def recognition_operations(judge: Judge) -> tuple[Operation, ...]:
         return _answer(to_parameters(decided[0]), on, (patient,) if patient else ())
 
     async def of_patient(parts: FhirParts, call: Call, on: On) -> Answer:
-        """Parameters with one `report` part for each current report, the newest first."""
-        at = _at(parts, call)
+        """Parameters with one `decision` for each current report, the newest first.
+
+        With `code`, of those items alone: what a HIS asks before it orders them again.
+        """
+        at, asked = _at(parts, call, _AT_OF_ITEMS), _codes(call)
         person = await _person(parts, call, on)
         record, _ = await judge.record(person, call.who)
         reports = sorted(record.reports, key=_report_time, reverse=True)
         decided = await judge.decisions(record, reports, call.who, at=at)
-        return _answer(patient_parameters(decided), on, (person,))
+        if not asked:
+            return _answer(patient_parameters(decided), on, (person,))
+        items = {text: judge.sheet.asked(text) for text in asked}
+        wanted = frozenset(item.code for item in items.values() if item)
+        found = [one for decision in decided if (one := decision.only(wanted))]
+        unlisted = [text for text, item in items.items() if item is None]
+        return _answer(patient_parameters(found, unlisted), on, (person,))
 
     async def of_alerts(parts: FhirParts, call: Call, on: On) -> Answer:
         """A collection Bundle of DetectedIssues, the gravest first."""
@@ -58,14 +68,27 @@ def recognition_operations(judge: Judge) -> tuple[Operation, ...]:
 
     return (
         _operation("DiagnosticReport", "$recognition", of_report, "报告及其各项目的互认结论与理由；at 指定判定时刻。"),
-        _operation("Patient", "$recognition", of_patient, "居民每份报告的互认结论。"),
+        _operation(
+            "Patient",
+            "$recognition",
+            of_patient,
+            "居民每份报告的互认结论；code 只问这些项目（互认编码、LOINC 或名称），开单前查询。",
+            _AT_OF_ITEMS,
+        ),
         _operation("Patient", "$alerts", of_alerts, "危急值、过敏冲突、重复用药、重复检查。"),
     )
 
 
-def _operation(type_: str, code: str, handler: Handler, documentation: str) -> Operation:
+def _operation(
+    type_: str, code: str, handler: Handler, documentation: str, parameters: frozenset[str] = _AT
+) -> Operation:
     definition = f"{_OWN}{type_}-{code.lstrip('$')}"
-    return Operation(code, type_, handler, definition, _PARAMETERS, documentation)
+    return Operation(code, type_, handler, definition, parameters, documentation)
+
+
+def _codes(call: Call) -> tuple[str, ...]:
+    said = (value for name, value in (pairs(call.query) if call.query else ()) if name == "code")
+    return tuple(dict.fromkeys(text.strip() for value in said for text in value.split(",") if text.strip()))
 
 
 async def _person(parts: FhirParts, call: Call, on: On) -> str:
@@ -75,9 +98,9 @@ async def _person(parts: FhirParts, call: Call, on: On) -> str:
     return survivor or on.id
 
 
-def _at(parts: FhirParts, call: Call) -> datetime:
+def _at(parts: FhirParts, call: Call, known: frozenset[str] = _AT) -> datetime:
     given = pairs(call.query) if call.query else []
-    shape_of(given, _PARAMETERS, parts.rules(call))
+    shape_of(given, known, parts.rules(call))
     text = dict(given).get("at", "")
     if not text:
         return parts.clock()

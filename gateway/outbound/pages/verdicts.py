@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ...model.resource import Json
+from ...recognise import reasons
 from ...recognise.decide import ItemDecision, ReportDecision
 from ...recognise.reasons import Verdict
 from . import moments
@@ -34,8 +35,12 @@ def exempt(opened: Opened, decision: ReportDecision) -> Iterator[Exempt]:
         yield Exempt(mark_of(verdict, names), names, because)
 
 
+_BARE = frozenset({reasons.EXPIRED.code, "02"})
+"""Reasons said without their detail: when it ended follows, and a critical value stands beside it."""
+
+
 def _against(opened: Opened, item: ItemDecision) -> str:
-    because = "、".join(reason.zh for reason in item.reasons)
+    because = "、".join(reason.zh if reason.code in _BARE else reason.text for reason in item.reasons)
     ended = item.valid_until is not None and item.valid_until <= opened.at
     return f"{because}（{moments.of(item.valid_until, opened.at).text}）" if ended else because
 

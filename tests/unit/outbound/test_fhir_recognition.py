@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 import pytest_asyncio
@@ -74,6 +75,20 @@ async def test_a_resident_is_decided_report_by_report(site: Site) -> None:
     body = (await site.get("Patient/p1/$recognition")).json()
     assert len(body["parameter"]) == 1
     assert (await site.get("Patient/none/$recognition")).status_code == 404
+
+
+async def test_before_ordering_an_item_again_only_that_item_is_asked_for(site: Site) -> None:
+    other = {**an_observation(), "id": "o2", "code": {"text": "尿素"}}
+    await site.keep(other, a_report("o1", "o2"))
+    whole = (await site.get("Patient/p1/$recognition")).json()["parameter"][0]["part"]
+    rule = next(part["part"] for part in whole if part["name"] == "item")[-1]["part"][0]["valueCoding"]
+    for asked in (rule["code"], rule["display"], f"no-such-item,{rule['code']}"):
+        found = (await site.get(f"Patient/p1/$recognition?code={quote(asked)}")).json()["parameter"]
+        items = [part for part in found[0]["part"] if part["name"] == "item"]
+        assert [item["part"][0]["valueReference"]["reference"] for item in items] == ["Observation/o1"]
+        assert next(part for part in found[0]["part"] if part["name"] == "total")["valueUnsignedInt"] == 1
+        assert [one["valueString"] for one in found[1:]] == (["no-such-item"] if "," in asked else [])
+    assert (await site.get("Patient/p1/$recognition?codes=K")).status_code == 400
 
 
 async def test_alerts_are_detected_issues_in_a_bundle(site: Site) -> None:

@@ -151,6 +151,11 @@ def test_a_positive_infection_marker_is_left_to_the_doctor() -> None:
         ("可疑", {}),
         ("12.5", {"flag": "H"}),
         ("12.5", {"unit": "IU/mL", "band": ("0", "0.05")}),
+        ("12.5", {"unit": "IU/mL"}),
+        ("弱阳", {}),
+        (">1000", {"band": ("0", "1000")}),
+        ("0.01", {"unit": "COI", "referenceRange": [{"text": "<1 S/CO", "high": {"value": 1, "unit": "S/CO"}}]}),
+        ("大三阳", {}),
         ("0.05", {"referenceRange": [{"text": "<0.05", "high": {"value": Decimal("0.05")}}]}),
     ],
 )
@@ -161,7 +166,15 @@ def test_whatever_is_not_negative_of_an_infection_marker_is_left_to_the_doctor(v
 
 @pytest.mark.parametrize(
     ("value", "more"),
-    [("阴性(-)", {}), ("未检出", {}), ("低于检出限", {}), ("0.01", {"band": ("0", "0.05")}), ("<0.05", {})],
+    [
+        ("阴性(-)", {}),
+        ("未检出", {}),
+        ("低于检出限", {}),
+        ("(-)", {}),
+        ("12", {"flag": "NEG"}),
+        ("0.01", {"band": ("0", "0.05")}),
+        ("<0.05", {}),
+    ],
 )
 def test_a_negative_infection_marker_is_recognised(value: str, more: Any) -> None:
     assert one(an_observation("h", "乙肝表面抗原", value, loinc="5195-3", **more)).verdict is Verdict.YES
