@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date, datetime
 from typing import Literal
 
+from .times import CHINA
 from .view import View
 
 Level = Literal["tertiary", "secondary", "primary"]
@@ -54,14 +56,38 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
+class Term:
+    """First and last day, both inside, in China; None: without an end on that side."""
+
+    since: date | None = None
+    until: date | None = None
+
+    def holds(self, at: datetime) -> bool:
+        """True while the instant is inside."""
+        day = at.astimezone(CHINA).date()
+        return (self.since is None or self.since <= day) and (self.until is None or day <= self.until)
+
+
+@dataclass(frozen=True, slots=True)
 class Alliance:
-    """`members` are member keys; a nested alliance lists what it contains in `contains`."""
+    """`members` are member keys; a nested alliance lists what it contains in `contains`.
+
+    term: of the alliance itself. terms: of members that joined later or left before.
+    """
 
     key: str
     name: str
     lead: str
     members: frozenset[str]
     contains: frozenset[str] = frozenset()
+    term: Term = Term()
+    terms: Mapping[str, Term] = field(default_factory=dict, hash=False)
+
+    def at(self, at: datetime) -> frozenset[str]:
+        """Members at an instant, none outside the alliance's own term."""
+        if not self.term.holds(at):
+            return frozenset()
+        return frozenset(key for key in self.members if key not in self.terms or self.terms[key].holds(at))
 
 
 @dataclass(slots=True)
@@ -96,14 +122,14 @@ class Directory:
         found = self.sources.get(source)
         return found.member if found else ""
 
-    def within(self, alliance: str) -> frozenset[str]:
-        """Member keys of an alliance and of the alliances inside it."""
+    def within(self, alliance: str, at: datetime) -> frozenset[str]:
+        """Member keys of an alliance and of the alliances inside it, at an instant."""
         found = self.alliances.get(alliance)
-        if found is None:
+        if found is None or not found.term.holds(at):
             return frozenset()
-        inner = [self.within(key) for key in found.contains]
-        return found.members.union(*inner)
+        inner = [self.within(key, at) for key in found.contains]
+        return found.at(at).union(*inner)
 
-    def alliances_of(self, member: str) -> tuple[str, ...]:
-        """Keys of the alliances a member belongs to, directly or through a nested one."""
-        return tuple(key for key in self.alliances if member in self.within(key))
+    def alliances_of(self, member: str, at: datetime) -> tuple[str, ...]:
+        """Keys of the alliances a member belongs to at an instant, directly or through a nested one."""
+        return tuple(key for key in self.alliances if member in self.within(key, at))

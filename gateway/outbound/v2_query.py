@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from msgspec.structs import replace
 
@@ -65,7 +66,7 @@ class V2Query:
         if peek.kind == _CANCEL:
             return self._cancelled(body, peek, source)
         directory = self._mappings.directory
-        asked = _asked(body, peek, _context(source, directory, peek))
+        asked = _asked(body, peek, _context(source, directory, peek, self._clock()))
         fault: GatewayError | None = None
         try:
             if source.queries == "none":
@@ -169,12 +170,12 @@ _KNOWN = frozenset({3, 5, 7, 8, 13, 19})
 """Fields of PID that QPD-3 may name."""
 
 
-def _context(source: Source, directory: Directory, peek: Peek) -> AccessContext:
+def _context(source: Source, directory: Directory, peek: Peek, at: datetime) -> AccessContext:
     """What a source may see: Patients its member, or a member of its alliances, has a record of."""
-    alliances = directory.alliances_of(source.member)
+    alliances = directory.alliances_of(source.member, at)
     members = {source.member}
     if source.queries == "alliance":
-        members = members.union(*(directory.within(one) for one in alliances))
+        members = members.union(*(directory.within(one, at) for one in alliances))
     return AccessContext(
         user=source.name, display=source.title or source.name, role=Role.PLATFORM, member=source.member,
         alliance=alliances[0] if alliances else "", types=frozenset({"Patient"}), members=frozenset(members),

@@ -159,7 +159,7 @@ def _judged(
     if item is None:
         notes.append((case.sheet.unlisted, reasons.NOT_LISTED))
         return ItemDecision(observation_id, name, _worst(notes), None, _against(notes), None), []
-    scope, scope_notes = scope_of(item, case.producer, case.viewer, case.directory, case.sheet)
+    scope, scope_notes = scope_of(item, case.producer, case.viewer, case.directory, case.sheet, case.at)
     quality = quality_of(item, case.producer, name, times.issued or times.collected, case.sheet)
     until, window_notes = window_of(item.window, times, case.at)
     notes += [*scope_notes, *quality.notes, *window_notes]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from ..model.directory import Directory
 from . import reasons
@@ -21,9 +22,10 @@ class Viewer:
 
 
 def scope_of(
-    item: RuleItem, producer: str, viewer: Viewer, directory: Directory, sheet: RuleSheet
+    item: RuleItem, producer: str, viewer: Viewer, directory: Directory, sheet: RuleSheet, at: datetime
 ) -> tuple[str, list[tuple[Verdict, Reason]]]:
-    """The widest scope that holds ("own", national … alliance, "" for none) and what speaks against it.
+    """The widest scope that holds ("own", national … alliance, "" for none) and what speaks against it at an
+    instant.
 
     Source: china-standards §5.1 (range order), §5.3 (levels).
     """
@@ -31,9 +33,9 @@ def scope_of(
         return "", [(sheet.outside, reasons.UNKNOWN_MEMBER)]
     if producer == viewer.member:
         return "own", [(Verdict.YES, reasons.OWN_RESULT)]
-    allied = _allied(producer, viewer, directory, sheet)
+    allied = _allied(producer, viewer, directory, sheet, at)
     mark = sheet.evidence_of(producer, item).mark
-    if mark is not None and _mark_holds(mark, producer, viewer, directory, sheet):
+    if mark is not None and _mark_holds(mark, producer, viewer, directory, sheet, at):
         scope: str = mark.scope
     elif allied and "alliance" in sheet.scopes:
         scope = "alliance"
@@ -44,12 +46,14 @@ def scope_of(
     return scope, _by_level(producer, viewer, directory, sheet)
 
 
-def _allied(producer: str, viewer: Viewer, directory: Directory, sheet: RuleSheet) -> bool:
-    return any(_both_in(alliance, producer, viewer, directory) for alliance in sheet.alliances or directory.alliances)
+def _allied(producer: str, viewer: Viewer, directory: Directory, sheet: RuleSheet, at: datetime) -> bool:
+    return any(
+        _both_in(alliance, producer, viewer, directory, at) for alliance in sheet.alliances or directory.alliances
+    )
 
 
-def _both_in(alliance: str, producer: str, viewer: Viewer, directory: Directory) -> bool:
-    if not {producer, viewer.member} <= directory.within(alliance):
+def _both_in(alliance: str, producer: str, viewer: Viewer, directory: Directory, at: datetime) -> bool:
+    if not {producer, viewer.member} <= directory.within(alliance, at):
         return False
     # A doctor acting in one alliance does not borrow the rules of another that merely shares both members.
     return viewer.alliance in ("", alliance) or _nested(viewer.alliance, alliance, directory)
@@ -64,13 +68,15 @@ def _contains(outer: str, inner: str, directory: Directory) -> bool:
     return found is not None and any(key == inner or _contains(key, inner, directory) for key in found.contains)
 
 
-def _mark_holds(mark: Mark, producer: str, viewer: Viewer, directory: Directory, sheet: RuleSheet) -> bool:
+def _mark_holds(
+    mark: Mark, producer: str, viewer: Viewer, directory: Directory, sheet: RuleSheet, at: datetime
+) -> bool:
     if mark.scope not in sheet.scopes:
         return False
     if mark.scope == "national":
         return True
     if mark.scope == "alliance":
-        return any(_both_in(alliance, producer, viewer, directory) for alliance in mark.areas)
+        return any(_both_in(alliance, producer, viewer, directory, at) for alliance in mark.areas)
     return sheet.area.startswith(mark.areas)
 
 

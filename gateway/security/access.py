@@ -6,12 +6,13 @@ import itertools
 import re
 import secrets
 from collections.abc import Iterable, Mapping
+from datetime import date
 from pathlib import Path
 
 from ..errors import NotSignedIn
 from ..model.context import AccessContext
 from ..model.directory import Directory
-from ..model.times import Clock
+from ..model.times import CHINA, Clock
 from ..store.sign_ins import SignIns
 from .guessing import Guessing
 from .scopes import Door, allow, for_request, standing
@@ -28,7 +29,10 @@ _requests = itertools.count(1)
 class Access:
     """Knows everybody who may ask. One per process; sessions are shared by all of a house."""
 
-    __slots__ = ("_book", "_directory", "_kept", "_known", "_standing", "sessions", "sign_in", "trusted_proxies")
+    __slots__ = (
+        "_book", "_clock", "_day", "_directory", "_kept", "_known", "_standing", "sessions", "sign_in",
+        "trusted_proxies",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -45,6 +49,7 @@ class Access:
         self._directory = directory
         self._standing: dict[str, AccessContext] = {}
         self._known = directory.alliances
+        self._clock, self._day = clock, date.min
         self.trusted_proxies = trusted_proxies
         self._kept = SignIns(home)
         self.sessions = Sessions(self._kept, book, key, clock)
@@ -98,12 +103,14 @@ class Access:
         self, found: Credential, headers: Mapping[str, str], address: str, request_id: str = ""
     ) -> AccessContext:
         """The context of a known credential; purpose of use from `X-Purpose-Of-Use`."""
-        if self._known is not self._directory.alliances:  # it has become another
-            self._known = self._directory.alliances
+        now = self._clock()
+        day = now.astimezone(CHINA).date()  # terms of alliances begin and end with one
+        if day != self._day or self._known is not self._directory.alliances:  # it has become another
+            self._day, self._known = day, self._directory.alliances
             self._standing.clear()
         known = self._standing.get(found.user)
         if known is None:
-            known = self._standing[found.user] = standing(found, self._directory)
+            known = self._standing[found.user] = standing(found, self._directory, now)
         return for_request(
             known,
             purpose=headers.get("x-purpose-of-use", ""),

@@ -6,6 +6,7 @@ The roles are the product's; SMART v2 scope texts are derived for CapabilityStat
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from ..errors import BadParameter, Forbidden
@@ -68,19 +69,19 @@ PURPOSES = frozenset({"TREAT", "ETREAT", "BTG", "HPAYMT", "HOPERAT", "PUBHLTH", 
 """v3-PurposeOfUse codes a caller may state."""
 
 
-def standing(found: Credential, directory: Directory) -> AccessContext:
-    """What of a caller's context is the same in every request."""
+def standing(found: Credential, directory: Directory, at: datetime) -> AccessContext:
+    """What of a caller's context is the same in every request of a day."""
     reach = REACH[found.role]
     return AccessContext(
         user=found.user,
         display=found.display,
         role=found.role,
         member=found.member,
-        alliance=found.alliance or _outermost(found.member, directory),
+        alliance=found.alliance or _outermost(found.member, directory, at),
         purpose=reach.purpose,
         types=reach.types,
         write_types=reach.write_types,
-        members=_members(found, directory),
+        members=_members(found, directory, at),
         labels=EVERY_LABEL if found.role in {Role.ADMIN, Role.PLATFORM} else 0,
     )
 
@@ -117,17 +118,17 @@ def allow(who: AccessContext, door: Door) -> AccessContext:
     return who
 
 
-def _members(found: Credential, directory: Directory) -> frozenset[str] | None:
+def _members(found: Credential, directory: Directory, at: datetime) -> frozenset[str] | None:
     if found.members is not None:
         return found.members
     if not found.member and not found.alliance:
         return None
-    keys = [found.alliance] if found.alliance else directory.alliances_of(found.member)
-    own = frozenset({found.member} - {""}).union(*map(directory.within, keys))
+    keys = [found.alliance] if found.alliance else directory.alliances_of(found.member, at)
+    own = frozenset({found.member} - {""}).union(*(directory.within(key, at) for key in keys))
     # The whole directory needs no filter: rows without member (made by the gateway itself) stay visible too.
     return None if own >= frozenset(directory.members) else own
 
 
-def _outermost(member: str, directory: Directory) -> str:
-    keys = directory.alliances_of(member)
-    return max(keys, key=lambda key: (len(directory.within(key)), key), default="")
+def _outermost(member: str, directory: Directory, at: datetime) -> str:
+    keys = directory.alliances_of(member, at)
+    return max(keys, key=lambda key: (len(directory.within(key, at)), key), default="")

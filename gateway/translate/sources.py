@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from datetime import date
 from functools import partial
 from typing import Literal, cast
 
 from ..errors import MappingError
-from ..model.directory import Alliance, Directory, Level, Member, Source
+from ..model.directory import Alliance, Directory, Level, Member, Source, Term
 from ..model.times import parse_offset
 from .charset import known_name
 from .mapping import Library
@@ -38,7 +39,8 @@ SETTINGS = (
     *AE_TITLES,
 )  # and kind.<name>, gather.<name> of a CSV
 _TITLE = re.compile(r"[ -\[\]-~]{1,16}")
-_ALLIANCE_KEYS = frozenset({"name", "lead", "members", "contains"})
+_ALLIANCE_KEYS = frozenset({"name", "lead", "members", "contains", "since", "until"})
+_JOINED = frozenset({"member", "since", "until"})
 
 
 def directory(library: Library) -> Directory:
@@ -199,7 +201,8 @@ def _alliances(library: Library, members: dict[str, Member]) -> dict[str, Allian
 def _check_names(alliance: str, node: Yaml, key: str, known: Iterable[str], what: str, what_zh: str) -> None:
     """A slip here would hide a member's results from everybody, in silence."""
     listed = node.get(key)
-    for one in listed.items() if listed else ():
+    for entry in listed.items() if listed else ():
+        one = _named(entry)
         if one.text() not in known:
             text = f"{alliance}.{key}: there is no {what} {one.text()!r}"
             raise one.unknown(one.text(), known, text, f"{alliance} 的 {key}：没有{what_zh} {one.text()!r}")
@@ -207,5 +210,42 @@ def _check_names(alliance: str, node: Yaml, key: str, known: Iterable[str], what
 
 def _alliance(key: str, node: Yaml) -> Alliance:
     node.fields(_ALLIANCE_KEYS)
-    members = frozenset(node.words("members"))
-    return Alliance(key, node.word("name", key), node.word("lead"), members, frozenset(node.words("contains")))
+    listed = node.get("members")
+    joined = {_named(one).text(): _term(one) for one in (listed.items() if listed else ())}
+    return Alliance(
+        key=key,
+        name=node.word("name", key),
+        lead=node.word("lead"),
+        members=frozenset(joined),
+        contains=frozenset(node.words("contains")),
+        term=_term(node),
+        terms={member: term for member, term in joined.items() if term != Term()},
+    )
+
+
+def _named(entry: Yaml) -> Yaml:
+    """A member by its key, or `{member: key, since: 2026-01-01, until: 2026-12-31}`."""
+    if isinstance(entry.value, str):
+        return entry
+    return entry.fields(_JOINED).get("member") or entry
+
+
+def _term(node: Yaml) -> Term:
+    """Its first and last day, where it says them. Raises MappingError."""
+    if isinstance(node.value, str):
+        return Term()
+    term = Term(_day(node, "since"), _day(node, "until"))
+    if term.since and term.until and term.until < term.since:
+        raise node.error("until lies before since", "until 早于 since。")
+    return term
+
+
+def _day(node: Yaml, key: str) -> date | None:
+    found = node.get(key)
+    if found is None:
+        return None
+    try:
+        return date.fromisoformat(found.text())
+    except ValueError:
+        zh = f"{key} 写的是 {found.text()!r}，应是日期，如 2026-12-31。"
+        raise found.error(f"{key} is {found.text()!r}; it must be a date YYYY-MM-DD", zh) from None

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.times import ANCHOR
 from gateway.model.message import Draft
 from gateway.model.resource import loads
 from gateway.translate.engine import Mappings
@@ -150,7 +151,7 @@ def test_a_new_member_its_source_alliance_and_intervals_serve_without_a_restart(
         running.client.get("/console/", headers=running.bearer("admin")).text
     )
     assert running.gateway.shared.ranges.find("xinqiao", "2823-3", "", 40) is not None
-    assert running.gateway.directory.alliances_of("xinqiao")
+    assert running.gateway.directory.alliances_of("xinqiao", ANCHOR)
 
 
 def test_wrong_intervals_and_members_without_a_name_keep_everything_as_it_was(running: Alliance, own: Path) -> None:

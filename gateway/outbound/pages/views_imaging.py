@@ -113,7 +113,7 @@ def _hospital(opened: Opened, key: str, studies: list[Study]) -> Hospital:
 
 def _absent(opened: Opened, present: set[str]) -> tuple[Absent, ...]:
     out = []
-    for member in members_shown(opened.directory, opened.who.alliance):
+    for member in members_shown(opened.directory, opened.who.alliance, opened.at):
         if member.key in present:
             continue
         if opened.who.members is not None and member.key not in opened.who.members:

@@ -56,21 +56,23 @@ def kind_titles() -> tuple[str, ...]:
     return tuple(title for _, title, _, _ in _KINDS)
 
 
-def members_shown(directory: Directory, alliance: str) -> tuple[Member, ...]:
+def members_shown(directory: Directory, alliance: str, at: datetime) -> tuple[Member, ...]:
     """The members of the doctor's alliance, all when none is set, in the directory's order."""
-    within = directory.within(alliance) if alliance in directory.alliances else frozenset(directory.members)
+    within = directory.within(alliance, at) if alliance in directory.alliances else frozenset(directory.members)
     return tuple(member for key, member in directory.members.items() if key in within)
 
 
 def source_rows(opened: Opened) -> tuple[SourceRow, ...]:
     """One row a member."""
     counts = _counts(opened)
-    return tuple(_row(opened, member, counts) for member in members_shown(opened.directory, opened.who.alliance))
+    return tuple(
+        _row(opened, member, counts) for member in members_shown(opened.directory, opened.who.alliance, opened.at)
+    )
 
 
 def answered(opened: Opened) -> str:
     """`4 家成员应答 3 家`: how many have ever sent anything."""
-    shown = members_shown(opened.directory, opened.who.alliance)
+    shown = members_shown(opened.directory, opened.who.alliance, opened.at)
     heard = sum(member.key in opened.freshness for member in shown)
     return f"{len(shown)} 家成员应答 {heard} 家"
 
@@ -130,7 +132,7 @@ def freshness_rows(
     """The members' last arrivals for the start page; `own` is the doctor's member."""
     levels = {"tertiary": "三级", "secondary": "二级", "primary": "基层"}
     out = []
-    for member in members_shown(directory, alliance):
+    for member in members_shown(directory, alliance, now):
         at = known.get(member.key)
         leads = [a.name + "牵头" for a in directory.alliances.values() if a.lead == member.key]
         note = " · ".join([levels[member.level], *leads, *(["本院"] if member.key == own else [])])

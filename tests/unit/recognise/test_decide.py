@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.model.directory import Alliance, Directory
+from gateway.model.directory import Alliance, Directory, Term
 from gateway.model.resource import Json
 from gateway.recognise.decide import Viewer
 from gateway.recognise.listing import Evidence, Levels, Mark, RuleSheet
@@ -305,6 +305,20 @@ def test_an_alliance_the_doctor_does_not_act_in_lends_no_scope() -> None:
     directory = replace(known, alliances={**known.alliances, "stroke": network})
     assert codes(one(producer=M2, viewer=Viewer(M4, "stroke"), directory=directory)) == ["out-of-scope"]
     assert one(producer=M2, viewer=Viewer(M4), directory=directory).verdict is Verdict.YES
+
+
+def test_an_alliance_lends_no_scope_outside_its_term_nor_to_a_member_that_left() -> None:
+    known = the_directory()
+    county = known.alliances["qingshi_county"]
+    last_day, next_day = NOW.replace(hour=23, minute=59), NOW.replace(hour=0, minute=0) + timedelta(days=1)
+    for ended in (replace(county, term=Term(until=NOW.date())), replace(county, terms={M2: Term(until=NOW.date())})):
+        directory = replace(known, alliances={"qingshi_county": ended})
+        creatinine = an_observation(loinc="14682-9", member=M2)
+        found = [one(creatinine, producer=M2, directory=directory, at=at) for at in (last_day, next_day)]
+        assert [(item.verdict, "out-of-scope" in codes(item)) for item in found] == [
+            (Verdict.YES, False),
+            (Verdict.NO, True),
+        ]
 
 
 def test_inside_an_alliance_the_level_is_not_asked_unless_the_sheet_says_so() -> None:

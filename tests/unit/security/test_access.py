@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from gateway.errors import BadParameter, ConfigError, Forbidden, NotSignedIn
 from gateway.model.context import Role
-from gateway.model.directory import Alliance, Directory, Member
+from gateway.model.directory import Alliance, Directory, Member, Term
 from gateway.security.access import Access, request_id_of
 from gateway.security.guessing import AT_ONE_PLACE, FROM_ADDRESS, OF_STRANGERS
 from gateway.security.scopes import Door, standing
@@ -93,7 +94,7 @@ def test_a_platform_reads_every_member_and_not_the_audit() -> None:
 
 def test_an_account_of_an_alliance_reads_that_alliance_alone() -> None:
     reach = [
-        standing(Credential("x", "x", role, member, alliance), DIRECTORY).members
+        standing(Credential("x", "x", role, member, alliance), DIRECTORY, Time().now).members
         for role, member, alliance in ((Role.PLATFORM, "", "county"), (Role.DOCTOR, "city", "county"))
     ]
     assert reach == [{"county", "township"}, {"city", "county", "township"}]
@@ -385,3 +386,13 @@ def test_two_accounts_of_one_user_or_one_token_stop_the_start() -> None:
     for other in (Token("a", "admin", token_sha256="3" * 64), Token("c", "admin", token_sha256="1" * 64)):
         with pytest.raises(ConfigError):
             configured([first, other])
+
+
+def test_who_left_an_alliance_reads_its_members_no_more_from_the_next_day_on() -> None:
+    county = replace(DIRECTORY.alliances["county"], terms={"township": Term(until=date(2026, 3, 20))})
+    time = Time()
+    people = [Credential("zhou", "周医生", Role.DOCTOR, "township", digest=token_digest("d" * 40))]
+    access = Access(TokenBook(people), Directory(DIRECTORY.members, {}, {"county": county}), key=b"k" * 32, clock=time)
+    assert access.of("GET", bearer("d" * 40), "").members == {"county", "township"}
+    time.now = datetime(2026, 3, 20, 16, 0, tzinfo=UTC)  # midnight in China
+    assert access.of("GET", bearer("d" * 40), "").members == {"township"}

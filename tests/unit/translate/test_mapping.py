@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from datetime import date, datetime
 from pathlib import Path
 
 import pytest
 
 from gateway.errors import MappingError
+from gateway.model.directory import Term
+from gateway.model.times import CHINA
 from gateway.shipped import shipped
 from gateway.translate.engine import Mappings
 from gateway.translate.mapping import Library
@@ -190,8 +193,41 @@ def test_the_shipped_directory_is_whole() -> None:
     found = Mappings.load([shipped("mappings")], check=False).directory
     assert {"city_first_hospital", "county_tcm_hospital", "sandbox"} <= found.sources.keys()
     assert found.sources["county_tcm_hospital"].control_id == "untrusted"
-    assert found.within("city_group") >= {"city_first_hospital", "county_people_hospital", "township_health_centre"}
+    members = found.within("city_group", datetime(2026, 3, 20, tzinfo=CHINA))
+    assert members >= {"city_first_hospital", "county_people_hospital", "township_health_centre"}
     assert all(source.member in found.members for name, source in found.sources.items() if name != "sandbox")
+
+
+ALLIANCES = """\
+alliances:
+  county:
+    name: 县域医共体
+    lead: jia
+    members: [{member: jia, since: "2026-01-01", until: "2026-06-30"}]
+    until: "2026-12-31"
+"""
+
+
+def test_an_alliance_and_each_of_its_members_may_have_a_term(folder: Path) -> None:
+    write(folder, "alliances.yaml", ALLIANCES)
+    found = Mappings.load([folder]).directory
+    assert found.alliances["county"].term == Term(until=date(2026, 12, 31))
+    inside, after = (datetime(2026, 6, 30, 23, 59, tzinfo=CHINA), datetime(2026, 7, 1, tzinfo=CHINA))
+    assert (found.alliances_of("jia", inside), found.alliances_of("jia", after)) == (("county",), ())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('until: "2026-06-30"', "until: 30.6.2026", "must be a date"),
+        ("2026-06-30", "2025-06-30", "until lies before since"),
+        ("member: jia", "member: yi", "there is no member"),
+        ("since", "from", "unknown key"),
+        ("member: jia, ", "", "plain text is expected"),
+    ],
+)
+def test_a_wrong_term_is_refused(folder: Path, old: str, new: str, said: str) -> None:
+    assert said in str(fault(folder, "alliances.yaml", ALLIANCES.replace(old, new, 1)))
 
 
 def examples() -> list[str]:
