@@ -17,7 +17,7 @@ from ..model.directory import Directory
 from ..security.associations import Associations, Met
 from ..settings import Dicom
 from . import dicom_pdu as pdu
-from .dicom_callers import caller
+from .dicom_callers import caller, proven
 from .dicom_dimse import C_CANCEL, C_ECHO, C_STORE, SUCCESS, UNRECOGNISED, Command, command_of, response
 from .dicom_head import Head, answers, taken
 from .intake import Intake
@@ -72,7 +72,7 @@ class _Association(asyncio.Protocol):
             while self._work is None and not self._over and (found := self._pdus.next()):
                 self._take(*found)
         except GatewayError as fault:
-            self._refuse(fault, pdu.aborted(6))
+            self._abort(fault, 6)
         self._watch()
 
     def _take(self, kind: int, body: bytes) -> None:
@@ -89,18 +89,21 @@ class _Association(asyncio.Protocol):
             raise BrokenAssociation(f"PDU {kind:02x}", "not expected now", detail_zh="此时不该出现的 PDU。")
 
     def _associate(self, request: pdu.Request) -> None:
-        door, given = self._door, self._door.settings
+        door, given, name = self._door, self._door.settings, ""
         self._calling = request.calling
         try:
             if self._full is not None:
                 raise self._full
             if request.application != _APPLICATION:
                 raise BrokenAssociation("A-ASSOCIATE-RQ", "application context", detail_zh="应用上下文不是 DICOM。")
-            source = caller(door.directory, request, given.ae_title, self.address, self._line)
+            source = caller(door.directory, request, given.ae_title)
+            name = source.name
+            proven(source, self.address, self._line)
         except GatewayError as fault:
-            self._refuse(fault, pdu.rejected(fault), request)
+            door.met.refused(self.address, request.called, request.calling, fault, name)
+            self._end(pdu.rejected(fault))
             return
-        self._met = door.met.accepted(self.address, request.called, request.calling, source.name)
+        self._met = door.met.accepted(self.address, request.called, request.calling, name)
         said = answers(request, given.sop_classes)
         self._contexts = {number: transfer for number, (result, transfer) in said.items() if result == 0}
         if not self._contexts:
@@ -110,12 +113,10 @@ class _Association(asyncio.Protocol):
             )
         self._transport.write(pdu.accepted(request, said))
 
-    def _refuse(self, fault: GatewayError, answer: bytes, request: pdu.Request | None = None) -> None:
-        called, calling = (request.called, request.calling) if request else ("", self._calling)
-        if self._met is not None:
-            called = self._met.called
-        self._door.met.refused(self.address, called, calling, fault, self._met.source if self._met else "")
-        self._end(answer)
+    def _abort(self, fault: GatewayError, reason: int = 0) -> None:
+        called, source = (self._met.called, self._met.source) if self._met else ("", "")
+        self._door.met.refused(self.address, called, self._calling, fault, source)
+        self._end(pdu.aborted(reason))
 
     def _end(self, answer: bytes) -> None:
         """The last word; the peer hangs up first (PS3.8 §9.2.3), because some forget what they have not read yet."""
@@ -196,7 +197,7 @@ class _Association(asyncio.Protocol):
             self.close()
             return
         fault = BrokenAssociation("P-DATA-TF", "a message did not end in time", detail_zh="消息没有在时限内收完。")
-        self._refuse(fault, pdu.aborted())
+        self._abort(fault)
         self._watch()
 
     def close(self) -> None:

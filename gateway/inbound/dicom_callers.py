@@ -9,10 +9,10 @@ from .dicom_pdu import Request
 from .lines import Line, among, networks
 
 
-def caller(directory: Directory, request: Request, ours: str, address: str, line: Line) -> Source:
+def caller(directory: Directory, request: Request, ours: str) -> Source:
     """The source of an association. ours: the title sources without `called_ae` are called by.
 
-    Raises UnknownCalledTitle, UnknownCallingTitle, WrongAddress, WrongCertificate.
+    Raises UnknownCalledTitle, UnknownCallingTitle.
     """
     called = [one for one in _bound(directory) if request.called in (_titles(one, "called_ae") or (ours,))]
     if not called and request.called != ours:
@@ -21,13 +21,16 @@ def caller(directory: Directory, request: Request, ours: str, address: str, line
     found = named or [one for one in called if not _titles(one, "calling_ae")]
     if len(found) != 1:
         raise UnknownCallingTitle(f"calling {request.calling}", *_several(found))
-    (source,) = found
+    return found[0]
+
+
+def proven(source: Source, address: str, line: Line) -> None:
+    """Titles are only claims. Raises WrongAddress, WrongCertificate."""
     hosts = source.settings.get("calling_hosts", "")
     if hosts and not among(address, networks(hosts, f"{source.name}.calling_hosts")):
-        raise WrongAddress(f"{address} of {source.name}")
+        raise WrongAddress(address)
     if not line.may_speak_for(source.settings.get("certificate", "")):
-        raise WrongCertificate(source.name)
-    return source
+        raise WrongCertificate(address)
 
 
 def _bound(directory: Directory) -> list[Source]:

@@ -221,7 +221,8 @@ def test_a_source_may_be_held_to_its_addresses(tmp_path: Path) -> None:
     made = Alliance(tmp_path / "home", sources={"city_first_pacs": {"calling_hosts": "10.1.0.0/16"}})
     try:
         assert associate(made.gateway.dicom_port).is_rejected
-        assert "GW-INB-042" in made.client.get("/console/dicom", headers=made.bearer("admin")).text
+        page = made.client.get("/console/dicom", headers=made.bearer("admin")).text
+        assert "GW-INB-042" in page and "市第一人民医院影像归档" in page
     finally:
         made.close()
 
