@@ -23,7 +23,7 @@ from .link import SUBJECT, linked, moved, now_there
 from .meet import met
 from .moved import Home, moved_away
 from .report import Mode, issue_of, items_below, plan_report
-from .study import Merged, merge_parts, merge_study
+from .study import grown
 from .told import Told, first_meta, said_meta, told
 from .version import History, Step, Version, bare, kept, ref_of, sent
 
@@ -245,8 +245,8 @@ class _Desk:
         ref = f"{one.type}/{one.id}"
         if any(f"{step.resource.type}/{step.resource.id}" == ref for step in self.steps):
             return
-        parts = [part for part in self.drafts if (part.type, part.id) == (one.type, one.id)]
-        merged = await aside(len(parts) > _MANY_PARTS, _grown, self.bodies.get(ref), parts)
+        parts = [part.json for part in self.drafts if (part.type, part.id) == (one.type, one.id)]
+        merged = await aside(len(parts) > _MANY_PARTS, grown, self.bodies.get(ref), parts)
         self.findings += merged.findings
         self._put(sent(merged.body), one.record)
 
@@ -371,12 +371,6 @@ class _Desk:
             meta = {key: old["meta"][key] for key in ("extension",) if key in old.get("meta", {})}
         labels = old.get("meta", {}).get("security")
         return meta | ({"security": labels} if labels else {})
-
-
-def _grown(stored: Json | None, parts: Sequence[DraftResource]) -> Merged:
-    came = merge_parts([part.json for part in parts])
-    merged = merge_study(stored, came.body)
-    return Merged(merged.body, (*came.findings, *merged.findings))
 
 
 def _about(body: Json) -> tuple[object, object]:

@@ -1,6 +1,7 @@
 """One study from many instances: series and instances by uid, whatever order they arrive in.
 
-What a rejection note took back is no part of the study, whether it came before the note or comes after.
+What a rejection note took back is no part of the study, whether it came before the note or comes after. An image that
+comes again with another description, side or accession number was corrected in the archive: the later header counts.
 Pure. Source: FHIR R4 ImagingStudy; DICOM PS3.3 C.7.2, C.7.3 (uids are unique for good); IHE RAD TF-2 §4.66 (IOCM).
 """
 
@@ -36,21 +37,26 @@ class Merged:
 def merge_study(stored: Json | None, part: Json) -> Merged:
     """`stored` (None for the first part) with the series and instances of `part`.
 
-    The same instance again changes nothing; the same SOP Instance UID with other facts, or in another
-    series, is kept as it first came and reported. Raises StudyOfAnother when the patients differ.
+    The same instance again changes nothing, or corrects what its header says of study and series; the same SOP Instance
+    UID with other facts of its own, or in another series, is kept as it first came. Both are reported.
+    Raises StudyOfAnother when the patients differ.
     """
     if stored is None:
         return Merged(_counted(_rejected(part)))
     if _patient(stored) != _patient(part):
         raise StudyOfAnother("ImagingStudy.subject")
     findings: list[Finding] = []
-    body = _filled({"id": part["id"], **bare(stored)}, part, "ImagingStudy", findings)
+    again = bool(uids(stored) & uids(part))
+    body = _filled({"id": part["id"], **bare(stored)}, part, "ImagingStudy", findings, again)
     for name in _UNIONS:
         if name in stored or name in part:
             body[name] = _union(stored.get(name, ()), part.get(name, ()))
-    starts = [one["started"] for one in (stored, part) if one.get("started")]
-    if starts:
-        body["started"] = min(starts, key=lambda text: (text[:10], "T" not in text, text))
+    if again and (numbers := _numbers(stored, part)) is not None:
+        body["identifier"] = numbers
+        findings.append(_corrected("ImagingStudy.identifier"))
+    if starts := [one["started"] for one in (stored, part) if one.get("started")]:
+        last_day = starts[-1][:10] if again else ""
+        body["started"] = min(starts, key=lambda text: (text[:10] != last_day, text[:10], "T" not in text, text))
     body["series"] = _merge_series(stored.get("series", ()), part.get("series", ()), findings)
     for name in ("numberOfSeries", "numberOfInstances"):
         body[name] = max(int(stored.get(name, 0)), int(part.get(name, 0)))
@@ -70,17 +76,55 @@ def merge_parts(parts: Sequence[Json]) -> Merged:
     return Merged(both.body, (*first.findings, *second.findings, *both.findings))
 
 
+def grown(stored: Json | None, parts: Sequence[Json]) -> Merged:
+    """`stored` with all these parts of it, in the order they came; first what is new, then what came again."""
+    seen, fresh, again = uids(stored or {}), list[Json](), list[Json]()
+    for part in parts:
+        own = uids(part)
+        (again if own & seen else fresh).append(part)
+        seen |= own
+    body, findings = stored, list[Finding]()
+    for some in filter(None, (fresh, again)):
+        came = merge_parts(some)
+        made = merge_study(body, came.body)
+        body = made.body
+        findings += [*came.findings, *made.findings]
+    return Merged(body or {}, tuple(findings))
+
+
+def uids(study: Json) -> frozenset[str]:
+    """SOP Instance UIDs listed in it."""
+    return frozenset(i["uid"] for one in study.get("series", ()) for i in one.get("instance", ()))
+
+
+def _numbers(stored: Json, part: Json) -> list[Json] | None:
+    """The identifiers once those of the part replace the stored ones of their systems; None where none goes."""
+    new = [one for one in part.get("identifier", ()) if one.get("system") != systems.DICOM_UID]
+    told = {one.get("system") for one in new}
+    left = [one for one in stored.get("identifier", ()) if one in new or one.get("system") not in told]
+    return _union(left, new) if len(left) < len(stored.get("identifier", ())) else None
+
+
 def _patient(study: Json) -> str:
     return str(study.get("subject", {}).get("reference", ""))
 
 
-def _filled(old: Json, new: Json, place: str, findings: list[Finding]) -> Json:
-    """`old` with what only `new` has; what both have and differ in stays as it first came, and is told."""
+def _filled(old: Json, new: Json, place: str, findings: list[Finding], again: bool) -> Json:
+    """`old` with what only `new` has; of what both have and differ in the first stays, unless it came again; told."""
+    corrected: Json = {}
     for key in sorted(_SINGLE & old.keys() & new.keys()):
-        if old[key] != new[key]:
+        if old[key] != new[key] and again:
+            corrected[key] = new[key]
+            findings.append(_corrected(f"{place}.{key}"))
+        elif old[key] != new[key]:
             zh, en = "后到的影像头在此写的不同，保留先到的。", "A later header says otherwise here; the first was kept."
             findings.append(Finding("GW-REV-003", "warning", f"{place}.{key}", zh, en))
-    return _more(old, new)
+    return _more(old, new) | corrected
+
+
+def _corrected(place: str) -> Finding:
+    zh, en = "同一幅影像再次送来，此处以这次写的为准。", "An image came again; what its header says here counts now."
+    return Finding("GW-REV-009", "information", place, zh, en)
 
 
 def _more(old: Json, new: Json) -> Json:
@@ -114,13 +158,14 @@ def _belongs(instance: Json, series_uid: str, homes: dict[str, str], findings: l
 
 def _merge_instances(old: Json, new: Json, findings: list[Finding]) -> Json:
     instances = {one["uid"]: one for one in old.get("instance", ())}
+    again = any(one["uid"] in instances for one in new.get("instance", ()))
     for one in new.get("instance", ()):
         before = instances.setdefault(one["uid"], one)
         if any(before.get(key, value) != value for key, value in one.items()):
             findings.append(_finding("同一 SOP Instance UID 内容不同，保留先到的。", "with other content"))
         else:
             instances[one["uid"]] = _more(before, one)
-    body = _filled(old, new, "ImagingStudy.series", findings)
+    body = _filled(old, new, "ImagingStudy.series", findings, again)
     body["numberOfInstances"] = max(int(old.get("numberOfInstances", 0)), int(new.get("numberOfInstances", 0)))
     if instances:
         body["instance"] = sorted(instances.values(), key=_place)

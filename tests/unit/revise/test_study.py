@@ -9,7 +9,9 @@ import pytest
 from gateway.errors import StudyOfAnother
 from gateway.model import systems
 from gateway.model.resource import Json
-from gateway.revise.study import merge_parts, merge_study
+from gateway.revise.study import Merged, grown, merge_parts, merge_study
+
+UID = {"system": systems.DICOM_UID, "value": "urn:oid:1"}
 
 
 def part(series: str, *instances: int, modality: str = "CT", patient: str = "p", at: str = "09:00:00") -> Json:
@@ -109,12 +111,43 @@ def test_a_study_of_which_only_the_note_is_left_is_in_error_until_a_better_image
     assert whole(rejected.body, part("1", 2))["status"] == "available"
 
 
-def test_a_header_sent_again_adds_the_accession_number_it_lacked_and_what_it_changes_is_told() -> None:
-    first = {**part("1", 1), "description": "胸部"}
+def test_a_header_sent_again_corrects_what_it_said_and_that_is_told() -> None:
+    first = {**part("1", 1), "description": "左膝", "identifier": [UID, {"system": "acc", "value": "DR1"}]}
+    first["series"][0]["laterality"] = {"display": "L"}
+    second = {**part("1", 1), "description": "右膝", "identifier": [UID, {"system": "acc", "value": "DR2"}]}
+    second["series"][0]["laterality"] = {"display": "R"}
+    made = merge_study(whole(first, part("1", 2)), second)
+    assert made.body["identifier"] == second["identifier"] and made.body["description"] == "右膝"
+    assert made.body["series"][0]["laterality"] == {"display": "R"}
+    assert {(one.code, one.place) for one in made.findings} == {
+        ("GW-REV-009", "ImagingStudy.description"),
+        ("GW-REV-009", "ImagingStudy.identifier"),
+        ("GW-REV-009", "ImagingStudy.series.laterality"),
+    }
+    assert merge_study(made.body, second) == Merged(made.body)
+
+
+def test_a_header_sent_again_adds_the_accession_number_it_lacked_and_may_move_the_day() -> None:
     number = {"identifier": [{"system": "acc", "value": "CT1"}]}
-    made = merge_study(first, {**part("1", 1), **number, "description": "胸部CT平扫"})
-    assert (made.body["identifier"], made.body["description"]) == (number["identifier"], "胸部")
+    again = {**part("1", 1), **number, "started": "2026-03-12T08:00:00+08:00"}
+    made = merge_study(whole(part("1", 1), part("1", 2)), again)
+    assert made.body["identifier"] == number["identifier"] and made.body["started"] == again["started"]
+
+
+def test_another_image_of_the_study_corrects_nothing_and_is_told() -> None:
+    made = merge_study({**part("1", 1), "description": "胸部"}, {**part("1", 2), "description": "胸部CT平扫"})
+    assert made.body["description"] == "胸部"
     assert [(one.code, one.place) for one in made.findings] == [("GW-REV-003", "ImagingStudy.description")]
+
+
+def test_a_study_sent_again_whole_and_corrected_is_corrected_in_one_go() -> None:
+    stored = {**whole(*PARTS), "description": "胸部", "identifier": [{"system": "acc", "value": "CT1"}]}
+    fixed = [{**one, "description": "腹部", "identifier": [{"system": "acc", "value": "CT2"}]} for one in PARTS]
+    late = {**part("3", 1), "description": "胸部", "identifier": [{"system": "acc", "value": "CT1"}]}
+    for parts in ([*fixed, late], [late, *fixed]):
+        made = grown(stored, parts).body
+        assert (made["description"], made["numberOfInstances"]) == ("腹部", 6)
+        assert made["identifier"] == [{"system": "acc", "value": "CT2"}]
 
 
 def test_another_patients_image_is_refused() -> None:
