@@ -12,13 +12,14 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import datetime
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, TypeAlias
 from zipfile import BadZipFile
 
 from ..errors import ConfigError, MappingError, MissingFile
 from ..shipped import shipped
-from ..translate.codes import VALID_FROM, parse_table
+from ..translate.codes import LOOKED_UP, VALID_FROM, parse_table
 from ..translate.concept_map import concept_maps
 from ..translate.map_schema import schemas
 from ..translate.strict_yaml import near_to, read_utf8
@@ -204,13 +205,15 @@ def _rows(sheet: Any, place: str) -> Iterator[tuple[int, list[str]]]:
     """
     header: list[str] = []
     for number, row in enumerate(sheet.iter_rows(), 1):
-        cells = [
-            _text(cell, f"{place}:{number}", day=header[at : at + 1] == [VALID_FROM]) for at, cell in enumerate(row)
-        ]
-        while cells and not cells[-1]:
+        columns = chain(header, repeat(""))
+        cells = [_text(cell, f"{place}:{number}", column) for cell, column in zip(row, columns, strict=False)]
+        while cells and not cells[-1].strip():
             cells.pop()
         if cells and not header:
             header = cells
+            if "from" not in header:
+                zh = f"表头（from，…）应在第一行，这里是“{cells[0]}”：请删去表头之上的行，不要合并单元格。"
+                raise MappingError(f"{place}:{number}", "the header, with from, must come first", detail_zh=zh)
             if "" in header:
                 column = header.index("") + 1
                 zh = f"表头第 {column} 列是空的：请写列名；多余的列请删去。"
@@ -228,16 +231,21 @@ def _csv(rows: Rows) -> str:
     return out.getvalue()
 
 
-def _text(cell: Any, place: str, *, day: bool) -> str:
-    """day: the column holds days, which Excel makes dates of."""
+def _text(cell: Any, place: str, column: str) -> str:
+    """column: its name, "" above the header. Excel makes dates of days, which may stay so; numbers may in notes."""
     value = cell.value
+    if cell.data_type == "e":
+        text, zh = f"{value} is an error of the sheet", f"{cell.coordinate} 是错误值 {value}：请改成文字。"
+        raise MappingError(place, text, detail_zh=zh)
     if cell.data_type == "f":
         text, zh = f"{value!r} is a formula; paste its value", f"{value} 是公式：请粘贴为数值。"
         raise MappingError(place, text, detail_zh=zh)
     if value is None or isinstance(value, str):
         return value or ""
-    if day and isinstance(value, datetime):
+    if isinstance(value, datetime) and (column == VALID_FROM or column not in LOOKED_UP):
         return value.date().isoformat()
+    if column and column not in LOOKED_UP:
+        return f"{value:g}" if isinstance(value, float) else str(value)
     text = f"{value} is a number or a date; format the column as text, so that 0102 stays 0102"
     zh = f"{cell.coordinate} 的 {value} 成了数字或日期：请把该列设为“文本”再填，0102 才不会变成 102。"
     raise MappingError(place, text, detail_zh=zh)

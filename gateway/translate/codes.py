@@ -194,6 +194,8 @@ def read_table(path: Path, *, shown_as: str = "") -> Table:
 VALID_FROM = "valid-from"
 _VALUES = ("from", "to", "equivalence", "item", "note", VALID_FROM)
 _CONCEPTS = ("from", "name", "unit", "specimen", "system", "code", "display", "equivalence", "note", VALID_FROM)
+LOOKED_UP = frozenset({*_VALUES, *_CONCEPTS} - {"note"})
+"""Columns whose content means something; `note` and columns of other names are for the reader."""
 _BRACES = re.compile(r"\{[^{}]*\}")
 _DAY = re.compile(r"(\d{4})[-/](\d\d?)[-/](\d\d?)")  # Excel writes 2026/7/1
 
@@ -228,7 +230,7 @@ def _check_source(row: Mapping[str, str], place: str) -> None:
     if not row["from"].strip(" |"):
         text, zh = (
             "from is empty: write the code as it is sent, or delete the row",
-            "from 列为空：请写院内代码，或删去这一行。",
+            "from 列为空：请写院内代码（合并的单元格请取消合并、逐行填写），或删去这一行。",
         )
         raise MappingError(place, text, detail_zh=zh)
 

@@ -117,7 +117,10 @@ def _edit(book: openpyxl.Workbook, edit: str) -> None:
 @pytest.mark.parametrize(
     ("edit", "place", "zh"),
     [
-        ("s['A1'] = '代码'", "[1 lab_items]:1", "表头须有"),
+        ("s['A1'] = '代码'", "[1 lab_items]:1", "应在第一行，这里是“代码”"),
+        ("s.insert_rows(1); s['A1'] = '检验项目'; s.merge_cells('A1:J1')", "[1 lab_items]:1", "请删去表头之上的行"),
+        ("s.append([None, *row[1:]])", "[1 lab_items]:3", "合并的单元格请取消合并"),
+        ("s.append(['#N/A', *row[1:]])", "[1 lab_items]:3", "A3 是错误值 #N/A"),
         ("s['B1'] = 'names'", "[1 lab_items]:1", "没有列 'names'，是不是 'name'"),
         ("s['C1'] = None", "[1 lab_items]:1", "表头第 3 列是空的"),
         ("s.insert_cols(1)", "[1 lab_items]:1", "表头第 1 列是空的"),
@@ -149,6 +152,18 @@ def test_a_wrong_workbook_is_told_by_sheet_and_row_and_changes_nothing(
     said = capsys.readouterr().err
     assert f"[位置：{book}{place}]" in said and zh in said
     assert table.read_bytes() == before
+
+
+def test_numbers_and_days_may_stand_in_notes_and_rows_of_blanks_are_none(lab: Path) -> None:
+    book = openpyxl.load_workbook(lab / "b.xlsx")
+    sheet = book.worksheets[1]
+    sheet["K1"], sheet["K2"], sheet["L1"], sheet["L2"] = "序号", 1.0, "核对日", datetime(2026, 7, 1)
+    sheet["I2"] = 2026
+    sheet.append([" ", "\u3000"])
+    book.save(lab / "b.xlsx")
+    assert main(["map", "import-xlsx", str(lab / "b.xlsx"), "--mappings", str(lab / "maps")]) == 0
+    rows = (lab / "maps/qu/codes/lab_items.csv").read_text(encoding="utf-8").splitlines()
+    assert rows[1:] == [",".join([*_ROW, "", "2026", "", "1", "2026-07-01"])]
 
 
 def test_what_is_no_workbook_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
