@@ -108,7 +108,7 @@ def test_values_are_text_as_an_export_has_it(database: Database) -> None:
     assert (second.cells[2], second.cells[5]) == ("", "iVBOR/8A")
     (file,) = reader.messages([first, second])
     assert file.rows == 2
-    assert file.body.decode().splitlines()[0] == ",".join(_READ)
+    assert file.body.decode().splitlines()[0] == "\t".join(_READ)
 
 
 def test_the_lines_of_a_report_are_read_whole_and_never_parted(database: Database) -> None:

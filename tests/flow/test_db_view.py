@@ -14,6 +14,7 @@ import pytest
 
 from gateway.cli import main
 from gateway.config import password_of
+from gateway.errors import ViewChanged
 from gateway.inbound.db_view.door import ViewDoor
 from gateway.inbox.queue import Entry
 from gateway.model.resource import Json
@@ -294,6 +295,27 @@ def test_a_row_with_a_bad_value_is_named_by_its_key_and_the_others_go_on(joined:
     (entry,) = joined.kept("district_visits")
     found = joined.run(joined.gateway.store.done([entry.key]))[entry.key].decode()
     assert "V_MZJL[Q101/2026-02-30 09:00:00], column 看诊时间" in found
+
+
+def test_long_texts_of_many_lines_and_a_wrong_clock_do_no_harm(joined: Hospital, his: His) -> None:
+    note = "一，二,三,四,五,六,七,八\n" * 3 + '"未配对的引号'
+    his.visit("Q100", "2099-01-01 00:00:00", dept=note)
+    assert joined.read("district_visits") == 1
+    assert joined.visits()[0]["type"][0]["text"] == note
+    his.visit("Q101", "2026-03-02 10:00:00")
+    assert joined.read("district_visits") == 1
+    assert len(joined.visits()) == 2
+
+
+def test_values_in_no_order_stop_the_view_and_say_so(joined: Hospital, his: His) -> None:
+    his.visit("Q100", "2026-03-02 10:00:00")
+    joined.read("district_visits")
+    his.run("DROP VIEW V_MZJL")
+    columns = "门诊号, 卡号, 姓名, 性别, 生日, 看诊时间, 科室"
+    his.run(f"CREATE VIEW V_MZJL AS SELECT {columns}, rowid AS 更新时间 FROM mz")
+    with pytest.raises(ViewChanged) as caught:
+        joined.read("district_visits")
+    assert caught.value.place == "V_MZJL, column 更新时间" and "类型变了" in caught.value.detail_zh
 
 
 def _is_told_everywhere(polling: Hospital) -> None:

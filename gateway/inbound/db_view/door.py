@@ -13,12 +13,13 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
 from ...errors import GatewayError, ViewChanged, ViewError, ViewSlow
 from ...model.directory import Directory, Source
-from ...model.times import Clock
+from ...model.times import Clock, parse_offset
 from ...model.view import Fault, Reading
 from ...store.positions import Positions
 from ..intake import Intake
@@ -36,7 +37,6 @@ _REST = 5
 """Times as long as a reading without news took, until the next one: the database has others to serve."""
 _LOOK_S = 3600.0
 """How often rows are counted that cannot be read."""
-_KINDS = {"i": "n", "f": "n"}  # numbers of any kind can be compared
 
 
 class ViewDoor:
@@ -91,6 +91,7 @@ class ViewDoor:
         while True:
             rows = await self._aside(partial(reader.page, since=since, after=after, rows=self.view.page_rows))
             if not rows:
+                await self._check_nothing(reader, window)
                 break
             new += await self._page(reader, window, rows)
             left += await self._claimed(reader, rows) if self.view.claim else []
@@ -110,8 +111,7 @@ class ViewDoor:
             return window.since, window.after
         except ValueError:
             zh = "这一列是文字，既不像时间（如 20260309080500）也不是数字，不能作 changed。"
-            place = f"{self.view.name}, column {self.view.changed}"
-            raise ViewChanged(place, "its texts are neither times nor numbers", detail_zh=zh) from None
+            raise ViewChanged(self._changed, "its texts are neither times nor numbers", detail_zh=zh) from None
 
     async def _opened(self) -> tuple[ViewReader, Window]:
         if self._reader is None or self._window is None:
@@ -119,12 +119,15 @@ class ViewDoor:
             self._reader = reader = ViewReader(self.source, self._secret)
             await self._aside(partial(reader.open, position.columns))
             position.columns = reader.columns
-            self._window = Window(position, self.view.overlap)
+            self._window = Window(position, self.view.overlap, self._today)
         return self._reader, self._window
+
+    def _today(self) -> datetime:
+        return self._clock().astimezone(parse_offset(self.source.timezone))
 
     async def _page(self, reader: ViewReader, window: Window, rows: list[Row]) -> int:
         """Keep what is new of a page, then save how far it went; returns how many rows were new."""
-        self._check_kind(window, rows[-1])
+        self._check_kinds(window, {_kind(row.changed) for row in rows})
         if twins := window.twins(rows):
             await self._aside(partial(reader.check_key, twins[0]))
         new = window.new(rows)
@@ -169,13 +172,23 @@ class ViewDoor:
             place = f"{self.view.name}, column {self.view.claim.column}"
             raise ViewChanged(place, f"the claim of {len(stuck)} rows changed no row", detail_zh=zh)
 
-    def _check_kind(self, window: Window, row: Row) -> None:
-        """Raises ViewChanged: times among texts are in no order."""
-        was, now = window.position.newest[:1], row.changed[:1]
-        if was and _KINDS.get(was, was) != _KINDS.get(now, now):
-            place = f"{self.view.name}, column {self.view.changed}"
-            zh = "这一列的类型变了，不能接着读；改回原来的类型，或换一个来源名从头读。"
-            raise ViewChanged(place, "the column is of another type now", detail_zh=zh)
+    async def _check_nothing(self, reader: ViewReader, window: Window) -> None:
+        """Not even the newest row was read again: it may be gone, or no value is above one of another type."""
+        if window.position.newest and not self.view.claim and (found := await self._aside(reader.sample)):
+            self._check_kinds(window, {_kind(found)})
+
+    def _check_kinds(self, window: Window, kinds: set[str]) -> None:
+        """Raises ViewChanged: times among texts (a `0000-00-00`) are in no order."""
+        if len(kinds) > 1:
+            zh = "这一列混有不同类型的值（如时间里的 0000-00-00），排不出先后；请在视图里改为空值或补上时间。"
+            raise ViewChanged(self._changed, "values of several types", detail_zh=zh)
+        if window.position.newest and _kind(window.position.newest) not in kinds:
+            zh = "这一列的类型变了，不能接着读；改回原来的类型，或改写 since 从那里重读。"
+            raise ViewChanged(self._changed, "the column is of another type now", detail_zh=zh)
+
+    @property
+    def _changed(self) -> str:
+        return f"{self.view.name}, column {self.view.changed}"
 
     # ---- how it goes -------------------------------------------------------------------------
     async def _well(self, reader: ViewReader) -> None:
@@ -227,6 +240,11 @@ class ViewDoor:
 
 def _told(fault: GatewayError) -> Fault:
     return Fault(fault.code, fault.place, fault.sentence_zh(), fault.sentence_en())
+
+
+def _kind(kept: str) -> str:
+    """What a kept value can be compared with: numbers of any type with each other."""
+    return "n" if kept[:1] in ("i", "f") else kept[:1]
 
 
 class ViewDoors:

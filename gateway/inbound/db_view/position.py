@@ -7,13 +7,14 @@ more than MOST nothing is remembered below the newest MOST: reading then begins 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
 
 from ...model.view import View
-from .values import below, given
+from .values import below, given, is_future
 
 MOST = 100_000
 
@@ -55,8 +56,8 @@ class Position(msgspec.Struct, array_like=True):
 
     @classmethod
     def loaded(cls, body: bytes, view: View) -> Position:
-        """As saved; a fresh one for b"", and for another view or another `changed`."""
-        of = f"{view.address} {view.name} {view.changed}"
+        """As saved; a fresh one for b"", and for another view, `changed` or `since`."""
+        of = f"{view.address} {view.name} {view.changed} {view.since}"
         saved = msgspec.msgpack.decode(body, type=cls) if body else cls(of)
         return saved if saved.of == of else cls(of, saved.generation)
 
@@ -68,9 +69,10 @@ class Position(msgspec.Struct, array_like=True):
 class Window:
     """A position at work: the rows it remembers by their key, in the order they were read."""
 
-    def __init__(self, position: Position, overlap: int) -> None:
+    def __init__(self, position: Position, overlap: int, today: Callable[[], datetime]) -> None:
+        """today: the present time where the source is, aware."""
         self.position = position
-        self._overlap = overlap
+        self._overlap, self._today = overlap, today
         self._known = {one.key: one for one in position.rows}
         self._met: dict[tuple[str, ...], str] = {}
 
@@ -117,9 +119,10 @@ class Window:
         self._known = {key: one for key, one in self._known.items() if key in keys}
 
     def ahead(self, row: Row) -> bool:
-        """True when nothing was read as new as this row."""
-        newest = self.position.newest
-        return not newest or given(row.changed) > given(newest)
+        """True when nothing was read as new as this row. A wrong clock's row, from tomorrow or 2099, never counts:
+        what comes after it would lie below it."""
+        newest, value = self.position.newest, given(row.changed)
+        return not is_future(value, self._today()) and (not newest or value > given(newest))
 
     def reach(self, row: Row) -> None:
         """The page ended with this row: what lies below the next reading's beginning need not be remembered."""
@@ -127,6 +130,8 @@ class Window:
         if self.ahead(row):
             position.newest = row.changed
         since = self.since
+        if since is None:
+            return
         if position.behind and given(position.behind[0]) < since:
             position.behind = ()
         for known in list(self._known.values()):

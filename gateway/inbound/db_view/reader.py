@@ -101,15 +101,20 @@ class ViewReader:
         """`since` as a value of the column; None when the view is empty or has no `since`."""
         if not self.view.changed or (self.view.claim and not self.view.since):
             return None
-        rows, _ = self._run(self._statements.one_changed())
-        if not rows:
+        found = self.sample()
+        if not (found and self.view.since):
             return None
-        self._kept(rows[0][0])
+        value = given(found)
         try:
-            return like(rows[0][0], self.view.since) if self.view.since else None
+            return like(value, self.view.since)
         except (ValueError, ArithmeticError):
-            zh = f"since 写的是 {self.view.since!r}，与这一列的值（{type(rows[0][0]).__name__}）不是一类。"
+            zh = f"since 写的是 {self.view.since!r}，与这一列的值（{type(value).__name__}）不是一类。"
             raise ViewChanged(self._place(self.view.changed), "since is not of its type", detail_zh=zh) from None
+
+    def sample(self) -> str:
+        """The `changed` of a row, as positions keep it; "" when there is no row."""
+        rows, _ = self._run(self._statements.one_changed())
+        return self._kept(rows[0][0]) if rows else ""
 
     def left_out(self) -> ViewRowsLeftOut | None:
         """Rows without key or `changed`, which no page has."""
@@ -196,9 +201,9 @@ class ViewReader:
             yield self.csv(part)
 
     def csv(self, rows: Sequence[Row]) -> Csv:
-        """A header and the rows, UTF-8."""
+        """A header and the rows, UTF-8. Parted by tabs: a long text has lines of commas, as if a quote were missing."""
         text = io.StringIO(newline="")
-        writer = csv.writer(text, lineterminator="\n")
+        writer = csv.writer(text, delimiter="\t", lineterminator="\n")
         writer.writerow(self._headings)
         writer.writerows(row.cells for row in rows)
         return Csv(text.getvalue().encode(), len(rows))

@@ -98,6 +98,18 @@ def _instant(found: re.Match[str]) -> datetime:
     return datetime(year, month, day, hour, minute, second)
 
 
+def is_future(value: Any, today: datetime) -> bool:
+    """True for a time more than a day ahead, also one written as text; numbers tell no time."""
+    if isinstance(value, str):
+        found = _TIME.fullmatch(value)
+        value = _instant(found) if found and _is_time(found) else None
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime(value.year, value.month, value.day)
+    if not isinstance(value, datetime):
+        return False
+    return value > (today if value.tzinfo else today.replace(tzinfo=None)) + timedelta(days=1)
+
+
 def _rewritten(value: str, found: re.Match[str], overlap: int) -> str:
     """The earlier time in the layout of the text: one by one its digits."""
     earlier = (_instant(found) - timedelta(seconds=overlap)).strftime("%Y%m%d%H%M%S")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -14,6 +15,10 @@ from gateway.inbound.db_view.values import below, given, kept, like, text_of
 from gateway.model.view import View
 
 VIEW = View("sqlite", "his.db", "V", ("k",), changed="t")
+
+
+def today() -> datetime:
+    return datetime(2026, 3, 20, 9, tzinfo=timezone(timedelta(hours=8)))
 
 
 def row(key: str, changed: int, *cells: str) -> Row:
@@ -63,7 +68,7 @@ def test_times_with_a_zone_keep_it_and_numbers_their_digits() -> None:
 
 
 def test_what_was_read_is_new_again_only_with_other_cells() -> None:
-    window = Window(Position("V"), 10)
+    window = Window(Position("V"), 10, today)
     first = [row("a", 100), row("b", 105)]
     assert window.new(first) == first
     window.remember(first)
@@ -74,17 +79,18 @@ def test_what_was_read_is_new_again_only_with_other_cells() -> None:
 
 
 def test_a_position_is_the_same_after_it_was_saved_and_begins_anew_for_another_view() -> None:
-    window = Window(Position.loaded(b"", VIEW), 10)
+    window = Window(Position.loaded(b"", VIEW), 10, today)
     window.remember([row("a", 100)])
     window.reach(row("a", 100))
     body = window.saved()
-    again = Window(Position.loaded(body, VIEW), 10)
+    again = Window(Position.loaded(body, VIEW), 10, today)
     assert (again.since, again.new([row("a", 100)]), again.position.generation) == (90, [], 1)
-    assert Position.loaded(body, View("sqlite", "his.db", "W", ("k",), changed="t")).newest == ""
+    for other in (replace(VIEW, name="W"), replace(VIEW, changed="u"), replace(VIEW, since="5")):
+        assert Position.loaded(body, other).newest == ""
 
 
 def test_what_lies_below_the_next_beginning_is_forgotten() -> None:
-    window = Window(Position("V"), 10)
+    window = Window(Position("V"), 10, today)
     for changed in range(0, 1000, 5):
         window.remember([row(str(changed), changed)])
         window.reach(row(str(changed), changed))
@@ -95,7 +101,7 @@ def test_of_too_many_rows_of_one_time_the_next_reading_begins_behind_the_forgott
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(position, "MOST", 3)
-    window = Window(Position("V"), 10)
+    window = Window(Position("V"), 10, today)
     rows = [row(str(number), 100) for number in range(8)]
     for first in (0, 4):
         window.remember(rows[first : first + 4])
@@ -107,9 +113,26 @@ def test_of_too_many_rows_of_one_time_the_next_reading_begins_behind_the_forgott
 
 
 def test_a_reading_notices_a_key_it_meets_twice_with_other_cells() -> None:
-    window = Window(Position("V"), 10)
+    window = Window(Position("V"), 10, today)
     window.begin()
     assert window.twins([row("a", 1), row("a", 1)]) == []
     assert window.twins([row("a", 2, "other")]) == [row("a", 2, "other")]
     window.begin()
     assert window.twins([row("a", 2, "other")]) == []
+
+
+@pytest.mark.parametrize(
+    "value", ["2099-01-01 00:00:00", "20260321090001", datetime(2026, 3, 21, 9, 0, 1), date(2026, 3, 22)]
+)
+def test_a_row_of_a_wrong_clock_does_not_hide_what_comes_after_it(value: Any) -> None:
+    window = Window(Position("V"), 10, today)
+    usual = "s2026-03-20 08:00:00" if isinstance(value, str) else kept(type(value)(2026, 3, 20))
+    strange = Row(("sx",), kept(value), ("x",))
+    window.remember([strange])
+    window.reach(strange)
+    assert (window.since, window.ahead(strange)) == (None, False)
+    window.remember([Row(("sa",), usual, ("a",)), strange])
+    window.reach(Row(("sa",), usual, ("a",)))
+    window.reach(strange)
+    assert window.position.newest == usual
+    assert window.new([strange]) == [], "it is read every time and taken once"
