@@ -24,6 +24,7 @@ from ..store.base import Move, Put, RecordPut, SourceRecordRow, Store, src_of
 from ..store.bodies import prepare
 from ..store.stand import stand_of
 from . import reviews
+from .known import Known
 from .match import Candidate, Code, Review, traits
 from .person import Names, Record, acts_of, compose, content_bytes, forgotten, provisional, record_from, retired
 
@@ -66,17 +67,8 @@ class Resolution:
 def puts_of(made: Resolution) -> list[Put]:
     """The Patients and Tasks of a resolution, for a plan."""
     return [
-        prepare(
-            one.type,
-            one.id,
-            one.body,
-            patient=one.patient,
-            src=one.src,
-            member=one.member,
-            meta=one.meta,
-            expect=one.expect,
-        )
-        for one in made.resources
+        prepare(r.type, r.id, r.body, patient=r.patient, src=r.src, member=r.member, meta=r.meta, expect=r.expect)
+        for r in made.resources
     ]
 
 
@@ -110,6 +102,7 @@ class Workspace:
         self.ids, self.today = ids, today
         self._store, self._directory = store, directory
         self._people: dict[str, Person] = {}
+        self._known = Known(today)
         self._home: dict[Key, str] = {}
         self._records: dict[Key, Record] = {}
         self._changed: set[Key] = set()
@@ -166,6 +159,7 @@ class Workspace:
             key = (row.member, row.local_number)
             if self._home.get(key, patient_id) == patient_id:
                 person.records[key] = self._records.get(key) or self._remember(row)
+                self._known.add(patient_id, person.records[key])
         if person.survivor and person.records:  # perhaps somebody came back between the two reads
             again = await self._store.read("Patient", patient_id, SYSTEM)
             if found is None or again is None or again.version != found.version:
@@ -200,6 +194,7 @@ class Workspace:
     def attach(self, person: Person, record: Record) -> None:
         """The record, new or changed, belongs to the person."""
         person.records[record.key] = record
+        self._known.add(person.id, record)
         person.touched = True
         self._records[record.key], self._home[record.key] = record, person.id
         self._changed.add(record.key)
@@ -277,7 +272,7 @@ class Workspace:
     async def holders(self, system: str, value: str) -> list[Candidate]:
         """Persons, merged ones left out, that carry exactly this identifier."""
         stored = await self._store.find_identifier("Patient", system, value)
-        found = {one.id: loads(one.body) for one in stored} | self._bodies()
+        found = {one.id: loads(one.body) for one in stored} | self._bodies(value)
         wanted = {"system": system, "value": value}
         return self._candidates({i: p for i, p in found.items() if _carries(p, wanted)})
 
@@ -293,12 +288,14 @@ class Workspace:
         if page.next:
             filters += (Filter("name", "string", (record.name,)),)
             page = await self._store.search(Query("Patient", filters, count=_PAGE, retired=True), SYSTEM)
-        found = {one.id: loads(one.body) for one in page.matches} | self._bodies()
+        found = {one.id: loads(one.body) for one in page.matches} | self._bodies(birth)
         mine = self._home.get(record.key, "")
         return [c for c in self._candidates(found) if c.same_traits(record) and c.id != mine]
 
-    def _bodies(self) -> dict[str, Json]:
-        return {p.id: self.body(p) for p in self._people.values() if p.records and (p.touched or not p.version)}
+    def _bodies(self, word: str) -> dict[str, Json]:
+        """People who are others than they are stored, as far as a birth date or card number may be theirs."""
+        people = (self._people[one] for one in self._known.of(word) if one in self._people)
+        return {p.id: self.body(p) for p in people if p.records and (p.touched or not p.version)}
 
     def _candidates(self, found: dict[str, Json]) -> list[Candidate]:
         gone = {p.id for p in self._people.values() if p.survivor}
