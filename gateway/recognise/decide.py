@@ -31,7 +31,7 @@ from .parameters import patient_parameters, to_parameters
 from .quality import Quality, quality_of
 from .reasons import Reason, Verdict
 from .scope import Viewer, scope_of
-from .specimen import doubt, is_of, kinds_of, specimens_of
+from .specimen import at_bedside, doubt, is_of, kinds_of, specimens_of
 from .states import is_critical, states_of
 from .windows import Times, times_of, window_of
 from .words import CopyText, citation, copy_text
@@ -111,6 +111,7 @@ def _lab_item(case: _Case, observation: Json) -> tuple[ItemDecision, list[Findin
     notes = _excluded(case, item, states_of(case.report, observation, doubted), doubted)
     if item is not None:
         notes += _of_specimen(item, observation, kinds_of(specimens))
+        notes += [(Verdict.JUDGE, reasons.POINT_OF_CARE)] if at_bedside(observation) else []
         notes += case.newest.than(item, observation, times)
     return _judged(case, item, observation, name_of(observation), notes, times)
 

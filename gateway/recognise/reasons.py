@@ -105,6 +105,11 @@ NO_RESULT = Reason("no-result", "无结果", "No result was measured")
 DOUBTFUL = Reason("doubtful", "检验科提示标本或结果有疑问", "The laboratory doubts the specimen or the result")
 OTHER_SPECIMEN = Reason("other-specimen", "标本与项目不符", "The specimen is not one the item is measured in")
 NO_SPECIMEN = Reason("no-specimen", "只凭名称认出，标本未写明", "Known by its name alone, of an unknown specimen")
+POINT_OF_CARE = Reason(
+    "point-of-care",
+    "床旁检测，检验科的质评不涵盖",
+    "Tested at the bedside; the laboratory's assessment does not cover it",
+)
 NEWER = Reason("newer", "已有更新的结果", "There is a newer result of the same item")
 NOT_LISTED = Reason("not-listed", "规则未列", "The rules do not list this item")
 OUT_OF_SCOPE = Reason("out-of-scope", "不在互认范围", "Producer and viewer share no scope of recognition")
@@ -129,6 +134,7 @@ WHY_NOT: tuple[Reason, ...] = (
     DOUBTFUL,
     OTHER_SPECIMEN,
     NO_SPECIMEN,
+    POINT_OF_CARE,
     NEWER,
     NOT_LISTED,
     OUT_OF_SCOPE,

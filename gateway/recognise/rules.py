@@ -80,7 +80,7 @@ def _start(entry: Entry) -> Start:
 def _area(entry: Entry) -> str:
     text = entry.text()
     if not text.isdigit() or len(text) != 6:
-        raise entry.fault("an area is a six-digit administrative code")
+        raise entry.fault("an area is a six-digit administrative code", "area 是六位行政区划代码。")
     return text
 
 
@@ -101,7 +101,7 @@ def _levels(entry: Entry) -> Levels:
 
 def _window(entry: Entry, got: Mapping[str, Entry], name: str, start: Start) -> Window:
     if ("days" in got) == ("hours" in got):
-        raise entry.fault("one of days and hours is needed")
+        raise entry.fault("one of days and hours is needed", "days、hours 须写且只写一个。")
     if "start" in got:
         start = _start(got["start"])
     if "days" in got:
@@ -130,7 +130,7 @@ def _items(entry: Entry | None, groups: Mapping[str, Group]) -> dict[str, tuple[
     for value in entry.list() if entry else ():
         item = _item(value, groups)
         if item.code in items:
-            raise value.fault(f"item {item.code} stands here twice")
+            raise value.fault(f"item {item.code} stands here twice", f"项目 {item.code} 写了两次。")
         items[item.code] = (item, value)
     return items
 
@@ -141,7 +141,9 @@ def _item(entry: Entry, groups: Mapping[str, Group]) -> RuleItem:
     group, name = _group(got["group"], groups), got["name"].text()
     kind = cast(Kind, got["kind"].one_of(get_args(Kind)))
     if kind == "lab" and got.keys() & {"modality", "body_parts", "method"}:
-        raise entry.fault("modality, body_parts and method belong to examinations")
+        raise entry.fault(
+            "modality, body_parts and method belong to examinations", "检验项目没有 modality、body_parts、method。"
+        )
     own = got.keys() & {"days", "hours", "start"}
     texts = {key: got[key].texts() if key in got else () for key in ("loinc", "names", "modality", "body_parts")}
     return RuleItem(
@@ -164,7 +166,9 @@ def _by_loinc(items: Mapping[str, tuple[RuleItem, Entry]]) -> dict[str, RuleItem
     for item, entry in items.values():
         for code in item.loincs:
             if code in found:
-                raise entry.fault(f"LOINC {code} belongs to {found[code].code} already")
+                raise entry.fault(
+                    f"LOINC {code} belongs to {found[code].code} already", f"LOINC {code} 已属 {found[code].code}。"
+                )
             found[code] = item
     return found
 
@@ -174,7 +178,8 @@ def _by_name(items: Mapping[str, tuple[RuleItem, Entry]]) -> dict[tuple[Kind, st
     for item, entry in items.values():
         for name in dict.fromkeys(normal_name(name) for name in (item.name, *item.names)):
             if (item.kind, name) in found:
-                raise entry.fault(f"the name {name!r} belongs to {found[item.kind, name].code} already")
+                owner = found[item.kind, name].code
+                raise entry.fault(f"the name {name!r} belongs to {owner} already", f"名称 {name!r} 已属 {owner}。")
             found[item.kind, name] = item
     return found
 
@@ -188,18 +193,21 @@ def _evidence(
         member, evidence = got["member"].text(), _assessment(value, got)
         for code in _covered(value, got, groups, items):
             if (member, code) in found:
-                raise value.fault(f"{member} has evidence for {code} already")
+                raise value.fault(f"{member} has evidence for {code} already", f"{member} 的 {code} 已有证据。")
             found[member, code] = evidence
     return found
 
 
 def _assessment(entry: Entry, got: Mapping[str, Entry]) -> Evidence:
     if "passed" in got and not ("scheme" in got and "year" in got):
-        raise entry.fault("an assessment needs scheme and year")
+        raise entry.fault("an assessment needs scheme and year", "质评须写 scheme 和 year。")
     if "passed" in got and got["passed"].yes() and "until" not in got:
-        raise entry.fault("a passed assessment needs until, the last day whose results it covers")
+        raise entry.fault(
+            "a passed assessment needs until, the last day whose results it covers",
+            "质评合格须写 until：到哪一天为止的结果有效。",
+        )
     if "passed" not in got and "mark" not in got:
-        raise entry.fault("neither an assessment (passed) nor a mark")
+        raise entry.fault("neither an assessment (passed) nor a mark", "既没有质评结论（passed），也没有标识（mark）。")
     return Evidence(
         scheme=got["scheme"].text() if "scheme" in got else "",
         year=got["year"].number() if "year" in got else 0,
@@ -214,7 +222,7 @@ def _mark(entry: Entry) -> Mark:
     scope = cast(Scope, got["scope"].one_of(SCOPES))
     areas = got["areas"].texts() if "areas" in got else ()
     if scope != "national" and not areas:
-        raise entry.fault("a mark below national needs its areas")
+        raise entry.fault("a mark below national needs its areas", "全国以外的标识须写 areas。")
     return Mark(scope, areas, got["text"].text() if "text" in got else "")
 
 
@@ -226,7 +234,7 @@ def _covered(
     left_out = {member.one_of(items) for member in got["except"].list()} if "except" in got else set()
     codes = [code for code, item in items.items() if item.group.code in wanted and code not in left_out]
     if not (codes or named):
-        raise entry.fault("evidence needs items or groups")
+        raise entry.fault("evidence needs items or groups", "证据须写 items 或 groups。")
     return codes + named
 
 
@@ -234,9 +242,15 @@ def _exclusions(entry: Entry | None, groups: Mapping[str, Group], root: Entry) -
     found = [_exclusion(value, groups) for value in (entry.list() if entry else ())]
     general = {exclusion.when for exclusion in found if not exclusion.groups and exclusion.verdict is Verdict.NO}
     if missing := sorted(_NEVER_LEFT_OUT - general):
-        raise (entry or root).fault(f"these must exclude every item with verdict no: {', '.join(missing)}")
+        raise (entry or root).fault(
+            f"these must exclude every item with verdict no: {', '.join(missing)}",
+            f"这些状态须对所有项目判 no：{'、'.join(missing)}。",
+        )
     if missing := sorted(_NEVER_UNSAID - {exclusion.when for exclusion in found if not exclusion.groups}):
-        raise (entry or root).fault(f"these must be spoken of for every item: {', '.join(missing)}")
+        raise (entry or root).fault(
+            f"these must be spoken of for every item: {', '.join(missing)}",
+            f"这些状态须对所有项目写明 judge 或 no：{'、'.join(missing)}。",
+        )
     return tuple(found)
 
 

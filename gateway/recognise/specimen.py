@@ -21,6 +21,7 @@ _DOUBTS = re.compile(
     r"|[标样]本.{0,6}(?:黄疸|凝固|不合格|不符|异常|污染|陈旧|变质|过久|超时|量?不足|量少|有误|错误|稀释)"
     r"|(?:建议|请|须|需).{0,6}(?:复查|复检|复测|重新?[采抽送留检])|重[采抽]|重新[采抽送留]|存疑"
 )
+_BEDSIDE = re.compile(r"POCT|床[旁边]|血糖仪|即时检[验测]|指尖血糖|快速血糖", re.IGNORECASE)
 _DENIAL = re.compile(r"(?:无|未见|未发现|没有|非|排除)(?:明显|溶血|脂血|乳糜|黄疸|凝块|[及和或、/ ])*$")
 
 
@@ -49,6 +50,12 @@ def is_of(item: RuleItem, kinds: Iterable[str]) -> bool:
 
 def _is(word: str, kind: str) -> bool:
     return normal_name(word) == kind or (len(word) > 1 and not word.isascii() and word in kind)
+
+
+def at_bedside(observation: Json) -> bool:
+    """True for what was tested beside the patient (POCT), by its printed name or method."""
+    said = f"{_words(observation.get('code', {}))} {_words(observation.get('method', {}))}"
+    return bool(_BEDSIDE.search(unicodedata.normalize("NFKC", said)))
 
 
 def doubt(report: Json, observation: Json | None, specimens: Iterable[Json]) -> str:

@@ -19,7 +19,8 @@ _AT_ONCE = 500
 async def statistics(visit: Visit) -> Response:
     """`/ui/recognition?month=2026-03`."""
     month, counts = await _counted(visit)
-    view = statistics_view(month, counts, visit.parts.directory)
+    parts = visit.parts
+    view = statistics_view(month, counts, parts.directory, parts.sheet, parts.clock())
     return visit.page("statistics.html", view=view)
 
 

@@ -12,10 +12,12 @@ from datetime import datetime
 from ...model.directory import Directory
 from ...model.times import CHINA
 from ...recognise.acts import Count, Place
+from ...recognise.listing import Evidence, RuleSheet
 from ...recognise.reasons import FOR_REPEATING
 from ..record import member_name
 
 _MONTH = re.compile(r"(20\d\d)-(0[1-9]|1[0-2])")
+_NAMED = 4
 _HEAD = (
     "月份",
     "机构",
@@ -70,16 +72,32 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class Proof:
+    """A member's assessment in the rule sheet: `省临床检验中心室间质评 2025`, 合格, until when, of which items."""
+
+    member: str
+    scheme: str
+    outcome: str
+    until: str
+    lapsed: bool
+    items: str
+
+
+@dataclass(frozen=True, slots=True)
 class Statistics:
-    """The page. total: everything together."""
+    """The page. total: everything together; proofs: the evidence verdicts rest on."""
 
     month: Month
     total: Line
     tables: tuple[tuple[str, str, tuple[Line, ...]], ...]
     reasons: tuple[tuple[str, str, int, bool], ...]
+    proofs: tuple[Proof, ...]
+    rules: str
 
 
-def statistics_view(month: Month, counts: Mapping[Place, Count], directory: Directory) -> Statistics:
+def statistics_view(
+    month: Month, counts: Mapping[Place, Count], directory: Directory, sheet: RuleSheet, now: datetime
+) -> Statistics:
     """Sums by the deciding member, by the member a result comes from, by item; and the reasons given."""
     by: tuple[tuple[str, str, Callable[[Place], str]], ...] = (
         ("按机构", "机构", lambda place: member_name(place.member, directory)),
@@ -91,7 +109,29 @@ def statistics_view(month: Month, counts: Mapping[Place, Count], directory: Dire
         total=_line("合计", counts.values()),
         tables=tuple((title, head, tuple(_lines(counts, name))) for title, head, name in by),
         reasons=tuple(_reasons(counts.values())),
+        proofs=tuple(_proofs(sheet, directory, now)),
+        rules=sheet.title,
     )
+
+
+_OUTCOMES = {True: "合格", False: "不合格", None: "只有标识，没有质评"}
+
+
+def _proofs(sheet: RuleSheet, directory: Directory, now: datetime) -> Iterable[Proof]:
+    """One row a member and assessment, in the sheet's order."""
+    together: dict[tuple[str, Evidence], list[str]] = {}
+    for (member, code), known in sheet.evidence.items():
+        together.setdefault((member, known), []).append(sheet.items[code].name)
+    for (member, known), names in together.items():
+        until, listed = known.until, "、".join(names[:_NAMED])
+        yield Proof(
+            member=member_name(member, directory),
+            scheme=known.text or "—",
+            outcome=_OUTCOMES[known.passed],
+            until=until.isoformat() if until else "—",
+            lapsed=until is not None and until < now.astimezone(CHINA).date(),
+            items=listed if len(names) <= _NAMED else f"{listed} 等 {len(names)} 项",
+        )
 
 
 def _lines(counts: Mapping[Place, Count], name: Callable[[Place], str]) -> Iterable[Line]:

@@ -51,6 +51,7 @@ def fault(tmp_path: Path, old: str, new: str) -> str:
     assert old in GOOD
     with pytest.raises(ConfigError) as caught:
         sheet_of(tmp_path, GOOD.replace(old, new, 1))
+    assert any("\u4e00" <= character <= "\u9fff" for character in caught.value.detail_zh)
     return f"{caught.value.place.rpartition('/')[2]} {caught.value.detail}"
 
 

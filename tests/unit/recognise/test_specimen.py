@@ -142,6 +142,14 @@ def test_a_standard_code_needs_no_specimen_but_bears_no_other() -> None:
     assert codes(of_item(potassium(specimen={"display": "腹水"}))) == ["other-specimen"]
 
 
+@pytest.mark.parametrize(
+    "more", [{"method": {"text": "POCT"}}, {"method": {"text": "床旁血糖仪法"}}, {"name": "POCT血糖"}]
+)
+def test_what_was_tested_at_the_bedside_is_left_to_the_doctor(more: Any) -> None:
+    item = an_observation("g", **({"name": "葡萄糖"} | more), value="6.1", unit="mmol/L", loinc="14749-6")
+    assert codes(of_item(item)) == ["point-of-care"]
+
+
 # ---- when it was taken ------------------------------------------------------------------------------
 def by_collection() -> Any:
     item = SHEET.items["LAB-K"]

@@ -111,6 +111,7 @@ async def test_the_office_reads_the_month_by_member_origin_item_and_reason(ward:
     said = words(page.text)
     assert "予以互认 1 项 · 重新检查 0 项 · 不计入 1 项 · 互认率 100.0%" in said
     assert "镇卫生院" in said and "市第一人民医院" in said and "LAB-ALB 白蛋白" in said and "99需连续监测" in said
+    assert "省临床检验中心室间质评 2025" in said and "不合格" in said and "已过期" not in said
     assert "吴德福" not in page.text and "本月没有记录" in words((await ward.get("/ui/recognition?month=2026-02")).text)
     answer = await ward.get("/ui/recognition.csv?month=2026-03")
     rows = list(csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig"))))
@@ -134,6 +135,8 @@ async def test_a_month_begins_and_ends_in_china(ward: Ward) -> None:
     await decide(ward, csrf, **{"decision": "recognised", "item-wu-a9": "on"})
     assert "本月没有记录" in (await ward.get("/ui/recognition?month=2026-03")).text
     assert "予以互认 1 项" in words((await ward.get("/ui/recognition")).text)
+    ward.clock.at = ward.clock.at.replace(year=2027)
+    assert "2026-12-31 已过期" in words((await ward.get("/ui/recognition")).text)
     assert (await ward.get("/ui/recognition?month=1;drop")).status_code == 200
 
 
