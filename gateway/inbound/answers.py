@@ -5,6 +5,7 @@ Source: HL7 v2.5.1 §2.9.2 (original), §2.9.3 (enhanced, MSH-15 and MSH-16, tab
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -13,7 +14,7 @@ import msgspec
 from ..errors import GatewayError
 from ..model.outcome import Outcome, State
 from ..model.times import CHINA
-from ..translate.read_v2 import Peek
+from ..translate.read_v2 import Peek, split_batch
 
 _ACCEPT = {"AA": "CA", "AE": "CE", "AR": "CR"}
 
@@ -48,7 +49,10 @@ def is_batch(body: bytes) -> bool:
 
 
 def batch_ack(body: bytes, acks: Sequence[bytes], now: datetime) -> bytes:
-    """BHS with sender and receiver changed over and BHS-12 naming the batch, every answer, BTS with their number."""
+    """BHS with sender and receiver changed over and BHS-12 naming the batch, every answer, BTS with their number.
+
+    BTS-2 says where the batch announced another number of messages than came: one of them may be lost on the way.
+    """
     start = body.find(b"BHS")
     head = body[start if start >= 0 else body.find(b"FHS") :].split(b"\r", 1)[0].split(b"\n", 1)[0]
     bar = head[3:4] or b"|"
@@ -68,4 +72,15 @@ def batch_ack(body: bytes, acks: Sequence[bytes], now: datetime) -> bytes:
         b"A" + fields[10],
         fields[10],
     ]
-    return bar.join(sent) + b"\r" + b"".join(acks) + bar.join([b"BTS", str(len(acks)).encode()]) + b"\r"
+    trailer = [b"BTS", str(len(acks)).encode(), *_miscounted(body, bar)]
+    return bar.join(sent) + b"\r" + b"".join(acks) + bar.join(trailer) + b"\r"
+
+
+_TRAILER = re.compile(rb"[\r\n]BTS(.)[ ]*(\d{1,9})[^\d\r\n]*")
+
+
+def _miscounted(body: bytes, bar: bytes) -> list[bytes]:
+    """BTS-2 of the answer, in ASCII whatever the charset; nothing where the counts agree or none was announced."""
+    announced = [int(found[2]) for found in _TRAILER.finditer(body) if found[1] == bar]
+    came = len(split_batch(body))
+    return [f"{sum(announced)} announced, {came} received".encode()] if announced and sum(announced) != came else []

@@ -32,7 +32,7 @@ from .v2_reply import Domains, pid, pid_without_name, qak
 
 _MOST = 100
 _USUAL = 25
-_BIRTH = re.compile(r"(\d{4})-?(\d\d)?-?(\d\d)?")
+_BIRTH = re.compile(r"(\d{4})(?:[-/.年]?(\d\d?)(?:月|[-/.月]?(\d\d?)日?)?)?(?:[T ]?\d{4,}.*)?")
 _PARAMETER = re.compile(r"@?PID\.(\d+)(?:\.(\d+))?(?:\.\d+)?")
 _CANCEL = "QCN^J01"
 _ANSWERS = {"QBP^Q22": "RSP^K22^RSP_K21", "QBP^Q23": "RSP^K23^RSP_K23"}
@@ -239,10 +239,10 @@ def _name(said: dict[tuple[int, int], str]) -> Iterable[Filter]:
 
 def _birth(said: dict[tuple[int, int], str]) -> Iterable[Filter]:
     value = said.get((7, 1), "")
-    found = _BIRTH.match(value)
+    found = _BIRTH.fullmatch(value)
     if value and found is None:
         raise BadQuery("QPD-3", "@PID.7 is no date", detail_zh="@PID.7 不是日期。")
-    return [Filter("birthdate", "date", ("-".join(filter(None, found.groups())),))] if found else []
+    return [Filter("birthdate", "date", ("-".join(one.zfill(2) for one in found.groups() if one),))] if found else []
 
 
 def _phone(said: dict[tuple[int, int], str]) -> Iterable[Filter]:

@@ -83,6 +83,15 @@ class ConceptRow:
     system: str
     code: str
     display: str
+    named: frozenset[str] = frozenset()  # Han characters of all its names, of a shared row alone
+
+    def is_of_another(self, name: str) -> bool:
+        """Whether a printed name has nothing in common with any of this row's: TP is 总蛋白, and elsewhere 梅毒.
+
+        What a member wrote of its own code is never doubted.
+        """
+        han = self.named and _han(name)
+        return bool(han) and not han & self.named
 
     def same_case(self, other: ConceptRow) -> bool:
         """Whether both apply in exactly the same case, so that only the first would ever be used."""
@@ -139,12 +148,17 @@ class Table:
         """
         for key in (code, name):
             known = self.concepts.get(key_of(key), ()) if key else ()
-            coded = tuple(row for row in known if row.code)
+            coded = tuple(row for row in known if row.code and not row.is_of_another(name))
             if found := _fitting(coded, unit, specimen):
                 return found
-            if known and not coded:
+            if known and not any(row.code for row in known):
                 break
         return ()
+
+    def another(self, code: str, name: str) -> str:
+        """What a code is in the shared table, where the printed name tells that it is something else here; else ""."""
+        known = self.concepts.get(key_of(code), ()) if code else ()
+        return known[0].name if known and all(row.is_of_another(name) for row in known) else ""
 
     def without_code(self, code: str, name: str) -> bool:
         """Whether the table says that an item has no standard code."""
@@ -373,7 +387,18 @@ def _concept_row(row: dict[str, str], place: str) -> ConceptRow:
         system=system,
         code=row["code"].strip(),
         display=row.get("display", "").strip(),
+        named=_han("".join(filter(None, map(row.get, ("from", "name", "display")))))
+        if _is_shared(place)
+        else frozenset(),
     )
+
+
+def _is_shared(place: str) -> bool:
+    return place.startswith("_base/")
+
+
+def _han(text: str) -> frozenset[str]:
+    return frozenset(char for char in text if "\u3400" <= char <= "\u9fff")
 
 
 def check_code(system: str, code: str, place: str) -> None:

@@ -19,7 +19,7 @@ from ..model.resource import Json
 from ..model.times import fhir_from_ts, parse_fhir
 from . import result_values as results
 from .codes import Table, ucum
-from .remarks import Noted, Value, unfit, unit_told, unmapped
+from .remarks import Noted, Value, another, unfit, unit_told, unmapped
 
 Call = Callable[..., Value]
 
@@ -131,6 +131,8 @@ def concept(setting: Setting, options: Mapping[str, str]) -> Call:
         out = concept_of(own, code, name, [(row.system, row.code, row.display) for row in rows])
         if rows or quiet or table.without_code(code, name):
             return out
+        if other := table.another(code, name):
+            return another(out, table.name, code, other)
         if unit and expected:
             return unfit(out, table.name, code if table.expected_units(code, "") else name, unit)
         return unmapped(out, table.name, code or name)

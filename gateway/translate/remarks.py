@@ -33,6 +33,13 @@ def unmapped(value: Json, table: str, item: str) -> Noted:
     return Noted(value, "GW-MAP-001", zh, f"Table {table} has no standard code for {item}; it stays local.")
 
 
+def another(value: Json, table: str, item: str, name: str) -> Noted:
+    """As `unmapped`, of a code that is another item in the shared table: abbreviations have several meanings."""
+    zh = f"码表 {table} 中代码 {item} 是“{name}”，与来文的项目名不符，标记为未编码；请在本院码表中写明。"
+    en = f"In table {table} the code {item} is another item than the one named here; it stays local."
+    return Noted(value, "GW-MAP-001", zh, en)
+
+
 def unfit(value: Json, table: str, item: str, unit: str) -> Noted:
     """As `unmapped`, of a code or name the table does have, in rows for another unit or specimen."""
     unit = unit[:_LONGEST_UNIT]

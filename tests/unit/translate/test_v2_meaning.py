@@ -57,3 +57,28 @@ def test_a_coded_answer_may_stand_in_the_alternate_triplet_or_in_the_original_te
 
 def test_escapes_of_single_bytes_and_of_layout() -> None:
     assert unescape(r"\XD6\\XD0\\XCEC4\\.in+4\缩进\.sp+1\末\X0D0A\行") == "中文缩进\n末\n行"
+
+
+def loinc(obx3: str, unit: str = "", source: str = "sandbox") -> list[str]:
+    """LOINC codes of an item printed so, in serum."""
+    text = oru(f"OBX|1|ST|{obx3}||阴性|{unit}|||||F")
+    (found,) = resources(text, "Observation", source)
+    return [one["code"] for one in found["code"]["coding"] if one["system"] == "http://loinc.org"]
+
+
+def test_an_abbreviation_is_no_other_item_than_its_printed_name() -> None:
+    assert loinc("TP^总蛋白", "g/L") == loinc("TP^血清总蛋白测定", "g/L") == loinc("TP", "g/L") == ["2885-2"]
+    assert loinc("TP^梅毒螺旋体抗体") == ["22587-0"], "its name is another item of the table"
+    assert loinc("TP^涂片革兰染色") == loinc("LA^狼疮抗凝物") == loinc("LEU^亮氨酸") == []
+    (told,) = [one for one in draft(oru("OBX|1|ST|TP^涂片||x||||||F")).findings if one.code == "GW-MAP-001"]
+    assert "总蛋白" in told.zh and told.place == "OBX[1]-3"
+
+
+def test_other_words_for_the_same_item_are_the_same_item() -> None:
+    for obx3, unit, code in [("ALT^谷丙转氨酶", "U/L", "1742-6"), ("WBC^白血球", "10^9/L", "6690-2")]:
+        assert loinc(obx3, unit) == [code]
+    assert loinc("RPR^快速血浆反应素") == ["20507-0"]
+
+
+def test_what_a_member_wrote_of_its_own_code_is_never_doubted() -> None:
+    assert loinc("JY0107^转氨", "U/L", "county_tcm_hospital") == loinc("JY0107^肝酶一项", "U/L", "county_tcm_hospital")
