@@ -19,7 +19,7 @@ from ..model.resource import Json
 from ..model.times import fhir_from_ts, parse_fhir
 from . import result_values as results
 from .codes import Table, ucum
-from .remarks import Noted, Value, another, unfit, unit_told, unmapped
+from .remarks import Noted, Value, another, unfit, unit_told, unknown_flag, unmapped
 
 Call = Callable[..., Value]
 
@@ -162,6 +162,7 @@ _SEPARATED = re.compile(
     r"(\d{4})[-/.年](\d{1,2})(?:[-/.月](\d{1,2})日?|月)?"
     r"(?:(?:[T ]+|(?<=日))(\d{1,2})(?::(\d{2})(?::(\d{2}))?|时(\d{1,2})分(?:(\d{1,2})秒)?))?(.*)"
 )
+_COMPACT = re.compile(r"(\d{8})[T ]+(\d{2}):?(\d{2})(?::?(\d{2}))?")
 
 
 def stamp(text: str) -> str:
@@ -176,8 +177,8 @@ def stamp(text: str) -> str:
         if hour:
             parts += [part.zfill(2) for part in (hour, *clock) if part]
         return "".join(parts) + rest.strip().replace("Z", "+0000")
-    if len(plain) == 15 and plain[8] == "T":
-        return plain[:8] + plain[9:]
+    if found := _COMPACT.fullmatch(plain):
+        return "".join(part or "" for part in found.groups())
     return plain.replace("Z", "+0000")
 
 
@@ -362,14 +363,9 @@ def interpretation(setting: Setting, options: Mapping[str, str]) -> Call:
         codes = [code for _, code in said if code] or [code for code in [results.meaning(value)] if code]
         unknown = [part for part, code in said if code is None]
         out = [*map(coded_flag, dict.fromkeys(codes)), *({"text": part} for part in unknown)] or None
-        return _unknown_flag(out, table.name) if unknown else out
+        return unknown_flag(out, table.name) if unknown else out
 
     return make
-
-
-def _unknown_flag(value: Value, table: str) -> Noted:
-    zh, en = f"码表 {table} 中没有此标志，按原文保留。", f"Table {table} does not know this flag; it stands as printed."
-    return Noted(value, "GW-MAP-002", zh, en)
 
 
 def coded_flag(code: str) -> Json:

@@ -107,7 +107,7 @@ def lines(setting: Setting, options: Mapping[str, str]) -> Call:
     """Free text (TX, FT): repetitions and `\\.br\\` are line breaks, separators sent unescaped stay."""
 
     def make(field: str) -> Value:
-        rows = [unescape(row).rstrip() for row in field.split("~")]
+        rows = [unescape(row).rstrip() for row in field.split("~") if row != '""']
         return "\n".join(rows).strip() or None
 
     return make
@@ -244,11 +244,20 @@ def reference_range(setting: Setting, options: Mapping[str, str]) -> Call:
     plain = base.reference_range(setting, options)
 
     def make(field: str, unit: str = "", item: str = "") -> Value:
-        first = plain(unescape(field), unescape(unit), part(item, 1))
+        printed, unit = _printed_range(field), results.printed_unit(unescape(unit))
+        first = plain(printed, unit, part(item, 1))
         coded = first and any("code" in first[0].get(side, {}) for side in ("low", "high"))
-        return first if coded else plain(unescape(field), unescape(unit), part(item, 2))
+        return first if coded else plain(printed, unit, part(item, 2))
 
     return make
+
+
+def _printed_range(field: str) -> str:
+    """OBX-7 as printed; low and high in components of their own, as in NR, with a dash between them."""
+    low, _, high = field.partition("^")
+    if low and high and results.number(low) and results.number(high):
+        return f"{low}-{high}"
+    return "" if field == '""' else unescape(field)
 
 
 # ---- people -------------------------------------------------------------------------------------

@@ -48,6 +48,12 @@ def unfit(value: Json, table: str, item: str, unit: str) -> Noted:
     return Noted(value, "GW-MAP-001", zh, en)
 
 
+def unknown_flag(value: Value, table: str) -> Noted:
+    """The interpretation with the finding that a flag of it is in no table."""
+    zh, en = f"码表 {table} 中没有此标志，按原文保留。", f"Table {table} does not know this flag; it stands as printed."
+    return Noted(value, "GW-MAP-002", zh, en)
+
+
 def unit_told(value: Json, printed: str, code: str) -> Value:
     """The value of a result; with a finding when its unit is not known, or has no place beside a value of that kind."""
     if not printed or "dataAbsentReason" in value:

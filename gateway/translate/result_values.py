@@ -151,7 +151,7 @@ def reference_range(text: str, unit: str, code: str) -> list[Json]:
     if not printed:
         return []
     out: Json = {"text": printed}
-    plain = half_width(printed).strip("()[] ")
+    plain = half_width(printed).removesuffix(half_width(unit) or " ").strip("()[] ")
     both, one = _RANGE.fullmatch(plain), _BOUND.fullmatch(plain)
     if both:
         out["low"] = quantity(Decimal(both[1]), "", unit, code)
@@ -163,6 +163,11 @@ def reference_range(text: str, unit: str, code: str) -> list[Json]:
 
 
 def printed_unit(text: str) -> str:
-    """The unit as printed; `10^9/L` or `…1.73m^2` sent unescaped in a coded field is put together again."""
+    """The unit as printed; `10^9/L` or `…1.73m^2` sent unescaped in a coded field is put together again.
+
+    `""` is none.
+    """
+    if text == '""':
+        return ""
     found = _UNIT_IN_CARETS.match(text)
     return found[0] if found else text.partition("^")[0]

@@ -82,3 +82,39 @@ def test_other_words_for_the_same_item_are_the_same_item() -> None:
 
 def test_what_a_member_wrote_of_its_own_code_is_never_doubted() -> None:
     assert loinc("JY0107^转氨", "U/L", "county_tcm_hospital") == loinc("JY0107^肝酶一项", "U/L", "county_tcm_hospital")
+
+
+@pytest.mark.parametrize("printed", ["3.5^5.3", "3.5-5.3 mmol/L", "3.5-5.3"])
+def test_a_range_in_two_components_or_with_its_unit_has_its_limits(printed: str) -> None:
+    (found,) = item(f"OBX|1|NM|K^钾||4.2|mmol/L|{printed}||||F")["referenceRange"]
+    assert (str(found["low"]["value"]), str(found["high"]["value"])) == ("3.5", "5.3")
+
+
+def test_a_delete_marker_is_no_range_no_unit_and_no_note() -> None:
+    got = resources(oru('OBX|1|NM|ALT^谷丙||41|""|""|""|||F', 'NTE|1||""'), "Observation")[0]
+    assert not {"referenceRange", "note", "interpretation"} & set(got)
+    assert "unit" not in got["valueQuantity"]
+
+
+def test_units_in_chinese_words() -> None:
+    assert item("OBX|1|NM|Na^钠||145|毫摩尔/升|||||F")["valueQuantity"]["code"] == "mmol/L"
+
+
+@pytest.mark.parametrize("time", ["20260320 073000", "20260320 07:30:00", "20260320T0730"])
+def test_a_compact_date_with_a_clock_beside_it(time: str) -> None:
+    (found,) = resources(oru("OBX|1|NM|K^钾||4.2|mmol/L|||||F", obr=f"OBR|1|S1|R1|SH^生化|||{time}"), "Observation")
+    assert found["effectiveDateTime"] == "2026-03-20T07:30:00+08:00"
+
+
+def test_a_result_of_nobody_knows_what_is_told() -> None:
+    assert [(one.code, one.place) for one in draft(oru("OBX|1|NM|||4.2|mmol/L|||||F")).findings] == [
+        ("GW-MAP-010", "OBX[1]-3")
+    ]
+
+
+def test_a_pathologists_words_are_findings_and_conclusion() -> None:
+    obr = "OBR|1|S1|P1|HJ^活检|||20260320073000|||||||||||||||||SP|F"
+    rows = ["OBX|1|TX|GROSS^肉眼所见||灰白组织||||||F", "OBX|2|TX|BLZD^病理诊断||腺癌||||||F"]
+    (report,) = resources(oru(*rows, obr=obr), "DiagnosticReport")
+    assert report["conclusion"] == "腺癌"
+    assert [one["valueString"] for one in report["extension"]] == ["灰白组织"]
