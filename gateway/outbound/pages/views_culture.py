@@ -116,7 +116,7 @@ def _culture(opened: Opened, derived: Derived, report: Json, versions: tuple[Ver
 
 def _members(opened: Opened, observation: Json) -> list[Json]:
     found = (opened.record.get(ref) for ref in observation.get("hasMember", ()))
-    return [o for o in found if o and o.get("status") != "entered-in-error"]
+    return [o for o in found if o and o.get("status") not in ("entered-in-error", "cancelled")]
 
 
 def _isolates(opened: Opened, culture: Json) -> list[Isolate]:

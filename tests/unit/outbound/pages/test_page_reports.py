@@ -37,6 +37,17 @@ def test_organism_verdicts_and_antibiogram_are_read_from_nested_observations() -
     assert "R 耐药" in text and "≥64 mg/L" in text and "阳性 大肠埃希菌" in text
 
 
+def test_a_drug_the_laboratory_cancelled_is_no_part_of_the_antibiogram() -> None:
+    bodies = residents.zhou_min()
+    bodies = [
+        {**one, "status": "cancelled"} if one.get("code", {}).get("text") == "头孢曲松" else one for one in bodies
+    ]
+    assert any(one.get("status") == "cancelled" for one in bodies)
+    opened = opened_of(bodies)
+    ((isolate,),) = [one.isolates for one in culture_page(opened, derived_of(opened), {}).cultures]
+    assert [drug.name for drug in isolate.drugs] == ["阿米卡星"]
+
+
 def test_a_late_preliminary_stands_only_in_the_history() -> None:
     found = versions_of(versions("final", "preliminary", "final"), "/ui/p/p1/report/r1", NOW)
     assert [(v.status, v.current) for v in found] == [("终审", True), ("初步", False), ("终审", False)]
