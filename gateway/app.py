@@ -55,6 +55,7 @@ from .recognise.check import check as check_rules
 from .security.access import Access, request_id_of
 from .security.associations import Associations
 from .security.audit import account_row
+from .security.certificates import Certificates
 from .security.http import Guard, Limits, handle_gateway_error, headers_of
 from .security.pressure import Pressure
 from .security.scopes import Door
@@ -158,6 +159,7 @@ class Gateway:
             times=RequestTimes(_DOORS),
             associations=Associations(clock),
             worker=worker,
+            certificates=Certificates(clock),
         )
         await introduce(store, directory, ids)
         return cls(shared, mappings, credentials)
@@ -234,13 +236,13 @@ class Gateway:
         listening: sockets this process shares with others. folders: watch folders and views, which one process does for
         all.
         """
-        shared = listening or Listening()
+        shared, settings, shown = listening or Listening(), self.settings, self.shared.certificates
         self._begin(self.worker.run())
-        if self.settings.mllp.port >= 0:
-            self.mllp_port = await self.mllp.start(self.settings.mllp.host, self.settings.mllp.port, shared.mllp)
-        if self.settings.dicom.port >= 0:
-            self.dicom_port = await self.dicom.start(self.settings.dicom.host, self.settings.dicom.port, shared.dicom)
-        for folder in self.settings.folder if folders else ():
+        if settings.mllp.port >= 0:
+            self.mllp_port = await self.mllp.start(settings.mllp.host, settings.mllp.port, shared.mllp, shown)
+        if settings.dicom.port >= 0:
+            self.dicom_port = await self.dicom.start(settings.dicom.host, settings.dicom.port, shared.dicom, shown)
+        for folder in settings.folder if folders else ():
             source = self.directory.sending(folder.source)
             if source is None:
                 raise ConfigError(
@@ -275,6 +277,9 @@ class Gateway:
             raise ConfigError(
                 "http.tls_cert", f"not a certificate with its key: {fault}", detail_zh="证书与私钥不可用，或不是一对。"
             ) from fault
+        if (tls := self._server.config.ssl) is not None:
+            self.shared.certificates.show("http", tls, (http.tls_cert, http.tls_key, ""))
+        self._begin(self.shared.certificates.run())
         self._begin(self._server.serve(sockets=[listener]))
         while not self._server.started:
             if self._tasks[-1].done():

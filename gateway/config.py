@@ -132,7 +132,8 @@ def _from_file(path: Path) -> dict[str, Any]:
         raise ConfigError(str(path), "not UTF-8", detail_zh="不是 UTF-8 编码，请另存为 UTF-8。") from fault
     except tomllib.TOMLDecodeError as fault:
         line = found[1] if (found := re.search(r"at line (\d+)", str(fault))) else "1"
-        zh = "不是 TOML：应为 [组] 和 键 = 值，文本加双引号。"
+        twice = "overwrite a value" in str(fault)
+        zh = "这个键或组写了两次。" if twice else "不是 TOML：应为 [组] 和 键 = 值，文本加双引号。"
         raise ConfigError(f"{path}:{line}", str(fault), detail_zh=zh) from fault
 
 

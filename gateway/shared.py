@@ -46,6 +46,7 @@ from .recognise.rules import load as load_rules
 from .revise import puts_met
 from .security.access import Access
 from .security.associations import Associations
+from .security.certificates import Certificates
 from .security.cors import Cors
 from .security.seal import Seal
 from .security.times import RequestTimes
@@ -80,6 +81,7 @@ class Shared:
     times: RequestTimes
     associations: Associations
     worker: int
+    certificates: Certificates
 
     @property
     def judge(self) -> Judge:
@@ -148,8 +150,8 @@ class Shared:
     def metrics(self, caller: Caller) -> MetricsParts:
         """The parts of `/metrics`."""
         return MetricsParts(
-            self.store, self.inbox, self.directory, self.clock, self.times, self.associations, caller, __version__,
-            self.worker,
+            self.store, self.inbox, self.directory, self.clock, self.times, self.associations, self.certificates,
+            caller, __version__, self.worker,
         )  # fmt: skip
 
     async def failing_views(self) -> int:

@@ -15,6 +15,7 @@ from typing import Any, cast
 from ..errors import BrokenAssociation, GatewayError, NotStorage, TooManyConnections, UnknownSource, WrongAddress
 from ..model.directory import Directory
 from ..security.associations import Associations, Met
+from ..security.certificates import Certificates
 from ..settings import Dicom
 from . import dicom_pdu as pdu
 from .dicom_callers import caller, proven
@@ -234,12 +235,18 @@ class DicomDoor:
         self._by_address: Counter[str] = Counter()
         self._server: asyncio.Server | None = None
 
-    async def start(self, host: str, port: int, listener: socket.socket | None = None) -> int:
+    async def start(
+        self,
+        host: str,
+        port: int,
+        listener: socket.socket | None = None,
+        certificates: Certificates | None = None,
+    ) -> int:
         """Listen; returns the port (useful when `port` is 0). Raises ConfigError where it cannot.
 
         listener: a socket several processes share, bound already.
         """
-        self._server = await listen(lambda: _Association(self), self.settings, (host, port), listener)
+        self._server = await listen(lambda: _Association(self), self.settings, (host, port), listener, certificates)
         self.met.port = int(self._server.sockets[0].getsockname()[1])
         return self.met.port
 

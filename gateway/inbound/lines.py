@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from ..errors import ConfigError
+from ..security.certificates import Certificates
 from ..settings import Dicom, Mllp
 
 _PLAIN = frozenset[str]()
@@ -117,11 +118,17 @@ async def listen(
     settings: Mllp | Dicom,
     at: tuple[str, int],
     listener: socket.socket | None = None,
+    certificates: Certificates | None = None,
 ) -> asyncio.Server:
-    """Listening at (host, port), or on a socket several processes share, bound already. Raises ConfigError."""
+    """Listening at (host, port), or on a socket several processes share, bound already. Raises ConfigError.
+
+    certificates: told of the one shown here.
+    """
     key = _group(settings)
     networks(settings.allow, f"{key}.allow")
     tls = context(settings)
+    if tls is not None and certificates is not None:
+        certificates.show(key, tls, (settings.tls_cert, settings.tls_key, settings.tls_client_ca))
     rest: dict[str, Any] = {"backlog": 1024, "ssl": tls, "ssl_handshake_timeout": HANDSHAKE_S if tls else None}
     loop = asyncio.get_running_loop()
     try:

@@ -16,6 +16,7 @@ from collections.abc import Awaitable
 from typing import cast
 
 from ..errors import BrokenFrame, GatewayError, TooLarge
+from ..security.certificates import Certificates
 from ..settings import Mllp
 from .intake import BODY_LIMIT, Intake, Receipt
 from .lines import Line, allowed, line_of, listen
@@ -214,12 +215,18 @@ class MllpDoor:
         self._tasks: set[asyncio.Task[object]] = set()
         self._server: asyncio.Server | None = None
 
-    async def start(self, host: str, port: int, listener: socket.socket | None = None) -> int:
+    async def start(
+        self,
+        host: str,
+        port: int,
+        listener: socket.socket | None = None,
+        certificates: Certificates | None = None,
+    ) -> int:
         """Listen; returns the port (useful when `port` is 0). Raises ConfigError where it cannot.
 
         listener: a socket several processes share, bound already.
         """
-        self._server = await listen(lambda: _Connection(self), self.settings, (host, port), listener)
+        self._server = await listen(lambda: _Connection(self), self.settings, (host, port), listener, certificates)
         return int(self._server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:

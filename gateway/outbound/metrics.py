@@ -23,6 +23,7 @@ from ..model.outcome import State
 from ..model.times import Clock
 from ..model.view import Reading
 from ..security.associations import Associations
+from ..security.certificates import Certificates
 from ..security.times import RequestTimes
 from ..store.base import Store
 from ..store.inbox_base import Messages
@@ -42,6 +43,7 @@ class MetricsParts:
     clock: Clock
     times: RequestTimes
     associations: Associations
+    certificates: Certificates
     caller: Callable[[Request], Awaitable[AccessContext]]
     version: str
     worker: int = 0
@@ -59,6 +61,7 @@ def metrics_routes(parts: MetricsParts) -> list[Route]:
             *await _store(parts),
             _requests(parts),
             *_dicom(parts),
+            _certificates(parts),
             *_process(parts, began),
         ]
         return Response(rendered(families), media_type=MEDIA)
@@ -161,6 +164,11 @@ def _samples(parts: MetricsParts) -> Iterator[tuple[str, Labels, float]]:
         yield "_bucket", labels | {"le": "+Inf"}, one.count
         yield "_sum", labels, one.seconds
         yield "_count", labels, one.count
+
+
+def _certificates(parts: MetricsParts) -> Family:
+    ends = [({"door": door}, at.timestamp()) for door, at in sorted(parts.certificates.until().items())]
+    return gauge("gateway_certificate_expiry_timestamp_seconds", "When the TLS certificate of a door ends.", *ends)
 
 
 def _dicom(parts: MetricsParts) -> list[Family]:

@@ -138,6 +138,7 @@ def test_a_taken_port_is_a_matter_of_configuration() -> None:
     [
         (None, "", "没有这个文件"),
         ("[gateway]\nhome = 家\n".encode(), ":2", "不是 TOML"),
+        (b"[http]\nport = 1\nport = 2\n", ":3", "写了两次"),
         ('[gateway]\nhome = "家"\n'.encode("gbk"), "", "不是 UTF-8"),
     ],
 )
