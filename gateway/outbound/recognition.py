@@ -39,7 +39,7 @@ class Hearing:
     def _newest(self) -> Newest:
         record = self._record
         results = ((record.report_of(item) or {}, item) for item in record.observations)
-        return Newest.of(results, {one["id"]: one for one in record.specimens}, self._sheet)
+        return Newest.of(results, {one["id"]: one for one in record.specimens}, self._sheet, self._at)
 
     def decision(self, report: Json) -> ReportDecision:
         """The verdict on one report of the record."""

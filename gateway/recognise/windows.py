@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain
 
 from ..model.printed import effective_time
 from ..model.resource import Json
@@ -14,7 +15,7 @@ from .listing import Window
 from .reasons import Reason, Verdict
 
 _CORRECTED = frozenset({"corrected", "amended"})
-_SLACK = timedelta(minutes=10)
+SLACK = timedelta(minutes=10)
 """Clocks of two hospitals differ; a report a few minutes ahead is not from the future."""
 
 
@@ -54,9 +55,11 @@ def times_of(report: Json, observation: Json | None, taken: Sequence[Json]) -> T
     issued = next((parse_fhir(str(one["issued"])) for one in said if one.get("issued")), None)
     stated = (parse_fhir(text) for text in map(_collection, taken) if text)
     implied = (parse_fhir(text) for text in map(effective_time, said) if text)
-    collected = [at for at in stated if issued is None or at <= issued]
-    collected += [at for at in implied if issued is None or at < issued]
-    return Times(issued, next(iter(collected), None), any(one.get("status") in _CORRECTED for one in said))
+    collected = chain(
+        (at for at in stated if issued is None or at <= issued),
+        (at for at in implied if issued is None or at < issued),
+    )
+    return Times(issued, next(collected, None), any(one.get("status") in _CORRECTED for one in said))
 
 
 def _collection(taken: Json) -> str:
@@ -69,7 +72,7 @@ def _collection(taken: Json) -> str:
 def window_of(window: Window, times: Times, at: datetime) -> tuple[datetime | None, list[tuple[Verdict, Reason]]]:
     """The end of the window and what it says at the instant `at`; the end itself is still inside."""
     # No end is told of what has not begun; of 9999-12-31, which stands for "none", there is none.
-    if any(time is not None and time - at > _SLACK for time in (times.issued, times.collected)):
+    if any(time is not None and time - at > SLACK for time in (times.issued, times.collected)):
         return None, [(Verdict.JUDGE, reasons.FUTURE)]
     started = times.start_of(window)
     if started is None:

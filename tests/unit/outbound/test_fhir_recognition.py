@@ -77,6 +77,31 @@ async def test_a_resident_is_decided_report_by_report(site: Site) -> None:
     assert (await site.get("Patient/none/$recognition")).status_code == 404
 
 
+def reasons(parameters: Json, report: str) -> set[str]:
+    """Reason codes of the items of one report."""
+    decisions = [one["part"] for one in parameters["parameter"]]
+    (found,) = (d for d in decisions if d[0]["valueReference"]["reference"] == f"DiagnosticReport/{report}")
+    items = [part["part"] for part in found if part["name"] == "item"]
+    said = [part["valueCodeableConcept"] for item in items for part in item if part["name"] == "reason"]
+    return {concept["coding"][0]["code"] for concept in said}
+
+
+async def test_what_is_said_of_the_specimen_and_a_newer_result_of_the_record_are_heard(site: Site) -> None:
+    specimen = {
+        "resourceType": "Specimen",
+        "id": "s1",
+        "type": {"text": "血清"},
+        "subject": {"reference": "Patient/p1"},
+        "note": [{"text": "中度溶血"}],
+    }
+    await site.keep(specimen, an_observation(specimen={"reference": "Specimen/s1"}))
+    assert "doubtful" in reasons((await site.get("Patient/p1/$recognition")).json(), "r1")
+    later = {"effectiveDateTime": "2026-03-19T12:00:00+08:00", "issued": "2026-03-19T13:00:00+08:00"}
+    await site.keep(an_observation("o2", value="2.40", **later), {**a_report("o2"), "id": "r2", **later})
+    whole = (await site.get("Patient/p1/$recognition")).json()
+    assert "newer" in reasons(whole, "r1") and "newer" not in reasons(whole, "r2")
+
+
 async def test_before_ordering_an_item_again_only_that_item_is_asked_for(site: Site) -> None:
     other = {**an_observation(), "id": "o2", "code": {"text": "尿素"}}
     await site.keep(other, a_report("o1", "o2"))

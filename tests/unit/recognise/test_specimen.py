@@ -183,7 +183,7 @@ def test_to_correct_or_issue_again_makes_no_younger_specimen() -> None:
 
 # ---- the same item again ------------------------------------------------------------------------------
 def newest_of(*items: Json) -> Newest:
-    return Newest.of([(a_report(results=[item]), item) for item in items], {}, SHEET)
+    return Newest.of([(a_report(results=[item]), item) for item in items], {}, SHEET, NOW)
 
 
 LATER = {"collected": "2026-03-19T20:00:00+08:00", "issued": "2026-03-19T20:30:00+08:00"}
@@ -209,6 +209,14 @@ def test_the_newest_itself_and_one_specimen_reported_twice_stand() -> None:
 def test_a_spoilt_void_or_other_result_takes_nothing_back(spoilt: Any) -> None:
     newer = potassium(**({"value": "6.8"} | LATER | spoilt))
     assert of_item(potassium(), newest=newest_of(newer)).verdict is Verdict.YES
+
+
+def test_what_was_not_known_then_and_a_time_that_stands_for_none_take_nothing_back() -> None:
+    newer, nonsense = potassium("6.8", **LATER), potassium("6.8", collected="9999-12-31T00:00:00+08:00")
+    known = [(a_report(results=[item]), item) for item in (potassium(), newer, nonsense)]
+    before = datetime.fromisoformat("2026-03-19T12:00:00+08:00")
+    assert of_item(potassium(), newest=Newest.of(known, {}, SHEET, before), at=before).verdict is Verdict.YES
+    assert codes(of_item(potassium(), newest=Newest.of(known, {}, SHEET, NOW))) == ["newer"]
 
 
 def test_the_times_of_a_result_are_of_it_else_of_its_report() -> None:
