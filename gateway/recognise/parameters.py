@@ -24,7 +24,7 @@ def patient_parameters(decisions: Sequence[ReportDecision], unlisted: Sequence[s
     """
     parameters: list[Json] = [{"name": "decision", "part": _report(decision)} for decision in decisions]
     parameters += [{"name": "unlisted", "valueString": text} for text in unlisted]
-    return {"resourceType": "Parameters", "parameter": parameters}
+    return {"resourceType": "Parameters"} | ({"parameter": parameters} if parameters else {})
 
 
 def _report(decision: ReportDecision) -> list[Json]:

@@ -210,7 +210,6 @@ _VALUES = ("from", "to", "equivalence", "item", "note", VALID_FROM)
 _CONCEPTS = ("from", "name", "unit", "specimen", "system", "code", "display", "equivalence", "note", VALID_FROM)
 LOOKED_UP = frozenset({*_VALUES, *_CONCEPTS} - {"note"})
 """Columns whose content means something; `note` and columns of other names are for the reader."""
-_BRACES = re.compile(r"\{[^{}]*\}")
 _DAY = re.compile(r"(\d{4})[-/](\d\d?)[-/](\d\d?)")  # Excel writes 2026/7/1
 
 
@@ -409,9 +408,8 @@ def check_code(system: str, code: str, place: str) -> None:
 
 
 def _check_ucum(unit: str, column: str, place: str) -> None:
-    """UCUM is ASCII without blanks, but for what stands in braces (UCUM §6, §12): a printed unit is no code."""
-    plain = _BRACES.sub("", unit)
-    if not plain.isascii() or " " in plain:
+    """UCUM is ASCII without blanks, within braces too (UCUM §6, §12): a printed unit is no code."""
+    if not unit.isascii() or " " in unit:
         text = f"{unit!r} in {column} is no UCUM code, like g/L or 10*9/L"
         zh = f"{column} 列的 {unit!r} 不是 UCUM 代码：请写 g/L、10*9/L、umol/L 这样的代码，打印写法登记在 units.csv。"
         raise MappingError(place, text, detail_zh=zh)

@@ -39,7 +39,9 @@ async def meta(parts: FhirParts, call: Call, on: On) -> Answer:
 
 
 def _returned(found: Json) -> bytes:
-    return dumps({"resourceType": "Parameters", "parameter": [{"name": "return", "valueMeta": found}]})
+    """Without labels there is nothing to return: R4 knows no empty Meta."""
+    said = {"parameter": [{"name": "return", "valueMeta": found}]} if found else {}
+    return dumps({"resourceType": "Parameters"} | said)
 
 
 async def _in_use(parts: FhirParts, call: Call, on: On) -> Answer:

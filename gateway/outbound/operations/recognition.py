@@ -6,6 +6,7 @@ Nothing is stored: a verdict holds at the instant it was asked for, for the memb
 from __future__ import annotations
 
 from datetime import datetime
+from uuid import NAMESPACE_URL, uuid5
 
 from ...errors import BadParameter
 from ...model.printed import effective_time
@@ -61,7 +62,7 @@ def recognition_operations(judge: Judge) -> tuple[Operation, ...]:
         person = await _person(parts, call, on)
         record, _ = await judge.record(person, call.who)
         issues = to_detected_issues(judge.alerts(record, at=at), person, at=at)
-        entries = [dumps({"resource": issue}) for issue in issues]
+        entries = [_entry(dumps(issue)) for issue in issues]
         links = [("self", f"{call.base}/{on.place}/{on.operation}")]
         body = bundle("collection", entries, links=links, at=parts.store.horizon()[1])
         return Answer(200, body, seen=Seen("E", "operation", (person,), (f"Patient/{person}",), _query(on)))
@@ -84,6 +85,11 @@ def _operation(
 ) -> Operation:
     definition = f"{_OWN}{type_}-{code.lstrip('$')}"
     return Operation(code, type_, handler, definition, parameters, documentation)
+
+
+def _entry(issue: bytes) -> bytes:
+    """Every entry has an address of its own (R4 bundle.html#bundle-unique); one that is not stored, by what it says."""
+    return b'{"fullUrl":"%b","resource":%b}' % (uuid5(NAMESPACE_URL, issue.decode()).urn.encode(), issue)
 
 
 def _codes(call: Call) -> tuple[str, ...]:

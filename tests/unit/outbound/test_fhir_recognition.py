@@ -121,7 +121,9 @@ async def test_alerts_are_detected_issues_in_a_bundle(site: Site) -> None:
     await site.keep(an_observation(**critical), a_report("o1"))
     body = (await site.get("Patient/p1/$alerts")).json()
     assert body["type"] == "collection"
-    assert {entry["resource"]["resourceType"] for entry in body.get("entry", ())} <= {"DetectedIssue"}
+    assert {entry["resource"]["resourceType"] for entry in body["entry"]} == {"DetectedIssue"}
+    addresses = [entry["fullUrl"] for entry in body["entry"]]
+    assert len(set(addresses)) == len(addresses) and all(one.startswith("urn:uuid:") for one in addresses)
 
 
 async def test_operations_stand_in_the_capability_statement(site: Site) -> None:

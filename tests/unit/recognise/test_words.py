@@ -91,6 +91,7 @@ def test_parameters_of_a_resident_hold_one_decision_a_report() -> None:
         "DiagnosticReport/r1",
         "DiagnosticReport/ct",
     ]
+    assert patient_parameters([]) == {"resourceType": "Parameters"}  # R4 knows no empty array
 
 
 def test_the_published_code_systems_say_what_the_rules_use() -> None:

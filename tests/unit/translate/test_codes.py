@@ -101,6 +101,7 @@ def test_printed_units_have_their_ucum_code(printed: str, code: str) -> None:
         ("from,system,code\nA,LOINC,66902\n", 2, "no LOINC code"),
         ("from,system,code,specimen\nA,LOINC,6690-2,BQ\n", 2, "specimen 'BQ' is unknown"),
         ("from,to,equivalance\na,1,\n", 1, "did you mean 'equivalence'"),
+        ("from,system,code,unit\nA,LOINC,6690-2,{片}\n", 2, "no UCUM code"),
     ],
 )
 def test_faults_name_file_and_line(text: str, line: int, said: str) -> None:
