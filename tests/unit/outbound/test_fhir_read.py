@@ -201,7 +201,10 @@ async def test_where_clients_probe_for_smart_they_get_an_honest_no_in_json(site:
 
 
 async def test_health_tells_live_and_ready(site: Site) -> None:
-    app = Starlette(routes=health_routes(site.store))
+    async def failing() -> int:
+        return 0
+
+    app = Starlette(routes=health_routes(site.store, failing))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as http:
         assert [(await http.get(f"/health/{path}")).status_code for path in ("live", "ready")] == [200, 200]
 
