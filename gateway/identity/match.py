@@ -23,6 +23,7 @@ class Code(StrEnum):
     CARD_NAME_DIFFERS = "card-name-differs"
     SAME_TRAITS = "same-name-birth-sex"
     MERGE_CONTRADICTS = "merge-contradicts-card"
+    MERGE_UNDONE = "merge-undone"
 
 
 REASONS_ZH = {
@@ -31,6 +32,7 @@ REASONS_ZH = {
     Code.CARD_NAME_DIFFERS: "证件号相同但姓名不同",
     Code.SAME_TRAITS: "姓名、出生日期、性别相同，无证件可核对",
     Code.MERGE_CONTRADICTS: "合并双方证件号不同",
+    Code.MERGE_UNDONE: "医院的合并已撤销，是否同一人",
 }
 
 

@@ -20,7 +20,9 @@ from .person import Record, acts_of, disowned, owned_again, with_acts
 from .reviews import Trace
 from .workspace import Key, Person, Workspace
 
-_ANSWERED = (Code.CARD_CONTRADICTS, Code.CARD_UNVERIFIED, Code.SAME_TRAITS, Code.MERGE_CONTRADICTS)
+_ANSWERED = (
+    Code.CARD_CONTRADICTS, Code.CARD_UNVERIFIED, Code.SAME_TRAITS, Code.MERGE_CONTRADICTS, Code.MERGE_UNDONE,
+)  # fmt: skip
 _RETIRING = (reviews.MERGED, reviews.JOINED, reviews.CARD_JOINED)
 
 
@@ -180,11 +182,25 @@ async def _ask_again(desk: Workspace, task: Json, holder: Person) -> None:
         if not holder.survivor:
             await _ask_of_card(desk, task, holder)
         return
+    if reviews.code_of(task) == reviews.MERGED:
+        if not holder.survivor:
+            await _ask_of_merge(desk, task, holder)
+        return
     review = reviews.based_on(task)
     stored, version, member = await desk.read_task(review) if review else ({}, 0, "")
     if stored:
         home = desk.home(reviews.record_of(stored)) if await desk.load(reviews.record_of(stored)) else ""
         desk.put_task(review, reviews.opened_again(stored, home), member, version, stored)
+
+
+async def _ask_of_merge(desk: Workspace, task: Json, holder: Person) -> None:
+    """A member had made them one: what was open between them is asked again, else the merge itself, so that taking
+    it back by a slip can be mended."""
+    record = await desk.load(reviews.record_of(task))
+    if record is None or any([await desk.reopen(record, code, holder.id) for code in _ANSWERED]):
+        return
+    review = Review(Code.MERGE_UNDONE, REASONS_ZH[Code.MERGE_UNDONE], (holder.id,))
+    await desk.ask(review, record, parse_fhir(task["authoredOn"]))
 
 
 async def _ask_of_card(desk: Workspace, task: Json, holder: Person) -> None:

@@ -77,6 +77,16 @@ def decided(task: Json, status: str, patient: str, by: str, note: str, at: datet
     return answered | ({"note": [{"time": instant_text(at), "text": note}]} if note else {})
 
 
+def by(task: Json) -> str:
+    """Who answered a review, "" when nobody did: what a message closed."""
+    return str(task.get("owner", {}).get("display", ""))
+
+
+def noted(task: Json) -> str:
+    """What they said about it, "" for nothing."""
+    return next((str(one["text"]) for one in task.get("note", ())), "")
+
+
 def opened_again(task: Json, patient: str) -> Json:
     """The Task as it was before it was answered; `patient` "" keeps whom it is about."""
     asked = {key: value for key, value in task.items() if key not in ("owner", "note", "lastModified")}

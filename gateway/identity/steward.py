@@ -2,7 +2,7 @@
 
 same       the record's person joins a candidate, as ADT^A40 would have made them one
 different  the question is closed; a record that only a lent card had linked leaves with a person of its own
-undo       a merge, a parting or what a card had joined, by the id of its Task
+undo       a merge, a parting, what a card had joined, or an answer that moved nothing, by the id of its Task
 
 Every act is one commit with its audit row, made again when another write came first.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import count
 
 from msgspec import structs
 
@@ -23,7 +24,7 @@ from .index import PersonIndex
 from .match import Code
 from .person import Record
 from .reviews import Trace
-from .workspace import Resolution, Workspace, puts_of
+from .workspace import Resolution, Workspace, nth, puts_of
 
 _TRIES = 5
 Meet = Callable[[Sequence[Move]], Awaitable[list[Put]]]
@@ -54,8 +55,8 @@ class Steward:
         await self._done(lambda desk: part(desk, review, word), audit)
 
     async def undo(self, task: str, audit: AuditRow) -> None:
-        """Take a merge, a parting or what a card had joined back."""
-        await self._done(lambda desk: merge.undo(desk, task), audit)
+        """Take a merge, a parting, what a card had joined, or an answer that moved nothing back."""
+        await self._done(lambda desk: take_back(desk, task), audit)
 
     async def _done(self, act: Callable[[Workspace], Awaitable[None]], audit: AuditRow) -> None:
         for _ in range(_TRIES):
@@ -106,6 +107,34 @@ async def part(desk: Workspace, review: str, word: Word) -> None:
         trace = Trace(reviews.PARTED, record.key, word.at, review, "" if known else card)
         home = await merge.part(desk, record, await desk.person(home), trace)
     await _answer(desk, review, reviews.decided(task, "rejected", home, word.by, word.note, word.at))
+
+
+async def take_back(desk: Workspace, task_id: str) -> None:
+    """An act is undone; a review somebody answered is asked again, unless an act followed from it and stands."""
+    task, version, member = await desk.read_task(task_id)
+    if reviews.code_of(task) not in tuple(Code):
+        await merge.undo(desk, task_id)
+        return
+    if task.get("status") not in reviews.CLOSED or not reviews.by(task):
+        raise NotFound(f"Task/{task_id}", "nobody answered it", detail_zh="该复核没有可撤销的结论，请刷新页面。")
+    if await _followed(desk, task_id):
+        text, zh = "What followed from it stands; undo that.", "由此作出的合并或拆分仍有效，请撤销那一次。"
+        raise IdentityError(f"Task/{task_id}", text, detail_zh=zh)
+    record = await desk.load(reviews.record_of(task))
+    home = desk.home(record.key) if record else ""
+    desk.put_task(task_id, reviews.opened_again(task, home), member, version, task)
+
+
+async def _followed(desk: Workspace, review: str) -> bool:
+    """Whether a merge or a parting that answers a review stands; one after another may have been made and undone."""
+    for code in (reviews.JOINED, reviews.PARTED):
+        for n in count():
+            told, _, _ = await desk.read_task(desk.ids.of("Task", code, review, *nth(n)))
+            if told.get("status") == reviews.STANDS:
+                return True
+            if not told:
+                break
+    return False
 
 
 async def _linked(desk: Workspace, task: Json, home: str) -> bool:

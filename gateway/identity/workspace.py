@@ -178,7 +178,7 @@ class Workspace:
 
     async def aside(self, record: Record, word: str, holder: Person) -> Person:
         """A person for a record that leaves `holder`: whom it had been for the same reason, else a new one."""
-        names = (self.ids.of("Patient", *record.key, word, *_nth(n)) for n in count())
+        names = (self.ids.of("Patient", *record.key, word, *nth(n)) for n in count())
         person = await self.person(next(names))
         while person.version and person.survivor != holder.id:
             person = await self.person(next(names))
@@ -365,7 +365,7 @@ class Workspace:
 
     async def put_act(self, made: Json, member: str, *about: str) -> str:
         """A new act, told in place of one taken back if there is any, never of one that stands. Gives its id."""
-        names = (self.ids.of("Task", reviews.code_of(made), *about, *_nth(n)) for n in count())
+        names = (self.ids.of("Task", reviews.code_of(made), *about, *nth(n)) for n in count())
         while True:
             task_id = next(names)
             stored, version, _ = await self.read_task(task_id)
@@ -472,7 +472,7 @@ def _meta(stored: Json, *, doubted: bool) -> Json:
     return {key: value for key, value in (kept | {"tag": tags}).items() if value}
 
 
-def _nth(n: int) -> tuple[str, ...]:
+def nth(n: int) -> tuple[str, ...]:
     """What tells the second of its kind, and further ones, from the first."""
     return (str(n),) if n else ()
 

@@ -105,6 +105,30 @@ def test_two_persons_stay_two(steward: Seat, two: Alliance) -> None:
     assert people(two) == before
     task = two.found("Task", status="rejected")[0]
     assert task["owner"]["display"]
+    assert steward.overflow(1366) == 0 and steward.overflow(768) == 0
+    steward.page.get_by_role("button", name="撤销").click()
+    assert "已撤销，问题重新待复核" in steward.text() and "姓名、出生日期、性别相同" in steward.text()
+    assert people(two) == before and steward.complaints == []
+
+
+def test_records_one_card_joined_are_shown_beside_each_other(two: Alliance) -> None:
+    number = "990101197005060022"
+    for turn, control, name in (("W001", "C1", "王芳"), ("W003", "C3", "王秀芳")):
+        sent = registration(turn, control, number).replace("王芳".encode(), name.encode())
+        assert two.push("city_first_hospital", sent).status_code == 202
+    two.drain()
+    page = two.client.get("/console/people", headers=two.bearer("admin")).text
+    assert "市第一人民医院 W003（本条）" in page and "市第一人民医院 W001" in page
+    assert "<td>王秀芳</td>" in page and '<td><strong class="differs">王芳</strong> <small>不同</small></td>' in page
+
+
+def test_a_passport_is_among_what_is_compared(empty: Alliance) -> None:
+    for number, control in (("W001", "W1"), ("W002", "W2")):
+        sent = registration(number, control).replace(b"||\xe7", b"~E12345678^^^^PPN||\xe7", 1)
+        assert empty.push("city_first_hospital", sent).status_code == 202
+    empty.drain()
+    page = empty.client.get("/console/people", headers=empty.bearer("admin")).text
+    assert page.count("护照 E12345678") == 2
 
 
 def test_a_decision_needs_an_answer_and_the_session_behind_the_form(two: Alliance) -> None:

@@ -13,7 +13,7 @@ from ...model.resource import Json, reference_id
 from ...model.times import parse_fhir
 from ..pages import moments
 from ..pages.moments import When
-from ..pages.views_banner import SEXES, card_of, has_verified_card, name_of, village
+from ..pages.views_banner import SEXES, card_of, certificates_of, has_verified_card, name_of, village
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,10 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class ReviewView:
-    """One open question. `same` is empty when nobody is left to be the same person."""
+    """One open question. `same` is empty when nobody is left to be the same person.
+
+    linked: the candidate the record is one with already, "" for none; then its records are compared one by one.
+    """
 
     id: str
     reason: str
@@ -44,7 +47,7 @@ class ReviewView:
     columns: tuple[Column, ...]
     rows: tuple[tuple[str, tuple[Cell, ...]], ...]
     same: tuple[Column, ...]
-    linked: bool
+    linked: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,21 +63,44 @@ class ActView:
     at: When
 
 
-def review_view(task: Json, persons: Mapping[str, Json], directory: Directory, now: datetime) -> ReviewView:
-    """The record's person first, then the candidates the caller may know, most alike first."""
-    own = reference_id(task.get("for"), "Patient")
-    candidates = [one for one in reviews.candidates_of(task) if one in persons and one != own]
-    candidates.sort(key=lambda one: -_agreement(persons.get(own, {}), persons[one]))
-    shown = [one for one in (own, *candidates) if one in persons]
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Whom a review is about. own: the Patient of its record now; candidates: (id as asked, its Patient now).
+
+    records: the source records of `own`, as (key, what they say), where a candidate is `own` already.
+    """
+
+    own: Json
+    candidates: tuple[tuple[str, Json], ...]
+    records: tuple[tuple[tuple[str, str], Json], ...] = ()
+
+    @property
+    def linked(self) -> str:
+        """The candidate that is the record's person already, "" for none."""
+        return next((one for one, patient in self.candidates if patient["id"] == self.own.get("id")), "")
+
+
+def review_view(task: Json, asked: Asked, directory: Directory, now: datetime) -> ReviewView:
+    """The record's person first, then the candidates, most alike first; of one person its records, this one first."""
+    others = [(id_, patient) for id_, patient in asked.candidates if patient["id"] != asked.own.get("id")]
+    others.sort(key=lambda one: -_agreement(asked.own, one[1]))
+    mine = reviews.record_of(task)
+    if asked.linked:
+        parts = sorted(asked.records, key=lambda one: one[0] != mine)
+        href = f"/ui/p/{asked.own['id']}"
+        first = [(Column("", _titled(key, key == mine, directory), href), said) for key, said in parts[:_MOST]]
+    else:
+        first = [(_column(asked.own["id"], asked.own, first=True), asked.own)] if asked.own else []
+    shown = [*first, *((_column(patient["id"], patient, first=False), patient) for _, patient in others)]
     return ReviewView(
         id=task["id"],
         reason=task.get("reasonCode", {}).get("text", ""),
         record=_record_text(reviews.record_of(task), directory),
         asked=moments.of(parse_fhir(task["authoredOn"]), now),
-        columns=tuple(_column(id_, persons[id_], first=id_ == own) for id_ in shown),
-        rows=_rows([persons[id_] for id_ in shown], directory),
-        same=tuple(_column(id_, persons[id_], first=False) for id_ in candidates),
-        linked=own in reviews.candidates_of(task),
+        columns=tuple(column for column, _ in shown),
+        rows=_rows([patient for _, patient in shown], directory),
+        same=tuple(_column(id_, patient, first=False) for id_, patient in others),
+        linked=asked.linked,
     )
 
 
@@ -92,6 +118,33 @@ def act_view(task: Json, persons: Mapping[str, Json], directory: Directory, now:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class AnswerView:
+    """A review somebody answered without moving a record: what they said of which record, and of whom."""
+
+    id: str
+    verdict: str
+    record: str
+    person: Column
+    by: str
+    note: str
+    at: When
+
+
+def answer_view(task: Json, persons: Mapping[str, Json], directory: Directory, now: datetime) -> AnswerView:
+    """The answer with who gave it; the person is the candidate it was about."""
+    other = reference_id(task.get("focus"), "Patient")
+    return AnswerView(
+        id=task["id"],
+        verdict="是同一人" if task["status"] == "completed" else "不是同一人",
+        record=_record_text(reviews.record_of(task), directory),
+        person=_column(other, persons.get(other, {}), first=False),
+        by=reviews.by(task),
+        note=reviews.noted(task),
+        at=moments.of(parse_fhir(task.get("lastModified") or task["authoredOn"]), now),
+    )
+
+
 def _proof(task: Json, directory: Directory) -> str:
     """Whose card: 市第一人民医院 W01，证件尾号 0115."""
     card = reviews.card_of(task)
@@ -103,11 +156,16 @@ def _column(id_: str, patient: Json, *, first: bool) -> Column:
     return Column(id_, f"{name}（本条所在）" if first else name, f"/ui/p/{id_}")
 
 
+def _titled(key: tuple[str, str], own: bool, directory: Directory) -> str:
+    return _record_text(key, directory) + ("（本条）" if own else "")
+
+
 def _record_text(key: tuple[str, str], directory: Directory) -> str:
     member = directory.members.get(key[0])
     return f"{member.name if member else key[0]} {key[1]}"
 
 
+_MOST = 6  # records of one person side by side
 _CARD = "居民身份证"
 _OWN_TO_EACH = ("本地号",)  # two numbers for one person are the rule, no hint of a difference
 
@@ -142,6 +200,7 @@ def _facts(patient: Json, directory: Directory) -> dict[str, str]:
         "性别": SEXES.get(patient.get("gender", ""), ""),
         "出生日期": str(patient.get("birthDate", "")),
         _CARD: card_of(patient),
+        "其他证件": "；".join(f"{kind} {number}" for kind, number in certificates_of(patient)),
         "电话": "、".join(phones),
         "住址": village(patient),
         "本地号": "；".join(_local_numbers(patient, directory)),

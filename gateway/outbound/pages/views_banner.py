@@ -70,11 +70,16 @@ def card_of(patient: Json) -> str:
     return str(cards[0]["value"]) if cards else ""
 
 
-def certificate_of(patient: Json) -> tuple[str, str]:
-    """(`护照`, its number) of who has no identity card; ("", "") for none."""
+def certificates_of(patient: Json) -> list[tuple[str, str]]:
+    """(`护照`, its number) of every certificate that is no identity card."""
     words = {systems.certificate(code): word for code, word in systems.CERTIFICATES.items()}
     known = (i for i in patient.get("identifier", ()) if i.get("system") in words and i.get("value"))
-    return next(((words[i["system"]], str(i["value"])) for i in known), ("", ""))
+    return [(words[i["system"]], str(i["value"])) for i in known]
+
+
+def certificate_of(patient: Json) -> tuple[str, str]:
+    """The first of them; ("", "") for none."""
+    return next(iter(certificates_of(patient)), ("", ""))
 
 
 def has_verified_card(patient: Json) -> bool:

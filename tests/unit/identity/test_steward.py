@@ -209,3 +209,67 @@ async def test_an_id_a_client_chose_for_somebody_known_can_be_parted_again_with_
     assert {one["id"] for one in active(store)} == {person, "mine"}
     assert set(subjects(store).values()) == {"mine"} and store.rows[(M2, "mine")].patient == "mine"
     assert "link" not in next(one for one in active(store) if one["id"] == person)
+
+
+@pytest.mark.parametrize("answer", ["different", "same"])
+async def test_an_answer_that_moved_nothing_is_taken_back_and_asked_again(
+    answer: str, index: PersonIndex, store: MemoryStore, steward: Steward
+) -> None:
+    if answer == "different":
+        await alike(index, store)
+    else:  # one card and two names: joined already, and asked
+        await lent(index, store)
+    (review,) = reviews_of(store)
+    before = patients(store)
+    if answer == "different":
+        await steward.different(review["id"], WORD, AUDIT)
+    else:
+        candidate = review["input"][0]["valueReference"]["reference"].partition("/")[2]
+        await steward.same(review["id"], candidate, WORD, AUDIT)
+    assert reviews_of(store) == []
+    await steward.undo(review["id"], AUDIT)
+    (again,) = reviews_of(store)
+    assert again["id"] == review["id"] and "owner" not in again and "note" not in again
+    assert patients(store) == before
+    with pytest.raises(NotFound):
+        await steward.undo(review["id"], AUDIT)
+
+
+async def test_an_answer_whose_merge_stands_is_taken_back_with_the_merge_alone(
+    index: PersonIndex, store: MemoryStore, steward: Steward
+) -> None:
+    first, _ = await alike(index, store)
+    (review,) = reviews_of(store)
+    await steward.same(review["id"], first, WORD, AUDIT)
+    with pytest.raises(IdentityError, match="stands"):
+        await steward.undo(review["id"], AUDIT)
+    await steward.undo(act(store, "merged-by-steward")["id"], AUDIT)
+    assert len(reviews_of(store)) == 1
+
+
+async def test_a_hospitals_merge_that_is_taken_back_is_asked_of_the_steward(
+    index: PersonIndex, store: MemoryStore, steward: Steward
+) -> None:
+    keep = (await feed(index, store, said(M1, "keep", "王芳之大女", birth="2026-01-01"))).patients[0]
+    await feed(index, store, said(M1, "old", "王芳之小女", birth="2026-01-01"))
+    await store.apply(
+        await index.resolve([said(M1, "keep", "王芳之大女", birth="2026-01-01")], [MergeRequest(0, M1, "old")])
+    )
+    assert len(active(store)) == 1 and reviews_of(store) == []
+    await steward.undo(act(store, "merged-by-member")["id"], AUDIT)
+    (review,) = reviews_of(store)
+    assert review["reasonCode"]["text"] == "医院的合并已撤销，是否同一人" and len(active(store)) == 2
+    await steward.same(review["id"], keep, WORD, AUDIT)
+    assert len(active(store)) == 1 and reviews_of(store) == []
+
+
+async def test_what_was_open_between_two_a_hospital_merged_is_open_again_once_that_is_taken_back(
+    index: PersonIndex, store: MemoryStore, steward: Steward
+) -> None:
+    await feed(index, store, said(M1, "a", "王芳", birth="1970-05-06", sex="female"))
+    await feed(index, store, said(M1, "b", "王芳", birth="1970-05-06", sex="female"))
+    (asked,) = reviews_of(store)
+    await store.apply(await index.resolve([said(M1, "a")], [MergeRequest(0, M1, "b")]))
+    assert reviews_of(store) == []
+    await steward.undo(act(store, "merged-by-member")["id"], AUDIT)
+    assert [one["id"] for one in reviews_of(store)] == [asked["id"]]
