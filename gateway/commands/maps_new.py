@@ -30,6 +30,18 @@ sources:
     control_id: trusted        # untrusted：MSH-10 每天重新编号
     report_mode: snapshot      # delta：同一报告再发时只发有变化的项目
 {settings}"""
+_VIEW = """    # 数据库视图由网关直接读，键的含义见厂商手册“数据库视图”；写好后 gateway try --view {source} --mappings …
+    # view:
+    #   driver: mysql          # sqlite postgresql mysql sqlserver oracle
+    #   host: 10.1.2.3
+    #   database: his
+    #   user: gateway_ro
+    #   password_file: /etc/gateway/his.password
+    #   name: V_MZJL
+    #   columns: {{MZH: 就诊流水号, HZID: 病人编号, XM: 姓名, JZRQ: 就诊日期}}
+    #   key: MZH
+    #   changed: GXSJ
+"""
 _MAP = """# yaml-language-server: $schema=../map.schema.json
 # 只写与基础映射不同的；还缺什么见 gateway map gaps
 extends: _base/v2/oru_r01
@@ -91,12 +103,19 @@ def _files(args: argparse.Namespace) -> dict[str, str]:
     made = {
         f"{args.member}/source.yaml": _SOURCE.format(
             name=_scalar(args.name or args.member), level=args.level, source=source, format=args.format,
-            settings=f"    settings: {{msh3: {msh3}, msh4: {msh4}}}\n" if args.format == "v2" else "",
+            settings=_settings(args.format, source, msh3, msh4),
         ),
         f"{args.member}/codes/lab_items.csv": _TABLE,
         **{name: json.dumps(schema, ensure_ascii=False, indent=1) + "\n" for name, schema in schemas().items()},
     }  # fmt: skip
     return made | ({f"{args.member}/oru_r01.yaml": _MAP} if args.format == "v2" else {})
+
+
+def _settings(form: str, source: str, msh3: str, msh4: str) -> str:
+    """What only one format needs."""
+    if form == "csv":
+        return _VIEW.format(source=source)
+    return f"    settings: {{msh3: {msh3}, msh4: {msh4}}}\n" if form == "v2" else ""
 
 
 def _scalar(text: str) -> str:

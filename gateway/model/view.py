@@ -10,7 +10,7 @@ DRIVERS = ("sqlite", "postgresql", "mysql", "sqlserver", "oracle")
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A column of an intermediate table that says whether a row was taken. open "": NULL or empty."""
+    """A column of an intermediate table that says whether a row was taken. open "": NULL."""
 
     column: str
     taken: str

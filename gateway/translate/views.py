@@ -112,7 +112,7 @@ def _claim(node: Yaml | None) -> Claim | None:
         return None
     node.fields(CLAIM_KEYS)
     if not node.word("column") or not node.word("taken"):
-        zh = "claim 要写 column（取走标记的列）和 taken（取走后写成什么）；open 是取走前的值，不写为空。"
+        zh = "claim 要写 column（取走标记的列）和 taken（取走后写成什么）；open 是取走前的值，不写为 NULL。"
         raise node.error("claim needs column and taken", zh)
     return Claim(node.word("column"), node.word("taken"), node.word("open"))
 

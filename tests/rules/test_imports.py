@@ -23,7 +23,7 @@ HOMES = {
     "lxml": {"model/xml.py"},
     "pydicom": {"translate/read_dicom.py", "translate/dicom_bounds.py", "inbound/dicom.py"},
     "apsw": {"store/"},
-    "psycopg": {"store/"},
+    "psycopg": {"store/"},  # and by name, as a driver of members' databases: inbound/db_view/drivers.py
     "fhir.resources": {"validate/structure.py", "validate/deep.py"},
     "fastapi": {"app.py"},
     "yaml": {"translate/", "recognise/", "model/"},

@@ -12,6 +12,7 @@ import pytest
 from gateway.cli import main
 from gateway.shipped import shipped
 from gateway.translate.concept_map import concept_maps
+from gateway.translate.engine import Mappings
 
 
 def test_a_new_member_compiles_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -22,6 +23,15 @@ def test_a_new_member_compiles_as_it_is(tmp_path: Path, capsys: pytest.CaptureFi
     assert "district_hospital_his v2" in capsys.readouterr().out
     assert main(asked) == 3  # what is there is never overwritten
     assert main(["map", "new", "Bad Name", "--mappings", folder]) == 3
+
+
+def test_a_new_csv_member_shows_how_a_view_is_written(tmp_path: Path) -> None:
+    assert main(["map", "new", "qu", "--format", "csv", "--mappings", str(tmp_path)]) == 0
+    path = tmp_path / "qu" / "source.yaml"
+    path.write_text(path.read_text(encoding="utf-8").replace("    # view", "    view").replace("    #   ", "      "))
+    assert main(["map", "check", "--mappings", str(tmp_path)]) == 0
+    view = Mappings.load([tmp_path, shipped("mappings")], check=False).directory.sources["qu_his"].view
+    assert view is not None and (view.name, view.key, view.heading("XM")) == ("V_MZJL", ("MZH",), "姓名")
 
 
 def test_a_new_member_is_told_by_which_sender_its_messages_are_known(

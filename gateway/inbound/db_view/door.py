@@ -56,7 +56,6 @@ class ViewDoor:
     async def run(self) -> None:
         """Until cancelled."""
         again = _AGAIN_S
-        self._reading = (await self._known()).get(self.source.name) or self._reading
         while True:
             began = time.monotonic()
             try:
@@ -74,11 +73,6 @@ class ViewDoor:
                 await self._failed(fault)
                 pause = _AGAIN_S
             await asyncio.sleep(pause * random.uniform(0.9, 1.1))
-
-    async def _known(self) -> dict[str, Reading]:
-        with contextlib.suppress(GatewayError):
-            return await self._positions.readings()
-        return {}
 
     async def read(self) -> int:
         """From the last position to the end of the view; returns how many rows were new. Raises a GatewayError."""
@@ -116,6 +110,8 @@ class ViewDoor:
     async def _opened(self) -> tuple[ViewReader, Window]:
         if self._reader is None or self._window is None:
             position = Position.loaded(await self._positions.load(self.source.name), self.view)
+            told = (await self._positions.readings()).get(self.source.name)  # perhaps another process's
+            self._reading = told if told and told.view == self.view.name else Reading(self.view.name)
             self._reader = reader = ViewReader(self.source, self._secret)
             await self._aside(partial(reader.open, position.columns))
             position.columns = reader.columns

@@ -165,7 +165,8 @@ def _first_argument(fault: BaseException) -> str:
 
 
 def _sqlserver_code(fault: BaseException) -> str:
-    return str(getattr(fault, "msg_no", "") or ("timeout" if "timed out" in str(fault).lower() else ""))
+    number = getattr(fault, "number", 0) or getattr(fault, "msg_no", 0)
+    return str(number or ("timeout" if "timed out" in str(fault).lower() else ""))
 
 
 def _oracle_code(fault: BaseException) -> str:

@@ -92,8 +92,10 @@ class Statements:
         """What an untaken row's claim is."""
         claim, name = self.view.claim, self._name(self.claim)
         assert claim is not None
+        if not claim.open:
+            return f"{name} IS NULL"
         values.append(claim.open)
-        return f"{name} = {VALUE}" if claim.open else f"({name} IS NULL OR {name} = {VALUE})"
+        return f"{name} = {VALUE}"
 
     def _behind(self, columns: list[str], after: list[Any], values: list[Any]) -> str:
         """`a >= 1 AND (a > 1 OR (a = 1 AND b > 2))`: the first part is what an index is used for."""
