@@ -38,6 +38,7 @@ _CERTIFICATES = {
 """What stands in CX-5 for a certificate, to its code in CV02.01.101."""
 _SEX_WORDS = frozenset({"男", "女", "M", "F"})
 _NONE = [""] * 16
+_PLAIN_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _PLACEHOLDERS = frozenset({"", '""', "/", "-", "无", "不详", "未知"})
 
 
@@ -253,9 +254,12 @@ def reference_range(setting: Setting, options: Mapping[str, str]) -> Call:
 
 
 def _printed_range(field: str) -> str:
-    """OBX-7 as printed; low and high in components of their own, as in NR, with a dash between them."""
+    """OBX-7 as printed; low and high in components of their own, as in NR, with a dash between them.
+
+    `10^4` sent unescaped is a power.
+    """
     low, _, high = field.partition("^")
-    if low and high and results.number(low) and results.number(high):
+    if _PLAIN_NUMBER.fullmatch(low) and _PLAIN_NUMBER.fullmatch(high) and low != "10":
         return f"{low}-{high}"
     return "" if field == '""' else unescape(field)
 

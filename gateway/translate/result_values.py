@@ -19,6 +19,7 @@ DIGITS = 60  # no result has so many; of a million digits every sum takes half a
 _DIGITS = rf"\d{{1,{DIGITS}}}"
 _PLAIN = rf"[+-]?{_DIGITS}(?:\.{_DIGITS})?"
 _NUMBER = re.compile(r"([↑↓*]*)\s*(<=|>=|<|>)?\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*([↑↓HLhl*]*)")
+_POWER = re.compile(r"(<=|>=|<|>)?\s*(?:(\d+(?:\.\d+)?)\s*[×xX*]\s*)?10\^(\d{1,2})")
 _TITRE = re.compile(rf"({_DIGITS})\s*:\s*({_DIGITS})")
 _ABSENT = {
     "": "unknown",
@@ -99,6 +100,9 @@ def by_shape(text: str, unit: str, code: str) -> Json:
     found = number(plain)
     if found:
         return {"valueQuantity": quantity(found.value, found.comparator, unit, code)}
+    if unit and (power := _POWER.fullmatch(plain)):  # a colony count: `>10^5`
+        value = Decimal(power[2] or 1).scaleb(int(power[3]))
+        return {"valueQuantity": quantity(Decimal(f"{value:f}"), power[1] or "", unit, code)}
     titre = _TITRE.fullmatch(plain)
     if titre:
         return {"valueRatio": {"numerator": {"value": int(titre[1])}, "denominator": {"value": int(titre[2])}}}

@@ -6,7 +6,8 @@ import pytest
 
 from gateway.translate.functions_v2 import unescape
 from gateway.translate.result_values import meaning
-from tests.unit.translate.v2_messages import draft, item, oru, resources
+from gateway.validate.structure import check_draft
+from tests.unit.translate.v2_messages import PID, draft, item, message, oru, resources, segment
 
 
 @pytest.mark.parametrize(
@@ -118,3 +119,26 @@ def test_a_pathologists_words_are_findings_and_conclusion() -> None:
     (report,) = resources(oru(*rows, obr=obr), "DiagnosticReport")
     assert report["conclusion"] == "腺癌"
     assert [one["valueString"] for one in report["extension"]] == ["灰白组织"]
+
+
+def test_a_colony_count_is_a_number_with_its_unit_and_a_power_is_no_range() -> None:
+    found = item(r"OBX|1|ST|COL^菌落计数||>10\S\5|CFU/mL|<10^4||||F")
+    assert (found["valueQuantity"]["comparator"], str(found["valueQuantity"]["value"])) == (">", "100000")
+    assert found["referenceRange"] == [{"text": "<10^4"}]
+    assert str(item("OBX|1|ST|COL^菌落计数||1.2×10^4|CFU/mL|||||F")["valueQuantity"]["value"]) == "12000"
+    assert item("OBX|1|ST|COL^菌落计数||10^5|||||F")["valueString"] == "10^5"
+    assert item("OBX|1|ST|COL^菌落计数||5|CFU/mL|10^4||||F")["referenceRange"] == [{"text": "10^4"}]
+
+
+def test_a_charge_is_taken_back_under_its_own_number() -> None:
+    def charge(day: str, kind: str) -> str:
+        row = segment("FT1", {1: "1", 2: "SF1", 4: day, 6: kind, 7: "C1^血常规", 10: "1"})
+        return str(resources(message(PID, row, kind="DFT^P03"), "ChargeItem")[0]["id"])
+
+    assert charge("20260320", "CG") == charge("20260321", "退费")
+
+
+def test_what_presupposes_a_stored_resource_is_checked_with_it() -> None:
+    got = draft(message("SCH|Y1", PID, kind="SIU^S26"))
+    assert got.awaits
+    check_draft(got)  # no time: R4 wants one of the whole
