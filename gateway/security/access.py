@@ -14,6 +14,7 @@ from ..model.context import AccessContext
 from ..model.directory import Directory
 from ..model.times import CHINA, Clock
 from ..store.sign_ins import SignIns
+from .glass import Glass
 from .guessing import Guessing
 from .scopes import Door, allow, for_request, standing
 from .sessions import Session, Sessions
@@ -30,7 +31,7 @@ class Access:
     """Knows everybody who may ask. One per process; sessions are shared by all of a house."""
 
     __slots__ = (
-        "_book", "_clock", "_day", "_directory", "_kept", "_known", "_standing", "sessions", "sign_in",
+        "_book", "_clock", "_day", "_directory", "_kept", "_known", "_standing", "glass", "sessions", "sign_in",
         "trusted_proxies",
     )  # fmt: skip
 
@@ -53,6 +54,7 @@ class Access:
         self.trusted_proxies = trusted_proxies
         self._kept = SignIns(home)
         self.sessions = Sessions(self._kept, book, key, clock)
+        self.glass = Glass(self._kept, clock)
         self.sign_in = SignIn(book, self.sessions, Guessing(self._kept, clock))
 
     def become(self, credentials: Iterable[Credential]) -> dict[str, str]:

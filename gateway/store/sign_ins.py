@@ -19,6 +19,9 @@ CREATE TABLE IF NOT EXISTS session(
   id BLOB PRIMARY KEY, user TEXT NOT NULL, csrf TEXT NOT NULL, started REAL NOT NULL, used REAL NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS failure(key TEXT PRIMARY KEY, count INTEGER NOT NULL, at REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS glass(
+  user TEXT NOT NULL, patient TEXT NOT NULL, until REAL NOT NULL, PRIMARY KEY(user, patient)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS familiar(key TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID;
 """
 _FULL = (apsw.FullError, apsw.IOError)
@@ -57,8 +60,23 @@ class SignIns:
         self._db.execute("DELETE FROM session WHERE id = ?", (id_,))
 
     def drop_of(self, users: Iterable[str]) -> None:
-        """All sessions of these users are over."""
-        self._db.executemany("DELETE FROM session WHERE user = ?", [(user,) for user in users])
+        """All sessions of these users are over, and what they see beyond their role."""
+        for user in users:
+            self._db.execute("DELETE FROM session WHERE user = ?", (user,))
+            self._db.execute("DELETE FROM glass WHERE user = ?", (user,))
+
+    def open_glass(self, user: str, patient: str, now: float, until: float) -> None:
+        """This user sees all of this Patient until then. Raises StorageFull."""
+        try:
+            self._db.execute("DELETE FROM glass WHERE until < ?", (now,))
+            self._db.execute("INSERT OR REPLACE INTO glass VALUES(?, ?, ?)", (user, patient, until))
+        except _FULL:
+            raise StorageFull(detail="sessions.db") from None
+
+    def glass(self, user: str, patient: str, now: float) -> float | None:
+        """Until when, while it lasts."""
+        sql = "SELECT until FROM glass WHERE user = ? AND patient = ? AND until > ?"
+        return next((float(row[0]) for row in self._db.execute(sql, (user, patient, now))), None)
 
     def failures(self, key: str, since: float) -> tuple[int, float]:
         """How often a key failed in a row, and when last; nothing when that was before `since`."""

@@ -73,6 +73,22 @@ def test_a_role_lands_on_its_own_pages_whatever_it_asked_for(alliance: Alliance)
             assert (answer.status_code, answer.headers["location"]) == (303, lands)
 
 
+def test_administrators_of_the_alliance_review_who_broke_the_glass_and_why(empty: Alliance) -> None:
+    label = {"security": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "HIV"}]}
+    admin = empty.bearer("admin") | {"content-type": "application/fhir+json"}
+    patient = {"resourceType": "Patient", "id": "lin", "name": [{"text": "林"}]}
+    kept = {"resourceType": "Condition", "id": "c1", "meta": label, "subject": {"reference": "Patient/lin"}}
+    for body in (patient, kept):
+        answer = empty.client.put(f"/fhir/{body['resourceType']}/{body['id']}", json=body, headers=admin)
+        assert answer.status_code == 201, answer.text
+    assert "没有人破玻璃" in page(empty, "/console/glass", role="admin")
+    said = empty.client.post("/ui/p/lin/glass", data={"reason": "抢救，须知既往诊断"}, headers=empty.bearer("doctor"))
+    assert said.status_code == 303
+    shown = page(empty, "/console/glass", role="admin")
+    assert "抢救，须知既往诊断" in shown and "/ui/p/lin/access" in shown and "演示医生" in shown
+    page(empty, "/console/glass", role="vendor", status=403)
+
+
 # ---- the log -------------------------------------------------------------------------------------
 def test_the_log_shows_the_newest_first_and_counts_every_source(alliance: Alliance) -> None:
     html = page(alliance, "/console/")

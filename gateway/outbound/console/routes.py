@@ -19,7 +19,7 @@ from ...model.outcome import Outcome, State
 from ...security.scopes import Door
 from ...translate.sources import SANDBOX
 from ..pages.guard import Endpoint, Visit, guarded, redirect
-from . import causes, dicom, gaps, mappings, original, people
+from . import causes, dicom, gaps, glass, mappings, original, people
 from .parts import ConsoleParts, Desk
 from .samples import SAMPLES, sample, text_of
 from .trying import Tried, try_text
@@ -52,6 +52,7 @@ def console_routes(parts: ConsoleParts) -> list[Route]:
         at("/console/groups", causes.causes),
         at("/console/groups", causes.redrive, "POST"),
         at("/console/dicom", dicom.dicom),
+        at("/console/glass", glass.glass),
         at("/console/people", people.people),
         at("/console/people/{task}", people.decide, "POST"),
         at("/console/people/{task}/undo", people.undo, "POST"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 from urllib.parse import parse_qs, quote
 
@@ -48,7 +49,10 @@ PURPOSES = {
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One request of somebody who may see pages. `form` holds the fields of a POST, first value each."""
+    """One request of somebody who may see pages. `form` holds the fields of a POST, first value each.
+
+    glass: until when they see more of this resident than their role does.
+    """
 
     request: Request
     parts: PageParts
@@ -56,6 +60,7 @@ class Visit:
     frame: Frame
     form: dict[str, str]
     door: Door = Door.PAGES
+    glass: datetime | None = None
 
     async def disclose(
         self,

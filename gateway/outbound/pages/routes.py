@@ -10,6 +10,7 @@ from ...errors import NotFound
 from .guard import Visit, guarded
 from .parts import PageParts
 from .render import static_file
+from .routes_glass import break_glass, glass_form
 from .routes_home import home, search, signin_form, signin_post, signout
 from .routes_resident import (
     access,
@@ -43,6 +44,7 @@ _RESIDENT = {
     "/document/{document}": document,
     "/original/{document}": original,
     "/access": access,
+    "/glass": glass_form,
 }
 
 
@@ -63,6 +65,7 @@ def page_routes(parts: PageParts) -> list[Route | Mount]:
         Route("/ui/p/{patient}" + path, guarded(parts, handler), methods=["GET"]) for path, handler in _RESIDENT.items()
     ]
     routes.append(Route("/ui/p/{patient}/recognise", guarded(parts, decide), methods=["POST"]))
+    routes.append(Route("/ui/p/{patient}/glass", guarded(parts, break_glass), methods=["POST"]))
     return [*routes, Route("/ui/{rest:path}", guarded(parts, _unknown), methods=["GET", "POST"])]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode
+from dataclasses import replace
 from mimetypes import guess_extension
 from urllib.parse import quote
 
@@ -41,7 +42,7 @@ class Moved(Exception):
         self.to = to
 
 
-async def _open(visit: Visit, subtype: str, *, images: bool = False, entity: str = "") -> Opened:
+async def opening(visit: Visit, subtype: str, *, images: bool = False, entity: str = "") -> Opened:
     """The resident of the address, disclosed in the audit log. Raises Moved, NotFound."""
     patient_id = visit.request.path_params["patient"]
     survivor = await survivor_of(visit.parts, visit.who, patient_id)
@@ -52,12 +53,13 @@ async def _open(visit: Visit, subtype: str, *, images: bool = False, entity: str
     return opened
 
 
-def _follows_merges(handler: Handler) -> Handler:
-    """The same page of the survivor, with a note, when the Patient of the address was merged."""
+def follows_merges(handler: Handler) -> Handler:
+    """The page as its caller may see it, or that of the survivor, with a note, when the Patient was merged."""
 
     async def inner(visit: Visit) -> Response:
+        who, until = visit.parts.access.glass.of(visit.who, visit.request.path_params["patient"])
         try:
-            return await handler(visit)
+            return await handler(replace(visit, who=who, glass=until))
         except Moved as moved:
             old = f"/ui/p/{visit.request.path_params['patient']}"
             rest = visit.request.url.path.removeprefix(old)
@@ -66,8 +68,8 @@ def _follows_merges(handler: Handler) -> Handler:
     return inner
 
 
-def _answer(visit: Visit, opened: Opened, tab: str, title: str, template: str, **values: object) -> Response:
-    shown = banner(opened, tab, merged_from="merged" in visit.request.query_params)
+def answer(visit: Visit, opened: Opened, tab: str, title: str, template: str, **values: object) -> Response:
+    shown = banner(opened, tab, merged_from="merged" in visit.request.query_params, glass=visit.glass)
     return visit.page(template, banner=shown, page_title=title, base=f"/ui/p/{opened.id}", **values)
 
 
@@ -75,82 +77,82 @@ def _number(text: str) -> int:
     return int(text) if text.isdecimal() and len(text) < 7 else 0
 
 
-@_follows_merges
+@follows_merges
 async def summary_page(visit: Visit) -> Response:
     """`/ui/p/{id}`: the one-page summary."""
-    opened = await _open(visit, "summary", images=True)
-    return _answer(visit, opened, "", "健康摘要", "summary.html", view=summary(opened, derive(visit.parts, opened)))
+    opened = await opening(visit, "summary", images=True)
+    return answer(visit, opened, "", "健康摘要", "summary.html", view=summary(opened, derive(visit.parts, opened)))
 
 
-@_follows_merges
+@follows_merges
 async def labs(visit: Visit) -> Response:
     """`/labs?item=&only=abnormal&back=`: the cumulative grid."""
     query = visit.request.query_params
     choice = Choice(query.get("item", ""), query.get("only") == "abnormal", _number(query.get("back", "")))
-    opened = await _open(visit, "labs")
+    opened = await opening(visit, "labs")
     view = lab_page(opened, derive(visit.parts, opened), choice)
-    return _answer(visit, opened, "labs", "检验累积表", "labs.html", view=view)
+    return answer(visit, opened, "labs", "检验累积表", "labs.html", view=view)
 
 
-@_follows_merges
+@follows_merges
 async def cultures(visit: Visit) -> Response:
     """`/cultures`: microbiology with antibiograms and versions."""
-    opened = await _open(visit, "cultures")
+    opened = await opening(visit, "cultures")
     versions = {}
     for found in culture_reports(opened):
         rows = await visit.parts.store.history("DiagnosticReport", found["id"], visit.who, count=_MOST_VERSIONS)
         versions[found["id"]] = versions_of(rows, f"/ui/p/{opened.id}/report/{found['id']}", opened.at)
     view = culture_page(opened, derive(visit.parts, opened), versions)
-    return _answer(visit, opened, "cultures", "微生物", "cultures.html", view=view)
+    return answer(visit, opened, "cultures", "微生物", "cultures.html", view=view)
 
 
-@_follows_merges
+@follows_merges
 async def imaging(visit: Visit) -> Response:
     """`/imaging`: examinations by hospital."""
-    opened = await _open(visit, "imaging", images=True)
+    opened = await opening(visit, "imaging", images=True)
     view = imaging_page(opened, derive(visit.parts, opened))
-    return _answer(visit, opened, "imaging", "检查", "imaging.html", view=view)
+    return answer(visit, opened, "imaging", "检查", "imaging.html", view=view)
 
 
-@_follows_merges
+@follows_merges
 async def viewer(visit: Visit) -> Response:
     """`/imaging/{ImagingStudy id}?series=&frame=&window=`: one frame."""
     query, study = visit.request.query_params, visit.request.path_params["study"]
     step = Step(_number(query.get("series", "")), _number(query.get("frame", "")), query.get("window", ""))
-    opened = await _open(visit, "viewer", images=True, entity=f"ImagingStudy/{study}")
+    opened = await opening(visit, "viewer", images=True, entity=f"ImagingStudy/{study}")
     view = viewer_page(opened, derive(visit.parts, opened), study, step)
-    return _answer(visit, opened, "imaging", f"影像 {view.title}", "viewer.html", view=view)
+    return answer(visit, opened, "imaging", f"影像 {view.title}", "viewer.html", view=view)
 
 
-@_follows_merges
+@follows_merges
 async def medication(visit: Visit) -> Response:
     """`/medication`: current, past, allergies."""
-    opened = await _open(visit, "medication")
+    opened = await opening(visit, "medication")
     view = medication_page(opened, derive(visit.parts, opened))
-    return _answer(visit, opened, "medication", "用药", "medication.html", view=view)
+    return answer(visit, opened, "medication", "用药", "medication.html", view=view)
 
 
-@_follows_merges
+@follows_merges
 async def visits(visit: Visit) -> Response:
     """`/visits`: visits and documents."""
-    opened = await _open(visit, "visits")
-    return _answer(visit, opened, "visits", "就诊与文书", "visits.html", view=visits_page(opened))
+    opened = await opening(visit, "visits")
+    return answer(visit, opened, "visits", "就诊与文书", "visits.html", view=visits_page(opened))
 
 
-@_follows_merges
+@follows_merges
 async def recognise(visit: Visit) -> Response:
     """`/recognise?report=`: verdicts, exceptions first, with the text to copy."""
-    opened = await _open(visit, "recognise", images=True)
+    opened = await opening(visit, "recognise", images=True)
     query = visit.request.query_params
     rules = visit.parts.sheet.title
     view = recognise_page(opened, derive(visit.parts, opened), rules, query.get("report", ""), query.get("said", ""))
-    return _answer(visit, opened, "recognise", "互认", "recognise.html", view=view)
+    return answer(visit, opened, "recognise", "互认", "recognise.html", view=view)
 
 
-@_follows_merges
+@follows_merges
 async def decide(visit: Visit) -> Response:
     """POST `/recognise`: decision, items, reason and note of one report; then back to it. Raises NotFound."""
-    opened = await _open(visit, "recognise")
+    opened = await opening(visit, "recognise")
     asked = visit.form.get("report", "")
     report = next((one for one in opened.record.reports if one["id"] == asked), None)
     if report is None:
@@ -162,11 +164,11 @@ async def decide(visit: Visit) -> Response:
     return redirect(f"/ui/p/{quote(opened.id)}/recognise?report={quote(asked)}&said={said}#decide")
 
 
-@_follows_merges
+@follows_merges
 async def report(visit: Visit) -> Response:
     """`/report/{DiagnosticReport id}?version=`: the source's report, any of its versions."""
     report_id = visit.request.path_params["report"]
-    opened = await _open(visit, "report", entity=f"DiagnosticReport/{report_id}")
+    opened = await opening(visit, "report", entity=f"DiagnosticReport/{report_id}")
     rows = await visit.parts.store.history("DiagnosticReport", report_id, visit.who, count=_MOST_VERSIONS)
     if rows and rows[0].deleted:
         raise Gone("DiagnosticReport", detail_zh="来源删除了这份报告，不作为依据。")
@@ -177,7 +179,7 @@ async def report(visit: Visit) -> Response:
         raise NotFound("DiagnosticReport", detail_zh="这位居民没有这份报告，或没有这个版本。")
     body, current = loads(row.body), row is rows[0]
     items = opened.record.items_of(body) if current else await _items_then(visit, row)
-    return _answer(
+    return answer(
         visit,
         opened,
         "imaging" if not is_lab(body) else "cultures" if is_culture(body) else "labs",
@@ -189,11 +191,11 @@ async def report(visit: Visit) -> Response:
     )
 
 
-@_follows_merges
+@follows_merges
 async def attachment(visit: Visit) -> Response:
     """`/report/{DiagnosticReport id}/attachment/{number}`: a form the source sent inside, as a download."""
     report_id, number = visit.request.path_params["report"], _number(visit.request.path_params["number"])
-    opened = await _open(visit, "attachment", entity=f"DiagnosticReport/{report_id}")
+    opened = await opening(visit, "attachment", entity=f"DiagnosticReport/{report_id}")
     forms = (opened.record.get(f"DiagnosticReport/{report_id}") or {}).get("presentedForm", ())
     data = forms[number].get("data", "") if number < len(forms) else ""
     if not data:
@@ -213,14 +215,14 @@ async def _items_then(visit: Visit, row: Resource) -> list[Json]:
     return out
 
 
-@_follows_merges
+@follows_merges
 async def document(visit: Visit) -> Response:
     """`/document/{DocumentReference id}`: its sections, cleaned for display."""
     document_id = visit.request.path_params["document"]
-    opened = await _open(visit, "document", entity=f"DocumentReference/{document_id}")
+    opened = await opening(visit, "document", entity=f"DocumentReference/{document_id}")
     found = _document_of(opened, document_id)
     composition = _composition_of(opened, found)
-    return _answer(
+    return answer(
         visit,
         opened,
         "visits",
@@ -249,11 +251,11 @@ def _composition_of(opened: Opened, document: Json) -> Json | None:
     return next((r for r in related if r and r.get("resourceType") == "Composition"), None)
 
 
-@_follows_merges
+@follows_merges
 async def original(visit: Visit) -> Response:
     """`/original/{DocumentReference id}`: the bytes as received, as a download that cannot act."""
     document_id = visit.request.path_params["document"]
-    opened = await _open(visit, "original", entity=f"DocumentReference/{document_id}")
+    opened = await opening(visit, "original", entity=f"DocumentReference/{document_id}")
     key = original_key(_document_of(opened, document_id))
     kept = await visit.parts.original(key, visit.who) if key else None
     if kept is None:
@@ -270,10 +272,10 @@ def _download(body: bytes, name: str) -> Response:
     return Response(body, media_type="application/octet-stream", headers=headers)
 
 
-@_follows_merges
+@follows_merges
 async def access(visit: Visit) -> Response:
     """`/access`: who looked, when, why."""
-    opened = await _open(visit, "access")
+    opened = await opening(visit, "access")
     found = await visit.parts.store.audits(AuditQuery(patient=opened.id, limit=_MOST_ACCESSES))
     rows = access_rows((row for _, row in found), visit.parts.directory, opened.at)
-    return _answer(visit, opened, "access", "调阅记录", "access.html", rows=rows)
+    return answer(visit, opened, "access", "调阅记录", "access.html", rows=rows)

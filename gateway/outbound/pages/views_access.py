@@ -15,7 +15,15 @@ from .moments import When
 _ROLES = {
     "doctor": "医生", "vendor": "厂商", "platform": "平台", "admin": "管理员", "monitor": "监控", "source": "来源系统",
 }  # fmt: skip
-_KINDS = {"rest": "接口", "export": "导出", "login": "登录", "merge": "主索引", "message": "消息", "page": "页面"}
+_KINDS = {
+    "rest": "接口",
+    "export": "导出",
+    "login": "登录",
+    "merge": "主索引",
+    "message": "消息",
+    "page": "页面",
+    "security": "安全",
+}
 _SUBTYPES = {
     "summary": "健康摘要",
     "visits": "就诊与文书",
@@ -33,6 +41,8 @@ _SUBTYPES = {
     "original": "原始文档",
     "attachment": "报告附件",
     "access": "调阅记录",
+    "glass": "说明破玻璃理由",
+    "110127": "破玻璃",
     "prescriptions": "处方",
     "dicom": "影像",
     "search": "查找结果",

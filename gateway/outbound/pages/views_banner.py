@@ -7,6 +7,7 @@ from datetime import datetime
 
 from ...identity.person import marked_unverified
 from ...model import systems
+from ...model.context import Role
 from ...model.resource import Json
 from . import moments
 from .opened import Opened, is_provisional
@@ -39,8 +40,11 @@ class Banner:
     notes: tuple[Note, ...]
 
 
-def banner(opened: Opened, current: str, *, merged_from: bool = False) -> Banner:
-    """The banner with tab `current` marked. merged_from: the address named a Patient this one replaced."""
+def banner(opened: Opened, current: str, *, merged_from: bool = False, glass: datetime | None = None) -> Banner:
+    """The banner with tab `current` marked. merged_from: the address named a Patient this one replaced.
+
+    glass: until when this doctor sees what labels keep from the role.
+    """
     patient = opened.record.patient
     return Banner(
         name=name_of(patient),
@@ -49,7 +53,7 @@ def banner(opened: Opened, current: str, *, merged_from: bool = False) -> Banner
         facts=_facts(patient),
         chips=(*_allergy_chips(opened), *_state_chips(opened)),
         tabs=tuple(Link(_href(opened.id, key), title, key == current) for key, title in TABS),
-        notes=tuple(_notes(opened, merged_from)),
+        notes=tuple(_notes(opened, merged_from, glass)),
     )
 
 
@@ -203,8 +207,11 @@ def review_reason(task: Json) -> str:
     return str(task.get("reasonCode", {}).get("text") or "身份待核对")
 
 
-def _notes(opened: Opened, merged_from: bool) -> list[Note]:
-    notes = withheld_note(opened.withheld)
+def _notes(opened: Opened, merged_from: bool, glass: datetime | None) -> list[Note]:
+    notes = withheld_note(opened.withheld, f"/ui/p/{opened.id}/glass" if opened.who.role is Role.DOCTOR else "")
+    if glass is not None:
+        till = moments.of(glass, opened.at).text
+        notes.append(Note("lock", f"破玻璃查看中，至 {till}。", "理由和此间的每次调阅都已记录，管理员会复核。"))
     if merged_from:
         notes.append(Note("merge", "已并入本档案。", "原地址的档案与这位居民是同一人，已合并；今后请从本页打开。"))
     if is_provisional(opened.record.patient):

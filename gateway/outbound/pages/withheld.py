@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from ...model.context import AccessContext
 from ...store.base import Store
-from .words import NO_RECORD, NOTHING_SEEN, Absent, Note, State, no_record, no_right
+from .words import NO_RECORD, NOTHING_SEEN, Absent, Link, Note, State, no_record, no_right
 
 _KINDS = {
     "Encounter": "就诊",
@@ -64,9 +64,10 @@ def none_of_member(withheld: Withheld, types: tuple[str, ...]) -> State:
     return NOTHING_SEEN if keeps(withheld, types) else NO_RECORD
 
 
-def withheld_note(withheld: Withheld) -> list[Note]:
-    """One remark for the head of every page; [] when nothing is kept back."""
+def withheld_note(withheld: Withheld, way: str) -> list[Note]:
+    """One remark for the head of every page; [] when nothing is kept back. way: address of break-glass, "" for none."""
     kinds = "、".join(f"{name} {withheld[type_]} 条" for type_, name in _KINDS.items() if withheld.get(type_))
     if not kinds:
         return []
-    return [Note("lock", f"另有资料无权查看：{kinds}。", "已按敏感标记限制，本页的清单、提醒和“无记录”都不包括它们。")]
+    text = "已按敏感标记限制，本页的清单、提醒和“无记录”都不包括它们。"
+    return [Note("lock", f"另有资料无权查看：{kinds}。", text, Link(way, "诊疗必需时说明理由查看") if way else None)]

@@ -116,18 +116,19 @@ class Chip:
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
-    """A remark above the page: icon, strong words, a sentence."""
-
-    icon: str
-    title: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class Link:
     """A place to go."""
 
     href: str
     title: str
     current: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A remark above the page: icon, strong words, a sentence, and where to go from it."""
+
+    icon: str
+    title: str
+    text: str
+    link: Link | None = None

@@ -18,6 +18,8 @@ from tests.unit.outbound.pages.test_page_summary import words
 TABS = ["", "/visits", "/labs", "/cultures", "/imaging", "/medication", "/recognise", "/access"]
 CARD = "990101194201150996"
 
+SECRET = {"security": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "HIV"}]}
+
 
 @pytest.mark.parametrize("tab", TABS)
 async def test_every_tab_names_resident_doctor_and_member(ward: Ward, tab: str) -> None:
@@ -294,21 +296,58 @@ async def test_a_deleted_report_is_not_read_by_its_old_address(ward: Ward) -> No
     assert answer.status_code == 410 and "已删除" in answer.text and "1.20" not in answer.text
 
 
-async def test_what_a_label_withholds_is_said_to_exist_and_nothing_more(ward: Ward) -> None:
-    secret = {"security": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "HIV"}]}
+async def lin(ward: Ward) -> None:
+    """A resident with a result, a drug and an allergy that a label keeps from doctors."""
     url = "http://terminology.hl7.org/CodeSystem/allergyintolerance-"
     states = {"clinicalStatus": ("clinical", "active"), "verificationStatus": ("verification", "confirmed")}
     coded = {key: {"coding": [{"system": url + kind, "code": code}]} for key, (kind, code) in states.items()}
-    allergy = an_allergy(meta=secret, **coded)
-    hiv = an_observation("hiv", "HIV抗体", "阳性", meta=secret)
+    allergy = an_allergy(meta=SECRET, **coded)
+    hiv = an_observation("hiv", "HIV抗体", "阳性", meta=SECRET)
     none = an_allergy("nka", code={"coding": [{"code": "no-known-allergy"}]}, **coded)
-    await ward.put(a_patient(), hiv, allergy, none, a_medication(meta=secret), patient="lin")
+    await ward.put(a_patient(), hiv, allergy, none, a_medication(meta=SECRET), patient="lin")
+
+
+async def test_what_a_label_withholds_is_said_to_exist_and_nothing_more(ward: Ward) -> None:
+    await lin(ward)
     for tab, box in (("", "异常检验：无权查看"), ("labs", "检验：无权查看"), ("medication", "当前用药：无权查看")):
         text = words((await ward.get(f"/ui/p/lin/{tab}".rstrip("/"))).text)
         assert "另有资料无权查看：结果 1 条、用药 1 条、过敏 1 条。" in text and box in text
         assert "过敏史无权查看" in text and "过敏史未记录" not in text and "无已知过敏" not in text
         assert "HIV" not in text and "青霉素" not in text and "阿司匹林" not in text
     assert "无权查看：" not in words((await ward.get("/ui/p/wu")).text)
+
+
+async def test_who_says_why_sees_what_labels_withhold_of_this_resident_for_four_hours(ward: Ward) -> None:
+    await lin(ward)
+    await ward.put(a_patient(), an_observation("hiv", "HIV抗体", "阳性", meta=SECRET), patient="mei")
+    csrf = await ward.sign_in()
+    form = {"csrf": csrf, "reason": "昏迷送来，须知用药"}
+    assert 'href="/ui/p/lin/glass"' in (await ward.client.get("/ui/p/lin/labs")).text
+    assert "四小时内有效" in (await ward.client.get("/ui/p/lin/glass")).text
+    short = await ward.client.post("/ui/p/lin/glass", data=form | {"reason": " 急 诊 "})
+    assert short.status_code == 200 and "请写明理由" in short.text
+    assert (await ward.client.post("/ui/p/lin/glass", data=form | {"csrf": "x"})).status_code == 401
+    assert "HIV" not in (await ward.client.get("/ui/p/lin/labs")).text
+    assert (await ward.client.post("/ui/p/lin/glass", data=form)).headers["location"] == "/ui/p/lin"
+    shown = await ward.client.get("/ui/p/lin/labs")
+    assert "HIV抗体" in shown.text and "破玻璃查看中，至" in words(shown.text) and "无权查看" not in words(shown.text)
+    for path in ("/ui/p/mei/labs", "/ui/p/lin/report/mei-hiv"):
+        assert "HIV" not in (await ward.client.get(path)).text, "of nobody else"
+    for other in ("doctor", "other"):
+        seen = await ward.get("/ui/p/lin/labs", other)
+        assert ("HIV抗体" in seen.text) is (other == "doctor"), "the same doctor by another way, and no other"
+    stated, looked = await ward.audit(subtype="110127"), await ward.audit(subtype="labs", patient="lin")
+    assert [(row.user, row.patients, row.purpose, row.detail) for row in stated] == [
+        ("zheng", ("lin",), "BTG", "昏迷送来，须知用药")
+    ]
+    assert {row.purpose for row in looked[:2]} == {"BTG"} and {row.purpose for row in looked[2:]} == {"TREAT"}
+    page = words((await ward.client.get("/ui/p/lin/access")).text)
+    assert "安全 · 破玻璃" in page
+    ward.clock.at += timedelta(hours=4, seconds=1)
+    csrf = await ward.sign_in()
+    assert "HIV" not in (await ward.client.get("/ui/p/lin/labs")).text
+    nothing = await ward.client.post("/ui/p/wu/glass", data={"csrf": csrf, "reason": "没有受限的资料可看"})
+    assert nothing.status_code == 303 and len(await ward.audit(subtype="110127")) == 1
 
 
 async def test_a_form_sent_inside_a_report_is_a_download_of_this_resident_alone(ward: Ward) -> None:
