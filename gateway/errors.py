@@ -506,6 +506,16 @@ class NotStorage(InboundError):
     en = "This SOP class is not taken; a private storage class has to be listed in dicom.sop_classes."
 
 
+class TlsFailed(InboundError):
+    """A handshake that failed; place is OpenSSL's reason."""
+
+    code = "GW-INB-046"
+    issue = "security"
+    http = 403
+    zh = "TLS 没有谈成，没有建立连接。"
+    en = "The TLS handshake failed; there is no connection."
+
+
 # ---- TRN ------------------------------------------------------------------------------------
 class TranslateError(GatewayError):
     """A kept message could not be translated; it is quarantined."""

@@ -91,7 +91,7 @@ def _settings(args: argparse.Namespace, home: Path, pacs: str) -> Settings:
         http=Http(port=_free(args.port)),
         mllp=Mllp(port=_free(args.mllp_port)),
         dicom=Dicom(port=_free(args.dicom_port)),
-        source={_PACS: {"address": pacs}},
+        source={_PACS: {"address": pacs, "calling_ae": "CITYPACS"}},
     )
 
 

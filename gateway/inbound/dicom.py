@@ -10,6 +10,7 @@ import asyncio
 import logging
 import socket
 from collections import Counter
+from functools import partial
 from typing import Any, cast
 
 from ..errors import BrokenAssociation, GatewayError, NotStorage, TooManyConnections, UnknownSource, WrongAddress
@@ -246,7 +247,14 @@ class DicomDoor:
 
         listener: a socket several processes share, bound already.
         """
-        self._server = await listen(lambda: _Association(self), self.settings, (host, port), listener, certificates)
+        self._server = await listen(
+            lambda: _Association(self),
+            self.settings,
+            (host, port),
+            listener=listener,
+            refused=partial(self.met.refused, "", "", ""),
+            certificates=certificates,
+        )
         self.met.port = int(self._server.sockets[0].getsockname()[1])
         return self.met.port
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from ..errors import ConfigError
+from ..errors import ConfigError, TlsFailed
 from ..security.certificates import Certificates
 from ..settings import Dicom, Mllp
 
@@ -51,7 +51,48 @@ def line_of(transport: Any) -> Line:
     return Line(True, frozenset(names | {hashlib.sha256(shown).hexdigest()}))
 
 
-def context(settings: Mllp | Dicom) -> ssl.SSLContext | None:
+Refused = Callable[[TlsFailed], None]
+"""Is told of a handshake that failed; whose it was, TLS does not say."""
+
+
+class _Handshake(ssl.SSLObject):
+    """The event loop drops a connection whose handshake fails without a word; an engineer needs the reason."""
+
+    def do_handshake(self) -> None:
+        try:
+            super().do_handshake()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except ssl.SSLError as fault:
+            if isinstance(self.context, _Context):
+                self.context.refused(_failed(fault))
+            raise
+
+
+class _Context(ssl.SSLContext):
+    refused: Refused
+    sslobject_class = _Handshake
+
+
+_WHY = {
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "对方没有出示客户端证书。",
+    "CERTIFICATE_VERIFY_FAILED": "对方的证书不是 tls_client_ca 签发的，或不在有效期内。",
+    "WRONG_VERSION_NUMBER": "对方没有用 TLS。",
+    "HTTP_REQUEST": "对方发来的是 HTTP，没有用 TLS。",
+    "UNSUPPORTED_PROTOCOL": "对方的 TLS 版本低于 1.2。",
+    "NO_SHARED_CIPHER": "没有双方都支持的加密套件。",
+    "TLSV1_ALERT_UNKNOWN_CA": "对方不信任网关证书的签发者。",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "对方不接受网关的证书。",
+    "SSLV3_ALERT_BAD_CERTIFICATE": "对方不接受网关的证书。",
+}
+
+
+def _failed(fault: ssl.SSLError) -> TlsFailed:
+    reason = str(fault.reason or "")
+    return TlsFailed(reason, getattr(fault, "verify_message", "") or "", detail_zh=_WHY.get(reason, ""))
+
+
+def context(settings: Mllp | Dicom, refused: Refused) -> ssl.SSLContext | None:
     """TLS that asks every sender for a certificate of the CA; None when it is not set up. Raises ConfigError."""
     given = (settings.tls_cert, settings.tls_key, settings.tls_client_ca)
     if not any(given):
@@ -63,7 +104,8 @@ def context(settings: Mllp | Dicom) -> ssl.SSLContext | None:
             "tls_cert, tls_key and tls_client_ca go together",
             detail_zh="tls_cert、tls_key、tls_client_ca 须一起配置。",
         )
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made = _Context(ssl.PROTOCOL_TLS_SERVER)
+    made.refused = refused
     made.minimum_version = ssl.TLSVersion.TLSv1_2
     made.verify_mode = ssl.CERT_REQUIRED
     try:
@@ -117,8 +159,10 @@ async def listen(
     made: Callable[[], asyncio.Protocol],
     settings: Mllp | Dicom,
     at: tuple[str, int],
-    listener: socket.socket | None = None,
-    certificates: Certificates | None = None,
+    *,
+    listener: socket.socket | None,
+    refused: Refused,
+    certificates: Certificates | None,
 ) -> asyncio.Server:
     """Listening at (host, port), or on a socket several processes share, bound already. Raises ConfigError.
 
@@ -126,7 +170,7 @@ async def listen(
     """
     key = _group(settings)
     networks(settings.allow, f"{key}.allow")
-    tls = context(settings)
+    tls = context(settings, refused)
     if tls is not None and certificates is not None:
         certificates.show(key, tls, (settings.tls_cert, settings.tls_key, settings.tls_client_ca))
     rest: dict[str, Any] = {"backlog": 1024, "ssl": tls, "ssl_handshake_timeout": HANDSHAKE_S if tls else None}

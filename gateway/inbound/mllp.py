@@ -15,7 +15,7 @@ from collections import Counter, deque
 from collections.abc import Awaitable
 from typing import cast
 
-from ..errors import BrokenFrame, GatewayError, TooLarge
+from ..errors import BrokenFrame, GatewayError, TlsFailed, TooLarge
 from ..security.certificates import Certificates
 from ..settings import Mllp
 from .intake import BODY_LIMIT, Intake, Receipt
@@ -204,6 +204,10 @@ def _result(task: asyncio.Task[Receipt]) -> Receipt | None:
     return task.result()
 
 
+def _no_line(fault: TlsFailed) -> None:
+    log.warning("MLLP line refused: %s %s", fault.code, fault.place)
+
+
 class MllpDoor:
     """The listening side."""
 
@@ -226,7 +230,14 @@ class MllpDoor:
 
         listener: a socket several processes share, bound already.
         """
-        self._server = await listen(lambda: _Connection(self), self.settings, (host, port), listener, certificates)
+        self._server = await listen(
+            lambda: _Connection(self),
+            self.settings,
+            (host, port),
+            listener=listener,
+            refused=_no_line,
+            certificates=certificates,
+        )
         return int(self._server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:

@@ -99,7 +99,7 @@ class Associations:
     def _meet(self, address: str, called: str, calling: str, source: str, fault: GatewayError | None) -> Met:
         code = fault.code if fault else ""
         self.opened[source, code] += 1
-        key, now = (address, called, calling, source, code), self._clock()
+        key, now = (address, called, calling, source, f"{code} {fault.place}" if fault else ""), self._clock()
         met = self._met.get(key)
         if met is None:
             self._make_room()

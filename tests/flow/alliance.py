@@ -29,6 +29,7 @@ T = TypeVar("T")
 TOKENS = {role: f"{role}-test-token-0123456789abcdef" for role in ("doctor", "vendor", "platform", "admin")}
 LIS = Credential("lis", "县中医院检验系统厂商", Role.VENDOR, member="county_tcm_hospital")
 """A vendor who sees one member alone; signed in by the test itself."""
+PACS = "city_first_pacs"
 CARD = "urn:oid:2.16.156.10011.1.3"
 
 
@@ -57,13 +58,14 @@ class Alliance:
         self._loop = uvloop.new_event_loop()  # the loop the gateway runs on for real
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
+        given = sources or {}
         self.settings = Settings(
             gateway=General(home=str(home), mappings=str(mappings or "")),
             http=Http(port=0),
             limits=limits or Limits(),
             mllp=Mllp(port=0),
             dicom=Dicom(port=0),
-            source=sources or {},
+            source={**given, PACS: {"calling_ae": "CITYPACS", **given.get(PACS, {})}},
         )
         members = [*demo_credentials(TOKENS, doctor_member="township_health_centre"), LIS]
         self.gateway: Gateway = self.run(Gateway.open(self.settings, clock=clock_from(start), credentials=members))

@@ -29,7 +29,6 @@ from pynetdicom.association import Association
 
 from gateway.errors import InboxFull, StorageFull, StoreError
 from gateway.inbound.dicom import DicomDoor
-from gateway.security.associations import Associations
 from gateway.settings import Dicom
 from gateway.store.inbox_base import Arrival, Entry, Kept
 from tests.flow.alliance import Alliance
@@ -69,7 +68,7 @@ def door() -> Iterator[Open]:
 
     def open_(alliance: Alliance, settings: Dicom) -> int:
         gateway = alliance.gateway
-        one = DicomDoor(gateway.intake, gateway.directory, settings, Associations(gateway.shared.clock))
+        one = DicomDoor(gateway.intake, gateway.directory, settings, gateway.shared.associations)
         opened.append((alliance, one))
         return alliance.run(one.start("127.0.0.1", 0))
 
@@ -248,6 +247,9 @@ def test_tls_asks_for_the_certificate_of_the_source(secured: Alliance, keys: Pat
     assert over_tls("county-lis").is_rejected
     assert not over_tls("stranger").is_established
     assert not associate(port).is_established
+    assert not over_tls("").is_established
+    told = {one.fault.place for one in secured.gateway.shared.associations.newest() if one.fault}
+    assert {"CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER", "PEER_DID_NOT_RETURN_A_CERTIFICATE"} <= told
     assert associate(secured.gateway.dicom_port).is_rejected, "without TLS there is no certificate to show"
 
 
