@@ -18,6 +18,8 @@ MAX_DEPTH = 32
 MAX_ELEMENTS = 100_000
 MAX_TEXT = 1 << 20
 MAX_INFLATED = 64 << 20
+_STEP = 1024
+_ELEMENT = 8  # bytes by which an element is recognised
 
 Span = tuple[bytes, int, int]
 """(VR, first byte, byte after the last)."""
@@ -43,7 +45,7 @@ _EXECUTABLES = (b"MZ", b"\x7fELF", b"#!", b"\xca\xfe\xba\xbe", b"\xcf\xfa\xed\xf
 class Scanned:
     """The header of one file. `body`: the bytes the spans of `dataset` point into, inflated where it was deflated.
 
-    size: of the file as far as it was read: up to the pixels, and whole where it is deflated.
+    size: of the file up to its pixels; of a deflated one, as much as still inflates to all that stands before them.
     """
 
     body: bytes
@@ -66,6 +68,7 @@ def scan(body: bytes, vr_of: Callable[[int], bytes]) -> Scanned:
     reader = _Reader(body, vr_of)
     meta, at = reader.meta()
     syntax = _transfer_syntax(body, meta)
+    deflated_at = at
     if syntax == DEFLATED:
         reader, at = _Reader(_inflate(body[at:]), vr_of), 0
     explicit = syntax != IMPLICIT if syntax else _looks_explicit(body, at)
@@ -73,7 +76,9 @@ def scan(body: bytes, vr_of: Callable[[int], bytes]) -> Scanned:
     dataset, end = reader.dataset(at, len(reader.body), explicit=explicit)
     if not dataset:
         raise BadDicom(f"byte {at}", "no data set", detail_zh="文件只有头部，没有数据集。")
-    size = len(body) if syntax == DEFLATED else end
+    size = end if syntax != DEFLATED else len(body)
+    if syntax == DEFLATED and end < len(reader.body):
+        size = deflated_at + _enough(body[deflated_at:], end + _ELEMENT)
     return Scanned(reader.body, meta, dataset, syntax, syntax == BIG_ENDIAN, size)
 
 
@@ -96,6 +101,16 @@ def _inflate(deflated: bytes) -> bytes:
     if engine.unconsumed_tail:
         raise BadDicom("data set", f"inflates beyond {MAX_INFLATED} bytes", detail_zh="压缩的数据集展开后过大。")
     return plain
+
+
+def _enough(deflated: bytes, plain: int) -> int:
+    """How many of these bytes inflate to at least so many."""
+    engine, inflated = zlib.decompressobj(-zlib.MAX_WBITS), 0
+    for at in range(0, len(deflated), _STEP):
+        inflated += len(engine.decompress(deflated[at : at + _STEP]))
+        if inflated >= plain:
+            return min(at + _STEP, len(deflated))
+    return len(deflated)
 
 
 class _Reader:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
 import struct
 import threading
@@ -162,6 +163,16 @@ def test_any_transfer_syntax_is_kept_without_its_pixels(empty: Alliance, transfe
     found = pydicom.dcmread(pydicom.filebase.DicomBytesIO(kept), stop_before_pixels=True)
     assert (found.file_meta.TransferSyntaxUID, str(found.PatientName)) == (transfer, "测试^患")
     assert found.file_meta.SourceApplicationEntityTitle == "CITYPACS"
+
+
+def test_a_deflated_image_leaves_its_pixels_behind_too(empty: Alliance) -> None:
+    noise = image(transfer=DeflatedExplicitVRLittleEndian)
+    noise[0x7FE00010].value = random.Random(7).randbytes(400_000)
+    assert store(empty.gateway.dicom_port, noise)[0].Status == 0
+    empty.drain()
+    (entry,) = entries(empty)
+    assert entry.size < 4096
+    assert empty.found("ImagingStudy")[0]["numberOfInstances"] == 1
 
 
 def test_the_same_image_twice_is_kept_once(empty: Alliance) -> None:
