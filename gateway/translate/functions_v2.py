@@ -7,7 +7,7 @@ Source: HL7 v2.5.1 chapter 2.A; Chinese usage: inbound-facts §3 (PID reality).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 from ..model import systems
@@ -176,6 +176,10 @@ def value(setting: Setting, options: Mapping[str, str]) -> Call:
             return unit_told({"valueCodeableConcept": concept}, printed, code) if concept else results.absent("unknown")
         if kind in _TEXT_TYPES:
             return unit_told({"valueString": lines(setting, {})(field)}, printed, code)
+        if kind in _NAMED:
+            return unit_told({"valueString": _NAMED[kind](field) or unescape(field)}, printed, code)
+        if kind == "CQ":  # a quantity with a unit of its own
+            return make(field.partition("^")[0], "NM", field.partition("^")[2] or unit, item)
         if kind in _TIME_TYPES:
             return {"valueDateTime": fhir_from_ts(base.stamp(part(field, 1)), setting.zone)}
         if kind in _PAIRED_TYPES:
@@ -184,6 +188,14 @@ def value(setting: Setting, options: Mapping[str, str]) -> Call:
         return _measured(unescape(field.replace("~", "\n")).strip(), kind, printed, code)
 
     return make
+
+
+_NAMED: dict[str, Callable[[str], str]] = {
+    "XCN": lambda field: part(field, 2) + part(field, 3) or part(field, 1),
+    **dict.fromkeys(("PN", "XPN"), lambda field: part(field, 1) + part(field, 2)),
+    **dict.fromkeys(("CX", "EI", "XON"), lambda field: part(field, 1)),
+}
+"""What is shown of a person, a number or an organization."""
 
 
 def _one_or_several(coded: Call, field: str) -> Value:

@@ -142,3 +142,21 @@ def test_what_presupposes_a_stored_resource_is_checked_with_it() -> None:
     got = draft(message("SCH|Y1", PID, kind="SIU^S26"))
     assert got.awaits
     check_draft(got)  # no time: R4 wants one of the whole
+
+
+@pytest.mark.parametrize(
+    ("kind", "sent", "shown"),
+    [
+        ("XCN", "D11^陈^医生", "陈医生"),
+        ("PN", "王^护士", "王护士"),
+        ("CX", "012345^^^血站", "012345"),
+        ("EI", "A1^LIS", "A1"),
+    ],
+)
+def test_people_and_numbers_are_shown_without_their_components(kind: str, sent: str, shown: str) -> None:
+    assert item(f"OBX|1|{kind}|X^项||{sent}||||||F")["valueString"] == shown
+
+
+def test_a_quantity_with_a_unit_of_its_own() -> None:
+    quantity = item("OBX|1|CQ|X^剂量||5^mg||||||F")["valueQuantity"]
+    assert (str(quantity["value"]), quantity["code"]) == ("5", "mg")

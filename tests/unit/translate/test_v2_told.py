@@ -76,3 +76,7 @@ def test_how_a_referral_stands(event: str, rf1: str, status: str) -> None:
 def test_a_change_of_a_referral_that_does_not_tell_its_status_leaves_it() -> None:
     got = draft(message("RF1||||||Z1", PID, kind="REF^I13"))
     assert [one.left for one in got.resources if one.type == "ServiceRequest"] == [("code", "status")]
+
+
+def test_a_second_allergen_in_the_same_segment_is_an_allergy_of_its_own() -> None:
+    assert allergies("AL1|1|DA|PCN^青霉素~CEF^头孢曲松|SV|皮疹") == ["青霉素", "头孢曲松"]
