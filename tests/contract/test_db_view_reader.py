@@ -122,6 +122,16 @@ def test_the_lines_of_a_report_are_read_whole_and_never_parted(database: Databas
     assert _names(both) == ["R1/A0", "R1/A1", "R1/A2", "R2/A0", "R2/A1", "R2/A2"]
 
 
+def test_a_row_without_a_time_is_on_no_page_and_comes_with_its_report(database: Database) -> None:
+    database.add("R1", "A", "1", "2026-03-02 09:00:00+08")
+    database.run(f"INSERT INTO {database.view.name}(检验单号, 项目名称) VALUES('R1', 'B')")
+    reader = database.reader()
+    rows = reader.page(rows=9)
+    assert _names(rows) == ["R1/A"]
+    whole = reader.whole(rows)
+    assert sorted(_names(whole)) == ["R1/A", "R1/B"] and sorted(row.key for row in whole)[0] == ()
+
+
 def test_rows_are_claimed_only_as_they_were_read(database: Database) -> None:
     for item in ("A", "B"):
         database.add("R1", item, "1", "2026-03-02 09:00:00+08")

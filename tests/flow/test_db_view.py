@@ -368,7 +368,7 @@ def test_a_new_source_with_a_view_is_read_without_a_restart(polling: Hospital, m
 
 def test_rows_without_key_or_time_are_counted_and_told(tmp_path: Path, maps: Path, his: His) -> None:
     his.visit("Q100", "2026-03-02 10:00:00")
-    his.run("INSERT INTO mz(门诊号, 卡号) VALUES('Q101', ?)", OTHER)
+    his.run("INSERT INTO mz(门诊号, 卡号, 看诊时间) VALUES('Q101', ?, '2026-03-02 09:00:00')", OTHER)
     joined = Hospital(tmp_path / "home", maps)
     found = joined.until("district_visits", lambda one: one.read_at > 0)
     joined.close()

@@ -72,6 +72,11 @@ class ViewDoor:
                 self._forget()
                 await self._failed(fault)
                 pause = _AGAIN_S
+            except Exception:  # a value nobody thought of must not end the reading for good
+                log.critical("%s: reading %s failed", self.source.name, self.view.name, exc_info=True)
+                self._forget()
+                await self._failed(GatewayError(self.view.name))
+                again, pause = min(again * 2, _AGAIN_MOST_S), again
             await asyncio.sleep(pause * random.uniform(0.9, 1.1))
 
     async def read(self) -> int:
@@ -277,8 +282,5 @@ class ViewDoors:
         door = ViewDoor(self._intake, self._positions, source, self._secret, self._clock)
         try:
             await door.run()
-        except Exception:
-            log.critical("the view of %s stopped; it is begun again", source.name, exc_info=True)
-            await asyncio.sleep(_AGAIN_S)
         finally:
             door.close()

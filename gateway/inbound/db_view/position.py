@@ -20,7 +20,9 @@ MOST = 100_000
 
 
 class Row(NamedTuple):
-    """One row. key, changed: as positions keep them; cells: what the CSV has of it; group: the report it belongs to."""
+    """One row. key, changed: as positions keep them, key () for one without; cells: what the CSV has of it; group: the
+    report it belongs to.
+    """
 
     key: tuple[str, ...]
     changed: str
@@ -110,7 +112,7 @@ class Window:
 
     def remember_others(self, rows: Iterable[Row], page: Row | None) -> None:
         """Rows kept with those of a page, as far as they are known or still to come. page: its last row."""
-        for row in rows:
+        for row in (row for row in rows if row.key):
             if row.key in self._known or page is None or given(row.changed) >= given(page.changed):
                 self._known[row.key] = Known(row.key, row.changed, row.hash)
 

@@ -158,8 +158,9 @@ class ViewReader:
         names, charset = self._statements.columns, self._source.charset
         by_name = dict(zip(names, values, strict=True))
         cells = tuple(text_of(by_name[one], charset) for one in self.columns)
-        key = tuple(self._kept(by_name[one]) for one in self._statements.key)
-        changed = self._kept(by_name[self._statements.changed]) if self._statements.changed else ""
+        place = [by_name[one] for one in self._statements.order]
+        found = () if None in place else tuple(map(self._kept, place))  # (): a line of a report that no page has
+        changed, key = (found[0], found[1:]) if found and self._statements.changed else ("", found)
         group = by_name[self.columns[self._headings.index(self._group)]] if self._group in self._headings else None
         return Row(key, changed, cells, group)
 

@@ -50,7 +50,7 @@ class Statements:
 
     def page(self, *, since: Any = None, after: Sequence[Any] = (), rows: int, newest: bool = False) -> Statement:
         """Rows in order: changed at `since` or later, or behind the row whose `order` is `after`."""
-        where, values = [f"{self._name(one)} IS NOT NULL" for one in self.key], list[Any]()
+        where, values = [f"{self._name(one)} IS NOT NULL" for one in self.order], list[Any]()
         if self.claim:
             where.append(self._open(values))
         if after:

@@ -7,6 +7,7 @@ import re
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from ...translate.charset import decode
 
@@ -52,6 +53,8 @@ def kept(value: Any) -> str:
     """A value of a position as text that says its type. Raises ValueError for a type nobody can count in."""
     if isinstance(value, (bytes, bytearray)):
         value = value.decode()
+    if isinstance(value, UUID):
+        value = str(value)
     kind = _KINDS.get(type(value))
     if kind is None:
         raise ValueError(type(value).__name__)
