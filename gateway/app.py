@@ -132,7 +132,7 @@ class Gateway:
         ids = Ids(store.store_key)
         book = TokenBook([*credentials, *configured(settings.token)])
         sheet = rule_sheet(profiles, settings.gateway.rules)
-        for finding in check_rules(sheet, directory):
+        for finding in check_rules(sheet, directory, clock()):
             log.warning("%s %s %s", finding.code, finding.place, finding.en)
         shared = Shared(
             settings=settings,
@@ -181,7 +181,7 @@ class Gateway:
         def adopt() -> None:
             shared.ranges.become(ranges)
             shared.pacs.allow(addresses_of(shared.directory))
-            for finding in check_rules(shared.sheet, shared.directory):
+            for finding in check_rules(shared.sheet, shared.directory, shared.clock()):
                 log.warning("%s %s %s", finding.code, finding.place, finding.en)
 
         return adopt

@@ -26,10 +26,11 @@ def _map(actions: Commands, name: str, run: str, zh: str, en: str) -> Parser:
 
 
 def _map_cases(actions: Commands) -> None:
-    _map(
+    check = _map(
         actions, "check", "maps:check", "编译全部映射，错误给出文件和行",
         "compile every mapping; errors with file and line",
     )  # fmt: skip
+    check.argument("--rules", "再检查这张互认规则表（YAML）", "check this recognition sheet (YAML) as well", default="")
     test = _map(
         actions, "test", "maps:test", "跑一个目录里的用例，与应有的结果比较",
         "run the cases of a fixtures folder against their expected result",

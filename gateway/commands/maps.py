@@ -12,9 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, Invalid, MappingError, MissingFile, TranslateError
+from ..model.directory import Directory
 from ..model.ids import Ids
 from ..model.message import Draft, RawMessage
 from ..model.resource import Json, loads
+from ..model.times import system_clock
+from ..recognise.check import check as check_rules
+from ..recognise.rules import load as load_rules
 from ..shipped import shipped
 from ..translate.compare import Change, between
 from ..translate.declared import declared_ranges
@@ -28,7 +32,7 @@ GOLDEN_KEY = b"golden"  # expected results are made with these ids; a store has 
 
 
 def check(args: argparse.Namespace) -> int:
-    """Every map of every source compiled, every table and published interval read."""
+    """Every map of every source compiled, every table and published interval read, and a recognition sheet if named."""
     loaded = Mappings.load(folders_of(args.mappings), elements=R4Elements())
     declared_ranges(loaded.library, loaded.directory.members)
     sources = loaded.directory.sources
@@ -37,7 +41,21 @@ def check(args: argparse.Namespace) -> int:
         form = source.format
         kinds = loaded.kinds(source, form) if form != "any" else []
         emit({"source": name, "format": form, "kinds": kinds}) if args.json else print(name, form, " ".join(kinds))
+    if args.rules:
+        _check_rules(Path(args.rules), loaded.directory, args.json)
     return Exit.OK
+
+
+def _check_rules(path: Path, directory: Directory, as_json: bool) -> None:
+    """Told: how much the sheet holds, and what nothing bears out. Raises ConfigError with file and line."""
+    sheet = load_rules(path)
+    groups, items = len(sheet.groups), len(sheet.items)
+    say(f"规则表 {sheet.title}：{groups} 组 {items} 项，可以使用 / {groups} groups and {items} items, fit for use")
+    for finding in check_rules(sheet, directory, system_clock()):
+        if as_json:
+            emit({"code": finding.code, "place": finding.place, "zh": finding.zh, "en": finding.en})
+        else:
+            print(finding.code, finding.place, finding.zh)
 
 
 @dataclass(frozen=True, slots=True)

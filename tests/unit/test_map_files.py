@@ -34,6 +34,18 @@ def test_a_new_csv_member_shows_how_a_view_is_written(tmp_path: Path) -> None:
     assert view is not None and (view.name, view.key, view.heading("XM")) == ("V_MZJL", ("MZH",), "姓名")
 
 
+def test_a_recognition_sheet_is_checked_before_it_is_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (shipped("profiles") / "recognition/990101-2026.yaml").read_text(encoding="utf-8")
+    sheet = tmp_path / "990101-2027.yaml"
+    sheet.write_text(text.replace("until: 2026-12-31", "until: 2024-12-31").replace("member: county_tcm", "member: no"))
+    assert main(["map", "check", "--rules", str(sheet)]) == 0
+    said = capsys.readouterr()
+    assert "可以使用" in said.err and "质评证据已于 2024-12-31 到期。" in said.out and "成员单位未登记" in said.out
+    sheet.write_text(text.replace("unlisted: judge", "unlisted: yes"))
+    assert main(["map", "check", "--rules", str(sheet)]) == 3
+    assert "990101-2027.yaml:" in capsys.readouterr().err
+
+
 def test_a_new_member_is_told_by_which_sender_its_messages_are_known(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
