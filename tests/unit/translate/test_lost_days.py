@@ -26,7 +26,7 @@ def report(issued: str) -> str:
 
 
 def document(*, written: str = "", edited: str = "", event: str = "") -> str:
-    txa = segment("TXA", {1: "1", 2: "CN", 4: written, 8: edited, 12: "D1"})
+    txa = segment("TXA", {1: "1", 2: "CN", 6: written, 8: edited, 12: "D1"})
     return message(f"EVN|T02|{event}", PID, txa, "OBX|1|TX|a||b||||||F", kind="MDM^T02")
 
 
@@ -75,13 +75,13 @@ def test_a_day_is_not_lost_where_a_later_alternative_gives_a_value() -> None:
 def test_where_no_alternative_gives_a_value_each_day_is_told() -> None:
     text = document(edited="20260309", written="20260308")
     assert "date" not in resources(text, "DocumentReference")[0]
-    assert told(draft(text)) == ["TXA[1]-8", "TXA[1]-4"]
+    assert told(draft(text)) == ["TXA[1]-8", "TXA[1]-6"]
 
 
-def test_a_day_kept_by_one_rule_and_used_by_another_is_told_at_its_field() -> None:
+def test_the_day_of_an_appointment_is_kept_as_its_first_moment() -> None:
     found = draft(booking(start="20260401"))
-    assert told(found) == ["AIS-4"]
-    assert [one.json["minutesDuration"] for one in found.resources if one.type == "Appointment"] == [30]
+    (booked,) = [one.json for one in found.resources if one.type == "Appointment"]
+    assert (told(found), booked["start"], booked["minutesDuration"]) == ([], "2026-04-01T00:00:00+08:00", 30)
 
 
 def test_an_end_that_can_be_reckoned_is_not_lost() -> None:
