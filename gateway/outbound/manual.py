@@ -22,7 +22,7 @@ _NAME = re.compile(r"[a-z0-9-]{1,60}(/[a-z0-9-]{1,60})?")
 _TITLE = re.compile(r"^# (.+)$", re.M)
 _SHELL = """<!doctype html>
 <html lang="zh-CN"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title><link rel="stylesheet" href="{css}"></head>
+<title>{title}</title><link rel="icon" href="{icon}"><link rel="stylesheet" href="{css}"></head>
 <body class="manual"><a class="skip-link" href="#main">跳到正文</a>
 <header class="masthead"><a class="product" href="/docs">医联体健康档案网关<small>手册</small></a></header>
 <main id="main" tabindex="-1"><article class="card"><div class="body prose">{body}</div></article></main>
@@ -55,4 +55,5 @@ def _page(name: str) -> str:
     text = path.read_text(encoding="utf-8").replace(_LANGUAGE, "mapping.md")
     title = _TITLE.search(text)
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
-    return _SHELL.format(title=html.escape(title[1] if title else name), css=static_url("app.css"), body=body)
+    told = html.escape(title[1] if title else name)
+    return _SHELL.format(title=told, icon=static_url("favicon.svg"), css=static_url("app.css"), body=body)

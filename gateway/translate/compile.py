@@ -394,11 +394,17 @@ class _Writer:
         for name, node in (keep.fields() if keep else {}).items():
             local = f"kept_{name}"
             value = self.emit.temp()
+            if self._traced:
+                self.emit.line("m.element()")
             self.emit.line(f"{value} = {self._write.text(node)}")
+            if self._traced:
+                self.emit.line(f"m.keeps({name!r}, {value}, {rule.name!r}, {node.place!r})")
             self.emit.line(f"{local} = m.kept({local}, {value}) if {local} else {value}")
             self._names.kept[name] = local
             self._names.born[local] = tuple(self._open)
             self._names.comes_from(name, _first_path(node) or f"${name}")
+            if (first := node.get("first")) and len(first.items()) > 1:
+                self._names.several.add(name)
 
     def _warn(self, rule: Rule) -> None:
         warn = rule.node.get("warn")

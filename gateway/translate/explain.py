@@ -56,12 +56,15 @@ def origins(
     rules = {one.name: one for one in mappings.serving(raw, source).rules}
     day = mappings.day(raw, source)
     head, *tail = path.split(".")
-    out = []
+    out, kept = [], dict[str, tuple[Read, ...]]()
     for trace in traces:
+        if not trace.resource:
+            kept[trace.element] = trace.reads
         if not _is_of(trace, reference) or not _is_element(trace, head):
             continue
         node = _below(nested(rules[trace.rule].node.fields()["set"]).get(trace.element), tail)
         reads = _within(trace.reads, node)
+        reads += tuple(one for name in _kept_in(reads) for one in kept.get(name, ()))
         value = _deep(trace, head, tail)
         if value is None:
             continue
@@ -70,6 +73,11 @@ def origins(
         line = node.place if node else trace.line
         out.append(Origin(path, text, trace.rule, line, reads, next(filter(None, made), ())))
     return out
+
+
+def _kept_in(reads: tuple[Read, ...]) -> dict[str, None]:
+    """The kept values among what was read, as `$name`."""
+    return {place: None for one in reads for _, place, raw in one.inputs if raw and place.startswith("$")}
 
 
 def written_at(mappings: Mappings, raw: RawMessage, source: Source, place: str) -> list[str]:

@@ -56,10 +56,9 @@ class Expressions:
     def access(self, path: str, node: Yaml, function: Function | None = None) -> Access:
         """A path or `$kept` value."""
         if path.startswith("$"):
-            if path[1:] not in self.names.kept:
-                kept = self.names.kept
+            if path[1:] not in (kept := self.names.kept):
                 raise node.unknown(path[1:], kept, f"nothing is kept under {path}", f"前面没有 keep 过 {path}")
-            return Access(self._local(self.names.kept[path[1:]]), repr(self.names.origins.get(path[1:], path)))
+            return Access(self._local(kept[path[1:]]), repr(self.names.origins.get(path[1:], path)))
         about = function or _PLAIN
         try:
             found = self.session.access(
@@ -281,9 +280,8 @@ class Expressions:
             inputs.append(self._input(fields.get(key), function))
         memo = self._memo(name, function, options, inputs, render)
         if self.traced:
-            self.emit.line(
-                read_line(node, function, self.setting, options, dict(zip(("from", *given), inputs, strict=True)))
-            )
+            read = dict(zip(("from", *given), inputs, strict=True))
+            self.emit.line(read_line(node, function, self.setting, options, read, self.names))
         return self._look_up(memo, inputs, function, render, notes=function.may_note(options))
 
     def _input(self, node: Yaml | None, function: Function) -> Access:

@@ -10,11 +10,12 @@ class Names:
     """Local variables of kept values and of made resources, by the names rules give them.
 
     origins: paths kept values are read from. open: numbers of the loops around the present rule. born: loops around
-    the rule that sets a variable.
+    the rule that sets a variable. several: kept values that may stand in one of several places.
     """
 
     kept: dict[str, str] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
+    several: set[str] = field(default_factory=set)
     made: dict[str, str] = field(default_factory=dict)
     lists: dict[str, str] = field(default_factory=dict)
     types: dict[str, str] = field(default_factory=dict)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from .codes import Table
 from .formats import Access
 from .functions import Function, Setting
+from .names import Names
 from .strict_yaml import Yaml
 
 
@@ -24,11 +25,23 @@ class Noting(dict[str, Table]):
 
 
 def read_line(
-    node: Yaml, function: Function, setting: Setting, options: Mapping[str, str], inputs: Mapping[str, Access]
+    node: Yaml,
+    function: Function,
+    setting: Setting,
+    options: Mapping[str, str],
+    inputs: Mapping[str, Access],
+    kept: Names,
 ) -> str:
-    """`m.read(file:line, path, tables, inputs)`; the tables are those the function asks for when it is made."""
+    """`m.read(file:line, path, tables, inputs)`; the tables are those the function asks for when it is made.
+
+    A kept value that may stand in one of several places is told by its name.
+    """
     tables = Noting(setting.tables)
     function.make(replace(setting, tables=tables), options)
     written = node.fields()
-    seen = "".join(f"({name!r}, {at.place}, {at.code}), " for name, at in inputs.items() if name in written)
+    seen = "".join(
+        f"({name!r}, {repr(path) if (path := written[name].text())[1:] in kept.several else at.place}, {at.code}), "
+        for name, at in inputs.items()
+        if name in written
+    )
     return f"m.read({node.place!r}, {node.word('from')!r}, {tuple(tables.seen)!r}, ({seen}))"

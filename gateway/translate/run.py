@@ -10,7 +10,7 @@ from ..errors import FutureDate, MissingField, TooLarge
 from ..model.ids import Ids
 from ..model.message import Awaited, DraftResource, MergeRequest, SourceRecord
 from ..model.outcome import Finding
-from ..model.resource import loads
+from ..model.resource import dumps, loads
 from ..model.times import fhir_from_ts, parse_fhir
 from .functions import stamp
 from .memo import NotedJson, NotedText
@@ -176,6 +176,13 @@ class Run:
         """One expression reads the message (traced runs only)."""
         self.at = inputs[0][1:]
         self.reads.append(Read(line, path, tables, inputs))
+
+    def keeps(self, name: str, value: str, rule: str, line: str) -> None:
+        """A value one rule keeps for others, as `$name` of no resource (traced runs only)."""
+        if value:
+            self.traces.append(
+                Trace("", f"${name}", dumps(str(value)).decode(), *self.at, rule, line, tuple(self.reads))
+            )
 
     def trace(self, type_: str, id_: str, element: str, piece: bytes, rule: str, line: str) -> None:
         """One element with its origin, from its piece `,"element":value` (traced runs only)."""

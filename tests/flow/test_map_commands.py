@@ -77,6 +77,15 @@ def test_an_element_no_message_made_is_said_to_be_none(alliance: Alliance, capsy
     assert "没有这条消息" in capsys.readouterr().err
 
 
+def test_a_value_another_rule_kept_is_traced_to_the_field_it_really_stood_in(
+    alliance: Alliance, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = explained(alliance, capsys, v2_wbc(alliance), "code.coding[1].code")
+    said = {place: text for read in one["reads"] for _, place, text in read["inputs"] if text}  # type: ignore[attr-defined]
+    assert said["$specimen"] and not any(place.startswith("SPM") for place in said)
+    assert any(place.startswith("OBR[") and "-15" in place for place in said)
+
+
 def test_a_constant_is_traced_to_its_rule(alliance: Alliance, capsys: pytest.CaptureFixture[str]) -> None:
     one = explained(alliance, capsys, v2_wbc(alliance), "category[0].coding[0].code")
     assert (one["value"], one["rule"], one["reads"]) == ("laboratory", "observation", [])

@@ -101,7 +101,8 @@ def try_view(tried: Tried) -> TryView:
     """The view of a try."""
     draft = tried.draft
     unused = draft.unused if draft else ()
-    groups, rows = _groups(tried.traces[:MAX_ROWS])
+    traces = tuple(one for one in tried.traces if one.resource)  # not what was only kept for other rules
+    groups, rows = _groups(traces[:MAX_ROWS])
     lost = tuple(one.place for one in unused if one.lost)
     facts = draft.facts if draft else {}
     noted = [one.place for one in draft.findings] if draft else []
@@ -109,7 +110,7 @@ def try_view(tried: Tried) -> TryView:
         tried.raw,
         tried.source.charset,
         original.marks_of(unused, tried.faults, noted),
-        _links(tried.traces, rows),
+        _links(traces, rows),
         masked=False,
     )
     kinds = _counted(draft.records, [one.type for one in draft.resources]) if draft else "无"
