@@ -36,6 +36,7 @@ _READ_LIMIT_MS = 20_000
 logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # who asks in vain says so; a pool would say it every second
 _AGAIN_S = 0.8
 """How often a pool without a connection tries to make one."""
+_MOMENT_S = 0.5
 _OLDEST = 140_000
 _NEEDED = ("fsync", "full_page_writes", "synchronous_commit")
 
@@ -132,10 +133,37 @@ def pool(
         if steady:
             await connection.execute(b"SET plan_cache_mode = force_generic_plan")
 
-    return AsyncConnectionPool(
+    return _Pool(
         url, min_size=1, max_size=size, open=False, name=name, kwargs={"autocommit": True}, configure=configured,
         timeout=10, num_workers=1, reconnect_timeout=_AGAIN_S, reconnect_failed=_again,
     )  # fmt: skip
+
+
+class _Pool(AsyncConnectionPool[Connection]):
+    """A pool that keeps nobody waiting for a server that is away.
+
+    Who asks first waits the whole time; once that was in vain, and nobody holds a connection, those who come after wait
+    no longer than a moment, until there is one again. The pool itself goes on trying.
+    """
+
+    _lent, _in_vain = 0, False
+
+    async def getconn(self, timeout: float | None = None) -> Connection:
+        """Raises PoolTimeout."""
+        away = self._in_vain and not self._lent
+        try:
+            found = await super().getconn(_MOMENT_S if away else timeout)
+        except PoolTimeout:
+            self._in_vain = True
+            raise
+        self._in_vain = False
+        self._lent += 1
+        return found
+
+    async def putconn(self, conn: Connection) -> None:
+        """Give it back."""
+        self._lent -= 1
+        await super().putconn(conn)
 
 
 async def opened(pool: AsyncConnectionPool[Connection]) -> None:

@@ -276,6 +276,32 @@ async def test_nothing_acknowledged_is_lost_when_the_server_crashes() -> None:
         server.close()
 
 
+async def test_while_the_server_is_away_only_who_comes_first_waits_for_it() -> None:
+    server = TestServer()
+    store = await opened(server.schema())
+    try:
+        await store.commit(Plan(puts=(organization("g0", "院"),)))
+        await asyncio.to_thread(server.end)
+        waited = []
+        for number in range(3):
+            began = time.monotonic()
+            with pytest.raises(StoreError):
+                await store.read("Organization", f"g{number + 1}", SYSTEM)
+            waited.append(time.monotonic() - began)
+        assert max(waited[1:]) < 2 < waited[0]
+        await asyncio.to_thread(server.start)
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            with contextlib.suppress(StoreError):
+                assert await store.read("Organization", "g0", SYSTEM) is not None
+                break
+        else:
+            raise AssertionError("not back")
+    finally:
+        await store.close()
+        server.close()
+
+
 async def test_the_gateway_works_again_soon_after_the_server_however_long_it_was_away() -> None:
     server = TestServer()
     url = server.schema()
