@@ -105,6 +105,7 @@ class Worker(Generic[P]):
         self._settled: list[Settled] = []
         self._idle = asyncio.Event()
         self._stopping = False
+        self._without = 0  # how many ask a database that is away
         self._ending = asyncio.Event()
 
     async def run(self) -> None:
@@ -220,16 +221,31 @@ class Worker(Generic[P]):
 
     async def _sure(self, ask: Callable[[], Awaitable[T]]) -> T:
         """What the inbox or the store answers, asked again while they are away."""
+        try:
+            return await ask()
+        except GatewayError as fault:
+            if not fault.retry or self._stopping:
+                raise
+            if not self._without:
+                log.warning("the inbox waits for its database: %s", fault.code)
+        self._without += 1
+        try:
+            return await self._again(ask)
+        finally:
+            self._without -= 1
+            if not self._without and not self._stopping:
+                log.warning("the inbox has its database again")
+
+    async def _again(self, ask: Callable[[], Awaitable[T]]) -> T:
         pause_s = 0.2
         while True:
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, 5)
             try:
                 return await ask()
             except GatewayError as fault:
                 if not fault.retry or self._stopping:
                     raise
-                log.warning("the inbox waits for its database: %s", fault.code)
-            await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, 5)
 
     async def _not_done(self, claimed: Sequence[Claimed]) -> list[RawMessage]:
         """Messages to run; those a crash kept from being settled after their commit are settled now."""

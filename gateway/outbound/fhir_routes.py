@@ -7,6 +7,7 @@ disclosure log, durable before the first byte leaves (D20). A refusal is audited
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import AsyncIterator, Mapping
 from functools import lru_cache
@@ -53,6 +54,7 @@ _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _HOST = re.compile(r"[A-Za-z0-9.\-\[\]:]{1,255}")
 
 _NOTE_S = 1.0
+log = logging.getLogger("gateway.fhir")
 _LONGEST = 256
 """Of a path: what strangers ask for is remembered too."""
 
@@ -115,6 +117,7 @@ class FhirDoor:
     def __init__(self, parts: FhirParts) -> None:
         self._parts = parts
         self._telling: set[asyncio.Task[None]] = set()
+        self._untold = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One HTTP request."""
@@ -256,10 +259,17 @@ class FhirDoor:
         await asyncio.wait((told,), timeout=_NOTE_S)
 
     async def _told(self, row: AuditRow) -> None:
+        """Said once while the log takes nothing, and how much it lacks when it is back."""
         try:
             await self._parts.store.disclose(row)
         except GatewayError as fault:
-            note_fault(fault, row.request_id)
+            if not self._untold:
+                log.error("refusals cannot be audited: %s", fault.code)
+            self._untold += 1
+        else:
+            if self._untold:
+                log.warning("refusals are audited again; %d are missing", self._untold)
+            self._untold = 0
 
 
 def _forbidden(type_: str, who: AccessContext) -> Forbidden:

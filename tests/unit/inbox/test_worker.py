@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from fixtures.times import ANCHOR
 from gateway.errors import Conflict, StoreError
 from gateway.inbox.queue import Arrival, Inbox, open_inbox
@@ -42,6 +44,7 @@ class _House:
         self.threads: set[int] = set()
         self.tries: dict[str, int] = {}
         self.known = known or {}
+        self.away = 0
         self.worker: Worker[_Work] = Worker(self.inbox, self._prepare, self._finish, _join, self._done, rules=rules)
         self.task = asyncio.create_task(self.worker.run())
 
@@ -76,6 +79,9 @@ class _House:
         return [Outcome(key, State.PROCESSED) for key in work.keys]
 
     async def _done(self, keys: list[str]) -> dict[str, bytes]:
+        if self.away:
+            self.away -= 1
+            raise StoreError()
         return {key: self.known[key] for key in keys if key in self.known}
 
     async def close(self) -> None:
@@ -250,4 +256,18 @@ async def test_no_whole_holds_up_the_others_for_want_of_room(tmp_path: Path) -> 
     await asyncio.gather(*[house.keep(body) for body in bodies])
     key = await house.keep("a:urgent")
     await asyncio.wait_for(_settled(house, key), 10)
+    await house.close()
+
+
+async def test_a_database_away_for_long_is_told_of_when_it_goes_and_when_it_is_back(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    house = _House(tmp_path)
+    house.away = 4
+    await house.keep("a:1")
+    await house.worker.drained()
+    assert house.done == ["1"]
+    assert [one.getMessage() for one in caplog.records] == [
+        "the inbox waits for its database: GW-STO-001", "the inbox has its database again",
+    ]  # fmt: skip
     await house.close()

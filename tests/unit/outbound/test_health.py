@@ -10,6 +10,7 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
+from gateway.errors import StorageFull
 from gateway.outbound import fhir_routes, health
 from gateway.store.base import Store
 from tests.unit.fhir_site import a_site
@@ -38,3 +39,20 @@ async def test_a_refusal_does_not_wait_long_for_an_audit_log_that_is_out_of_orde
             meanwhile.setattr(site.store, "disclose", lambda row: never)
             async with asyncio.timeout(5):
                 assert (await site.get("Patient/none")).status_code == 404
+
+
+async def test_refusals_that_cannot_be_audited_are_told_once_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def full(row: object) -> None:
+        raise StorageFull
+
+    async with a_site(tmp_path) as site:
+        with monkeypatch.context() as meanwhile:
+            meanwhile.setattr(site.store, "disclose", full)
+            for _ in range(20):
+                assert (await site.get("Patient/none")).status_code == 404
+        assert [one.getMessage() for one in caplog.records] == ["refusals cannot be audited: GW-INB-007"]
+        await site.get("Patient/none")
+        await site.get("Patient/none")
+    assert [one.getMessage() for one in caplog.records][1:] == ["refusals are audited again; 20 are missing"]
