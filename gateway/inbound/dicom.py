@@ -169,7 +169,7 @@ class _Association(asyncio.Protocol):
         self._go_on()
 
     def _say(self, context: int, command: bytes) -> None:
-        if not self._transport.is_closing():
+        if not self._over and not self._transport.is_closing():
             self._transport.write(pdu.command(context, command))
 
     # ---- the end -------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Generic, Protocol, TypeVar
 
-from .lanes import Lanes, Place
+from .lanes import Place
 
 _FULL = 256
 """Messages that begin without waiting for more."""
@@ -50,13 +50,20 @@ class Job(Generic[P]):
 class Gather(Generic[P]):
     """The jobs that wait for more. quiet_s: how long after the last part; 0 = none waits."""
 
-    def __init__(self, lanes: Lanes, quiet_s: float) -> None:
-        self._lanes, self._quiet_s = lanes, quiet_s
+    def __init__(self, quiet_s: float) -> None:
+        self._quiet_s = quiet_s
         self._open: dict[str, Job[P]] = {}
         self._hurried = 0
 
     def begun(self, work: P, place: Place, *, alone: bool) -> Job[P]:
-        """A job of its own for this work; alone: nothing joins it."""
+        """A job of its own for this work; alone: nothing joins it.
+
+        What is complete lets those it stands behind wait no longer. Wholes that share a lane, as two studies of one
+        patient, keep waiting: which of their parts came first makes no difference.
+        """
+        if alone or not work.whole:
+            for other in [one for one in self._open.values() if not one.place.lanes.isdisjoint(place.lanes)]:
+                self._close(other)
         job = Job(work, place, asyncio.get_running_loop().time())
         if alone or not work.whole or not self._quiet_s:
             job.now.set()
@@ -65,12 +72,9 @@ class Gather(Generic[P]):
         return job
 
     def joined(self, work: P) -> Job[P] | None:
-        """The job it became a part of: one about the very same, behind which nobody stands."""
+        """The job it became a part of: one about the very same, behind which nothing complete stands."""
         job = self._open.get(work.whole) if work.whole else None
-        if job is None:
-            return None
-        if frozenset(work.lanes) != job.place.lanes or not self._lanes.last(job.place):
-            self._close(job)
+        if job is None or frozenset(work.lanes) != job.place.lanes:
             return None
         job.works.append(work)
         job.last = asyncio.get_running_loop().time()

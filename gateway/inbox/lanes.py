@@ -49,10 +49,6 @@ class Lanes:
             finally:
                 self._asleep.discard(place)
 
-    def last(self, place: Place) -> bool:
-        """True when nobody stands behind it in any of its lanes."""
-        return all(max(self._waiting[lane])[2] is place for lane in place.lanes if lane in self._waiting)
-
     def begin(self, place: Place) -> bool:
         """Take the lanes, unless somebody earlier has come."""
         if not self._may(place):

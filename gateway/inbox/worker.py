@@ -97,7 +97,7 @@ class Worker(Generic[P]):
         self._done = done
         self._free, self._turn = asyncio.Semaphore(at_once), OneByOne()
         self._lanes = Lanes()
-        self._gather: Gather[P] = Gather(self._lanes, self._rules.gather_s)
+        self._gather: Gather[P] = Gather(self._rules.gather_s)
         self._suspects: list[tuple[int, RawMessage]] = []  # a heap of those not begun
         self._tried: dict[int, asyncio.Task[None]] = {}  # of those, who has begun
         self._running: dict[str, asyncio.Task[None]] = {}

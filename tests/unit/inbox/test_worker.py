@@ -59,7 +59,7 @@ class _House:
             if text.startswith("breaks prepare"):
                 raise RecursionError
             whole = lane if lane.startswith("study") and text != "between" else ""
-            works.append(_Work((raw.key,), (lane,), text, whole=whole))
+            works.append(_Work((raw.key,), tuple(lane.split("+")), text, whole=whole))
         return works, []
 
     async def _finish(self, work: _Work) -> Sequence[Outcome]:
@@ -226,6 +226,22 @@ async def test_what_came_between_two_parts_is_not_overtaken(tmp_path: Path) -> N
     keys = [await house.keep(f"study:{text}") for text in ("1", "2", "between", "3")]
     await asyncio.wait_for(_settled(house, *keys), 10)
     assert house.done == ["1 2", "between", "3"]
+    await house.close()
+
+
+async def test_two_wholes_of_one_lane_that_come_by_turns_are_two_works(tmp_path: Path) -> None:
+    house = _House(tmp_path, rules=QUICK)
+    keys = [await house.keep(f"study {number % 2}+patient:{number}") for number in range(8)]
+    await asyncio.wait_for(_settled(house, *keys), 10)
+    assert house.done == ["0 2 4 6", "1 3 5 7"]
+    await house.close()
+
+
+async def test_what_stands_behind_a_whole_does_not_wait_for_more_of_it(tmp_path: Path) -> None:
+    house = _House(tmp_path, rules=Rules(gather_s=60))
+    keys = [await house.keep(f"study:{text}") for text in ("1", "2", "between")]
+    await asyncio.wait_for(_settled(house, *keys), 10)
+    assert house.done == ["1 2", "between"]
     await house.close()
 
 
