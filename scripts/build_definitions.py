@@ -170,7 +170,9 @@ def _passes(rule: Json, code: str, above: tuple[str, ...]) -> bool:
 
 # ---- search -------------------------------------------------------------------------------------
 def search_parameters(definitions: list[Json], resources: set[str]) -> list[list[Any]]:
-    """Rows [code, [bases], type, expression, [targets], [[code, expression] of each part of a composite]].
+    """Rows [code, [bases], type, expression, [targets], [[code, expression] of each part of a composite], url].
+
+    Of the url what stands behind `http://hl7.org/fhir/SearchParameter/`.
 
     Examples and profiles' extras are left out.
     """
@@ -180,7 +182,8 @@ def search_parameters(definitions: list[Json], resources: set[str]) -> list[list
         bases = sorted(set(d.get("base", [])) & (resources | {"Resource", "DomainResource"}))
         parts = [[codes[part["definition"]], part["expression"]] for part in d.get("component", [])]
         if bases and not d["url"].startswith("http://example"):
-            rows.append([d["code"], bases, d["type"], d.get("expression", ""), sorted(d.get("target", [])), parts])
+            url = d["url"].rpartition("/")[2]
+            rows.append([d["code"], bases, d["type"], d.get("expression", ""), sorted(d.get("target", [])), parts, url])
     return sorted(rows, key=lambda row: (row[0], row[1]))
 
 

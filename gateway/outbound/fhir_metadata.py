@@ -82,7 +82,11 @@ def _rest(parts: FhirParts) -> Json:
 def _common(parts: FhirParts) -> list[Json]:
     """What can be asked of every type alike, and so across types."""
     known = parts.lookup("Basic")
-    return [{"name": code, "type": known[code].kind} for code in sorted(known) if code.startswith("_")]
+    return [
+        {"name": code, "type": known[code].kind, "definition": known[code].definition}
+        for code in sorted(known)
+        if code.startswith("_")
+    ]
 
 
 def _resource(parts: FhirParts, type_: str, reverse: list[str]) -> Json:

@@ -206,7 +206,10 @@ def _types(given: list[tuple[str, str]], served: frozenset[str]) -> tuple[str, .
 
 
 class _Common(Struct, frozen=True):
-    """A parameter several types have: it may point where one of them may, and takes the modifiers they all take."""
+    """A parameter several types have: it may point where one of them may, and takes the modifiers they all take.
+
+    definition: "" where each has its own.
+    """
 
     kind: str
     targets: tuple[str, ...]
@@ -223,7 +226,8 @@ def _shared(types: tuple[str, ...], lookup: Lookup) -> Lookup:
         if len(of_each) == len(types):
             targets = tuple(sorted({target for each in of_each for target in each.targets}))
             words = frozenset.intersection(*(each.modifiers - frozenset(each.targets) for each in of_each))
-            common[code] = _Common(one.kind, targets, words.union(targets), one.definition)
+            definition = one.definition if len({each.definition for each in of_each}) == 1 else ""
+            common[code] = _Common(one.kind, targets, words.union(targets), definition)
     return lambda type_: lookup(type_) if type_ else common
 
 

@@ -25,10 +25,9 @@ _CODE = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 
 
 class OwnParameter(NamedTuple):
-    """One parameter. url: its canonical, as `/metadata` gives it. path: the file it stands in."""
+    """One parameter. path: the file it stands in."""
 
     row: SearchRow
-    url: str
     path: Path
 
 
@@ -83,8 +82,8 @@ def _read(path: Path) -> OwnParameter:
     if made.type not in KINDS:
         kinds = ", ".join(sorted(KINDS))
         raise ConfigError(f"{path}: type", f"must be one of {kinds}", detail_zh=f"须为 {kinds} 之一。")
-    row = SearchRow(made.code, bases, made.type, made.expression or "", tuple(made.target or ()), ())
-    return OwnParameter(row, made.url or "", path)
+    row = SearchRow(made.code, bases, made.type, made.expression or "", tuple(made.target or ()), (), made.url or "")
+    return OwnParameter(row, path)
 
 
 def _refuse_repeated(found: tuple[OwnParameter, ...]) -> None:

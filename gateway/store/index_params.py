@@ -119,7 +119,7 @@ class SearchParam:
     routes: where the values lie; () for those answered from the row itself (`_id`, `_lastUpdated`) or from meta.
     systems: code systems of a bound `code` element, which `system|code` may name although it is not written.
     groups: of a composite, for each place an instance of it may lie, its parts.
-    definition: canonical of its SearchParameter, "" for R4's.
+    definition: canonical of its SearchParameter. own: it is none of R4's.
     """
 
     type: str
@@ -130,6 +130,7 @@ class SearchParam:
     systems: frozenset[str] = frozenset()
     groups: tuple[tuple[Part, ...], ...] = ()
     definition: str = ""
+    own: bool = False
 
     @property
     def prefix(self) -> str:
@@ -193,7 +194,7 @@ def params(resource_type: str) -> Mapping[str, SearchParam]:
 def own_param(resource_type: str, one: OwnParameter) -> SearchParam:
     """A parameter beyond R4, of one of its bases. Raises ConfigError naming the file."""
     try:
-        return replace(_param(resource_type, one.row), definition=one.url)
+        return replace(_param(resource_type, one.row), own=True)
     except Beyond as error:
         place = f"{one.path}: expression"
         raise ConfigError(place, f"cannot be indexed: {error}", detail_zh=f"无法索引：{error}") from error
@@ -213,7 +214,7 @@ def presence(resource_type: str) -> Mapping[str, int]:
 
 def _composite(type_: str, row: SearchRow) -> SearchParam:
     groups = tuple(tuple(_parts(type_, base, row.parts)) for base in routes(type_, row.expression))
-    return SearchParam(type_, row.code, "composite", (), (), groups=groups)
+    return SearchParam(type_, row.code, "composite", (), (), groups=groups, definition=row.url)
 
 
 def _parts(type_: str, base: Route, parts: tuple[tuple[str, str], ...]) -> Iterator[Part]:
@@ -226,7 +227,13 @@ def _parts(type_: str, base: Route, parts: tuple[tuple[str, str], ...]) -> Itera
 
 
 def _meta_param(resource_type: str, code: str) -> SearchParam:
-    return SearchParam(resource_type, code, _META[code], (), ())  # type: ignore[arg-type]
+    return SearchParam(resource_type, code, _META[code], (), (), definition=_meta_urls()[code])  # type: ignore[arg-type]
+
+
+@cache
+def _meta_urls() -> Mapping[str, str]:
+    """R4's own definitions, not its example of one."""
+    return {row.code: row.url for row in search_rows() if row.url.endswith(f"Resource-{row.code.lstrip('_')}")}
 
 
 def _param(type_: str, row: SearchRow) -> SearchParam:
@@ -237,7 +244,8 @@ def _param(type_: str, row: SearchRow) -> SearchParam:
     ways = tuple(w for w in routes(type_, expression) if _fits(type_, code, kind, w))
     if not ways:
         raise Beyond(f"{type_}.{code}: {expression}")
-    return SearchParam(type_, code, kind, row.targets, ways, _systems(type_, ways))  # type: ignore[arg-type]
+    systems = _systems(type_, ways)
+    return SearchParam(type_, code, kind, row.targets, ways, systems, definition=row.url)  # type: ignore[arg-type]
 
 
 def _fits(type_: str, code: str, kind: str, way: Route) -> bool:
@@ -247,7 +255,7 @@ def _fits(type_: str, code: str, kind: str, way: Route) -> bool:
 def _joined(a: SearchParam, b: SearchParam) -> SearchParam:
     ways = tuple(dict.fromkeys(a.routes + b.routes))
     targets = tuple(sorted({*a.targets, *b.targets}))
-    return SearchParam(a.type, a.code, a.kind, targets, ways, a.systems | b.systems, a.groups + b.groups)
+    return replace(a, targets=targets, routes=ways, systems=a.systems | b.systems, groups=a.groups + b.groups)
 
 
 def _systems(type_: str, ways: tuple[Route, ...]) -> frozenset[str]:

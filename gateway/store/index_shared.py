@@ -58,7 +58,7 @@ def forget() -> None:
 
 def _rank(one: SearchParam) -> tuple[bool, int, bool, str]:
     """Those that serve come first: R4's before own ones, of few places before many, of all targets before of one."""
-    return bool(one.definition), len(one.routes), any(way.steps[-1].target for way in one.routes), one.code
+    return one.own, len(one.routes), any(way.steps[-1].target for way in one.routes), one.code
 
 
 def _by_another(one: SearchParam, others: Iterable[SearchParam]) -> Posted:

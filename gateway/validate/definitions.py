@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 _TABLES = Path(__file__).parent / "tables"
+_SEARCH = "http://hl7.org/fhir/SearchParameter/"
 _ONE_TYPE = re.compile(r"(Reference)\((.*)\)")
 
 PRIMITIVES = frozenset(
@@ -116,7 +117,10 @@ def codes(value_set: str) -> dict[str, frozenset[str]]:
 
 
 class SearchRow(NamedTuple):
-    """One R4 search parameter. expression: FHIRPath. parts: (code, FHIRPath) of each part of a composite."""
+    """One R4 search parameter. expression: FHIRPath. parts: (code, FHIRPath) of each part of a composite.
+
+    url: canonical of its definition.
+    """
 
     code: str
     bases: tuple[str, ...]
@@ -124,14 +128,15 @@ class SearchRow(NamedTuple):
     expression: str
     targets: tuple[str, ...]
     parts: tuple[tuple[str, str], ...]
+    url: str
 
 
 @cache
 def search_rows() -> tuple[SearchRow, ...]:
     """Every R4 search parameter."""
     return tuple(
-        SearchRow(code, tuple(bases), kind, expression, tuple(targets), tuple((c, e) for c, e in parts))
-        for code, bases, kind, expression, targets, parts in _table("search")["parameters"]
+        SearchRow(code, tuple(bases), kind, expression, tuple(targets), tuple((c, e) for c, e in parts), _SEARCH + url)
+        for code, bases, kind, expression, targets, parts, url in _table("search")["parameters"]
     )
 
 

@@ -155,10 +155,22 @@ async def test_every_modifier_listed_is_answered(site: Site) -> None:
         assert await left_out(http, given) == []
 
 
-async def test_a_parameter_beyond_r4_names_its_definition(site: Site) -> None:
-    _, types = await declared(site)
-    defined = {one["name"]: one["definition"] for one in types["Observation"]["searchParam"] if "definition" in one}
-    assert defined == {"interpretation": "urn:alliance-gateway:searchparameter:Observation-interpretation"}
+async def test_every_parameter_names_its_definition(site: Site) -> None:
+    rest, types = await declared(site)
+    del types["AuditEvent"]  # its parameters are answered from the log
+    defined = {
+        type_: {one["name"]: one["definition"] for one in found["searchParam"]} for type_, found in types.items()
+    }
+    r4 = "http://hl7.org/fhir/SearchParameter/"
+    observation = defined["Observation"]
+    assert observation["interpretation"] == "urn:alliance-gateway:searchparameter:Observation-interpretation"
+    assert (observation["code"], observation["_id"]) == (f"{r4}clinical-code", f"{r4}Resource-id")
+    assert (defined["Patient"]["name"], observation["value-date"]) == (
+        f"{r4}Patient-name",
+        f"{r4}Observation-value-date",
+    )
+    common = {one["name"]: one.get("definition") for one in rest["searchParam"]}
+    assert common["_lastUpdated"] == f"{r4}Resource-lastUpdated"
 
 
 async def test_missing_is_taken_by_every_parameter_but_composites(site: Site) -> None:
