@@ -39,8 +39,18 @@ def check(args: argparse.Namespace) -> int:
     say(f"{len(sources)} 个来源的映射都能编译 / mappings of {len(sources)} sources compile")
     for name, source in sorted(sources.items()):
         form = source.format
-        kinds = loaded.kinds(source, form) if form != "any" else []
-        emit({"source": name, "format": form, "kinds": kinds}) if args.json else print(name, form, " ".join(kinds))
+        kinds, own = (loaded.kinds(source, form), loaded.own_kinds(source, form)) if form != "any" else ([], [])
+        if args.json:
+            emit({"source": name, "format": form, "kinds": kinds, "own": own})
+        else:
+            sender = "/".join(source.settings[key] for key in ("msh3", "msh4") if key in source.settings)
+            print(
+                name,
+                form,
+                *filter(None, [sender]),
+                f"{len(kinds)} 种消息" if kinds else "全部格式",
+                *(["其中自己的映射：", *own] if own else []),
+            )
     if args.rules:
         _check_rules(Path(args.rules), loaded.directory, args.json)
     return Exit.OK

@@ -157,6 +157,12 @@ class Mappings:
         """Message kinds a source may send in a format."""
         return sorted(self._maps_of(source, form))
 
+    def own_kinds(self, source: Source, form: str) -> list[str]:
+        """Those of them the member has a map of its own for."""
+        return sorted(
+            k for k, found in self._maps_of(source, form).items() if found.name.startswith(f"{source.member}/")
+        )
+
     def _maps_of(self, source: Source, form: str) -> Maps:
         key = f"{source.name}\0{source.member}\0{form}"
         if key not in self._maps:

@@ -131,7 +131,7 @@ def _member(key: str, node: Yaml) -> Member:
 def _source(member: str, name: str, node: Yaml) -> Source:
     node.fields(SOURCE_KEYS)
     if node.word("format") == "fhir":
-        zh = "FHIR 不经映射，不写来源：用 platform 角色、写明 member 的令牌直接写入 /fhir，见平台手册。"
+        zh = "FHIR 不经映射，不写来源：用写明 member、有写权限的令牌直接写入 /fhir，见平台手册。"
         raise node.fields()["format"].error("FHIR needs no source: write to /fhir with a token of the member", zh)
     zone, charset = node.word("timezone", "+08:00"), node.word("charset", "auto")
     try:

@@ -20,7 +20,8 @@ def test_a_new_member_compiles_as_it_is(tmp_path: Path, capsys: pytest.CaptureFi
     asked = ["map", "new", "district_hospital", "--mappings", folder, "--name", "区医院", "--sender", "LIS/QYY"]
     assert main(asked) == 0
     assert main(["map", "check", "--mappings", folder]) == 0
-    assert "district_hospital_his v2" in capsys.readouterr().out
+    assert "district_hospital_his v2 LIS/QYY" in (told := capsys.readouterr().out)
+    assert "其中自己的映射： ORU^R01\n" in told
     assert main(asked) == 3  # what is there is never overwritten
     assert main(["map", "new", "Bad Name", "--mappings", folder]) == 3
 
