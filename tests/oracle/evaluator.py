@@ -70,7 +70,7 @@ def parameters(type_: str) -> dict[str, Parameter]:
         own = json.loads(path.read_text("utf-8"))
         if type_ in own["base"]:
             found[own["code"]] = Parameter(own["code"], own["type"], own["expression"], tuple(own.get("target", ())))
-    for code, bases, kind, expression, targets, parts in json.loads(TABLE.read_text("utf-8"))["parameters"]:
+    for code, bases, kind, expression, targets, parts, _ in json.loads(TABLE.read_text("utf-8"))["parameters"]:
         if (type_ in bases or "Resource" in bases) and (expression or code == "_lastUpdated"):
             named = [
                 (_MISPRINTED.get(part[0], part[0]) if code == "relationship" else part[0], part[1]) for part in parts
