@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from gateway.identity.reviews import CARD_MOVED, PARTED, Trace, act_task
 from gateway.model import systems
 from gateway.model.directory import Directory, Member
-from gateway.outbound.console.views_people import act_view, review_view
+from gateway.outbound.console.views_people import Asked, act_view, review_view
 from tests.builders import a_patient
 
 MOTHERS_CARD = "99010119910830122X"
@@ -24,7 +24,7 @@ def test_a_child_filed_under_the_mothers_card_shows_the_mothers_number_as_equal(
         "for": {"reference": "Patient/child"},
         "input": [{"type": {"text": "candidate"}, "valueReference": {"reference": "Patient/mother"}}],
     }  # fmt: skip
-    seen = review_view(task, {"child": child, "mother": mother}, Directory({}, {}, {}), datetime.now(UTC))
+    seen = review_view(task, Asked(child, (("mother", mother),)), Directory({}, {}, {}), datetime.now(UTC))
     card_row = dict(seen.rows)["居民身份证"]
     assert card_row[0].text == f"{MOTHERS_CARD}（未核验）"
     assert [cell.differs for cell in card_row] == [False, False]
