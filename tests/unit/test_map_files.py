@@ -38,7 +38,7 @@ def test_a_new_csv_member_shows_how_a_view_is_written(tmp_path: Path) -> None:
 def test_a_recognition_sheet_is_checked_before_it_is_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = (shipped("profiles") / "recognition/990101-2026.yaml").read_text(encoding="utf-8")
     sheet = tmp_path / "990101-2027.yaml"
-    sheet.write_text(text.replace("until: 2026-12-31", "until: 2024-12-31").replace("member: county_tcm", "member: no"))
+    sheet.write_text(text.replace("until: 2029-12-31", "until: 2024-12-31").replace("member: county_tcm", "member: no"))
     assert main(["map", "check", "--rules", str(sheet)]) == 0
     said = capsys.readouterr()
     assert "可以使用" in said.err and "质评证据已于 2024-12-31 到期。" in said.out and "成员单位未登记" in said.out
