@@ -64,8 +64,10 @@ class _House:
 
     async def _finish(self, work: _Work) -> Sequence[Outcome]:
         self.tries[work.text] = self.tries.get(work.text, 0) + 1
-        if work.text.startswith("slow"):
-            await asyncio.sleep(0.05)
+        if work.text.startswith("slow"):  # until another one is done
+            async with asyncio.timeout(10):
+                while not self.done:
+                    await asyncio.sleep(0.001)
         if "breaks finish" in work.text:
             raise KeyError("x")
         if work.text.startswith("store away") and self.tries[work.text] < 2:
