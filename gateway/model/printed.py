@@ -28,7 +28,7 @@ def printed_value(observation: Json) -> tuple[str, str]:
     if (quantity := observation.get("valueQuantity", {})).get("value") is not None:
         return _number(quantity), _unit(quantity)
     if concept := observation.get("valueCodeableConcept"):
-        return _words(concept), ""
+        return concept_text(concept), ""
     if ratio := observation.get("valueRatio"):
         sides = (ratio.get("numerator", {}), ratio.get("denominator", {}))
         return ":".join(f"{_number(side)} {_unit(side)}".strip() for side in sides), ""
@@ -60,13 +60,13 @@ def _components(observation: Json) -> Iterator[str]:
     for part in observation.get("component", ()):
         value, unit = printed_value(part)
         if value:
-            yield f"{_words(part.get('code', {}))} {value} {unit}".strip()
+            yield f"{concept_text(part.get('code', {}))} {value} {unit}".strip()
 
 
 def absent_words(observation: Json) -> str:
     """Why there is no result, in the source's words or ours; "" when it does not say."""
     reason = observation.get("dataAbsentReason", {})
-    said = _words(reason)
+    said = concept_text(reason)
     return _ABSENT.get(said, said)
 
 
@@ -95,6 +95,7 @@ def _unit(quantity: Json) -> str:
     return str(quantity.get("unit") or ("" if code == "1" else code))
 
 
-def _words(concept: Json) -> str:
+def concept_text(concept: Json) -> str:
+    """The words of a CodeableConcept: text, else a display, else a code."""
     shown = (str(c.get("display") or c.get("code") or "") for c in concept.get("coding", ()))
     return str(concept.get("text") or next((s for s in shown if s), ""))

@@ -11,6 +11,7 @@ from decimal import Decimal
 
 from ..model.context import AccessContext
 from ..model.directory import Directory
+from ..model.printed import concept_text
 from ..model.resource import Json, loads, reference_id
 from ..model.times import CHINA, parse_fhir
 from ..store.base import Resource, Store
@@ -149,7 +150,7 @@ def _name(request: Json, record: Record) -> str:
     reference = request.get("medicationReference", {})
     inside = {f"#{one.get('id', '')}": one for one in request.get("contained", ())}
     medication = inside.get(str(reference.get("reference", ""))) or record.get(reference) or {}
-    said = (_text(request.get("medicationCodeableConcept", {})), _text(medication.get("code", {})))
+    said = (concept_text(request.get("medicationCodeableConcept", {})), concept_text(medication.get("code", {})))
     return next(filter(None, said), "") or str(reference.get("display") or NO_NAME)
 
 
@@ -161,7 +162,7 @@ def _supply(left: int | None, last: date | None) -> str:
 
 def _ended(request: Json) -> str:
     ended = _ENDED.get(str(request.get("status", "")), "")
-    return "：".join(filter(None, (ended, _text(request.get("statusReason", {}))))) if ended else ""
+    return "：".join(filter(None, (ended, concept_text(request.get("statusReason", {}))))) if ended else ""
 
 
 def _reaches(medicine: Medicine, today: date) -> bool:
@@ -203,8 +204,3 @@ def _origin(request: Json) -> str:
 
 def _day(text: object) -> date | None:
     return parse_fhir(str(text)).astimezone(CHINA).date() if text else None
-
-
-def _text(concept: Json) -> str:
-    shown = (str(c.get("display") or c.get("code") or "") for c in concept.get("coding", ()))
-    return str(concept.get("text") or next(filter(None, shown), ""))

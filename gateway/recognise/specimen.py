@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 
-from ..model.printed import printed_value
+from ..model.printed import concept_text, printed_value
 from ..model.resource import Json, reference_id
 from ..model.systems import V2_0490, V2_0493
 from .listing import RuleItem, normal_name
@@ -38,7 +38,7 @@ def _only_named(reference: Json) -> Json:
 
 def kinds_of(specimens: Iterable[Json]) -> tuple[str, ...]:
     """What they are, as printed: `血清`."""
-    return tuple(filter(None, (_words(one.get("type", {})) for one in specimens)))
+    return tuple(filter(None, (concept_text(one.get("type", {})) for one in specimens)))
 
 
 def is_of(item: RuleItem, kinds: Iterable[str]) -> bool:
@@ -54,7 +54,7 @@ def _is(word: str, kind: str) -> bool:
 
 def at_bedside(observation: Json) -> bool:
     """True for what was tested beside the patient (POCT), by its printed name or method."""
-    said = f"{_words(observation.get('code', {}))} {_words(observation.get('method', {}))}"
+    said = f"{concept_text(observation.get('code', {}))} {concept_text(observation.get('method', {}))}"
     return bool(_BEDSIDE.search(unicodedata.normalize("NFKC", said)))
 
 
@@ -75,7 +75,7 @@ def _remarks(report: Json, observation: Json | None, specimens: Iterable[Json]) 
         for concept in specimen.get("condition", ()):
             yield from (_SPOILT.get(str(c.get("code")), "") for c in _coded(concept, V2_0493))
             yield from ("标本不合格" for _ in _coded(concept, V2_0490))
-            yield f"标本{_words(concept)}"
+            yield f"标本{concept_text(concept)}"
         yield from (str(note.get("text", "")) for note in specimen.get("note", ()))
     if observation is not None:
         yield from (str(note.get("text", "")) for note in observation.get("note", ()))
@@ -85,8 +85,3 @@ def _remarks(report: Json, observation: Json | None, specimens: Iterable[Json]) 
 
 def _coded(concept: Json, system: str) -> list[Json]:
     return [coding for coding in concept.get("coding", ()) if coding.get("system") == system]
-
-
-def _words(concept: Json) -> str:
-    shown = (str(c.get("display") or c.get("code") or "") for c in concept.get("coding", ()))
-    return str(concept.get("text") or next((s for s in shown if s), ""))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...model.printed import effective_time
+from ...model.printed import concept_text, effective_time
 from ...model.resource import Json
 from . import moments
 from .moments import When
 from .opened import Derived, Opened, is_culture, newest_first
-from .views_report import STATUS, Version, concept_text, conclusion_of, value_text, verified_at
+from .views_report import STATUS, Version, conclusion_of, value_text, verified_at
 from .withheld import LAB, nothing
 from .words import Absent, Fact, Mark, mark_of
 

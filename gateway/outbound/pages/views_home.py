@@ -8,7 +8,7 @@ from datetime import datetime
 
 from ...model import systems
 from ...model.directory import Directory
-from ...model.printed import effective_time
+from ...model.printed import concept_text, effective_time
 from ...model.resource import Json, reference_id
 from ...store.base import AuditRow
 from ..lab_reading import source_flag
@@ -27,7 +27,7 @@ from .views_banner import (
     review_reason,
     village,
 )
-from .views_report import FINISHED, STATUS, concept_text, value_text
+from .views_report import FINISHED, STATUS, value_text
 from .words import Chip, Flag, flag_of
 
 Spelled = tuple[tuple[str, bool], ...]

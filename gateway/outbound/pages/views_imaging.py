@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ...errors import NotFound
 from ...model import systems
-from ...model.printed import effective_time
+from ...model.printed import concept_text, effective_time
 from ...model.resource import Json
 from ...recognise.match import is_lab
 from ..dicom_web import study_uid
@@ -14,7 +14,7 @@ from . import moments
 from .moments import When
 from .opened import Derived, Opened, report_time
 from .verdicts import because_words, repeat_words, until_words
-from .views_report import STATUS, concept_text, conclusion_of, findings_of, lines_of
+from .views_report import STATUS, conclusion_of, findings_of, lines_of
 from .views_sources import members_shown
 from .withheld import IMAGES, REPORTS, keeps
 from .words import NO_RIGHT, Absent, Link, Mark, Note, State, mark_of, no_record, no_right, not_connected, nothing_seen

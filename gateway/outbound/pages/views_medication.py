@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime
 
+from ...model.printed import concept_text
 from ...model.resource import Json
 from ..medication import Medicine
 from . import moments
 from .moments import UNKNOWN, When
 from .opened import Derived, Opened
 from .views_banner import allergen, known_allergies
-from .views_report import concept_text
 from .withheld import DRUGS, nothing
 from .words import Absent
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ...model.printed import effective_time
+from ...model.printed import concept_text, effective_time
 from ...model.resource import Json, reference_id
 from . import moments
 from .moments import When
 from .opened import Opened, instant_of
-from .views_report import concept_text, value_text
+from .views_report import value_text
 
 _KINDS = {
     "Immunization": ("接种", ("vaccineCode",), ("occurrenceDateTime",)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ...model.printed import concept_text
 from ...model.resource import Json
 from ...recognise.acts import WORDS, of_issue
 from ...recognise.decide import CopyText, ItemDecision, ReportDecision, copy_text
@@ -15,7 +16,7 @@ from .decisions import FIELD, to_decide
 from .moments import When
 from .opened import Derived, Opened, report_time
 from .verdicts import Exempt, because_words, count_words, exempt, repeat_words, until_words
-from .views_report import Item, concept_text, report_sheet
+from .views_report import Item, report_sheet
 from .withheld import LAB, nothing
 from .words import Absent, Mark, mark_of
 

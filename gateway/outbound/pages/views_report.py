@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ...model import systems
-from ...model.printed import absent_words, effective_time, printed_beside, printed_value
+from ...model.printed import absent_words, concept_text, effective_time, printed_beside, printed_value
 from ...model.resource import Json, loads, reference_id
 from ...recognise.match import is_lab
 from ...store.base import Resource
@@ -230,12 +230,6 @@ def value_text(observation: Json) -> tuple[str, str]:
         return "", ""
     why = absent_words(observation)
     return f"未做（{why}）" if why else "未做", ""
-
-
-def concept_text(concept: Json) -> str:
-    """The words of a CodeableConcept: text, else a display, else a code."""
-    shown = (str(c.get("display") or c.get("code") or "") for c in concept.get("coding", ()))
-    return str(concept.get("text") or next((s for s in shown if s), ""))
 
 
 def versions_of(history: Sequence[Resource], href: str, now: datetime) -> tuple[Version, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+from ...model.printed import concept_text
 from ...model.resource import Json, reference_id
 from ...model.times import CHINA, parse_fhir
 from ..lab_reading import source_flag, told_words
@@ -13,7 +14,7 @@ from . import moments
 from .moments import When
 from .opened import Opened, instant_of, newest_first, report_time
 from .views_others import OtherLine, is_told_elsewhere, other_lines
-from .views_report import concept_text, value_text
+from .views_report import value_text
 from .withheld import DOCUMENTS, VISITS, nothing
 from .words import Absent, Link
 
