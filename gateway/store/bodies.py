@@ -226,7 +226,7 @@ def pack_put(put: Put, codec: Codec) -> PackedPut:
     meta = _content(put.meta)
     fh = fh_of(put.type, put.id)
     home = fh if put.type == "Patient" else fh_of("Patient", put.patient) if put.patient else 0
-    survivor = _survivor(content) if put.type == "Patient" else ""
+    survivor = replaced_by(content) if put.type == "Patient" else ""
     retired = bool(survivor) or (put.type == "Patient" and _provisional(content, meta))
     return PackedPut(
         type=put.type, id=put.id, fh=fh, flags=RETIRED if retired else 0,
@@ -316,10 +316,11 @@ def has_identifier(body: bytes, system: str, value: str) -> bool:
 
 def survivor_in(patient: bytes) -> str:
     """Id of the Patient that replaces this one, "" when none does."""
-    return _survivor(_content(patient))
+    return replaced_by(_content(patient))
 
 
-def _survivor(patient: Json) -> str:
+def replaced_by(patient: Json) -> str:
+    """The same of a Patient that is a dict already."""
     for link in patient.get("link") or ():
         if isinstance(link, dict) and link.get("type") == "replaced-by":
             reference = str((link.get("other") or {}).get("reference", ""))

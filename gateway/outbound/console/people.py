@@ -17,6 +17,7 @@ from ...model.resource import Json, loads, reference_id
 from ...model.rest import Seen
 from ...security.audit import audit_row
 from ...store.base import AuditRow
+from ...store.bodies import replaced_by
 from ..pages.guard import redirect
 from .parts import Desk
 from .views_people import Asked, act_view, answer_view, review_view
@@ -114,19 +115,14 @@ async def _patients(desk: Desk, ids: tuple[str, ...]) -> dict[str, Json]:
         found = await desk.visit.parts.store.read_many([("Patient", id_) for id_ in wanted], desk.visit.who)
         made = {row.id: loads(row.body) for row in found}
         out |= made
-        wanted = [id_ for one in made.values() if (id_ := _replaced_by(one)) and id_ not in out]
+        wanted = [id_ for one in made.values() if (id_ := replaced_by(one)) and id_ not in out]
     return out
-
-
-def _replaced_by(patient: Json) -> str:
-    links = (one for one in patient.get("link", ()) if one.get("type") == "replaced-by")
-    return next((reference_id(one.get("other"), "Patient") for one in links), "")
 
 
 def _now(id_: str, persons: Mapping[str, Json]) -> Json:
     """Who stands for a Patient now; {} for one the caller may not know."""
     found = persons.get(id_, {})
-    while newer := persons.get(_replaced_by(found)):
+    while newer := persons.get(replaced_by(found)):
         found = newer
     return found
 
