@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from decimal import Decimal
 
@@ -139,34 +139,42 @@ def _in_minutes(duration: Decimal | int, unit: str) -> Decimal:
 def beginning(setting: Setting, options: Mapping[str, str]) -> Call:
     """Instant an appointment begins; of a day alone its first moment: R4 wants one, `end_of_day` is the other end."""
 
+    moment = _moments(setting)
+
     def make(value: str) -> Value:
-        day = _day(value, setting)
-        return fhir_from_ts(base.stamp(f"{day}T00:00:00"), setting.zone) if day else _moment(value, setting) or None
+        found = moment(value)
+        return fhir_from_ts(base.stamp(f"{found}T00:00:00"), setting.zone) if _is_day(found) else found or None
 
     return make
 
 
 def end_of_day(setting: Setting, options: Mapping[str, str]) -> Call:
     """The last second of a day alone, nothing of a time of day."""
+    moment = _moments(setting)
     return lambda value: (
-        fhir_from_ts(base.stamp(f"{day}T23:59:59"), setting.zone) if (day := _day(value, setting)) else None
+        fhir_from_ts(base.stamp(f"{day}T23:59:59"), setting.zone) if _is_day(day := moment(value)) else None
     )
 
 
 def day_alone(setting: Setting, options: Mapping[str, str]) -> Call:
     """The date of a day alone, nothing of a time of day."""
-    return lambda value: _day(value, setting) or None
+    moment = _moments(setting)
+    return lambda value: day if _is_day(day := moment(value)) else None
 
 
-def _moment(value: str, setting: Setting) -> str:
-    """FHIR dateTime; of a date, and of midnight, which many systems write for one, the date. "" for nothing."""
-    found = base.date_time(setting, {})(value) or ""
-    return found if base.timed(setting, {})(value) else found.partition("T")[0]
+def _moments(setting: Setting) -> Callable[[str], str]:
+    """Reads a FHIR dateTime; of a date, and of midnight, which many systems write for one, the date. "" for nothing."""
+    date_time, timed = base.date_time(setting, {}), base.timed(setting, {})
+
+    def moment(value: str) -> str:
+        found = date_time(value) or ""
+        return found if timed(value) else found.partition("T")[0]
+
+    return moment
 
 
-def _day(value: str, setting: Setting) -> str:
-    found = _moment(value, setting)
-    return found if len(found) == len("2026-03-25") else ""
+def _is_day(moment: str) -> bool:
+    return len(moment) == len("2026-03-25")
 
 
 def later(setting: Setting, options: Mapping[str, str]) -> Call:
