@@ -62,19 +62,19 @@ class ViewDoor:
                 if await self._positions.lead(self.source.name):
                     await self.read()
                 else:
-                    self._forget()  # another process goes on
+                    self.close()  # another process goes on
                 again, pause = _AGAIN_S, max(self.view.every_s, _REST * (time.monotonic() - began))
             except ViewError as fault:
-                self._forget()
+                self.close()
                 await self._failed(fault)
                 again, pause = min(again * 2, _AGAIN_MOST_S), again
             except GatewayError as fault:  # of our own inbox or store
-                self._forget()
+                self.close()
                 await self._failed(fault)
                 pause = _AGAIN_S
             except Exception:  # a value nobody thought of must not end the reading for good
                 log.critical("%s: reading %s failed", self.source.name, self.view.name, exc_info=True)
-                self._forget()
+                self.close()
                 await self._failed(GatewayError(self.view.name))
                 again, pause = min(again * 2, _AGAIN_MOST_S), again
             await asyncio.sleep(pause * random.uniform(0.9, 1.1))
@@ -228,15 +228,11 @@ class ViewDoor:
             zh = "驱动没有在时限内返回，已放弃这条连接。"
             raise ViewSlow(self.view.name, "the driver did not come back", detail_zh=zh) from None
 
-    def _forget(self) -> None:
-        """Begin anew next time, from what is saved."""
+    def close(self) -> None:
+        """Let the connection go; another reading begins anew, from what is saved."""
         if self._reader is not None:
             self._reader.close()
         self._reader = self._window = None
-
-    def close(self) -> None:
-        """Let the connection go."""
-        self._forget()
 
 
 def _told(fault: GatewayError) -> Fault:

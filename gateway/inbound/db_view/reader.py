@@ -48,8 +48,10 @@ class ViewReader:
         self._writing: Any = None
         self._statements = Statements(self._driver, self.view)
         self.columns: tuple[str, ...] = ()
+        self.unread: list[str] = []
+        """Columns the view has and source.yaml does not name."""
         self._headings: tuple[str, ...] = ()
-        self._group = ""
+        self._group = ""  # the column whose equal values make one report
 
     # ---- what there is -----------------------------------------------------------------------
     def open(self, known: Sequence[str] = ()) -> None:
@@ -74,15 +76,11 @@ class ViewReader:
         if not kind_of(list(self._headings), self._source.settings):
             zh = "这些列不是任何已知的文件；自己的列名写在来源的 settings: kind.<名称>，或用 columns 改名。"
             raise ViewChanged(view.name, "its columns are those of no known file", detail_zh=zh)
-        self._group = gathered_by(list(self._headings), self._source.settings)
+        gathered = gathered_by(list(self._headings), self._source.settings)
+        self._group = self.columns[self._headings.index(gathered)] if gathered in self._headings else ""
         extra = [one for one in (*key, *([changed] if changed else [])) if one not in headings]
         self._statements = Statements(self._driver, view, (*headings, *dict.fromkeys(extra)), key, changed, claim)
-        self._unread = [one for one in found if one not in headings and one not in (*key, changed, claim)]
-
-    @property
-    def unread(self) -> list[str]:
-        """Columns the view has and source.yaml does not name."""
-        return self._unread
+        self.unread = [one for one in found if one not in headings and one not in (*key, changed, claim)]
 
     def _spelt(self, name: str, spelt: dict[str, str], found: Sequence[str]) -> str:
         known = spelt.get(name) or spelt.get(name.casefold())
@@ -134,12 +132,11 @@ class ViewReader:
     def whole(self, rows: Sequence[Row]) -> list[Row]:
         """With every line of the reports these rows belong to, each report's lines together; else the rows."""
         groups = list(dict.fromkeys(row.group for row in rows if row.group is not None))
-        column = self.columns[self._headings.index(self._group)] if self._group in self._headings else ""
-        if not column or not groups:
+        if not groups:
             return list(rows)
         out = [row for row in rows if row.group is None]
         for first in range(0, len(groups), _AT_ONCE):
-            found, _ = self._run(self._statements.whole(column, groups[first : first + _AT_ONCE]))
+            found, _ = self._run(self._statements.whole(self._group, groups[first : first + _AT_ONCE]))
             reports: dict[Any, list[Row]] = {}
             for row in map(self._row, found):
                 reports.setdefault(row.group, []).append(row)
@@ -161,8 +158,7 @@ class ViewReader:
         place = [by_name[one] for one in self._statements.order]
         found = () if None in place else tuple(map(self._kept, place))  # (): a line of a report that no page has
         changed, key = (found[0], found[1:]) if found and self._statements.changed else ("", found)
-        group = by_name[self.columns[self._headings.index(self._group)]] if self._group in self._headings else None
-        return Row(key, changed, cells, group)
+        return Row(key, changed, cells, by_name[self._group] if self._group else None)
 
     def _kept(self, value: Any) -> str:
         try:
