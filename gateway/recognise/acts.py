@@ -16,6 +16,7 @@ from datetime import datetime
 from ..model.resource import Json, reference_id
 from ..model.systems import RECOGNITION_ACT, RECOGNITION_ITEM, RECOGNITION_REASON, RECOGNITION_VERDICT, USER
 from ..model.times import parse_fhir
+from .match import codes_in
 from .reasons import BY_CODE, FOR_REPEATING, Reason, Verdict
 
 TAKEN, AGAIN = "recognised", "repeated"
@@ -118,13 +119,14 @@ def of_issue(issue: Json) -> Act | None:
         user=str(author.get("identifier", {}).get("value", "")),
         doctor=str(author.get("display", "")),
         items=tuple(_item(one) for one in issue.get("evidence", ())),
-        reason=BY_CODE.get(_code(action, RECOGNITION_REASON), _UNSAID) if kind == AGAIN else None,
+        reason=BY_CODE.get(_code(action, RECOGNITION_REASON), UNSAID) if kind == AGAIN else None,
         note=str(action.get("text", "")),
         sentence=str(issue.get("detail", "")),
     )
 
 
-_UNSAID = Reason("", "未写明理由", "No reason given")
+UNSAID = Reason("", "未写明理由", "No reason given")
+"""Of what a client recorded without one."""
 
 
 def _item(evidence: Json) -> ActItem:
@@ -142,7 +144,7 @@ def _item(evidence: Json) -> ActItem:
 
 
 def _code(concept: Json, system: str) -> str:
-    return next((str(c.get("code", "")) for c in concept.get("coding", ()) if c.get("system") == system), "")
+    return next(iter(codes_in(concept, system)), "")
 
 
 # ---- counted -----------------------------------------------------------------------------------------

@@ -22,13 +22,13 @@ def item_of_observation(observation: Json, sheet: RuleSheet) -> RuleItem | None:
 def only_named(observation: Json) -> bool:
     """True when nothing but its name tells what it is: names leave out what was measured in."""
     concept = observation.get("code", {})
-    return not (_codings(concept, RECOGNITION_ITEM) or _codings(concept, LOINC))
+    return not (codes_in(concept, RECOGNITION_ITEM) or codes_in(concept, LOINC))
 
 
 def item_of_report(report: Json, studies: Sequence[Json], sheet: RuleSheet) -> RuleItem | None:
     """The examination a report is; without a code or name of its own, what its study is described as."""
     found = _of_concept(report.get("code", {}), "examination", sheet)
-    if found is not None or _codings(report.get("code", {}), LOINC):
+    if found is not None or codes_in(report.get("code", {}), LOINC):
         return found
     for study in studies:
         texts = [study.get("description"), *(code.get("text") for code in study.get("procedureCode", ()))]
@@ -76,17 +76,18 @@ def name_of(resource: Json) -> str:
 
 
 def _of_concept(concept: Json, kind: Kind, sheet: RuleSheet) -> RuleItem | None:
-    for code in _codings(concept, RECOGNITION_ITEM):
+    for code in codes_in(concept, RECOGNITION_ITEM):
         if (item := sheet.items.get(code)) is not None and item.kind == kind:
             return item
-    loincs = _codings(concept, LOINC)
+    loincs = codes_in(concept, LOINC)
     if loincs:
         return _first(sheet.by_loinc.get(code) for code in loincs)
     names = [concept.get("text"), *(c.get("display") for c in concept.get("coding", ()))]
     return _first(sheet.named(kind, str(name)) for name in names if name)
 
 
-def _codings(concept: Json, system: str) -> list[str]:
+def codes_in(concept: Json, system: str) -> list[str]:
+    """Codes of a CodeableConcept in one system."""
     return [str(c["code"]) for c in concept.get("coding", ()) if c.get("system") == system and c.get("code")]
 
 

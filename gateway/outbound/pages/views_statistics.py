@@ -11,7 +11,7 @@ from datetime import datetime
 
 from ...model.directory import Directory
 from ...model.times import CHINA
-from ...recognise.acts import Count, Place
+from ...recognise.acts import UNSAID, Count, Place
 from ...recognise.listing import Evidence, RuleSheet
 from ...recognise.reasons import FOR_REPEATING
 from ..record import member_name
@@ -27,7 +27,7 @@ _HEAD = (
     "予以互认",
     "重新检查（计入）",
     "重新检查（不计入）",
-    "未写明理由",
+    UNSAID.zh,
 )
 
 
@@ -156,10 +156,9 @@ def _sum(counts: Iterable[Count]) -> Count:
 
 def _reasons(counts: Iterable[Count]) -> Iterable[tuple[str, str, int, bool]]:
     again = _sum(counts).again
-    known = [(one.code, one.zh, one.counts) for one in FOR_REPEATING]
-    for code, zh, counted in (*known, ("", "未写明理由", True)):
-        if code in again:
-            yield code, zh, again[code], counted
+    for one in (*FOR_REPEATING, UNSAID):
+        if one.code in again:
+            yield one.code, one.zh, again[one.code], one.counts
 
 
 def statistics_text(month: Month, counts: Mapping[Place, Count], directory: Directory) -> bytes:
@@ -170,7 +169,7 @@ def statistics_text(month: Month, counts: Mapping[Place, Count], directory: Dire
     for place, count in sorted(counts.items(), key=lambda one: (one[0].member, one[0].producer, one[0].code)):
         line = _line("", [count])
         names = (member_name(place.member, directory), member_name(place.producer, directory), place.code, place.name)
-        numbers = (line.taken, line.counted, line.uncounted, count.again[""])
+        numbers = (line.taken, line.counted, line.uncounted, count.again[UNSAID.code])
         reasons = (count.again[reason.code] for reason in FOR_REPEATING)
         rows.writerow((month.text, *map(_harmless, names), *numbers, *reasons))
     return out.getvalue().encode("utf-8-sig")
