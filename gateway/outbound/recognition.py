@@ -36,10 +36,14 @@ class Hearing:
         self._viewer, self._answering, self._at = Viewer(who.member, who.alliance), answering, at
 
     @cached_property
+    def _specimens(self) -> dict[str, Json]:
+        return {one["id"]: one for one in self._record.specimens}
+
+    @cached_property
     def _newest(self) -> Newest:
         record = self._record
         results = ((record.report_of(item) or {}, item) for item in record.observations)
-        return Newest.of(results, {one["id"]: one for one in record.specimens}, self._sheet, self._at)
+        return Newest.of(results, self._specimens, self._sheet, self._at)
 
     def decision(self, report: Json) -> ReportDecision:
         """The verdict on one report of the record."""
@@ -54,7 +58,7 @@ class Hearing:
             directory=self._directory,
             images_answer=any(study_uid(study) in self._answering for study in studies),
             at=self._at,
-            specimens=record.specimens,
+            specimens=self._specimens,
             newest=self._newest,
         )
 

@@ -77,18 +77,17 @@ def decide(
     directory: Directory,
     images_answer: bool,
     at: datetime,
-    specimens: Sequence[Json] = (),
+    specimens: Mapping[str, Json] | None = None,
     newest: Newest | None = None,
 ) -> ReportDecision:
     """Verdict on a DiagnosticReport and each of its items at the instant `at`.
 
     items: its Observations (entered-in-error ones are left out, the order of `result` is kept); empty for an
     examination, which is one item by itself. studies: its ImagingStudies; images_answer: whether the member's
-    PACS gives their frames now. specimens: those its items name. newest: what the resident's whole record holds of
-    each item; None when only this report is known.
+    PACS gives their frames now. specimens: by id, those its items name. newest: what the resident's whole record
+    holds of each item; None when only this report is known.
     """
-    known = {str(one.get("id", "")): one for one in specimens}
-    case = _Case(report, sheet, producer, viewer, directory, at, known, newest or Newest())
+    case = _Case(report, sheet, producer, viewer, directory, at, specimens or {}, newest or Newest())
     measured = _in_order(report, items)
     if is_lab(report) or (measured and not is_examination(report)):
         judged = [_lab_item(case, observation) for observation in measured]

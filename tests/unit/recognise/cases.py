@@ -73,6 +73,6 @@ def decided(
         directory=directory or the_directory(),
         images_answer=images_answer,
         at=at,
-        specimens=specimens,
+        specimens={str(one.get("id", "")): one for one in specimens},
         newest=newest,
     )
